@@ -1,0 +1,1 @@
+"""Evaluation of open-weights language models on your own workflow."""

@@ -1,0 +1,76 @@
+"""What a user can get wrong, and how it is told.
+
+    HarnessError            three short lines: what, where, fix; exit code 2; no traceback
+    ├── ConfigError         a run, model or machine file
+    ├── TaskError           a task file
+    ├── DataError           a data file
+    ├── ModelError          a model folder or id: missing, unsafe, does not fit
+    ├── BackendError        a backend that cannot do what is asked
+    ├── StoreError          a run folder: locked, other plan, broken chain, disk full
+    └── PolicyError         data that may not go where the plan would send it
+
+Our own bugs keep their traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """A mistake the user can mend: `what` happened, `where`, and the `fix`."""
+
+    def __init__(self, what: str, *, where: str = "", fix: str = "") -> None:
+        self.what, self.where, self.fix = what, where, fix
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """Returns the message as printed: one to three lines."""
+        named = (("error:", self.what), ("  at ", self.where), ("  fix", self.fix))
+        return [f"{label} {text}" for label, text in named if text]
+
+    def __reduce__(self):
+        return _rebuild, (type(self), self.what, self.where, self.fix)
+
+
+def _rebuild(kind: type[HarnessError], what: str, where: str, fix: str) -> HarnessError:
+    return kind(what, where=where, fix=fix)
+
+
+class ConfigError(HarnessError):
+    """A run, model or machine file that cannot be used."""
+
+
+class TaskError(HarnessError):
+    """A task file that cannot be used."""
+
+
+class DataError(HarnessError):
+    """A data file that cannot be used."""
+
+
+class ModelError(HarnessError):
+    """A model that is missing, unsafe to load, or does not fit."""
+
+
+class BackendError(HarnessError):
+    """A backend that cannot do what the plan asks."""
+
+
+class StoreError(HarnessError):
+    """A run folder that is locked, belongs to another plan, is broken, or cannot be written."""
+
+
+class PolicyError(HarnessError):
+    """Data that may not go where the plan would send it."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Returns "did you mean 'x'?" for the closest known name, or the list of known names if none is close."""
+    names = sorted(map(str, known))
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    shown = ", ".join(names[:12]) + (", ..." if len(names) > 12 else "")
+    return f"known: {shown}" if names else ""

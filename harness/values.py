@@ -1,0 +1,154 @@
+"""The values that pass from one step to the next: frozen, slotted, without behaviour beyond derived fields.
+
+    Sample -> Request -> Response -> Score -> Record -> Estimate
+
+A step returns a new value; `dataclasses.replace` is the only edit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+Mode = Literal["score", "generate"]
+Finish = Literal["stop", "length", "time", "error"]
+
+
+class Failure(StrEnum):
+    """Why an answer has no value of its own. A task says which of these count as wrong."""
+
+    NO_ANSWER = "no_answer"  # the text holds nothing the extractor accepts
+    TRUNCATED = "truncated"  # cut off by the token limit before an answer was found
+    THINKING_CUT = "thinking_cut"  # cut off while still thinking: no answer was begun
+    UNSCORED = "unscored"  # a judge gave no readable verdict
+    SCORER_ERROR = "scorer_error"  # the scorer itself failed
+    BACKEND_ERROR = "backend_error"  # the model was never asked, or never answered
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One row of a task, ready to be asked and judged."""
+
+    id: str
+    task: str
+    row: Mapping[str, Any]  # the data as read: what `{column}` in a prompt refers to
+    expected: Any  # generate: the reference answer; choice: the label of the right choice
+    choices: tuple[str, ...] = ()  # choice tasks: the texts
+    labels: tuple[str, ...] = ()  # choice tasks: what stands for each choice (its letter, or the text itself)
+    cluster: str | None = None  # samples of one cluster are not independent
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn. The default is greedy."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One thing asked of a model.
+
+    `score`: the log-probability of each of `continuations` after `prompt`. `generate`: a text after `prompt`.
+    A prompt of messages is rendered by the backend with the model's own chat template; text is sent as it is.
+    """
+
+    key: str  # digest of everything that could change the answer
+    sample_id: str
+    mode: Mode
+    prompt: str | tuple[Message, ...]
+    continuations: tuple[str, ...] = ()
+    max_tokens: int = 256
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = Sampling()
+    epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What came back for one request, and what was really sent.
+
+    `prefill_s` and `decode_s` are this row's share of the machine seconds its batch took: shares of a batch add up
+    to the batch. They are for cost, never latency. `ttft_s`, `last_token_s` and `e2e_s` are elapsed seconds from the
+    moment the request was handed over, and are only set when the request ran alone (`batch_size` 1).
+    """
+
+    key: str
+    prompt: str | None  # as sent, after any chat template; None if it was never rendered
+    text: str | None = None  # generate
+    logprobs: tuple[float, ...] | None = None  # score: summed nats, one per continuation
+    greedy: tuple[bool, ...] | None = None  # score: each token of the continuation was the most likely one
+    input_tokens: int = 0  # real tokens of the prompt (and of the longest continuation when scoring); no padding
+    output_tokens: int = 0  # real tokens generated; 0 when scoring
+    truncated_left: int = 0  # prompt tokens cut off on the left to fit the context
+    finish_reason: Finish | None = None
+    stop_string: str | None = None
+    batch_size: int = 1
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    ttft_s: float | None = None
+    last_token_s: float | None = None
+    e2e_s: float | None = None
+    error: str | None = None  # set: nothing else above is an answer
+    details: Mapping[str, Any] = field(default_factory=dict)  # more of what the backend knows (JSON values only)
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One answer judged once. Exactly one of value and failure is set."""
+
+    value: float | None  # in [0, 1]
+    answer: str | None  # what the extractor found, as text
+    failure: Failure | None
+    metrics: Mapping[str, float] = field(default_factory=dict)  # further judgements of the same answer, in [0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Sample, response and score, flat: one line of `records.jsonl`, the unit of every table."""
+
+    model: str
+    task: str
+    sample_id: str
+    epoch: int
+    mode: Mode
+    expected: Any
+    answer: str | None
+    value: float | None  # what counts in the mean: 0 for a failure the task counts as wrong, None if left out
+    failure: Failure | None
+    input_tokens: int
+    output_tokens: int
+    choice_logprobs: tuple[float, ...] | None  # in choice order, nats
+    text: str | None
+    finish_reason: Finish | None
+    truncated_left: int
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    cluster: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its uncertainty. `value` None means unknown, and `reason` says why; it is never 0 instead."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    stderr: float | None = None
+    n: int = 0
+    method: str = ""
+    reason: str | None = None
