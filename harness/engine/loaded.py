@@ -1,0 +1,19 @@
+"""A model in memory with what every method of running it needs to know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """Weights, tokenizer and limits of one model, ready to run."""
+
+    model: Any  # transformers.PreTrainedModel, in eval mode
+    tokenizer: Any  # transformers.PreTrainedTokenizerBase
+    device: Any  # torch.device where inputs go
+    max_length: int  # the longest sequence the model can read, in tokens
+    prefix_token: int | None  # BOS, else EOS: what an empty context becomes
+    eos_tokens: tuple[int, ...]  # tokenizer's and generation config's
+    add_bos: bool | None  # None: as the tokenizer does by default
