@@ -1,0 +1,378 @@
+"""Run, model, machine and task files as frozen values, checked once at the edge.
+
+    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
+
+Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from harness.errors import ConfigError, HarnessError, TaskError, nearest
+from harness.yamlfile import YamlFile, read_yaml
+
+Sensitivity = Literal["public", "internal", "restricted"]
+Switch = Literal["auto", "on", "off"]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+
+
+class Strict(BaseModel):
+    """A frozen mapping that names its unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            for key in data:
+                if key not in known and key not in cls.model_fields:
+                    raise PydanticCustomError("unknown_key", "{key}|{hint}", {"key": key, "hint": nearest(key, known)})
+        return data
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+class DataConfig(Strict):
+    """Where the rows of a task are: a file beside the task file, or a hub id with a pinned revision."""
+
+    file: str | None = None
+    hub: str | None = None
+    config: str | None = None
+    split: str | None = None
+    revision: str | None = None
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    header: tuple[str, ...] | None = None  # column names of a CSV without a header row
+    id: str | None = None  # column that names each row; default: its position
+    sheet: str | None = None  # Excel
+    delimiter: str | None = None  # CSV
+    encoding: str | None = None  # text files; default UTF-8
+
+    @model_validator(mode="after")
+    def _one_source(self) -> DataConfig:
+        if (self.file is None) == (self.hub is None):
+            raise PydanticCustomError("one_source", "give either `file` or `hub`")
+        return self
+
+
+class Columns(Strict):
+    """Choices that stand in several columns of the row."""
+
+    columns: Annotated[tuple[str, ...], Field(min_length=2)]
+
+
+class ShotsConfig(Strict):
+    """Examples shown before the question, drawn without regard to order, subset or number of processes."""
+
+    n: Annotated[int, Field(ge=0, le=1000)]
+    split: str | None = Field(default=None, alias="from")  # default: the task's own split, never the sample itself
+    pick: Literal["first", "random", "fixed"] = "first"  # random: seeded by sample; fixed: the rows named by `ids`
+    match: str | None = None  # column whose value a shot shares with the sample
+    ids: tuple[str, ...] = ()
+
+
+class GenerationConfig(Strict):
+    """How text is drawn. The default is greedy."""
+
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
+
+
+class TaskConfig(Strict):
+    """One evaluation, complete in itself."""
+
+    task: Name
+    version: Annotated[int, Field(ge=1)] = 1
+    asks: str = ""  # one line for people: what a right answer is
+    source: str = ""
+    licence: str = ""
+    citation: str = ""
+    sensitivity: Sensitivity = "public"
+    data: DataConfig
+    prepare: str | None = None  # a named function of harness.tasks.PREPARE that brings rows to one shape
+    kind: Literal["choice", "generate"]
+    system: str | None = None
+    description: str = ""  # printed once, before shots and question
+    prompt: str
+    delimiter: str = " "  # between a prompt and its answer, in shots and before each scored choice
+    separator: str = "\n\n"  # between shots
+    choices: tuple[str, ...] | str | Columns | None = None  # fixed list, a list column, or several columns
+    continuation: Literal["text", "letter"] = "text"  # what is scored for each choice
+    answer: str  # column
+    answer_is: Literal["auto", "text", "letter", "index"] = "auto"  # choice tasks
+    shots: ShotsConfig | None = None
+    cluster: str | None = None  # column: samples that share it are not independent
+    chat: Switch = "auto"  # auto: generated tasks use the model's chat template if it has one; scored tasks never
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 256
+    stop: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
+    generation: GenerationConfig = GenerationConfig()
+    extract: Any = "text"  # a name or {name: options}; or {extractions: ...} through `also`
+    score: Any = None  # a name or {name: options}; default: exact_match
+    also: Mapping[str, Any] = Field(default_factory=dict)  # further extractions of the same text: name -> extract spec
+    wrong: tuple[Literal["no_answer", "truncated", "thinking_cut", "scorer_error", "backend_error"], ...] = (
+        "no_answer",
+        "truncated",
+        "thinking_cut",
+    )  # failures that count as wrong; the others are left out and counted apart
+
+    @field_validator("choices", mode="before")
+    @classmethod
+    def _choices_are_text(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            for item in value:
+                if not isinstance(item, str):
+                    raise PydanticCustomError(
+                        "text", "choice {item} is not text: put it in quotes", {"item": repr(item)}
+                    )
+            if len(value) < 2:
+                raise PydanticCustomError("few", "a choice task needs two or more choices")
+            if len(set(value)) < len(value):
+                raise PydanticCustomError("twice", "the same choice stands twice")
+        return value
+
+    @model_validator(mode="after")
+    def _kinds(self) -> TaskConfig:
+        if self.kind == "choice" and self.choices is None:
+            raise PydanticCustomError("choices", "a choice task needs `choices`: a list, a column, or {columns: [...]}")
+        if self.kind == "generate" and self.choices is not None:
+            raise PydanticCustomError("choices", "a generate task has no `choices`; use `kind: choice`")
+        return self
+
+
+# --- models ----------------------------------------------------------------------------------------------------------
+
+
+class ModelConfig(Strict):
+    """What runs the requests, and how."""
+
+    name: Name
+    backend: str = "transformers"
+    path: str | None = None  # a model folder, the name of a demo model, or a hub id
+    revision: str | None = None  # hub id: the commit to use
+    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: as the weights are stored
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?|device_map)$")] = "auto"
+    adapter: str | None = None  # a PEFT adapter folder or id
+    quantization: Literal["8bit", "4bit"] | None = None  # needs bitsandbytes
+    chat_template: Switch = "auto"  # overrides the task's `chat` unless auto
+    trust_remote_code: bool = False  # run Python that comes with the weights: only if you have read it
+    engine: Literal["auto", "plain"] = "auto"  # plain: the slow reference method
+    batch_tokens: Annotated[int, Field(ge=1)] | None = None  # tokens in one batch; default: from free memory
+    max_length: Annotated[int, Field(ge=2)] | None = None  # tokens; default: what the model allows
+    threads: Annotated[int, Field(ge=1)] | None = None  # CPU; default: the cores this process may use
+    script: Any = None  # backend fake: rules, or the path of a YAML file with them
+
+
+# --- machines --------------------------------------------------------------------------------------------------------
+
+
+class Rented(Strict):
+    """A machine paid by the hour."""
+
+    per_hour: Annotated[float, Field(gt=0)]  # one accelerator, or the whole machine if it has none
+    gpus: Annotated[int, Field(ge=1)] = 1
+
+
+class Owned(Strict):
+    """A machine that was bought."""
+
+    price: Annotated[float, Field(gt=0)]
+    years: Annotated[float, Field(gt=0)]
+    salvage: Annotated[float, Field(ge=0)] = 0.0  # what it is worth at the end
+    financing_rate: Annotated[float, Field(ge=0)] = 0.0  # per year, on the price
+    watts: Annotated[float, Field(gt=0)] | Literal["measured"]
+    power_price: Annotated[float, Field(ge=0)]  # per kWh
+    pue: Annotated[float, Field(ge=1)] = 1.0
+    hours_available: Annotated[float, Field(gt=0, le=8784)] = 8760.0  # hours a year it could work
+    staff_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    colocation_per_hour: Annotated[float, Field(ge=0)] = 0.0
+
+
+class MachineConfig(Strict):
+    """Hardware and what an hour of it costs."""
+
+    name: Name
+    describes: str = ""  # what the hardware is
+    currency: Literal["USD"] = "USD"
+    source: str  # where the price is from
+    date: str  # when it was read, YYYY-MM-DD
+    assumed: bool = False  # True: nobody quoted this price
+    utilisation: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of paid time that does useful work
+    rented: Rented | None = None
+    owned: Owned | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> MachineConfig:
+        if (self.rented is None) == (self.owned is None):
+            raise PydanticCustomError("one_kind", "give either `rented` or `owned`")
+        return self
+
+
+# --- runs ------------------------------------------------------------------------------------------------------------
+
+
+class TaskUse(Strict):
+    """A task in a run, with what the run changes about it."""
+
+    task: str  # a bundled name or the path of a task file
+    data: str | None = None  # a local copy of the data: a file or a folder
+    sensitivity: Sensitivity | None = None  # can only be raised
+
+
+class LatencyConfig(Strict):
+    """The single-stream phase after the accuracy pass."""
+
+    requests: Annotated[int, Field(ge=0, le=10_000)] = 20  # prompts of the task's own; 0: no latency phase
+    warmup: Annotated[int, Field(ge=0)] = 3  # sent first and not counted
+
+
+class RunConfig(Strict):
+    """Which models do which tasks, on what."""
+
+    run: Name
+    tasks: Annotated[tuple[TaskUse, ...], Field(min_length=1)]
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    baseline: str | None = None  # model the others are compared with; default: the first
+    machine: str | MachineConfig | None = None  # a bundled name, a path, or the values themselves
+    limit: Annotated[int, Field(ge=1)] | None = None  # seeded random subset of each task
+    first: Annotated[int, Field(ge=1)] | None = None  # the first N samples in order
+    seed: int = 0
+    latency: LatencyConfig = LatencyConfig()
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _names_to_uses(cls, value: Any) -> Any:
+        return (
+            [{"task": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+        )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _paths_to_models(cls, value: Any) -> Any:
+        return (
+            [model_from_path(item) if isinstance(item, str) else item for item in value]
+            if isinstance(value, list)
+            else value
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        names = [model.name for model in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                raise PydanticCustomError(
+                    "twice", "two models are named '{name}': give each its own name", {"name": name}
+                )
+        if self.baseline is not None and self.baseline not in names:
+            hint = {"name": self.baseline, "hint": nearest(self.baseline, names)}
+            raise PydanticCustomError("baseline", "baseline '{name}' is none of the models; {hint}", hint)
+        if self.limit is not None and self.first is not None:
+            raise PydanticCustomError("subset", "`limit` and `first` exclude each other")
+        return self
+
+
+def model_from_path(path: str) -> dict[str, Any]:
+    """Returns the settings of a model given by folder, demo name or hub id alone; its last part is its name."""
+    return {"name": Path(path).name or path, "path": path}
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+Config = TypeVar("Config", bound=Strict)
+
+
+@cache
+def bundled(kind: Literal["tasks", "configs"]) -> Path:
+    """Returns the folder of task or run files that ship with the package (or stand beside it in a checkout)."""
+    package = Path(__file__).resolve().parent
+    inside = package / "bundled" / kind
+    return inside if inside.is_dir() else package.parent / kind
+
+
+def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> Path:
+    """Returns the file for a path, or for the name of a bundled one. Raises ConfigError with the nearest name."""
+    path = Path(name)
+    if path.suffix in {".yaml", ".yml"} or "/" in name:
+        if path.is_file():
+            return path
+        siblings = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        raise ConfigError(f"no file {name}", fix=nearest(path.name, siblings) or "check the path")
+    folder = bundled(kind) / under
+    found = folder / f"{name}.yaml"
+    if found.is_file():
+        return found
+    known = [p.stem for p in folder.glob("*.yaml")]
+    noun = under.rstrip("s") or ("task" if kind == "tasks" else "configuration")
+    raise ConfigError(f"no {noun} named '{name}'", fix=nearest(name, known))
+
+
+def read_run(name: str) -> RunConfig:
+    """Returns the run of a file or bundled name."""
+    return _checked(RunConfig, read_yaml(find_file(name, "configs")), ConfigError)
+
+
+def read_machine(machine: str | MachineConfig | None) -> MachineConfig | None:
+    """Returns the machine of a file, bundled name or values already read."""
+    if machine is None or isinstance(machine, MachineConfig):
+        return machine
+    return _checked(MachineConfig, read_yaml(find_file(machine, "configs", "machines")), ConfigError)
+
+
+def read_task(path: Path) -> tuple[TaskConfig, YamlFile]:
+    """Returns the task of a file, and the file (for the lines that messages name)."""
+    file = read_yaml(path)
+    return _checked(TaskConfig, file, TaskError), file
+
+
+def validate(kind: type[Config], data: Mapping[str, Any], where: str) -> Config:
+    """Returns `data` as a checked value; `where` is what messages name. Raises ConfigError."""
+    return _checked(kind, YamlFile(Path(where), data, {}), ConfigError)
+
+
+def _checked(kind: type[Config], file: YamlFile, error_kind: type[HarnessError]) -> Config:
+    try:
+        return kind.model_validate(file.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+    # pydantic puts the names of union members among the keys; those are no keys of the file
+    key = tuple(part for part in first["loc"] if not (isinstance(part, str) and part in _UNION_MARKS))
+    named = ".".join(map(str, key))
+    if first["type"] == "unknown_key":
+        unknown, _, hint = first["msg"].partition("|")
+        raise error_kind(f"unknown key '{unknown}'", where=file.where((*key, unknown)), fix=hint)
+    if first["type"] == "missing":
+        raise error_kind(f"key '{named}' is missing", where=file.where(key), fix=f"add `{named}: ...`")
+    message = first["msg"][0].lower() + first["msg"][1:]
+    given = f" (given: {_short(first['input'])})" if key and not isinstance(first["input"], dict | list) else ""
+    raise error_kind(
+        f"{named}: {message}{given}" if named else message, where=file.where(key), fix="see docs: harness check --help"
+    )
+
+
+_UNION_MARKS = {
+    "str",
+    "Columns",
+    "MachineConfig",
+    "tuple[str, ...]",
+    "constrained-str",
+    "Rented",
+    "Owned",
+    "float",
+    "constrained-float",
+}
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."
