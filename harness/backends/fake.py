@@ -1,0 +1,212 @@
+"""A model that needs no weights: scripted answers, made-up log-probabilities, fixed times, no randomness.
+
+    answers:                                      # the first rule that fits a request answers it
+      - {sample: "7", text: shipping}             # by sample id; scoring prefers the continuation "shipping"
+      - {prompt: "refund|money back", text: billing}      # by regular expression, searched in the prompt
+      - {sample: "9", error: connection lost}     # the request fails
+    prefill_s_per_token: 0.001                    # told, not waited for
+    decode_s_per_token: 0.01
+
+Without a rule that fits, answers follow from a digest of the prompt: the same ones on every machine.
+A token is a word with the white space before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from harness.errors import ConfigError, nearest
+from harness.values import Message, Request, Response
+
+if TYPE_CHECKING:
+    from harness.config import ModelConfig
+
+
+class Rule(BaseModel):
+    """One scripted answer. A rule that names neither sample nor prompt fits every request."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+
+    sample: str | None = None  # the sample's id
+    prompt: str | None = None  # regular expression searched in the prompt
+    text: str | None = None  # the generated text, and the continuation scoring prefers
+    logprobs: tuple[float, ...] | None = None  # nats, one per continuation
+    error: str | None = None
+
+    @field_validator("prompt")
+    @classmethod
+    def _compiles(cls, pattern: str | None) -> str | None:
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
+
+    def fits(self, request: Request, prompt: str) -> bool:
+        """Returns whether this rule answers the request."""
+        return (self.sample is None or self.sample == request.sample_id) and (
+            self.prompt is None or re.search(self.prompt, prompt) is not None
+        )
+
+
+class Script(BaseModel):
+    """What a fake model answers and how long it says it took."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    answers: tuple[Rule, ...] = ()
+    prefill_s_per_token: float = Field(0.001, ge=0)  # seconds told per prompt token
+    decode_s_per_token: float = Field(0.01, ge=0)  # seconds told per generated token
+    sleep_s: float = Field(0.0, ge=0)  # seconds really waited per request, so that a run can be interrupted
+
+
+def read_script(path: str | Path) -> Script:
+    """Returns the script in a YAML or JSON file. Raises ConfigError if it is missing or holds something else."""
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Script.model_validate({} if content is None else content)
+    except FileNotFoundError:
+        beside = path.parent.iterdir() if path.parent.is_dir() else ()
+        near = nearest(path.name, (p.name for p in beside))
+        raise ConfigError("the fake model's script does not exist", where=str(path), fix=near) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the fake model's script is not YAML: {error}", where=str(path)) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"])) or "the file"
+        fields = Rule.model_fields if place.startswith("answers") else Script.model_fields
+        fix = nearest(place.rsplit(".", 1)[-1], fields) if first["type"] == "extra_forbidden" else ""
+        raise ConfigError(f"{place}: {first['msg']}", where=str(path), fix=fix) from None
+
+
+class FakeBackend:
+    """Answers from a script; passes the same contract tests as the real backends."""
+
+    def __init__(self, script: Script | None = None, *, name: str = "fake") -> None:
+        self.script, self.name = script or Script(), name
+
+    @classmethod
+    def from_config(cls, config: ModelConfig) -> FakeBackend:
+        """Returns the fake a run file asks for."""
+        return cls(read_script(config.script) if config.script else None, name=config.name)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields scripted texts, cut at stop strings and at `max_tokens` words."""
+        for request in requests:
+            prompt, rule = self._open(request)
+            if rule.error is not None:
+                yield Response(key=request.key, prompt=prompt, finish_reason="error", error=rule.error)
+                continue
+            text = rule.text if rule.text is not None else _digest(prompt, request.sampling.seed, request.epoch)[:8]
+            yield self._generated(request, prompt, text)
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields scripted log-probabilities, or ones that prefer the scripted text, or made-up ones."""
+        for request in requests:
+            prompt, rule = self._open(request)
+            if rule.error is not None:
+                yield Response(key=request.key, prompt=prompt, error=rule.error)
+                continue
+            logprobs = rule.logprobs
+            if logprobs is None:
+                logprobs = tuple(_logprob(prompt, text, preferred=rule.text) for text in request.continuations)
+            elif len(logprobs) != len(request.continuations):
+                error = f"the script gives {len(logprobs)} logprobs for {len(request.continuations)} continuations"
+                yield Response(key=request.key, prompt=prompt, error=error)
+                continue
+            tokens = _count(prompt) + max(map(_count, request.continuations), default=0)
+            seconds = tokens * self.script.prefill_s_per_token
+            yield Response(
+                key=request.key,
+                prompt=prompt,
+                logprobs=logprobs,
+                greedy=tuple(value > -0.5 for value in logprobs),
+                input_tokens=tokens,
+                prefill_s=seconds,
+                decode_s=0.0,
+                e2e_s=seconds,
+            )
+
+    def describe(self) -> Mapping[str, Any]:
+        """Returns a description with the same keys as the transformers backend's."""
+        return {
+            "model": self.name,
+            "backend": "fake",
+            "dtype": None,
+            "device": None,
+            "parameters": None,
+            "context_length": None,
+            "chat_template_sha256": None,
+            "where": "this machine",
+            "versions": {},
+        }
+
+    def close(self) -> None:
+        """Does nothing: there is nothing to free."""
+
+    def _open(self, request: Request) -> tuple[str, Rule]:
+        time.sleep(self.script.sleep_s)
+        prompt = _render(request.prompt)
+        return prompt, next((rule for rule in self.script.answers if rule.fits(request, prompt)), Rule())
+
+    def _generated(self, request: Request, prompt: str, text: str) -> Response:
+        words = re.findall(r"\s*\S+", text)
+        found = [(text.find(stop), stop) for stop in request.stop if stop and stop in text]
+        cut, stop = min(found, default=(len(text), None))
+        before = sum(1 for end in _ends(words) if end < cut + len(stop or "")) + 1 if stop else len(words)
+        length = len(words) > request.max_tokens and before > request.max_tokens
+        kept = "".join(words[: request.max_tokens]) if length else text[:cut]
+        n_in, n_out = _count(prompt), request.max_tokens if length else before
+        prefill, decode = n_in * self.script.prefill_s_per_token, n_out * self.script.decode_s_per_token
+        return Response(
+            key=request.key,
+            prompt=prompt,
+            text=kept,
+            input_tokens=n_in,
+            output_tokens=n_out,
+            finish_reason="length" if length else "stop",
+            stop_string=None if length else stop,
+            prefill_s=prefill,
+            decode_s=decode,
+            ttft_s=prefill + self.script.decode_s_per_token if n_out else None,
+            last_token_s=prefill + decode if n_out else None,
+            e2e_s=prefill + decode,
+        )
+
+
+def _render(prompt: str | tuple[Message, ...]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return "".join(f"{turn.role}: {turn.content}\n" for turn in prompt) + "assistant:"
+
+
+def _count(text: str) -> int:
+    return len(text.split())
+
+
+def _ends(words: Sequence[str]) -> list[int]:
+    ends, at = [], 0
+    for word in words:
+        at += len(word)
+        ends.append(at)
+    return ends
+
+
+def _digest(*parts: object) -> str:
+    return hashlib.sha256("\x00".join(map(str, parts)).encode()).hexdigest()
+
+
+def _logprob(prompt: str, continuation: str, *, preferred: str | None) -> float:
+    """Returns a number of nats: -0.1 for the preferred text, else one in (-9, -1) that follows from the texts."""
+    if preferred is not None and continuation.strip() == preferred.strip():
+        return -0.1
+    return -1.0 - 8.0 * int(_digest(prompt, continuation)[:8], 16) / 16**8

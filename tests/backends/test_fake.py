@@ -1,0 +1,95 @@
+"""The scripted model."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.backends.fake import FakeBackend, Rule, Script, read_script
+from harness.errors import ConfigError
+from harness.values import Request
+
+
+def ask(sample_id="1", prompt="a b c", **changes) -> Request:
+    return Request(key=f"k{sample_id}", sample_id=sample_id, prompt=prompt, **{"mode": "generate", **changes})
+
+
+def test_the_first_rule_that_fits_answers():
+    fake = FakeBackend(Script(answers=[Rule(sample="7", text="seven"), Rule(prompt="b+", text="bees")]))
+    texts = [r.text for r in fake.generate([ask("7"), ask("8"), ask("9", "none")])]
+    assert texts[:2] == ["seven", "bees"]
+    assert len(texts[2]) == 8  # made up from the prompt's digest
+
+
+def test_scoring_prefers_the_scripted_text():
+    fake = FakeBackend(Script(answers=[Rule(text="billing")]))
+    (response,) = fake.score([ask(mode="score", continuations=(" shipping", " billing"))])
+    assert response.logprobs[1] == -0.1 > response.logprobs[0]
+    assert response.greedy == (False, True)
+
+
+def test_answers_without_a_script_are_the_same_on_every_machine():
+    (response,) = FakeBackend().score([ask(mode="score", continuations=(" x",))])
+    assert response.logprobs == pytest.approx((-1.84805,), abs=1e-4)
+
+
+def test_an_injected_error_fails_one_request_only():
+    fake = FakeBackend(Script(answers=[Rule(sample="2", error="connection lost")]))
+    assert [r.error for r in fake.generate([ask("1"), ask("2"), ask("3")])] == [None, "connection lost", None]
+    assert [r.error for r in fake.score([ask("2", mode="score", continuations=("x",))])] == ["connection lost"]
+
+
+def test_the_wrong_number_of_logprobs_is_an_error_of_that_request():
+    fake = FakeBackend(Script(answers=[Rule(logprobs=(-1.0,))]))
+    (response,) = fake.score([ask(mode="score", continuations=("a", "b"))])
+    assert response.error == "the script gives 1 logprobs for 2 continuations"
+
+
+@pytest.mark.parametrize(
+    ("text", "stop", "max_tokens", "kept", "tokens", "finish", "stop_string"),
+    [
+        ("one two three", (), 9, "one two three", 3, "stop", None),
+        ("one two three", (), 2, "one two", 2, "length", None),
+        ("one two three", (), 3, "one two three", 3, "stop", None),
+        ("one two three", ("two",), 9, "one ", 2, "stop", "two"),
+        ("one two three", ("three",), 2, "one two", 2, "length", None),
+        ("one two three", ("three", "one"), 9, "", 1, "stop", "one"),
+        ("", (), 9, "", 0, "stop", None),
+    ],
+)
+def test_texts_end_at_a_stop_string_or_at_the_limit(text, stop, max_tokens, kept, tokens, finish, stop_string):
+    fake = FakeBackend(Script(answers=[Rule(text=text)]))
+    (response,) = fake.generate([ask(stop=stop, max_tokens=max_tokens)])
+    assert (response.text, response.output_tokens, response.finish_reason) == (kept, tokens, finish)
+    assert response.stop_string == stop_string
+
+
+def test_times_are_those_of_the_script():
+    fake = FakeBackend(Script(answers=[Rule(text="x y")], prefill_s_per_token=1.0, decode_s_per_token=10.0))
+    (response,) = fake.generate([ask(prompt="a b c")])
+    assert (response.ttft_s, response.last_token_s, response.e2e_s) == (13.0, 23.0, 23.0)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("answer: []", ["answer", "did you mean 'answers'?"]),
+        ("answers: [{sampel: 1}]", ["answers.0.sampel", "did you mean 'sample'?"]),
+        ("answers: [{prompt: '('}]", ["answers.0.prompt", "not a regular expression"]),
+        ("decode_s_per_token: -1", ["decode_s_per_token", "greater than or equal to 0"]),
+        ("a: [", ["is not YAML"]),
+        ("[1]", ["the file"]),
+    ],
+)
+def test_a_wrong_script_is_named(tmp_path, content, words):
+    path = tmp_path / "script.yaml"
+    path.write_text(content)
+    with pytest.raises(ConfigError) as caught:
+        read_script(path)
+    assert all(word in str(caught.value) for word in [*words, "script.yaml"])
+
+
+def test_a_missing_script_names_the_near_match(tmp_path):
+    (tmp_path / "script.yaml").write_text("")
+    assert read_script(tmp_path / "script.yaml") == Script()
+    with pytest.raises(ConfigError, match=r"does not exist(.|\n)*did you mean 'script.yaml'"):
+        read_script(tmp_path / "scripts.yaml")
