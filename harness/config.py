@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.errors import ConfigError, HarnessError, TaskError, nearest
@@ -37,6 +37,13 @@ class Strict(BaseModel):
                 if key not in known and key not in cls.model_fields:
                     raise PydanticCustomError("unknown_key", "{key}|{hint}", {"key": key, "hint": nearest(key, known)})
         return data
+
+
+def _by_shape(value: Any) -> str:
+    """Returns which member of a union a value is meant to be, so that messages speak of that one only."""
+    if isinstance(value, str):
+        return "(text)"
+    return "(list)" if isinstance(value, list | tuple) else "(keys)"
 
 
 # --- tasks -----------------------------------------------------------------------------------------------------------
@@ -108,7 +115,15 @@ class TaskConfig(Strict):
     prompt: str
     delimiter: str = " "  # between a prompt and its answer, in shots and before each scored choice
     separator: str = "\n\n"  # between shots
-    choices: tuple[str, ...] | str | Columns | None = None  # fixed list, a list column, or several columns
+    choices: (
+        Annotated[
+            Annotated[tuple[str, ...], Tag("(list)")]
+            | Annotated[str, Tag("(text)")]
+            | Annotated[Columns, Tag("(keys)")],
+            Discriminator(_by_shape),
+        ]
+        | None
+    ) = None  # a fixed list, a column that holds a list, or {columns: [...]}
     continuation: Literal["text", "letter"] = "text"  # what is scored for each choice
     answer: str  # column
     answer_is: Literal["auto", "text", "letter", "index"] = "auto"  # choice tasks
@@ -244,7 +259,10 @@ class RunConfig(Strict):
     tasks: Annotated[tuple[TaskUse, ...], Field(min_length=1)]
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     baseline: str | None = None  # model the others are compared with; default: the first
-    machine: str | MachineConfig | None = None  # a bundled name, a path, or the values themselves
+    machine: (
+        Annotated[Annotated[str, Tag("(text)")] | Annotated[MachineConfig, Tag("(keys)")], Discriminator(_by_shape)]
+        | None
+    ) = None  # a bundled name, a path, or the values themselves
     limit: Annotated[int, Field(ge=1)] | None = None  # seeded random subset of each task
     first: Annotated[int, Field(ge=1)] | None = None  # the first N samples in order
     seed: int = 0
@@ -345,8 +363,8 @@ def _checked(kind: type[Config], file: YamlFile, error_kind: type[HarnessError])
         return kind.model_validate(file.data)
     except ValidationError as error:
         first = error.errors()[0]
-    # pydantic puts the names of union members among the keys; those are no keys of the file
-    key = tuple(part for part in first["loc"] if not (isinstance(part, str) and part in _UNION_MARKS))
+    # pydantic puts the tags of union members among the keys; those are no keys of the file
+    key = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith("(")))
     named = ".".join(map(str, key))
     if first["type"] == "unknown_key":
         unknown, _, hint = first["msg"].partition("|")
@@ -355,22 +373,15 @@ def _checked(kind: type[Config], file: YamlFile, error_kind: type[HarnessError])
         raise error_kind(f"key '{named}' is missing", where=file.where(key), fix=f"add `{named}: ...`")
     message = first["msg"][0].lower() + first["msg"][1:]
     given = f" (given: {_short(first['input'])})" if key and not isinstance(first["input"], dict | list) else ""
-    raise error_kind(
-        f"{named}: {message}{given}" if named else message, where=file.where(key), fix="see docs: harness check --help"
-    )
+    raise error_kind(f"{named}: {message}{given}" if named else message, where=file.where(key), fix=_fix(first))
 
 
-_UNION_MARKS = {
-    "str",
-    "Columns",
-    "MachineConfig",
-    "tuple[str, ...]",
-    "constrained-str",
-    "Rented",
-    "Owned",
-    "float",
-    "constrained-float",
-}
+def _fix(error: Mapping[str, Any]) -> str:
+    if error["type"] == "literal_error":
+        return nearest(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
+    if error["type"] == "string_type":
+        return "put the value in quotes"
+    return "mend this value"
 
 
 def _short(value: Any) -> str:
