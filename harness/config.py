@@ -7,6 +7,7 @@ Unknown keys are refused with the nearest known one. After this nothing reads th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
