@@ -45,6 +45,7 @@ class Sample:
     expected: Any  # generate: the reference answer; choice: the label of the right choice
     choices: tuple[str, ...] = ()  # choice tasks: the texts
     labels: tuple[str, ...] = ()  # choice tasks: what stands for each choice (its letter, or the text itself)
+    gold: int | None = None  # choice tasks: index of the right choice
     cluster: str | None = None  # samples of one cluster are not independent
 
 

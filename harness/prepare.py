@@ -1,0 +1,54 @@
+"""Named functions that bring the rows of a public data set to one shape, whichever copy they come from.
+
+A task file names one in `prepare:`. Each takes a row and returns a new one; to add another, write the function and one
+line in `PREPARE`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+def mmlu(row: Row) -> dict[str, Any]:
+    """Returns question, choices, answer and subject (in words), from the hub's copy or the original CSV files."""
+    choices = row["choices"] if "choices" in row else [row[letter] for letter in "ABCD"]
+    subject = row["subject"] if "subject" in row else re.sub(r"_(test|dev|val)$", "", row["_file"])
+    return {**row, "choices": choices, "subject": subject.replace("_", " ")}
+
+
+def arc(row: Row) -> dict[str, Any]:
+    """Returns question, choices (texts) and answer (index), from the hub's copy or llm-foundry's."""
+    if "query" in row:
+        question = row["query"].removeprefix("Question: ")
+        return {**row, "question": question, "answer": row["gold"]}
+    texts, labels = row["choices"]["text"], [str(label) for label in row["choices"]["label"]]
+    return {**row, "choices": list(texts), "answer": labels.index(str(row["answerKey"]))}
+
+
+def hellaswag(row: Row) -> dict[str, Any]:
+    """Returns query, endings and label with the markers of the how-to pages removed."""
+    ctx = row["ctx"] if "ctx_a" not in row else f"{row['ctx_a']} {str(row['ctx_b']).capitalize()}"
+    query = _without_markers(f"{row['activity_label']}: {ctx}")
+    return {**row, "query": query, "endings": [_without_markers(ending) for ending in row["endings"]]}
+
+
+def _without_markers(text: str) -> str:
+    text = re.sub(r"\[.*?\]", "", text.strip().replace(" [title]", ". "))
+    return text.replace("  ", " ")
+
+
+def banking77(row: Row) -> dict[str, Any]:
+    """Returns text and label (name or index), from the hub's copy or the original CSV files."""
+    return {**row, "label": row["category"] if "category" in row else row["label"]}
+
+
+PREPARE: dict[str, Callable[[Row], dict[str, Any]]] = {
+    "arc": arc,
+    "banking77": banking77,
+    "hellaswag": hellaswag,
+    "mmlu": mmlu,
+}

@@ -1,0 +1,266 @@
+"""A task file and its rows to samples, and the shots shown before each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import extract, scorers
+from harness.config import Columns, DataConfig, TaskConfig, TaskUse, bundled, find_file, read_task
+from harness.data import DataSource, Rows, assign_ids, load_rows
+from harness.errors import TaskError, nearest
+from harness.prepare import PREPARE
+from harness.values import Sample
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_SENSITIVITY = ("public", "internal", "restricted")
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task with its samples, in the order of the data."""
+
+    config: TaskConfig
+    path: Path  # of the task file
+    samples: tuple[Sample, ...]
+    pool: tuple[Sample, ...]  # what shots are drawn from
+    data_digest: str
+    data_origin: str
+
+    @property
+    def name(self) -> str:
+        """Returns the task's name."""
+        return self.config.task
+
+    @property
+    def where(self) -> str:
+        """Returns what messages name: the task file and the data really read."""
+        return f"{self.path} ({self.data_origin})"
+
+
+def load_task(use: TaskUse) -> Task:
+    """Returns the task a run uses, its data read and every row checked.
+
+    Raises TaskError or DataError for anything that would make the score wrong: a missing column, a row without an
+    answer, an answer that is none of the choices, an id that stands twice, an unknown extractor or scorer.
+    """
+    path = find_file(use.task, "tasks")
+    config, file = read_task(path)
+    config = _raised(config, use)
+    if config.prepare is not None and config.prepare not in PREPARE:
+        raise TaskError(
+            f"no function '{config.prepare}'", where=file.where(("prepare",)), fix=nearest(config.prepare, PREPARE)
+        )
+    for key, spec in (("extract", config.extract), *((f"also.{name}", spec) for name, spec in config.also.items())):
+        extract.check_spec(spec, file.where(tuple(key.split("."))))
+    if config.score is not None:
+        scorers.check_spec(config.score, file.where(("score",)))
+    override = Path(use.data) if use.data is not None else None
+    rows = _rows(config, path, override, config.data.split)
+    samples = _samples(config, rows, path, config.data.id)
+    return Task(config, path, samples, _pool(config, path, override, samples), rows.digest, rows.origin)
+
+
+def task_names() -> list[str]:
+    """Returns the names of the tasks that ship with the package."""
+    return sorted(path.stem for path in bundled("tasks").glob("*.yaml"))
+
+
+def shots_for(task: Task, sample: Sample, seed: int) -> tuple[Sample, ...]:
+    """Returns the examples shown before one sample; they depend on nothing but the task, the sample and the seed."""
+    shots = task.config.shots
+    if shots is None or shots.n == 0:
+        return ()
+    pool = task.pool
+    if shots.match is not None:
+        pool = tuple(shot for shot in pool if shot.row[shots.match] == sample.row[shots.match])
+    if _same_split(task.config):
+        pool = tuple(shot for shot in pool if shot.id != sample.id)
+    if len(pool) < shots.n:
+        raise TaskError(
+            f"sample {sample.id} needs {shots.n} shots, its data have {len(pool)}",
+            where=task.where,
+            fix="lower `shots: n`, or name a larger split in `shots: from`",
+        )
+    if shots.pick == "random":
+        return tuple(random.Random(f"{seed}|{task.name}|{sample.id}").sample(pool, shots.n))
+    return pool[: shots.n]
+
+
+def digest(value: Any) -> str:
+    """Returns the sha256 (hex) of a JSON value in canonical form."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _raised(config: TaskConfig, use: TaskUse) -> TaskConfig:
+    if use.sensitivity is None:
+        return config
+    if _SENSITIVITY.index(use.sensitivity) < _SENSITIVITY.index(config.sensitivity):
+        raise TaskError(
+            f"sensitivity '{config.sensitivity}' cannot be lowered to '{use.sensitivity}'",
+            where=f"task {config.task} in the run file",
+            fix="sensitivity travels with the data: change the task file if it is wrong",
+        )
+    return config.model_copy(update={"sensitivity": use.sensitivity})
+
+
+def _rows(config: TaskConfig, path: Path, override: Path | None, split: str | None) -> Rows:
+    return load_rows(_source(config.data), base=path.parent, override=override, split=split)
+
+
+def _source(data: DataConfig) -> DataSource:
+    return DataSource(**data.model_dump())
+
+
+def _same_split(config: TaskConfig) -> bool:
+    return config.shots is not None and config.shots.split in {None, config.data.split}
+
+
+def _pool(config: TaskConfig, path: Path, override: Path | None, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+    shots = config.shots
+    if shots is None or shots.n == 0:
+        return ()
+    if _same_split(config):
+        pool = samples
+    else:
+        pool = _samples(config, _rows(config, path, override, shots.split), path, config.data.id)
+    if shots.match is not None and shots.match not in pool[0].row:
+        raise TaskError(
+            f"shots: match names column '{shots.match}', which the data do not have",
+            where=str(path),
+            fix=nearest(shots.match, pool[0].row),
+        )
+    if shots.pick != "fixed":
+        return pool
+    by_id = {sample.id: sample for sample in pool}
+    for name in shots.ids:
+        if name not in by_id:
+            raise TaskError(f"shots: no row with id '{name}'", where=str(path), fix=nearest(name, by_id))
+    return tuple(by_id[name] for name in shots.ids)
+
+
+def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) -> tuple[Sample, ...]:
+    ids = assign_ids(rows.rows, id_column)
+    where = f"{path} ({rows.origin})"
+    prepared = [_prepared(config, row, f"{where} row {i + 1}") for i, row in enumerate(rows.rows)]
+    _need_column(prepared[0], config.answer, "answer", where)
+    if config.cluster is not None:
+        _need_column(prepared[0], config.cluster, "cluster", where)
+    for i, row in enumerate(prepared):
+        if row[config.answer] is None or row[config.answer] == "":
+            raise TaskError(
+                f"no answer in column '{config.answer}'",
+                where=f"{where} row {i + 1}",
+                fix="fill it in, or leave the row out",
+            )
+    if config.kind != "choice":
+        return tuple(_sample(config, id, row, row[config.answer]) for id, row in zip(ids, prepared))
+    choices = [_choices(config, row, f"{where} row {i + 1}") for i, row in enumerate(prepared)]
+    golds = _golds(config, [row[config.answer] for row in prepared], choices, where)
+    return tuple(_choice_sample(config, *parts) for parts in zip(ids, prepared, choices, golds))
+
+
+def _prepared(config: TaskConfig, row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    if config.prepare is None:
+        return row
+    try:
+        return PREPARE[config.prepare](row)
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise TaskError(
+            f"'{config.prepare}' cannot read this row: {type(error).__name__} {error}",
+            where=where,
+            fix=f"the columns here are {', '.join(list(row)[:8])}; see the task's `data` and `prepare`",
+        ) from None
+
+
+def _need_column(row: Mapping[str, Any], column: str, key: str, where: str) -> None:
+    if column not in row:
+        raise TaskError(
+            f"{key} names column '{column}', which the data do not have", where=where, fix=nearest(column, row)
+        )
+
+
+def _sample(config: TaskConfig, id: str, row: Mapping[str, Any], expected: Any) -> Sample:
+    cluster = str(row[config.cluster]) if config.cluster is not None else None
+    return Sample(id=id, task=config.task, row=row, expected=expected, cluster=cluster)
+
+
+def _choice_sample(config: TaskConfig, id: str, row: Mapping[str, Any], choices: tuple[str, ...], gold: int) -> Sample:
+    labels = choices if config.continuation == "text" else tuple(LETTERS[: len(choices)])
+    cluster = str(row[config.cluster]) if config.cluster is not None else None
+    return Sample(id, config.task, row, labels[gold], choices, labels, gold, cluster)
+
+
+def _choices(config: TaskConfig, row: Mapping[str, Any], where: str) -> tuple[str, ...]:
+    if isinstance(config.choices, tuple):
+        found: Sequence[Any] = config.choices
+    elif isinstance(config.choices, Columns):
+        for column in config.choices.columns:
+            _need_column(row, column, "choices", where)
+        found = [row[column] for column in config.choices.columns]
+    else:
+        _need_column(row, str(config.choices), "choices", where)
+        found = row[str(config.choices)]
+        if not isinstance(found, list | tuple):
+            found = _json_list(found, str(config.choices), where)
+    most = len(LETTERS) if config.continuation == "letter" else len(found)
+    if not 2 <= len(found) <= most:
+        raise TaskError(
+            f"{len(found)} choices: a row needs two or more (letters: 26 at most)", where=where, fix="mend the row"
+        )
+    if any(choice is None or choice == "" for choice in found):
+        raise TaskError("an empty choice", where=where, fix="fill it in, or leave the row out")
+    return tuple(str(choice) for choice in found)
+
+
+def _json_list(text: Any, column: str, where: str) -> Sequence[Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError, RecursionError):
+        found = None
+    if not isinstance(found, list):
+        raise TaskError(
+            f"column '{column}' holds no list of choices", where=where, fix='write a JSON list: ["...", "..."]'
+        )
+    return found
+
+
+def _golds(config: TaskConfig, answers: Sequence[Any], choices: Sequence[tuple[str, ...]], where: str) -> list[int]:
+    """Returns the index of each right choice.
+
+    How answers are written (the choice itself, its letter, its index) is one property of the whole column: `auto` is
+    the first reading under which every row makes sense, so that no row is read by luck.
+    """
+    kinds = ("text", "letter", "index") if config.answer_is == "auto" else (config.answer_is,)
+    if config.answer_is == "auto" and all(
+        isinstance(answer, int) and not isinstance(answer, bool) for answer in answers
+    ):
+        kinds = ("index",)
+    furthest: tuple[int, str] = (-1, kinds[0])
+    for kind in kinds:
+        golds = [_gold(kind, answer, options) for answer, options in zip(answers, choices)]
+        if None not in golds:
+            return golds  # type: ignore[return-value]
+        furthest = max(furthest, (golds.index(None), kind), key=lambda pair: pair[0])
+    row, kind = furthest
+    raise TaskError(
+        f"answer '{answers[row]}' is none of the choices",
+        where=f"{where} row {row + 1}",
+        fix=nearest(str(answers[row]), choices[row]),
+    )
+
+
+def _gold(kind: str, answer: Any, choices: tuple[str, ...]) -> int | None:
+    text = str(answer).strip()
+    if kind == "text":
+        return choices.index(text) if text in choices else None
+    if kind == "letter":
+        index = LETTERS.find(text.upper()) if len(text) == 1 and text.isalpha() else -1
+        return index if 0 <= index < len(choices) else None
+    return int(text) if text.isdecimal() and int(text) < len(choices) else None
