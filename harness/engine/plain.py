@@ -1,0 +1,397 @@
+"""The reference method: sorted, padded batches through the model's own forward and `generate`.
+
+Exact and simple. Faster methods are tested against it. Rows of a batch never influence each other: scoring pads on
+the right, where a causal model cannot see; generation pads on the left under an attention mask, and only where a
+short trial shows that the model honours the mask; otherwise a batch holds prompts of one length.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import torch
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.logits_process import (
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+)
+
+from harness.engine.loaded import LoadedModel
+from harness.engine.tokens import ScoredSequence, ScoreSequence
+from harness.values import Finish, Sampling
+
+log = logging.getLogger(__name__)
+
+DEFAULT_BATCH_TOKENS = {"cpu": 4096, "mps": 8192, "cuda": 16384}  # tokens with padding; halved when memory runs out
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+# --- scoring ---------------------------------------------------------------------------------------------------------
+
+
+def score(
+    loaded: LoadedModel, sequences: Sequence[ScoreSequence], *, batch_tokens: int | None = None
+) -> Iterator[tuple[int, ScoredSequence]]:
+    """Yields (index into sequences, what the model thinks of it), longest sequences first.
+
+    Sequences that differ in their last token only share one row. `batch_tokens` bounds rows × longest row.
+    Every sequence must be `scorable`.
+    """
+    sharing: dict[tuple[int, ...], list[int]] = {}
+    for index, sequence in enumerate(sequences):
+        sharing.setdefault(sequence.ids[:-1], []).append(index)
+    rows = sorted(sharing.items(), key=lambda row: (-len(row[0]), row[0]))
+
+    def run(batch: Sequence[tuple[tuple[int, ...], list[int]]]) -> list[tuple[int, ScoredSequence]]:
+        return _score_batch(loaded, batch, sequences)
+
+    def fail(row: tuple[tuple[int, ...], list[int]], error: str) -> list[tuple[int, ScoredSequence]]:
+        return [(index, ScoredSequence(float("nan"), False, 0.0, 1, error)) for index in row[1]]
+
+    yield from _in_batches(rows, lambda row: len(row[0]), run, fail, _budget(loaded, batch_tokens))
+
+
+@torch.inference_mode()
+def _score_batch(
+    loaded: LoadedModel, batch: Sequence[tuple[tuple[int, ...], list[int]]], sequences: Sequence[ScoreSequence]
+) -> list[tuple[int, ScoredSequence]]:
+    start = time.perf_counter()
+    width = max(len(ids) for ids, _ in batch)
+    padded = torch.tensor([[*ids, *[0] * (width - len(ids))] for ids, _ in batch], device=loaded.device)
+    # Position p predicts token p + 1: a sequence of n tokens is judged by positions n - n_scored - 1 ... n - 2.
+    places = [
+        (row, len(ids) - sequences[index].n_scored + offset, token)
+        for row, (ids, indices) in enumerate(batch)
+        for index in indices
+        for offset, token in enumerate(sequences[index].ids[-sequences[index].n_scored :])
+    ]
+    first = min(position for _, position, _ in places)
+    takes = inspect.signature(loaded.model.forward).parameters
+    options: dict[str, Any] = {"use_cache": False} if "use_cache" in takes else {}
+    if "logits_to_keep" in takes:
+        options["logits_to_keep"] = width - first
+    logits = loaded.model(input_ids=padded, **options).logits  # (rows, width or fewer, vocabulary)
+    skipped = width - logits.shape[1]
+    at = torch.tensor([(row, position - skipped, token) for row, position, token in places], device=logits.device)
+    judged = logits[at[:, 0], at[:, 1]].float()  # (places, vocabulary)
+    logprobs = judged.gather(1, at[:, 2:]).squeeze(1) - judged.logsumexp(dim=1)
+    packed = torch.stack([logprobs.double(), (judged.argmax(dim=1) == at[:, 2]).double()]).tolist()
+    seconds = time.perf_counter() - start
+
+    total = sum(len(ids) for ids, _ in batch)
+    results, done = [], 0
+    for ids, indices in batch:
+        for index in indices:
+            here = slice(done, done := done + sequences[index].n_scored)
+            share = seconds * len(ids) / total / len(indices)
+            results.append((index, ScoredSequence(sum(packed[0][here]), all(packed[1][here]), share, len(batch))))
+    return results
+
+
+# --- generation ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationInput:
+    """One prompt as token ids and how to go on from it."""
+
+    ids: tuple[int, ...]
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+    sampling: Sampling = field(default_factory=Sampling)
+    seed: int = 0  # of this row's draws; they depend on nothing else
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What the model wrote after one GenerationInput.
+
+    text: up to the stop string, special tokens left out. ids: every real token, those of the stop included.
+    prefill_s, decode_s: this row's shares of the batch's machine seconds, by its real tokens.
+    first_token_s, last_token_s: seconds from the start of the batch, also in batches of many.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    finish_reason: Finish
+    stop_string: str | None
+    prefill_s: float
+    decode_s: float
+    first_token_s: float
+    last_token_s: float
+    batch_size: int
+    error: str | None = None
+
+
+def generate(
+    loaded: LoadedModel, prompts: Sequence[GenerationInput], *, batch_tokens: int | None = None
+) -> Iterator[tuple[int, Generated]]:
+    """Yields (index into prompts, what the model wrote), longest prompts first.
+
+    `batch_tokens` bounds rows × (longest prompt + most tokens to generate). Prompts must not be empty, and must
+    leave room for `max_tokens` in the context.
+    """
+    budget = _budget(loaded, batch_tokens)
+    pads = len({len(prompt.ids) for prompt in prompts}) > 1 and _honours_padding(loaded)
+    groups: dict[tuple, list[tuple[int, GenerationInput]]] = {}
+    for index, prompt in enumerate(prompts):
+        # A repetition penalty also punishes padding, so it wants prompts of one length.
+        length = None if pads and prompt.sampling.repetition_penalty == 1.0 else len(prompt.ids)
+        groups.setdefault((prompt.sampling, length), []).append((index, prompt))
+
+    def run(batch: Sequence[tuple[int, GenerationInput]]) -> list[tuple[int, Generated]]:
+        return _generate_batch(loaded, batch)
+
+    def fail(row: tuple[int, GenerationInput], error: str) -> list[tuple[int, Generated]]:
+        return [(row[0], Generated("", (), "error", None, 0.0, 0.0, 0.0, 0.0, 1, error))]
+
+    for rows in groups.values():
+        rows.sort(key=lambda row: (-len(row[1].ids) - row[1].max_tokens, row[1].ids))
+        yield from _in_batches(rows, lambda row: len(row[1].ids) + row[1].max_tokens, run, fail, budget)
+
+
+@torch.inference_mode()
+def _generate_batch(
+    loaded: LoadedModel, batch: Sequence[tuple[int, GenerationInput]]
+) -> list[tuple[int, Generated]]:
+    start = time.perf_counter()
+    prompts = [prompt for _, prompt in batch]
+    watch = _Watch(loaded, prompts)
+    finite = _Finite()
+    steps = [finite, *_draws(prompts)]
+    _run_generate(
+        loaded,
+        [prompt.ids for prompt in prompts],
+        max(prompt.max_tokens for prompt in prompts),
+        logits_processor=LogitsProcessorList(steps),
+        stopping_criteria=StoppingCriteriaList([watch]),
+    )
+    broken = finite.broken.tolist()
+    seconds = time.perf_counter() - start
+    prefill, decode = watch.stamps[0] - start, seconds - (watch.stamps[0] - start)
+    n_in, n_out = sum(len(prompt.ids) for prompt in prompts), sum(map(len, watch.written))
+    results = []
+    for row, (index, prompt) in enumerate(batch):
+        ids = watch.written[row]
+        text, stop = _cut(loaded.tokenizer.decode(ids, skip_special_tokens=True), prompt.stop)
+        generated = Generated(
+            text=text,
+            ids=tuple(ids),
+            finish_reason="stop" if watch.stopped[row] is not None else "length",
+            stop_string=watch.stopped[row] if stop is None else stop,
+            prefill_s=prefill * len(prompt.ids) / n_in,
+            decode_s=decode * len(ids) / n_out,
+            first_token_s=prefill,
+            last_token_s=watch.stamps[len(ids) - 1] - start,
+            batch_size=len(batch),
+            error="the model's logits are not finite numbers" if broken[row] else None,
+        )
+        results.append((index, generated))
+    return results
+
+
+def _run_generate(loaded: LoadedModel, rows: Sequence[Sequence[int]], max_tokens: int, **options: Any) -> Any:
+    """Runs the model's own `generate` on left-padded rows; it never stops by itself before `max_tokens`."""
+    width = max(map(len, rows))
+    inputs = {"input_ids": torch.tensor([[*[0] * (width - len(ids)), *ids] for ids in rows], device=loaded.device)}
+    if _takes_mask(loaded):
+        mask = [[*[0] * (width - len(ids)), *[1] * len(ids)] for ids in rows]
+        inputs["attention_mask"] = torch.tensor(mask, device=loaded.device)
+    # Nothing of the model's own generation settings is followed: the backend emptied them when it loaded the model.
+    config = GenerationConfig(max_new_tokens=max_tokens, do_sample=False, num_beams=1, use_cache=True, pad_token_id=0)
+    return loaded.model.generate(**inputs, generation_config=config, **options)
+
+
+class _Watch(StoppingCriteria):
+    """Sees every new token of every row: notes when it came, and ends the row when it is complete."""
+
+    def __init__(self, loaded: LoadedModel, prompts: Sequence[GenerationInput]) -> None:
+        self.tokenizer, self.eos, self.prompts = loaded.tokenizer, frozenset(loaded.eos_tokens), prompts
+        special = set(loaded.tokenizer.all_special_ids)
+        self.stop_tokens = [_single_tokens(loaded.tokenizer, prompt.stop, special) for prompt in prompts]
+        # A stop string may be spelt out byte by byte; four more tokens for a character begun before it.
+        self.windows = [max((len(stop.encode()) for stop in prompt.stop), default=0) + 4 for prompt in prompts]
+        self.written: list[list[int]] = [[] for _ in prompts]
+        self.stopped: list[str | None] = [None] * len(prompts)  # the stop string, "" for an end-of-text token
+        self.stamps: list[float] = []  # clock seconds at which each step's tokens were known
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        tokens = input_ids[:, -1].tolist()  # waits for the device
+        self.stamps.append(time.perf_counter())
+        for row, token in enumerate(tokens):
+            if not self._done(row):
+                self.written[row].append(token)
+                self.stopped[row] = self._stop(row, token)
+        done = [self._done(row) for row in range(len(tokens))]
+        return torch.tensor(done, device=input_ids.device)
+
+    def _done(self, row: int) -> bool:
+        return self.stopped[row] is not None or len(self.written[row]) >= self.prompts[row].max_tokens
+
+    def _stop(self, row: int, token: int) -> str | None:
+        if token in self.stop_tokens[row]:
+            return self.stop_tokens[row][token]
+        if token in self.eos:
+            return ""
+        stops, written = self.prompts[row].stop, self.written[row]
+        if not stops or _cut(self._decode(written[-self.windows[row] :]), stops)[1] is None:
+            return None
+        return _cut(self._decode(written), stops)[1]
+
+    def _decode(self, ids: Sequence[int]) -> str:
+        return self.tokenizer.decode(ids, skip_special_tokens=True)
+
+
+class _Finite(LogitsProcessor):
+    """Remembers which rows ever had a logit that is NaN, without waiting for the device."""
+
+    broken: torch.Tensor
+
+    def __init__(self) -> None:
+        self.broken = torch.zeros(1, dtype=torch.bool)
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        self.broken = self.broken.to(scores.device) | scores.isnan().any(dim=1)
+        return scores
+
+
+class _Draw(LogitsProcessor):
+    """Turns the largest score into a draw from softmax(scores), by Gumbel noise from one generator a row.
+
+    A row's draws follow from its seed alone, so they do not depend on the rows beside it.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        noise = torch.stack([torch.empty(scores.shape[1]).exponential_(generator=g) for g in self.generators])
+        return scores - noise.log().to(scores.device)
+
+
+def _draws(prompts: Sequence[GenerationInput]) -> list[LogitsProcessor]:
+    sampling = prompts[0].sampling  # one for the whole batch
+    steps: list[LogitsProcessor] = []
+    if sampling.repetition_penalty != 1.0:
+        steps.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
+    if sampling.temperature == 0:
+        return steps
+    steps.append(TemperatureLogitsWarper(float(sampling.temperature)))
+    if sampling.top_k:
+        steps.append(TopKLogitsWarper(sampling.top_k))
+    if sampling.top_p < 1:
+        steps.append(TopPLogitsWarper(sampling.top_p))
+    if sampling.min_p:
+        steps.append(MinPLogitsWarper(sampling.min_p))
+    return [*steps, _Draw([prompt.seed for prompt in prompts])]
+
+
+def row_seed(*parts: object) -> int:
+    """Returns a seed that follows from the parts' text, the same in every process."""
+    return int.from_bytes(hashlib.sha256("\x00".join(map(str, parts)).encode()).digest()[:7], "big")
+
+
+def _cut(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
+    """Returns the text before the first stop string in it, and that string (the longest of those that begin there)."""
+    found = [(text.find(stop), -len(stop), stop) for stop in stops if stop and stop in text]
+    if not found:
+        return text, None
+    at, _, stop = min(found)
+    return text[:at], stop
+
+
+def _single_tokens(tokenizer: Any, stops: Sequence[str], special: set[int]) -> dict[int, str]:
+    """Returns the stop strings that are one special token: decoding leaves those out of the text."""
+    found = {stop: tokenizer.convert_tokens_to_ids(stop) for stop in stops}
+    return {token: stop for stop, token in found.items() if token in special and token != tokenizer.unk_token_id}
+
+
+def _takes_mask(loaded: LoadedModel) -> bool:
+    return "attention_mask" in inspect.signature(loaded.model.forward).parameters
+
+
+@torch.inference_mode()
+def _honours_padding(loaded: LoadedModel) -> bool:
+    """Returns whether a prompt's next-token logits stay the same when it is padded on the left beside a longer one."""
+    if not _takes_mask(loaded):
+        return False
+    vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
+    longer = [(7 * place + 3) % vocabulary for place in range(9)]
+    shorter = longer[4:]
+    ask = {"output_logits": True, "return_dict_in_generate": True}
+    alone = _run_generate(loaded, [shorter], 2, **ask)
+    beside = _run_generate(loaded, [longer, shorter], 2, **ask)
+    for one, many in zip(alone.logits, beside.logits):
+        exact = loaded.model.dtype == torch.float32
+        allowed = (1e-4 if exact else 3e-2) * float(one.abs().max().clamp(min=1.0))
+        difference = float((one[0].float() - many[1].float()).abs().max())
+        if not difference <= allowed:  # NaN is not
+            log.info("left padding moves this model's logits by %.2g: prompts of one length share a batch", difference)
+            return False
+        if int(one[0].argmax()) != int(many[1].argmax()):
+            break  # a tie: the second step reads different tokens
+    return True
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def _in_batches(
+    items: Sequence[Item],
+    cost: Callable[[Item], int],
+    run: Callable[[Sequence[Item]], list[Result]],
+    fail: Callable[[Item, str], list[Result]],
+    budget: int,
+) -> Iterator[Result]:
+    """Yields the results of all items, run in batches of at most `budget` tokens, costliest items first.
+
+    When memory runs out the whole batch is owed again at half the budget; an item that does not fit alone fails.
+    """
+    done = 0
+    while done < len(items):
+        fits = max(1, budget // cost(items[done]))
+        batch = items[done : done + fits]
+        try:
+            results = run(batch)
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
+            results = None
+        if results is None:
+            # Outside the except block: the traceback would keep the failed batch's tensors alive.
+            _free_memory()
+            if len(batch) == 1:
+                results = fail(batch[0], f"out of memory on a sequence of {cost(batch[0])} tokens")
+            else:
+                budget = max(1, len(batch) * cost(batch[0]) // 2)
+                log.warning("out of memory on %d rows: trying again with %d tokens a batch", len(batch), budget)
+                continue
+        done += len(batch)
+        yield from results
+
+
+def _budget(loaded: LoadedModel, batch_tokens: int | None) -> int:
+    return batch_tokens or DEFAULT_BATCH_TOKENS.get(loaded.device.type, DEFAULT_BATCH_TOKENS["cpu"])
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    words = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "can't allocate memory" in words
+
+
+def _free_memory() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()
