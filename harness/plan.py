@@ -1,0 +1,270 @@
+"""A run's configuration to what will be asked: cells of requests, and a digest of all that could change an answer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from harness import prompts
+from harness.backends import BACKENDS
+from harness.config import ModelConfig, RunConfig, read_machine
+from harness.errors import ConfigError, ModelError, nearest
+from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
+from harness.tasks import Task, digest, load_task, shots_for
+from harness.values import Mode, Request, Sample, Sampling
+
+SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedModel:
+    """A model of the plan, found and checked but not loaded."""
+
+    config: ModelConfig  # `path` is the folder found
+    digest: str  # of the weights, tokenizer and chat template; or of the script
+    info: ModelInfo | None  # None: not a model folder
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One model on one task."""
+
+    model: PlannedModel
+    task: Task
+    mode: Mode
+    chat: bool  # prompts are messages, rendered with the model's chat template
+    samples: tuple[Sample, ...]
+    requests: tuple[Request, ...]  # one for each sample, in the same order
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do. `identity` is all that could change an answer; `digest` is its digest."""
+
+    config: RunConfig
+    cells: tuple[Cell, ...]
+    identity: Mapping[str, Any]
+    digest: str
+
+    @property
+    def models(self) -> tuple[PlannedModel, ...]:
+        """Returns the models in the order of the run file."""
+        return tuple({cell.model.config.name: cell.model for cell in self.cells}.values())
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Returns the tasks in the order of the run file."""
+        return tuple({cell.task.name: cell.task for cell in self.cells}.values())
+
+    def samples(self, task: Task) -> tuple[Sample, ...]:
+        """Returns the samples of one task: the same for every model."""
+        return next(cell.samples for cell in self.cells if cell.task is task)
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Returns the plan of a run. Reads data and model files, loads no weights, asks nothing.
+
+    Raises a HarnessError for whatever would fail later: task, data, model folder, chat template.
+    """
+    read_machine(config.machine)
+    models = [find_model(model) for model in config.models]
+    tasks = [load_task(use) for use in config.tasks]
+    _refuse_two_of_a_name(tasks)
+    for task in tasks:
+        prompts.check_columns(task.config, [sample.row for sample in task.samples[:1]], task.where)
+    chosen = {task.name: choose(task, config) for task in tasks}
+    cells = tuple(_cell(model, task, chosen[task.name], config.seed) for model in models for task in tasks)
+    identity = _identity(config, models, tasks, chosen)
+    return Plan(config, cells, identity, digest(identity))
+
+
+def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
+    """Returns the samples a run asks about, in the order of the data.
+
+    `limit` takes those whose seeded digest is smallest: the same for every model, and 100 lie inside 200.
+    """
+    if config.first is not None:
+        return task.samples[: config.first]
+    if config.limit is None or config.limit >= len(task.samples):
+        return task.samples
+
+    def rank(sample: Sample) -> str:
+        return hashlib.sha256(f"{config.seed}|{task.name}|{sample.id}".encode()).hexdigest()
+
+    kept = {sample.id for sample in sorted(task.samples, key=rank)[: config.limit]}
+    return tuple(sample for sample in task.samples if sample.id in kept)
+
+
+def find_model(config: ModelConfig) -> PlannedModel:
+    """Returns a model found and checked, its files digested. Raises ConfigError or ModelError."""
+    if config.backend not in BACKENDS:
+        raise ConfigError(
+            f"no backend '{config.backend}'", where=f"model {config.name}", fix=nearest(config.backend, BACKENDS)
+        )
+    if config.backend != "transformers":
+        return PlannedModel(config, digest(config.model_dump(mode="json")), None)
+    if config.path is None:
+        raise ConfigError("no `path`", where=f"model {config.name}", fix="add `path:` with a model folder or hub id")
+    folder = resolve_model(config.path, config.revision)
+    check_safe(folder, config.trust_remote_code)
+    info = inspect_model(folder)
+    return PlannedModel(config.model_copy(update={"path": str(folder)}), digest_model(folder), info)
+
+
+def stored(plan: Plan) -> dict[str, Any]:
+    """Returns the content of `plan.json`."""
+    machine = read_machine(plan.config.machine)
+    return {
+        "digest": plan.digest,
+        "identity": plan.identity,
+        "run": plan.config.run,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": plan.config.model_dump(mode="json"),
+        "tasks": {task.name: task.config.model_dump(mode="json", by_alias=True) for task in plan.tasks},
+        "data": {task.name: {"digest": task.data_digest, "origin": task.data_origin} for task in plan.tasks},
+        "models": {model.config.name: _described(model) for model in plan.models},
+        "machine": None if machine is None else machine.model_dump(mode="json"),
+        "cells": [
+            {
+                "model": cell.model.config.name,
+                "task": cell.task.name,
+                "mode": cell.mode,
+                "chat": cell.chat,
+                "n": len(cell.requests),
+            }
+            for cell in plan.cells
+        ],
+        "host": host(),
+        "git": git_state(),
+    }
+
+
+def host() -> dict[str, Any]:
+    """Returns what this computer is: system, processor, cores this process may use, memory in bytes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    try:
+        memory: int | None = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        memory = None
+    return {"system": platform.platform(), "processor": _processor(), "cores": cores, "memory_bytes": memory}
+
+
+def git_state() -> dict[str, Any] | None:
+    """Returns commit and cleanliness of the working folder, or None outside a repository. Never a remote."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        dirty = subprocess.run(["git", "status", "--porcelain"], capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit.stdout.strip(), "clean": not dirty.stdout.strip()}
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as lines:
+            names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+            return next(names, platform.processor())
+    except OSError:
+        return platform.processor()
+
+
+def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
+    seen: dict[str, Task] = {}
+    for task in tasks:
+        if task.name in seen:
+            raise ConfigError(
+                f"task '{task.name}' stands twice in the run", where=str(task.path), fix="name each task once"
+            )
+        seen[task.name] = task
+
+
+def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: int) -> Cell:
+    chat = _uses_chat(model, task)
+    mode: Mode = "score" if task.config.kind == "choice" else "generate"
+    requests = tuple(_request(model, task, sample, mode, chat, seed) for sample in samples)
+    return Cell(model, task, mode, chat, samples, requests)
+
+
+def _uses_chat(model: PlannedModel, task: Task) -> bool:
+    wanted = model.config.chat_template if model.config.chat_template != "auto" else task.config.chat
+    available = model.info is not None and model.info.has_chat_template
+    if wanted == "on" and model.info is not None and not available:
+        raise ModelError(
+            "the chat template is switched on, but the model has none",
+            where=f"model {model.config.name}, task {task.name}",
+            fix="set `chat_template: off` for the model",
+        )
+    return wanted == "on" or (wanted == "auto" and task.config.kind == "generate" and available)
+
+
+def _request(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat: bool, seed: int) -> Request:
+    config = task.config
+    prompt = prompts.render(config, sample, shots_for(task, sample, seed), chat)
+    scored = prompts.continuations(config, sample, chat) if mode == "score" else ()
+    sampling = Sampling(**config.generation.model_dump(), seed=seed)
+    asked = {
+        "semantics": SEMANTICS,
+        "model": [model.config.name, model.digest, _settings(model.config)],
+        "task": [config.task, config.version],
+        "sample": sample.id,
+        "mode": mode,
+        "prompt": prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt],
+        "continuations": scored,
+        "max_tokens": config.max_tokens if mode == "generate" else None,
+        "stop": config.stop if mode == "generate" else None,
+        "sampling": asdict(sampling) if mode == "generate" else None,
+    }
+    return Request(digest(asked), sample.id, mode, prompt, scored, config.max_tokens, config.stop, sampling)
+
+
+def _settings(config: ModelConfig) -> dict[str, Any]:
+    """Returns the settings that could change an answer: all but where the files are, and how many threads compute."""
+    return config.model_dump(mode="json", exclude={"name", "path", "threads"})
+
+
+def _identity(
+    config: RunConfig,
+    models: Sequence[PlannedModel],
+    tasks: Sequence[Task],
+    chosen: Mapping[str, tuple[Sample, ...]],
+) -> dict[str, Any]:
+    return {
+        "semantics": SEMANTICS,
+        "seed": config.seed,
+        "limit": config.limit,
+        "first": config.first,
+        "models": {model.config.name: {**_settings(model.config), "digest": model.digest} for model in models},
+        "tasks": {
+            task.name: {
+                **task.config.model_dump(mode="json", by_alias=True),
+                "data_digest": task.data_digest,
+                "samples": digest([sample.id for sample in chosen[task.name]]),
+            }
+            for task in tasks
+        },
+        "versions": versions(),
+    }
+
+
+def versions() -> dict[str, str | None]:
+    """Returns the versions of the libraries that decide numbers."""
+    return {name: _version(name) for name in ("openweights-harness", "torch", "transformers", "tokenizers")}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _described(model: PlannedModel) -> dict[str, Any]:
+    known = asdict(model.info) if model.info is not None else {}
+    return {"digest": model.digest, "backend": model.config.backend, **known}
