@@ -7,7 +7,6 @@ short trial shows that the model honours the mask; otherwise a batch holds promp
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import logging
 import time
@@ -17,21 +16,17 @@ from typing import Any, TypeVar
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
-from transformers.generation.logits_process import (
-    MinPLogitsWarper,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
-
 from harness.engine.loaded import LoadedModel
+from harness.engine.sampling import next_tokens
+from harness.engine.stopping import StopScanner, visible_text
 from harness.engine.tokens import ScoredSequence, ScoreSequence
 from harness.values import Finish, Sampling
 
 log = logging.getLogger(__name__)
 
 DEFAULT_BATCH_TOKENS = {"cpu": 4096, "mps": 8192, "cuda": 16384}  # tokens with padding; halved when memory runs out
+
+NOT_FINITE = "the model's logits are not finite numbers"
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -144,11 +139,9 @@ def generate(
     """
     budget = _budget(loaded, batch_tokens)
     pads = len({len(prompt.ids) for prompt in prompts}) > 1 and _honours_padding(loaded)
-    groups: dict[tuple, list[tuple[int, GenerationInput]]] = {}
+    groups: dict[int | None, list[tuple[int, GenerationInput]]] = {}
     for index, prompt in enumerate(prompts):
-        # A repetition penalty also punishes padding, so it wants prompts of one length.
-        length = None if pads and prompt.sampling.repetition_penalty == 1.0 else len(prompt.ids)
-        groups.setdefault((prompt.sampling, length), []).append((index, prompt))
+        groups.setdefault(None if pads else len(prompt.ids), []).append((index, prompt))
 
     def run(batch: Sequence[tuple[int, GenerationInput]]) -> list[tuple[int, Generated]]:
         return _generate_batch(loaded, batch)
@@ -156,53 +149,50 @@ def generate(
     def fail(row: tuple[int, GenerationInput], error: str) -> list[tuple[int, Generated]]:
         return [(row[0], Generated("", (), "error", None, 0.0, 0.0, 0.0, 0.0, 1, error))]
 
+    def cost(row: tuple[int, GenerationInput]) -> int:
+        return len(row[1].ids) + row[1].max_tokens
+
     for rows in groups.values():
-        rows.sort(key=lambda row: (-len(row[1].ids) - row[1].max_tokens, row[1].ids))
-        yield from _in_batches(rows, lambda row: len(row[1].ids) + row[1].max_tokens, run, fail, budget)
+        rows.sort(key=lambda row: (-cost(row), row[1].ids))
+        yield from _in_batches(rows, cost, run, fail, budget)
 
 
 @torch.inference_mode()
-def _generate_batch(
-    loaded: LoadedModel, batch: Sequence[tuple[int, GenerationInput]]
-) -> list[tuple[int, Generated]]:
+def _generate_batch(loaded: LoadedModel, batch: Sequence[tuple[int, GenerationInput]]) -> list[tuple[int, Generated]]:
     start = time.perf_counter()
-    prompts = [prompt for _, prompt in batch]
-    watch = _Watch(loaded, prompts)
-    finite = _Finite()
-    steps = [finite, *_draws(prompts)]
+    rows = [_Row(loaded, prompt) for _, prompt in batch]
+    step = _Step(rows)
     _run_generate(
         loaded,
-        [prompt.ids for prompt in prompts],
-        max(prompt.max_tokens for prompt in prompts),
-        logits_processor=LogitsProcessorList(steps),
-        stopping_criteria=StoppingCriteriaList([watch]),
+        [prompt.ids for _, prompt in batch],
+        max(prompt.max_tokens for _, prompt in batch),
+        logits_processor=LogitsProcessorList([step]),
+        stopping_criteria=StoppingCriteriaList([_Done(rows)]),
     )
-    broken = finite.broken.tolist()
-    seconds = time.perf_counter() - start
-    prefill, decode = watch.stamps[0] - start, seconds - (watch.stamps[0] - start)
-    n_in, n_out = sum(len(prompt.ids) for prompt in prompts), sum(map(len, watch.written))
-    results = []
-    for row, (index, prompt) in enumerate(batch):
-        ids = watch.written[row]
-        text, stop = _cut(loaded.tokenizer.decode(ids, skip_special_tokens=True), prompt.stop)
-        generated = Generated(
-            text=text,
-            ids=tuple(ids),
-            finish_reason="stop" if watch.stopped[row] is not None else "length",
-            stop_string=watch.stopped[row] if stop is None else stop,
-            prefill_s=prefill * len(prompt.ids) / n_in,
-            decode_s=decode * len(ids) / n_out,
-            first_token_s=prefill,
-            last_token_s=watch.stamps[len(ids) - 1] - start,
-            batch_size=len(batch),
-            error="the model's logits are not finite numbers" if broken[row] else None,
+    seconds, prefill = time.perf_counter() - start, step.stamps[0] - start
+    n_in, n_out = sum(len(prompt.ids) for _, prompt in batch), sum(len(row.written) for row in rows)
+    return [
+        (
+            index,
+            Generated(
+                text=visible_text(loaded.tokenizer, row.written, prompt.stop),
+                ids=tuple(row.written),
+                finish_reason=row.finish or "length",
+                stop_string=row.stop_string,
+                prefill_s=prefill * len(prompt.ids) / n_in,
+                decode_s=(seconds - prefill) * len(row.written) / n_out,
+                first_token_s=prefill,
+                last_token_s=step.stamps[len(row.written) - 1] - start,
+                batch_size=len(batch),
+                error=row.error,
+            ),
         )
-        results.append((index, generated))
-    return results
+        for (index, prompt), row in zip(batch, rows, strict=True)
+    ]
 
 
 def _run_generate(loaded: LoadedModel, rows: Sequence[Sequence[int]], max_tokens: int, **options: Any) -> Any:
-    """Runs the model's own `generate` on left-padded rows; it never stops by itself before `max_tokens`."""
+    """Runs the model's own `generate` on left-padded rows; by itself it never stops before `max_tokens`."""
     width = max(map(len, rows))
     inputs = {"input_ids": torch.tensor([[*[0] * (width - len(ids)), *ids] for ids in rows], device=loaded.device)}
     if _takes_mask(loaded):
@@ -213,108 +203,62 @@ def _run_generate(loaded: LoadedModel, rows: Sequence[Sequence[int]], max_tokens
     return loaded.model.generate(**inputs, generation_config=config, **options)
 
 
-class _Watch(StoppingCriteria):
-    """Sees every new token of every row: notes when it came, and ends the row when it is complete."""
+class _Row:
+    """One answer while it grows: what `next_tokens` asks of a row, and when it is complete."""
 
-    def __init__(self, loaded: LoadedModel, prompts: Sequence[GenerationInput]) -> None:
-        self.tokenizer, self.eos, self.prompts = loaded.tokenizer, frozenset(loaded.eos_tokens), prompts
-        special = set(loaded.tokenizer.all_special_ids)
-        self.stop_tokens = [_single_tokens(loaded.tokenizer, prompt.stop, special) for prompt in prompts]
-        # A stop string may be spelt out byte by byte; four more tokens for a character begun before it.
-        self.windows = [max((len(stop.encode()) for stop in prompt.stop), default=0) + 4 for prompt in prompts]
-        self.written: list[list[int]] = [[] for _ in prompts]
-        self.stopped: list[str | None] = [None] * len(prompts)  # the stop string, "" for an end-of-text token
+    def __init__(self, loaded: LoadedModel, prompt: GenerationInput) -> None:
+        self.sampling, self.seed, self.max_tokens = prompt.sampling, prompt.seed, prompt.max_tokens
+        self.history, self.written = list(prompt.ids), []
+        self.eos, self.scanner = loaded.eos_tokens, StopScanner(loaded.tokenizer, prompt.stop)
+        self.finish: Finish | None = None
+        self.stop_string: str | None = None
+        self.error: str | None = None
+
+    @property
+    def step(self) -> int:
+        return len(self.written)
+
+    def push(self, token: int) -> None:
+        """Adds a token, unless the row is complete already and only waits for its batch."""
+        if self.finish is not None:
+            return
+        self.history.append(token)
+        self.written.append(token)
+        self.stop_string = self.scanner.push(token) if self.scanner.stop else None
+        if self.stop_string is not None or token in self.eos:
+            self.finish = "stop"
+        elif len(self.written) >= self.max_tokens:
+            self.finish = "length"
+
+
+class _Step(LogitsProcessor):
+    """Chooses every row's next token, notes when it was known, and leaves `generate` only that one to take."""
+
+    def __init__(self, rows: Sequence[_Row]) -> None:
+        self.rows = rows
         self.stamps: list[float] = []  # clock seconds at which each step's tokens were known
 
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
-        tokens = input_ids[:, -1].tolist()  # waits for the device
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        broken = scores.isnan().any(dim=1)
+        chosen = next_tokens(scores.nan_to_num(nan=0.0), self.rows)  # waits for the device
         self.stamps.append(time.perf_counter())
-        for row, token in enumerate(tokens):
-            if not self._done(row):
-                self.written[row].append(token)
-                self.stopped[row] = self._stop(row, token)
-        done = [self._done(row) for row in range(len(tokens))]
-        return torch.tensor(done, device=input_ids.device)
-
-    def _done(self, row: int) -> bool:
-        return self.stopped[row] is not None or len(self.written[row]) >= self.prompts[row].max_tokens
-
-    def _stop(self, row: int, token: int) -> str | None:
-        if token in self.stop_tokens[row]:
-            return self.stop_tokens[row][token]
-        if token in self.eos:
-            return ""
-        stops, written = self.prompts[row].stop, self.written[row]
-        if not stops or _cut(self._decode(written[-self.windows[row] :]), stops)[1] is None:
-            return None
-        return _cut(self._decode(written), stops)[1]
-
-    def _decode(self, ids: Sequence[int]) -> str:
-        return self.tokenizer.decode(ids, skip_special_tokens=True)
+        for row, token, bad in zip(self.rows, chosen, broken.tolist(), strict=True):
+            if bad and row.finish is None:
+                row.finish, row.error = "error", NOT_FINITE
+                row.written.append(token)
+            row.push(token)
+        picked = torch.tensor(chosen, device=scores.device)[:, None]
+        return torch.full_like(scores, -torch.inf).scatter(1, picked, 0.0)
 
 
-class _Finite(LogitsProcessor):
-    """Remembers which rows ever had a logit that is NaN, without waiting for the device."""
+class _Done(StoppingCriteria):
+    """Tells `generate` which rows are complete."""
 
-    broken: torch.Tensor
+    def __init__(self, rows: Sequence[_Row]) -> None:
+        self.rows = rows
 
-    def __init__(self) -> None:
-        self.broken = torch.zeros(1, dtype=torch.bool)
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        self.broken = self.broken.to(scores.device) | scores.isnan().any(dim=1)
-        return scores
-
-
-class _Draw(LogitsProcessor):
-    """Turns the largest score into a draw from softmax(scores), by Gumbel noise from one generator a row.
-
-    A row's draws follow from its seed alone, so they do not depend on the rows beside it.
-    """
-
-    def __init__(self, seeds: Sequence[int]) -> None:
-        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        noise = torch.stack([torch.empty(scores.shape[1]).exponential_(generator=g) for g in self.generators])
-        return scores - noise.log().to(scores.device)
-
-
-def _draws(prompts: Sequence[GenerationInput]) -> list[LogitsProcessor]:
-    sampling = prompts[0].sampling  # one for the whole batch
-    steps: list[LogitsProcessor] = []
-    if sampling.repetition_penalty != 1.0:
-        steps.append(RepetitionPenaltyLogitsProcessor(sampling.repetition_penalty))
-    if sampling.temperature == 0:
-        return steps
-    steps.append(TemperatureLogitsWarper(float(sampling.temperature)))
-    if sampling.top_k:
-        steps.append(TopKLogitsWarper(sampling.top_k))
-    if sampling.top_p < 1:
-        steps.append(TopPLogitsWarper(sampling.top_p))
-    if sampling.min_p:
-        steps.append(MinPLogitsWarper(sampling.min_p))
-    return [*steps, _Draw([prompt.seed for prompt in prompts])]
-
-
-def row_seed(*parts: object) -> int:
-    """Returns a seed that follows from the parts' text, the same in every process."""
-    return int.from_bytes(hashlib.sha256("\x00".join(map(str, parts)).encode()).digest()[:7], "big")
-
-
-def _cut(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
-    """Returns the text before the first stop string in it, and that string (the longest of those that begin there)."""
-    found = [(text.find(stop), -len(stop), stop) for stop in stops if stop and stop in text]
-    if not found:
-        return text, None
-    at, _, stop = min(found)
-    return text[:at], stop
-
-
-def _single_tokens(tokenizer: Any, stops: Sequence[str], special: set[int]) -> dict[int, str]:
-    """Returns the stop strings that are one special token: decoding leaves those out of the text."""
-    found = {stop: tokenizer.convert_tokens_to_ids(stop) for stop in stops}
-    return {token: stop for stop, token in found.items() if token in special and token != tokenizer.unk_token_id}
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **kwargs: Any) -> torch.Tensor:
+        return torch.tensor([row.finish is not None for row in self.rows], device=input_ids.device)
 
 
 def _takes_mask(loaded: LoadedModel) -> bool:

@@ -78,10 +78,8 @@ def encode_pairs(
     its own, or fills the whole window, the result is not `scorable`.
     """
     split = [_move_white_space(context, continuation) for context, continuation in pairs]
-    whole = [context + continuation for context, continuation in split if context or continuation]
-    ids = encode_texts(
-        tokenizer, [*(c for c, _ in split if c), *whole], prefix_token=prefix_token, add_bos=add_bos
-    )
+    whole = [c + t for (given, _), (c, t) in zip(pairs, split) if given]
+    ids = encode_texts(tokenizer, [*(c for c, _ in split if c), *whole], prefix_token=prefix_token, add_bos=add_bos)
     # An empty context gets the prefix token from us, so its continuation must not get another from the tokenizer.
     bare_texts = list(dict.fromkeys(text for (context, _), (_, text) in zip(pairs, split) if not context and text))
     bare = _encode_bare(tokenizer, bare_texts)
