@@ -1,0 +1,304 @@
+"""Trains the two demo models from nothing, on CPU, and measures them on the committed test rows.
+
+    python -m harness.demo.train [demo-0.1m] [demo-2m]
+
+The same seed, thread count and library versions give the same weights. The data are made as they are needed
+(`data.py`), in exactly the prompts the task files ask; the loss is on the answers, and on whole sentences for the
+statements that teach the catalogue.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import random
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+import yaml
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from torch.nn import functional
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from harness.demo import data
+
+MODELS_DIR = Path(__file__).resolve().parent / "models"
+SEED = 7
+VOCABULARY = 2048
+CONTEXT = 1024
+THREADS = 2
+BOS, EOS, PAD = "<s>", "</s>", "<pad>"
+# Names and digits are cut the same way with and without a space before them, so that copying a value is copying tokens.
+PIECES = r" \p{Lu}(?!\p{L})| ?\p{Ll}+|\p{Lu}+\p{Ll}*|\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s+"
+ROWS = {"support-routing": 16, "invoice-fields": 8, "product-facts": 4, "statements": 16}  # sequences in one step
+QUESTIONS = 6  # of product-facts in one sequence: five shots and the question itself
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The shape of a model and how long it is trained."""
+
+    width: int
+    layers: int
+    heads: int
+    inner: int  # of the MLP
+    steps: int
+    rate: float  # peak learning rate
+
+
+RECIPES = {
+    "demo-0.1m": Recipe(width=32, layers=3, heads=4, inner=64, steps=4000, rate=8e-3),
+    "demo-2m": Recipe(width=192, layers=4, heads=6, inner=512, steps=2400, rate=3e-3),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a training text; the loss is on the parts the model should learn to write."""
+
+    text: str
+    learned: bool
+
+
+# --- texts -------------------------------------------------------------------------------------------------------
+
+
+def prompt_of(task: str) -> str:
+    """Returns the prompt template of a task file."""
+    return yaml.safe_load((data.TASKS_DIR / f"{task}.yaml").read_text(encoding="utf-8"))["prompt"]
+
+
+def training_stream(kind: str, seed: int = SEED) -> Iterator[data.Example | str]:
+    """Yields everything the models are taught of one kind: examples of a task, or `statements` as text."""
+    rng = random.Random(f"{seed} training {kind}")
+    if kind == "statements":
+        return iter(lambda: data.statement(rng), None)
+    return data.examples(kind, data.TRAIN, rng)
+
+
+def sequences(kind: str, seed: int = SEED) -> Iterator[tuple[Piece, ...]]:
+    """Yields training texts of one kind without end."""
+    stream = training_stream(kind, seed)
+    if kind == "statements":
+        for text in stream:
+            yield (Piece(text, True),)
+    template = prompt_of(kind)
+    while True:
+        pieces: list[Piece] = []
+        for _ in range(QUESTIONS if kind == "product-facts" else 1):
+            row = next(stream).row
+            pieces += [Piece("\n\n", False)] if pieces else []
+            pieces += [Piece(template.format_map(row), False), Piece(" " + answer_of(kind, row), True)]
+        yield tuple(pieces)
+
+
+def answer_of(task: str, row: Mapping[str, Any]) -> str:
+    """Returns the right answer as it stands after a prompt."""
+    if task == "invoice-fields":
+        return json.dumps(row["fields"], ensure_ascii=False)
+    return row["team" if task == "support-routing" else "answer"]
+
+
+def make_tokenizer(seed: int = SEED) -> PreTrainedTokenizerFast:
+    """Returns a byte-level BPE tokenizer learned from the training texts; it puts one BOS in front of every text."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(PIECES), "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[BOS, EOS, PAD],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    texts = ("".join(p.text for p in s) for kind in ROWS for s, _ in zip(sequences(kind, seed), range(3000)))
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 0)])
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=PAD,
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+# --- training ----------------------------------------------------------------------------------------------------
+
+
+def make_model(recipe: Recipe, seed: int = SEED) -> LlamaForCausalLM:
+    """Returns an untrained model."""
+    torch.manual_seed(seed)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=recipe.width,
+        num_hidden_layers=recipe.layers,
+        num_attention_heads=recipe.heads,
+        num_key_value_heads=2,
+        intermediate_size=recipe.inner,
+        max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        initializer_range=0.04,
+        bos_token_id=0,
+        eos_token_id=1,
+        pad_token_id=2,
+    )
+    return LlamaForCausalLM(config)
+
+
+def batches(kind: str, tokenizer: PreTrainedTokenizerFast, seed: int = SEED) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Yields (ids, learned) without end, both (rows, longest), padded on the right."""
+    stream = sequences(kind, seed)
+    while True:
+        texts = [next(stream) for _ in range(ROWS[kind])]
+        encoded = iter(tokenizer([p.text for t in texts for p in t], add_special_tokens=False)["input_ids"])
+        rows = []
+        for text in texts:
+            ids, learned = [0], [False]
+            for piece in text:
+                part = next(encoded)
+                ids += part
+                learned += [piece.learned] * len(part)
+            rows.append((torch.tensor([*ids, 1]), torch.tensor([*learned, True])))
+        pad = torch.nn.utils.rnn.pad_sequence
+        yield pad([r[0] for r in rows], True, 2), pad([r[1] for r in rows], True, False)
+
+
+def answer_loss(model: LlamaForCausalLM, ids: torch.Tensor, learned: torch.Tensor) -> torch.Tensor:
+    """Returns the mean loss in nats of the learned tokens; only their positions are projected to the vocabulary."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        hidden = model.model(input_ids=ids[:, :-1], use_cache=False).last_hidden_state
+        logits = model.lm_head(hidden[learned[:, 1:]])
+    return functional.cross_entropy(logits.float(), ids[:, 1:][learned[:, 1:]])
+
+
+def train(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, recipe: Recipe, seed: int = SEED
+) -> Iterator[dict[str, float]]:
+    """Trains the model in place; yields the loss of each kind after every step."""
+    streams = {kind: batches(kind, tokenizer, seed) for kind in ROWS}
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.rate, betas=(0.9, 0.98))
+    warmup = min(100, recipe.steps // 10)
+    model.train()
+    for step in range(recipe.steps):
+        rising = min(1.0, (step + 1) / (warmup + 1))
+        falling = 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.rate * rising * falling
+        losses = {}
+        for kind, stream in streams.items():
+            loss = answer_loss(model, *next(stream))
+            loss.backward()
+            losses[kind] = loss.item()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        yield losses
+
+
+# --- measuring ---------------------------------------------------------------------------------------------------
+
+
+def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """Returns a saved model, computing in float32, and its tokenizer."""
+    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, transformers.AutoTokenizer.from_pretrained(folder)
+
+
+def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: str, limit: int | None = None) -> float:
+    """Returns the share of right answers on the test rows (of right fields, for invoice-fields)."""
+    rows = [json.loads(line) for line in data.path_of(task).read_text(encoding="utf-8").splitlines()]
+    shots = [row for row in rows if row["split"] == "dev"]
+    rows = [row for row in rows if row["split"] == "test"][:limit]
+    template = prompt_of(task)
+    if task == "invoice-fields":
+        texts = generate(model, tokenizer, [template.format_map(row) for row in rows])
+        return sum(map(right_fields, texts, (row["fields"] for row in rows))) / len(rows)
+    labels = data.words.TEAMS if task == "support-routing" else tuple(data.LETTERS)
+    head = ""
+    if task == "product-facts":
+        head = "".join(f"{template.format_map(shot)} {answer_of(task, shot)}\n\n" for shot in shots)
+    chosen = choose(model, tokenizer, [head + template.format_map(row) for row in rows], labels)
+    return sum(label == answer_of(task, row) for label, row in zip(chosen, rows)) / len(rows)
+
+
+@torch.inference_mode()
+def choose(
+    model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str], labels: Sequence[str]
+) -> list[str]:
+    """Returns for each prompt the label whose tokens have the highest summed log-probability after it."""
+    chosen = []
+    for start in range(0, len(prompts), 8):
+        some = prompts[start : start + 8]
+        whole = [tokenizer(prompt + " " + label)["input_ids"] for prompt in some for label in labels]
+        before = [len(tokenizer(prompt)["input_ids"]) for prompt in some for _ in labels]
+        ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in whole], True, 2)
+        scores = model(input_ids=ids[:, :-1]).logits.log_softmax(-1).gather(2, ids[:, 1:, None])[..., 0]
+        sums = torch.tensor([scores[i, n - 1 : len(row) - 1].sum() for i, (n, row) in enumerate(zip(before, whole))])
+        chosen += [labels[i] for i in sums.view(len(some), len(labels)).argmax(1).tolist()]
+    return chosen
+
+
+@torch.inference_mode()
+def generate(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, prompts: Sequence[str]) -> list[str]:
+    """Returns what the model writes after each prompt, greedily, up to its end-of-text token."""
+    texts = []
+    for start in range(0, len(prompts), 50):
+        inputs = tokenizer(
+            list(prompts[start : start + 50]), return_tensors="pt", padding=True, padding_side="left", return_token_type_ids=False
+        )
+        written = model.generate(**inputs, max_new_tokens=128, do_sample=False)[:, inputs["input_ids"].shape[1] :]
+        texts += tokenizer.batch_decode(written, skip_special_tokens=True)
+    return texts
+
+
+def right_fields(text: str, expected: Mapping[str, Any]) -> float:
+    """Returns the share of fields that equal the expected ones; 0 for text that is no JSON object."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return 0.0
+    return sum(name in found and found[name] == value for name, value in expected.items()) / len(expected)
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+def build(name: str) -> None:
+    """Trains, saves and measures one model, and writes its card."""
+    torch.set_num_threads(THREADS)
+    recipe = RECIPES[name]
+    tokenizer, model = make_tokenizer(), make_model(recipe)
+    started = time.perf_counter()
+    for step, losses in enumerate(train(model, tokenizer, recipe), start=1):
+        if step % 100 == 0 or step == recipe.steps:
+            shown = "  ".join(f"{kind} {loss:.3f}" for kind, loss in losses.items())
+            print(f"{name} {step}/{recipe.steps} {time.perf_counter() - started:.0f} s  {shown}", file=sys.stderr, flush=True)
+    seconds = time.perf_counter() - started
+    folder = MODELS_DIR / name
+    model.eval().to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    measured = {task: accuracy(*load(folder), task) for task in data.TEST_ROWS}
+    print(name, f"{model.num_parameters()} parameters, {seconds:.0f} s", measured)
+
+
+def main() -> None:
+    """Builds the models named on the command line, or both."""
+    for name in sys.argv[1:] or RECIPES:
+        build(name)
+
+
+if __name__ == "__main__":
+    main()
