@@ -1,0 +1,93 @@
+"""When a row of generated tokens ends, found as the tokens arrive, and what text is left of it.
+
+A row ends at an end-of-sequence token, at a stop string, at its own token limit, or when time is up. Stop strings are
+looked for in the new text only: each token costs one decode of a few tokens, whatever has been generated before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.errors import TaskError
+
+STOP_LIMIT = 256  # characters; a longer stop string is a mistake in the task, and makes every step slower
+WINDOW = 8  # tokens decoded together before the window moves on
+UNFINISHED = "\ufffd"  # what a decoder gives for the first bytes of a character that is not complete yet
+
+
+def check_stop(stop: Sequence[str], where: str = "") -> None:
+    """Raises TaskError for a stop string that is empty or longer than STOP_LIMIT characters."""
+    for text in stop:
+        if not text:
+            raise TaskError(
+                "a stop string is empty: it would end every answer before its first character",
+                where=where,
+                fix="remove it from 'stop'",
+            )
+        if len(text) > STOP_LIMIT:
+            raise TaskError(
+                f"a stop string has {len(text)} characters, the limit is {STOP_LIMIT}: {text[:30]!r}...",
+                where=where,
+                fix="use the first words of it",
+            )
+
+
+class StopScanner:
+    """Finds the first of `stop` in one row's text, token by token.
+
+    Special tokens are read as their text, so a stop string that equals one is found. The text of a window of tokens
+    is compared with the part of it already seen; the first token of a window is one that was seen before, because
+    some decoders drop a leading space. Bytes of an unfinished character wait until the character is complete.
+    """
+
+    def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
+        self.tokenizer = tokenizer
+        self.stop = tuple(stop)
+        self.reach = max(map(len, self.stop), default=1) - 1  # characters of a stop string that older text may hold
+        self.window: list[int] = []
+        self.seen = 0  # characters of the window's text already looked at
+        self.tail = ""
+
+    def push(self, token: int) -> str | None:
+        """Returns the stop string that this token completes, or None; of several the one that begins first."""
+        self.window.append(token)
+        text = raw_text(self.tokenizer, self.window)
+        finished = text.rstrip(UNFINISHED)
+        fresh = self.tail + finished[self.seen :]
+        self.seen = max(self.seen, len(finished))
+        self.tail = fresh[-self.reach :] if self.reach else ""
+        if len(self.window) > WINDOW and finished == text:
+            self.window = self.window[-1:]
+            self.seen = len(raw_text(self.tokenizer, self.window))
+        return first_stop(fresh, self.stop)
+
+
+def first_stop(text: str, stop: Sequence[str]) -> str | None:
+    """Returns the stop string that begins first in `text` (the longest of those at the same place), or None."""
+    found = [(text.index(s), -len(s), s) for s in stop if s in text]
+    return min(found)[2] if found else None
+
+
+def raw_text(tokenizer: Any, ids: Sequence[int]) -> str:
+    """Returns the text of `ids` with special tokens written out."""
+    return tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+
+def visible_text(tokenizer: Any, ids: Sequence[int], stop: Sequence[str] = ()) -> str:
+    """Returns the text of `ids` without special tokens, cut before the stop string that begins first.
+
+    A stop string that contains a special token's text is looked for before the special tokens are removed.
+    """
+    text = tokenizer.decode(list(ids), skip_special_tokens=True)
+    found = first_stop(text, stop)
+    if found is not None:
+        return text[: text.index(found)]
+    raw = raw_text(tokenizer, ids)
+    found = first_stop(raw, stop)
+    if found is None:
+        return text
+    cut = raw[: raw.index(found)]
+    for special in tokenizer.all_special_tokens:
+        cut = cut.replace(special, "")
+    return cut
