@@ -1,0 +1,142 @@
+"""First loop: a plan to responses. Everything that needs a model ends here, in the files of the run folder.
+
+Order: for each model, for each task, the answers still owed, then some of the same requests one at a time for latency.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from harness.backends import BACKENDS
+from harness.backends.base import Backend
+from harness.config import ModelConfig
+from harness.plan import Cell, Plan
+from harness.store import RunFolder
+from harness.values import Request, Response
+
+Load = Callable[[ModelConfig], Backend]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing done: an answer recorded, or a request timed alone."""
+
+    cell: Cell
+    phase: Literal["answers", "latency"]
+    response: Response
+
+
+def load(config: ModelConfig) -> Backend:
+    """Returns the backend a model asks for, its weights in memory."""
+    return BACKENDS[config.backend](config)
+
+
+def execute(plan: Plan, folder: RunFolder, load: Load = load) -> Iterator[Step]:
+    """Yields each step as it is done and on disk. Stopping at any point leaves a run that can be resumed."""
+    for model in plan.models:
+        cells = [cell for cell in plan.cells if cell.model is model]
+        if not any(owed(cell, folder) or untimed(cell, plan, folder) for cell in cells):
+            continue
+        started = time.perf_counter()
+        with closing(load(model.config)) as backend:
+            described = {"load_s": time.perf_counter() - started, **backend.describe()}
+            folder.measure({"kind": "model", "model": model.config.name, **described})
+            for cell in cells:
+                yield from _answers(cell, backend, folder)
+                if untimed(cell, plan, folder):
+                    yield from _latency(cell, plan, backend, folder)
+
+
+def owed(cell: Cell, folder: RunFolder) -> tuple[Request, ...]:
+    """Returns the requests of a cell that have no response yet."""
+    done = folder.responses.keys()
+    return tuple(request for request in cell.requests if request.key not in done)
+
+
+def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
+    """Returns whether the latency of a cell is still to be measured."""
+    named = (cell.model.config.name, cell.task.name)
+    timed = (line for line in folder.measurements() if line["kind"] == "latency")
+    return plan.config.latency.requests > 0 and all((line["model"], line["task"]) != named for line in timed)
+
+
+def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
+    requests = owed(cell, folder)
+    if not requests:
+        return
+    by_key = {request.key: request for request in requests}
+    ask = backend.score if cell.mode == "score" else backend.generate
+    answered: list[Response] = []
+    started = time.perf_counter()
+    try:
+        for response in ask(requests):
+            folder.responses.append(stored(cell, by_key[response.key], response))
+            answered.append(response)
+            yield Step(cell, "answers", response)
+    finally:
+        if answered:
+            folder.measure(_pass(cell, answered, time.perf_counter() - started))
+
+
+def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Iterator[Step]:
+    wanted = plan.config.latency
+    stride = max(1, len(cell.requests) // wanted.requests)
+    requests = cell.requests[::stride][: wanted.requests]
+    ask = backend.score if cell.mode == "score" else backend.generate
+    for i in range(wanted.warmup):
+        for _ in ask([requests[i % len(requests)]]):
+            pass
+    timed = []
+    for request in requests:
+        for response in ask([request]):
+            timed.append(response)
+            yield Step(cell, "latency", response)
+    folder.measure({**_named(cell, "latency"), "warmup": wanted.warmup, "responses": [_times(r) for r in timed]})
+
+
+def stored(cell: Cell, request: Request, response: Response) -> dict[str, Any]:
+    """Returns the line of `responses.jsonl` for one response."""
+    return {
+        "model": cell.model.config.name,
+        "task": cell.task.name,
+        "sample_id": request.sample_id,
+        "epoch": request.epoch,
+        "mode": request.mode,
+        **asdict(response),
+    }
+
+
+def restored(line: Mapping[str, Any]) -> Response:
+    """Returns the response of a line of `responses.jsonl`."""
+    names = Response.__dataclass_fields__
+    values = {name: tuple(v) if isinstance(v := line[name], list) else v for name in names if name in line}
+    return Response(**values)
+
+
+def _named(cell: Cell, kind: str) -> dict[str, Any]:
+    return {"kind": kind, "model": cell.model.config.name, "task": cell.task.name, "mode": cell.mode}
+
+
+def _pass(cell: Cell, responses: list[Response], wall_s: float) -> dict[str, Any]:
+    """Returns the line of `measurements.jsonl` for the answers of one sitting: real tokens, machine seconds."""
+    good = [response for response in responses if response.error is None]
+    split = all(r.prefill_s is not None and r.decode_s is not None for r in good)
+    return {
+        **_named(cell, "pass"),
+        "wall_s": wall_s,
+        "samples": len(responses),
+        "failed": len(responses) - len(good),
+        "input_tokens": sum(r.input_tokens for r in good),
+        "output_tokens": sum(r.output_tokens for r in good),
+        "prefill_s": sum(r.prefill_s or 0.0 for r in good) if split else None,
+        "decode_s": sum(r.decode_s or 0.0 for r in good) if split else None,
+    }
+
+
+def _times(response: Response) -> dict[str, Any]:
+    names = ("key", "input_tokens", "output_tokens", "ttft_s", "last_token_s", "e2e_s", "error")
+    return {name: getattr(response, name) for name in names}

@@ -1,0 +1,193 @@
+"""A run from start to finish, and what can be done with its folder afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness import tables
+from harness.config import RunConfig, TaskConfig, read_run
+from harness.errors import StoreError, nearest
+from harness.execute import Load, Step, execute, load, restored
+from harness.plan import Plan, make_plan, stored
+from harness.score import records
+from harness.store import RunFolder, read_responses, write_json_atomic, write_jsonl_atomic, write_text_atomic
+from harness.summary import summarise
+from harness.values import Failure, Record, Sample
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run folder that can be read: by a person (`table`), or by a program (`summary`, `records`)."""
+
+    folder: Path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Returns the content of summary.json."""
+        return read_json(self.folder / "summary.json")
+
+    @property
+    def complete(self) -> bool:
+        """Returns whether every planned sample has a response."""
+        return all(row["responses"] == row["expected"] for row in self.summary["rows"]) and len(
+            self.summary["rows"]
+        ) == len(read_json(self.folder / "plan.json")["cells"])
+
+    def table(self, form: str = "text") -> str:
+        """Returns the tables as text, markdown, csv or latex."""
+        return tables.FORMATS[form](self.summary)
+
+    def records(self) -> pandas.DataFrame:
+        """Returns one row a judged response; the columns are those of records.jsonl."""
+        import pandas
+
+        return pandas.DataFrame(read_jsonl(self.folder / "records.jsonl"))
+
+
+def run(config: str | RunConfig, *, out: str | Path | None = None) -> Result:
+    """Runs or resumes a configuration (a file, a bundled name, or values), and returns its result.
+
+    `out` is the run folder; default: `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished
+    one of the same plan. Raises a HarnessError for what the user can mend.
+    """
+    plan = make_plan(read_run(config) if isinstance(config, str) else config)
+    folder = folder_for(plan, out)
+    for _ in carry_out(plan, folder):
+        pass
+    return finish(folder)
+
+
+def folder_for(plan: Plan, out: str | Path | None, root: Path = Path("results")) -> Path:
+    """Returns the folder of a plan: as asked, else an unfinished one of the same plan, else a new one."""
+    if out is not None:
+        return Path(out)
+    same = f"-{plan.config.run}-{plan.digest[:8]}"
+    for found in sorted(root.glob(f"*{same}"), reverse=True):
+        if not (found / "summary.json").exists():
+            return found
+    return root / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{same}"
+
+
+def carry_out(plan: Plan, path: Path, load: Load = load) -> Iterator[Step]:
+    """Yields each step of a run as it is done; everything is on disk when a step is yielded."""
+    with RunFolder.create_or_resume(path, stored(plan)) as folder:
+        if not (path / "samples.jsonl").exists():
+            write_jsonl_atomic(path / "samples.jsonl", _sample_lines(plan))
+        yield from execute(plan, folder, load)
+
+
+def finish(path: Path) -> Result:
+    """Judges every response and writes records, summary and tables; reads files only. Raises StoreError.
+
+    Every response must be of a planned sample, and none may stand twice; what is missing is named in the notes.
+    """
+    plan = read_json(path / "plan.json")
+    samples = {(line["task"], line["id"]): _sample(line) for line in read_jsonl(path / "samples.jsonl")}
+    configs = {name: TaskConfig.model_validate(config) for name, config in plan["tasks"].items()}
+    lines = list(read_responses(path / "responses.jsonl"))
+    _check_expected(lines, samples, path)
+    found = list(records(configs, samples, ((line, restored(line)) for line in lines)))
+    write_jsonl_atomic(path / "records.jsonl", map(_record_line, found))
+    measurements = read_jsonl(path / "measurements.jsonl") if (path / "measurements.jsonl").exists() else []
+    summary = summarise(plan, samples, found, measurements)
+    write_text_atomic(path / "table.md", tables.markdown(summary))
+    write_text_atomic(path / "table.csv", tables.csv_text(summary))
+    write_json_atomic(path / "summary.json", summary)
+    return Result(path)
+
+
+def open_run(path: str | Path) -> Result:
+    """Returns the run in a folder, judged. Raises StoreError where there is none."""
+    folder = Path(path)
+    if not (folder / "plan.json").is_file():
+        siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
+        raise StoreError(
+            f"no run in {folder}", fix=nearest(folder.name, siblings) or "give the folder `harness run` named"
+        )
+    return Result(folder) if (folder / "summary.json").exists() else finish(folder)
+
+
+def merged(results: Iterable[Result]) -> dict[str, Any]:
+    """Returns one summary of several runs: their rows side by side. Differences stay those within each run.
+
+    Raises StoreError when two runs hold different versions of one task: those are never in one table.
+    """
+    summaries = [result.summary for result in results]
+    version: dict[str, int] = {}
+    for summary in summaries:
+        for row in summary["rows"]:
+            known = version.setdefault(row["task"], row["task_version"])
+            if known != row["task_version"]:
+                raise StoreError(
+                    f"task '{row['task']}' has version {known} in one run and {row['task_version']} in another",
+                    where=f"run {summary['run']}",
+                    fix="run the older one again, or show them apart",
+                )
+    first = summaries[0]
+    references = {(r["name"], r["task"]): r for summary in summaries for r in summary["references"]}
+    return {
+        **first,
+        "run": " + ".join(dict.fromkeys(summary["run"] for summary in summaries)),
+        "rows": [row for summary in summaries for row in summary["rows"]],
+        "references": list(references.values()),
+        "notes": list(dict.fromkeys(note for summary in summaries for note in summary["notes"])),
+    }
+
+
+def read_json(path: Path) -> Any:
+    """Returns the content of a JSON file of a run. Raises StoreError if it is missing or broken."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"no {path.name}", where=str(path.parent), fix="run `harness score` on the folder") from None
+    except ValueError as error:
+        raise StoreError(f"{path.name} is not JSON: {error}", where=str(path), fix="restore it from a copy") from None
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of a JSONL file of a run; a torn last line is left out."""
+    found = []
+    with path.open(encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            with suppress(ValueError):
+                found.append(json.loads(line))
+    return found
+
+
+def _check_expected(lines: list[dict[str, Any]], samples: Mapping[tuple[str, str], Sample], path: Path) -> None:
+    seen = set()
+    for line in lines:
+        key = (line["model"], line["task"], line["sample_id"], line["epoch"])
+        if key in seen or (line["task"], line["sample_id"]) not in samples:
+            fault = "stands twice" if key in seen else "is of no planned sample"
+            raise StoreError(
+                f"the response to {line['task']} {line['sample_id']} {fault}",
+                where=str(path / "responses.jsonl"),
+                fix="run `harness verify` on the folder",
+            )
+        seen.add(key)
+
+
+def _sample_lines(plan: Plan) -> Iterator[dict[str, Any]]:
+    for task in plan.tasks:
+        for sample in plan.samples(task):
+            yield {**asdict(sample), "row": dict(sample.row)}
+
+
+def _sample(line: Mapping[str, Any]) -> Sample:
+    return Sample(**{**line, "choices": tuple(line["choices"]), "labels": tuple(line["labels"])})
+
+
+def _record_line(record: Record) -> dict[str, Any]:
+    line = asdict(record)
+    failure = line["failure"]
+    return {**line, "failure": failure.value if isinstance(failure, Failure) else None}

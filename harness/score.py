@@ -1,0 +1,104 @@
+"""Second loop: responses to records. Only files are read: no model, no network."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from harness.config import TaskConfig
+from harness.extract import extract
+from harness.scorers import score_answer
+from harness.values import Failure, Record, Response, Sample, Score
+
+
+def judge(task: TaskConfig, sample: Sample, response: Response) -> Score:
+    """Returns the judgement of one response: a value, or a named failure."""
+    if response.error is not None:
+        return Score(None, None, Failure.BACKEND_ERROR)
+    if sample.labels:
+        return judge_choice(task, sample, response)
+    return judge_text(task, task.extract, sample, response)
+
+
+def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
+    """Returns whether the most likely choice is the right one; of equals the first counts.
+
+    Further metrics where the texts of the choices were scored: `accuracy_norm` divides each log-probability by the
+    characters of its choice, `accuracy_bytes` by its UTF-8 bytes (lm-evaluation-harness 0.4.13, api/task.py).
+    """
+    logprobs = np.array(response.logprobs)
+    best = int(np.argmax(logprobs))
+    metrics = {}
+    if task.continuation == "text":
+        characters = np.array([len(choice) for choice in sample.choices])
+        in_bytes = np.array([len(choice.encode("utf-8", "surrogatepass")) for choice in sample.choices])
+        metrics = {
+            "accuracy_norm": float(np.argmax(logprobs / characters) == sample.gold),
+            "accuracy_bytes": float(np.argmax(logprobs / in_bytes) == sample.gold),
+        }
+    return Score(float(best == sample.gold), sample.labels[best], None, metrics)
+
+
+def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) -> Score:
+    """Returns the score of the answer found in a generated text; `also` names further ways to find it."""
+    text = response.text or ""
+    try:
+        answer = extract(spec, text, labels=sample.labels)
+        if answer is None:
+            cut = response.finish_reason == "length"
+            score = Score(None, None, Failure.TRUNCATED if cut else Failure.NO_ANSWER)
+        else:
+            value, metrics = score_answer(task.score or "exact_match", sample.expected, answer)
+            score = Score(value, shown(answer), None, metrics)
+        further = {name: _value_of(task, also, sample, text) for name, also in task.also.items()}
+    except Exception as error:  # a scorer's fault is one sample's failure, not the run's
+        return Score(None, f"{type(error).__name__}: {error}"[:200], Failure.SCORER_ERROR)
+    return Score(score.value, score.answer, score.failure, {**score.metrics, **further})
+
+
+def _value_of(task: TaskConfig, spec: Any, sample: Sample, text: str) -> float:
+    answer = extract(spec, text, labels=sample.labels)
+    return 0.0 if answer is None else score_answer(task.score or "exact_match", sample.expected, answer)[0]
+
+
+def shown(answer: Any) -> str:
+    """Returns an extracted answer as text: what a record and a person see."""
+    return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, default=str)
+
+
+def record(task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: Response) -> Record:
+    """Returns the record of one response; a failure the task counts as wrong has the value 0."""
+    score = judge(task, sample, response)
+    value = 0.0 if score.value is None and score.failure in task.wrong else score.value
+    return Record(
+        model=line["model"],
+        task=line["task"],
+        sample_id=line["sample_id"],
+        epoch=line["epoch"],
+        mode=line["mode"],
+        expected=sample.expected,
+        answer=score.answer,
+        value=value,
+        failure=score.failure,
+        input_tokens=response.input_tokens,
+        output_tokens=response.output_tokens,
+        choice_logprobs=response.logprobs,
+        text=response.text,
+        finish_reason=response.finish_reason,
+        truncated_left=response.truncated_left,
+        metrics=score.metrics,
+        cluster=sample.cluster,
+    )
+
+
+def records(
+    tasks: Mapping[str, TaskConfig],
+    samples: Mapping[tuple[str, str], Sample],
+    lines: Iterable[tuple[Mapping[str, Any], Response]],
+) -> Iterator[Record]:
+    """Yields a record for each response; `samples` is by task and sample id."""
+    for line, response in lines:
+        yield record(tasks[line["task"]], samples[line["task"], line["sample_id"]], line, response)

@@ -1,0 +1,234 @@
+"""Records and measurements to `summary.json`: one row for each model on each task. Unknown is None, never 0."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness.config import MachineConfig
+from harness.cost.attribution import attribute
+from harness.cost.machines import hourly
+from harness.measure.latency import latency_summary
+from harness.stats import accuracy, paired_difference
+from harness.values import Record, Response, Sample
+
+Line = Mapping[str, Any]
+
+
+def summarise(
+    plan: Line, samples: Mapping[tuple[str, str], Sample], records: Sequence[Record], measurements: Sequence[Line]
+) -> dict[str, Any]:
+    """Returns the summary of a run: rows, references, baseline, machine and notes.
+
+    `plan` is the content of plan.json. A cell without a single record has no row.
+    """
+    by_cell: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        by_cell.setdefault((record.model, record.task), []).append(record)
+    baseline = plan["config"]["baseline"] or plan["config"]["models"][0]["name"]
+    machine = None if plan["machine"] is None else MachineConfig.model_validate(plan["machine"])
+    rows = [
+        _row(
+            plan,
+            cell,
+            by_cell[cell["model"], cell["task"]],
+            by_cell.get((baseline, cell["task"])),
+            measurements,
+            machine,
+        )
+        for cell in plan["cells"]
+        if (cell["model"], cell["task"]) in by_cell
+    ]
+    return {
+        "run": plan["run"],
+        "digest": plan["digest"],
+        "rows": rows,
+        "references": _references(plan, samples),
+        "baseline": baseline,
+        "machine": None if machine is None else _machine(machine),
+        "notes": _notes(plan, rows, machine),
+    }
+
+
+def _row(
+    plan: Line,
+    cell: Line,
+    records: Sequence[Record],
+    base: Sequence[Record] | None,
+    measurements: Sequence[Line],
+    machine: MachineConfig | None,
+) -> dict[str, Any]:
+    mine = [line for line in measurements if (line.get("model"), line.get("task")) == (cell["model"], cell["task"])]
+    counted = [record for record in records if record.value is not None]
+    task = plan["tasks"][cell["task"]]
+    passed = _pass([line for line in mine if line["kind"] == "pass"])
+    return {
+        "model": cell["model"],
+        "task": cell["task"],
+        "task_version": task["version"],
+        "mode": cell["mode"],
+        "n": len(counted),
+        "responses": len(records),
+        "expected": cell["n"],
+        "accuracy": _estimate([record.value for record in counted], _clusters(counted)),
+        "metrics": _metrics(records),
+        "difference": _difference(cell["model"], records, base),
+        "failures": dict(Counter(str(record.failure) for record in records if record.failure is not None)),
+        "truncated_prompts": sum(record.truncated_left > 0 for record in records),
+        "latency": _latency([line for line in mine if line["kind"] == "latency"]),
+        "throughput": passed,
+        "cost": _cost(passed, records, machine),
+        "where": "this machine",
+    }
+
+
+def _estimate(values: Sequence[float | None], clusters: Sequence[str] | None) -> dict[str, Any]:
+    if not values:
+        return {"value": None, "low": None, "high": None, "method": None, "reason": "no answer could be judged"}
+    found = asdict(accuracy(values, clusters))
+    return {key: found[key] for key in ("value", "low", "high", "stderr", "method", "reason")}
+
+
+def _clusters(records: Sequence[Record]) -> list[str] | None:
+    """Returns what samples that are not independent share: the task's cluster, or the sample of several epochs."""
+    if any(record.cluster is not None for record in records):
+        return [str(record.cluster) for record in records]
+    if any(record.epoch > 0 for record in records):
+        return [record.sample_id for record in records]
+    return None
+
+
+def _metrics(records: Sequence[Record]) -> dict[str, Any]:
+    """Returns the further metrics, over the records that are counted; one that a failed answer lacks is 0 there."""
+    counted = [record for record in records if record.value is not None]
+    names = dict.fromkeys(name for record in counted for name in record.metrics)
+    return {name: _estimate([r.metrics.get(name, 0.0) for r in counted], _clusters(counted)) for name in names}
+
+
+def _difference(model: str, records: Sequence[Record], base: Sequence[Record] | None) -> dict[str, Any] | None:
+    """Returns accuracy minus the baseline's on the samples that both have a value for, or None for the baseline."""
+    if base is None or base[0].model == model or base[0].mode != records[0].mode:
+        return None
+    theirs = {(record.sample_id, record.epoch): record for record in base if record.value is not None}
+    pairs = [
+        (record, theirs[record.sample_id, record.epoch])
+        for record in records
+        if record.value is not None and (record.sample_id, record.epoch) in theirs
+    ]
+    if not pairs:
+        return None
+    found = paired_difference(
+        [a.value for a, _ in pairs], [b.value for _, b in pairs], _clusters([a for a, _ in pairs])
+    )
+    return {
+        "value": found.difference.value,
+        "low": found.difference.low,
+        "high": found.difference.high,
+        "method": found.difference.method,
+        "p": found.p,
+        "test": found.test,
+        "wins": found.wins,
+        "losses": found.losses,
+        "ties": found.ties,
+        "n": len(pairs),
+    }
+
+
+def _pass(lines: Sequence[Line]) -> dict[str, Any]:
+    """Returns the accuracy pass as a whole: the sum of its sittings, model loaded. Unknown without a measurement."""
+    if not lines:
+        return dict.fromkeys(_PASS_KEYS)
+    total = {key: sum(line[key] for line in lines) for key in ("wall_s", "samples", "input_tokens", "output_tokens")}
+    for key in ("prefill_s", "decode_s"):
+        total[key] = sum(line[key] for line in lines) if all(line[key] is not None for line in lines) else None
+    rate = {f"{way}_tokens_per_s": total[f"{way}_tokens"] / total["wall_s"] or None for way in ("input", "output")}
+    return {**total, **rate}
+
+
+_PASS_KEYS = (
+    "wall_s",
+    "samples",
+    "input_tokens",
+    "output_tokens",
+    "prefill_s",
+    "decode_s",
+    "input_tokens_per_s",
+    "output_tokens_per_s",
+)
+
+
+def _latency(lines: Sequence[Line]) -> dict[str, Any]:
+    if not lines:
+        return latency_summary([])
+    line = lines[-1]
+    return latency_summary([Response(prompt=None, **times) for times in line["responses"]], warmup=line["warmup"])
+
+
+def _cost(passed: Line, records: Sequence[Record], machine: MachineConfig | None) -> dict[str, Any]:
+    """Returns the cost of the pass. A sitting that was killed has no times: the rest stands for the whole."""
+    price = None if machine is None else hourly(machine)
+    share = (passed["samples"] or 0) / len(records)
+    found = attribute(
+        wall_s=passed["wall_s"],
+        prefill_s=passed["prefill_s"],
+        decode_s=passed["decode_s"],
+        input_tokens=passed["input_tokens"] or 0,
+        output_tokens=passed["output_tokens"] or 0,
+        samples=passed["samples"] or 0,
+        correct=share * sum(record.value or 0.0 for record in records),
+        usd_per_hour=None if price is None else price.total,
+        utilisation=1.0 if machine is None else machine.utilisation,
+    )
+    return asdict(found)
+
+
+def _machine(machine: MachineConfig) -> dict[str, Any]:
+    price = hourly(machine)
+    return {**machine.model_dump(mode="json"), "usd_per_hour": price.total, "parts": dict(price.parts)}
+
+
+def _references(plan: Line, samples: Mapping[tuple[str, str], Sample]) -> list[dict[str, Any]]:
+    """Returns, for each task with choices, what guessing and always naming the commonest answer would score."""
+    found = []
+    for name in plan["tasks"]:
+        asked = [sample for (task, _), sample in samples.items() if task == name and sample.labels]
+        if asked:
+            chance = sum(1 / len(sample.labels) for sample in asked) / len(asked)
+            majority = Counter(sample.expected for sample in asked).most_common(1)[0]
+            found += [
+                {"name": "chance", "task": name, "n": len(asked), "value": chance},
+                {
+                    "name": "majority",
+                    "task": name,
+                    "n": len(asked),
+                    "value": majority[1] / len(asked),
+                    "answer": majority[0],
+                },
+            ]
+    return found
+
+
+def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None) -> list[str]:
+    notes = []
+    host = plan["host"]
+    notes.append(f"Measured on {host['processor'] or host['system']}, {host['cores']} cores.")
+    if machine is None:
+        notes.append("Cost unknown: no machine given; add `machine: cloud-cpu` or --machine (see configs/machines).")
+    else:
+        price = hourly(machine)
+        origin = f"{'assumed' if machine.assumed else machine.source}, {machine.date}"
+        cost = "unknown" if price.total is None else f"${price.total:.4g}/h"
+        notes.append(
+            f"Cost: measured seconds x the price of '{machine.name}' ({cost}; {origin}) at {machine.utilisation:.0%} "
+            "utilisation. It holds for the machine measured if that is the one priced."
+        )
+    for row in rows:
+        if row["responses"] < row["expected"]:
+            notes.append(
+                f"INCOMPLETE: {row['model']} on {row['task']}: {row['responses']} of {row['expected']} samples."
+            )
+        if cut := row["truncated_prompts"]:
+            notes.append(f"{row['model']} on {row['task']}: {cut} prompts cut on the left to fit the context.")
+    return notes

@@ -1,0 +1,224 @@
+"""A summary to tables people read: terminal, Markdown, LaTeX, CSV. JSON is the summary itself."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Row = Mapping[str, Any]
+UNKNOWN = "–"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells as text, ready to be set."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: int  # how many columns on the left are words; the others are numbers
+
+
+def tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
+    """Returns the two tables of a run: how well, and how fast at what cost."""
+    return quality(summary), speed(summary)
+
+
+def quality(summary: Mapping[str, Any]) -> Table:
+    """Returns accuracy with its interval, the difference to the baseline, and what went wrong."""
+    rows = summary["rows"]
+    normed = any("accuracy_norm" in row["metrics"] for row in rows)
+    further = list(dict.fromkeys(name for row in rows for name in row["metrics"] if name not in _NORMS))
+    columns = ("model", "task", "mode", "n", "accuracy % [95 %]", f"vs {summary['baseline']}")
+    columns += (("norm. %",) if normed else ()) + tuple(f"{name} %" for name in further) + ("failures", "runs on")
+
+    def cells(row: Row) -> tuple[str, ...]:
+        extra = [_percent(row["metrics"].get(name)) for name in (*(("accuracy_norm",) if normed else ()), *further)]
+        shown = (row["model"], row["task"], row["mode"], str(row["n"]), _interval(row["accuracy"]))
+        return (*shown, _difference(row), *extra, _failures(row), row["where"])
+
+    found = [cells(row) for row in rows]
+    for reference in summary["references"]:
+        blank = [""] * (len(columns) - 6)
+        shown = (f"({reference['name']})", reference["task"], "", str(reference["n"]))
+        found.append((*shown, f"{100 * reference['value']:.1f}", "", *blank))
+    order = list(dict.fromkeys(row["task"] for row in rows))
+    found.sort(key=lambda row: order.index(row[1]))
+    return Table("How well", columns, tuple(found), 3)
+
+
+_NORMS = ("accuracy_norm", "accuracy_bytes")
+
+
+def speed(summary: Mapping[str, Any]) -> Table:
+    """Returns latency alone, throughput of the pass, and cost."""
+    columns = ("model", "task", "TTFT ms", "TPOT ms", "answer ms", "tok/s in", "tok/s out")
+    columns += ("$/1M in", "$/1M out", "$/1k samples", "$/correct")
+
+    def cells(row: Row) -> tuple[str, ...]:
+        latency, rate, cost = row["latency"], row["throughput"], row["cost"]
+        times = [_number(latency[key], 1000) for key in ("ttft_p50_s", "tpot_p50_s", "e2e_p50_s")]
+        rates = [_number(rate[key]) for key in ("input_tokens_per_s", "output_tokens_per_s")]
+        keys = ("usd_per_1m_input", "usd_per_1m_output", "usd_per_1k_samples", "usd_per_correct")
+        return (row["model"], row["task"], *times, *rates, *(_number(cost[key]) for key in keys))
+
+    order = list(dict.fromkeys(row["task"] for row in summary["rows"]))
+    rows = sorted(summary["rows"], key=lambda row: order.index(row["task"]))
+    return Table("How fast, at what cost", columns, tuple(cells(row) for row in rows), 2)
+
+
+LEGEND = (
+    "accuracy: 95 % interval; vs: paired difference on the same samples, in points, * where the interval excludes 0.",
+    "TTFT, TPOT, answer: medians of single requests, one at a time, warm; tok/s: the whole accuracy pass, real tokens.",
+)
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+    """Returns both tables and the notes as Markdown."""
+    parts = [f"## {summary['run']}", ""]
+    for table in tables(summary):
+        parts += [f"### {table.title}", "", *_markdown_rows(table), ""]
+    return "\n".join([*parts, *(f"- {note}" for note in (*LEGEND, *summary["notes"])), ""])
+
+
+def _markdown_rows(table: Table) -> Iterable[str]:
+    yield "| " + " | ".join(map(_plain, table.columns)) + " |"
+    yield "|" + "|".join(["---"] * table.text_columns + ["---:"] * (len(table.columns) - table.text_columns)) + "|"
+    for row in table.rows:
+        yield "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in row) + " |"
+
+
+def latex(summary: Mapping[str, Any]) -> str:
+    """Returns both tables as LaTeX tabulars (package booktabs) and the notes as comments."""
+    parts = []
+    for table in tables(summary):
+        align = "l" * table.text_columns + "r" * (len(table.columns) - table.text_columns)
+        lines = [f"% {table.title}", f"\\begin{{tabular}}{{{align}}}", "\\toprule"]
+        lines += [" & ".join(map(_tex, table.columns)) + " \\\\", "\\midrule"]
+        lines += [" & ".join(map(_tex, row)) + " \\\\" for row in table.rows]
+        parts += [*lines, "\\bottomrule", "\\end{tabular}", ""]
+    return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*LEGEND, *summary["notes"])), ""])
+
+
+def csv_text(summary: Mapping[str, Any]) -> str:
+    """Returns one line a row with every number at full precision; unknown is empty.
+
+    A text that a spreadsheet would run as a formula is given a leading apostrophe.
+    """
+    flat = [_flat(row) for row in summary["rows"]]
+    columns = list(dict.fromkeys(key for row in flat for key in row))
+    out = io.StringIO()
+    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _safe(value) for key, value in row.items()} for row in flat)
+    return out.getvalue()
+
+
+def _flat(row: Row, prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in row.items():
+        if key in {"reasons", "intervals", "parts"}:
+            continue
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}_")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def _safe(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+
+
+def terminal(summary: Mapping[str, Any], width: int = 100) -> str:
+    """Returns both tables and the notes as text for a terminal of `width` columns."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False, emoji=False)
+    for table in tables(summary):
+        shown = RichTable(
+            title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
+        )
+        for i, column in enumerate(table.columns):
+            shown.add_column(Text(column), justify="left" if i < table.text_columns else "right", overflow="fold")
+        for row in table.rows:
+            shown.add_row(*(Text(_plain(cell)) for cell in row))
+        console.print(shown)
+    for note in (*LEGEND, *summary["notes"]):
+        console.print(Text(_plain(note)))
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "text": terminal,
+    "markdown": markdown,
+    "csv": csv_text,
+    "latex": latex,
+}
+
+
+def _plain(text: str) -> str:
+    """Returns the text with control and direction characters made visible: names may come from anywhere."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", lambda m: f"\\u{ord(m[0]):04x}", text)
+
+
+_TEX = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", UNKNOWN: "--"}
+
+
+def _tex(text: str) -> str:
+    return "".join(_TEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in _plain(text))
+
+
+def _interval(estimate: Row) -> str:
+    if estimate["value"] is None:
+        return UNKNOWN
+    value = f"{100 * estimate['value']:.1f}"
+    if estimate["low"] is None:
+        return value
+    return f"{value} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+
+
+def _percent(estimate: Row | None) -> str:
+    return UNKNOWN if estimate is None or estimate["value"] is None else f"{100 * estimate['value']:.1f}"
+
+
+def _difference(row: Row) -> str:
+    found = row["difference"]
+    if found is None or found["value"] is None:
+        return ""
+    text = f"{100 * found['value']:+.1f}"
+    if found["low"] is None:
+        return text
+    clear = "*" if found["low"] > 0 or found["high"] < 0 else ""
+    return f"{text} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]{clear}"
+
+
+def _failures(row: Row) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(row["failures"].items())) or "0"
+
+
+def _number(value: float | None, scale: float = 1.0) -> str:
+    """Returns three significant digits, without an exponent where it stays short."""
+    if value is None:
+        return UNKNOWN
+    value *= scale
+    if value == 0:
+        return "0"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) < 0.0001:
+        return f"{value:.1e}"
+    digits = max(0, 2 - _exponent(value))
+    return f"{value:.{digits}f}"
+
+
+def _exponent(value: float) -> int:
+    return int(f"{value:e}".partition("e")[2])
