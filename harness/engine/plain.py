@@ -10,12 +10,14 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
+
 from harness.engine.loaded import LoadedModel
 from harness.engine.sampling import next_tokens
 from harness.engine.stopping import StopScanner, visible_text
@@ -191,7 +193,13 @@ def _generate_batch(loaded: LoadedModel, batch: Sequence[tuple[int, GenerationIn
     ]
 
 
-def _run_generate(loaded: LoadedModel, rows: Sequence[Sequence[int]], max_tokens: int, **options: Any) -> Any:
+def _run_generate(
+    loaded: LoadedModel,
+    rows: Sequence[Sequence[int]],
+    max_tokens: int,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    **options: Any,
+) -> Any:
     """Runs the model's own `generate` on left-padded rows; by itself it never stops before `max_tokens`."""
     width = max(map(len, rows))
     inputs = {"input_ids": torch.tensor([[*[0] * (width - len(ids)), *ids] for ids in rows], device=loaded.device)}
@@ -199,7 +207,7 @@ def _run_generate(loaded: LoadedModel, rows: Sequence[Sequence[int]], max_tokens
         mask = [[*[0] * (width - len(ids)), *[1] * len(ids)] for ids in rows]
         inputs["attention_mask"] = torch.tensor(mask, device=loaded.device)
     # Nothing of the model's own generation settings is followed: the backend emptied them when it loaded the model.
-    config = GenerationConfig(max_new_tokens=max_tokens, do_sample=False, num_beams=1, use_cache=True, pad_token_id=0)
+    config = GenerationConfig(max_new_tokens=max_tokens, do_sample=False, use_cache=True, pad_token_id=0, **settings)
     return loaded.model.generate(**inputs, generation_config=config, **options)
 
 
@@ -274,8 +282,8 @@ def _honours_padding(loaded: LoadedModel) -> bool:
     longer = [(7 * place + 3) % vocabulary for place in range(9)]
     shorter = longer[4:]
     ask = {"output_logits": True, "return_dict_in_generate": True}
-    alone = _run_generate(loaded, [shorter], 2, **ask)
-    beside = _run_generate(loaded, [longer, shorter], 2, **ask)
+    alone = _run_generate(loaded, [shorter], 2, ask)
+    beside = _run_generate(loaded, [longer, shorter], 2, ask)
     for one, many in zip(alone.logits, beside.logits):
         exact = loaded.model.dtype == torch.float32
         allowed = (1e-4 if exact else 3e-2) * float(one.abs().max().clamp(min=1.0))

@@ -1,0 +1,423 @@
+"""Runs any causal language model in this process, with transformers and torch."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+import importlib.util
+import logging
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jinja2.exceptions import TemplateError
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
+from transformers.utils import logging as transformers_logging
+
+from harness.engine import plain
+from harness.engine.loaded import LoadedModel
+from harness.engine.sampling import row_seed
+from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
+from harness.errors import BackendError, ModelError
+from harness.models import check_safe, check_versions, context_length, resolve_model
+from harness.values import Message, Request, Response
+
+if TYPE_CHECKING:
+    from harness.config import ModelConfig
+
+log = logging.getLogger(__name__)
+
+DTYPES = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+QUANTIZATIONS = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True}}
+DEFAULT_CONTEXT = 2048  # tokens, where neither config nor tokenizer states a limit; as lm-eval
+NO_LIMIT = 10**9  # a tokenizer without a limit states one far above this
+
+SCORERS = {"auto": plain.score, "plain": plain.score}
+GENERATORS = {"auto": plain.generate, "plain": plain.generate}
+
+
+class TransformersBackend:
+    """One model, loaded when constructed. See `Backend` for the contract."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.loaded, self._about = load(config)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields texts as they finish."""
+        started = time.perf_counter()
+        jobs, inputs = [], []
+        prompts = [_render(self.loaded.tokenizer, request) for request in requests]
+        ids = self._encode([prompt.text for prompt in prompts if prompt.error is None])
+        for prompt in prompts:
+            job = prompt if prompt.error else _fit(self.loaded, prompt, ids[prompt.text])
+            if job.error is not None:
+                yield job.failed(job.error)
+            else:
+                jobs.append(job)
+                inputs.append(job.input)
+        waited = time.perf_counter() - started
+        run = GENERATORS[self.config.engine]
+        for index, made in run(self.loaded, inputs, batch_tokens=self.config.batch_tokens):
+            elapsed = time.perf_counter() - started if len(requests) == 1 else None
+            yield jobs[index].generated(made, waited, elapsed)
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields log-probabilities; a request is ready when the last of its continuations is."""
+        started = time.perf_counter()
+        prompts = [_render(self.loaded.tokenizer, request) for request in requests]
+        encoded = iter(
+            encode_pairs(
+                self.loaded.tokenizer,
+                [(p.text, text) for p in prompts if p.error is None for text in p.request.continuations],
+                max_length=self.loaded.max_length,
+                prefix_token=self.loaded.prefix_token,
+                add_bos=self.loaded.add_bos,
+            )
+        )
+        jobs: list[_ScoreJob] = []
+        for prompt in prompts:
+            own = [next(encoded) for _ in prompt.request.continuations] if prompt.error is None else []
+            wrong = prompt.error or _unscorable(self.loaded, prompt.request, own)
+            if wrong is not None:
+                yield prompt.failed(wrong)
+            else:
+                jobs.append(_ScoreJob(prompt, tuple(own), [None] * len(own)))
+        owner = [(job, place) for job in jobs for place in range(len(job.sequences))]
+        sequences = [job.sequences[place] for job, place in owner]
+        run = SCORERS[self.config.engine]
+        for index, scored in run(self.loaded, sequences, batch_tokens=self.config.batch_tokens):
+            job, place = owner[index]
+            job.scored[place] = scored
+            if None not in job.scored:
+                yield job.response(time.perf_counter() - started if len(requests) == 1 else None)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Returns what was loaded, as JSON values."""
+        return self._about
+
+    def close(self) -> None:
+        """Drops the weights and gives their memory back."""
+        self.loaded = None
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _encode(self, texts: Sequence[str]) -> dict[str, list[int]]:
+        loaded = self.loaded
+        return encode_texts(loaded.tokenizer, texts, prefix_token=loaded.prefix_token, add_bos=loaded.add_bos)
+
+
+# --- loading ---------------------------------------------------------------------------------------------------------
+
+
+def load(config: ModelConfig) -> tuple[LoadedModel, dict[str, Any]]:
+    """Returns the model ready to run, and what there is to say of it.
+
+    The folder is checked before transformers sees it. Raises ModelError for a model that is missing, unsafe or
+    incomplete, BackendError for a device or a library that is not there.
+    """
+    check_versions()
+    if config.path is None:
+        raise ModelError(f"model '{config.name}' has no path", fix="path: a model folder, a demo model, or a hub id")
+    trusted = config.trust_remote_code
+    folder = resolve_model(config.path, revision=config.revision, trust_remote_code=trusted)
+    check_safe(folder, trust_remote_code=trusted)
+    torch.set_num_threads(config.threads or available_cores())
+    started = time.perf_counter()
+    tokenizer = _opened(AutoTokenizer, folder, trusted)
+    model = _weights(config, folder)
+    model.eval()
+    eos = _eos_tokens(tokenizer, model)
+    model.generation_config = GenerationConfig()  # answers follow the task's settings, not the model folder's
+    loaded = LoadedModel(
+        model=model,
+        tokenizer=tokenizer,
+        device=model.get_input_embeddings().weight.device,
+        max_length=config.max_length or _context(model.config.to_dict(), tokenizer),
+        prefix_token=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
+        eos_tokens=eos,
+        add_bos=None,
+    )
+    return loaded, _about(config, folder, loaded, time.perf_counter() - started)
+
+
+def available_cores() -> int:
+    """Returns the cores this process may really use: its affinity, within the container's quota."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.is_file():
+        allowed, period = quota.read_text().split()
+        if allowed != "max":
+            cores = min(cores, max(1, math.ceil(int(allowed) / int(period))))
+    return cores
+
+
+def _opened(kind: Any, folder: Path, trusted: bool, **options: Any) -> Any:
+    """Returns `kind.from_pretrained` of a local folder. The network is never asked."""
+    try:
+        with _no_progress_bar():
+            return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=trusted, **options)
+    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+        raise ModelError(f"transformers cannot load the model: {reason}", where=str(folder)) from error
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keeps transformers from drawing its own bar over the run's."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+def _weights(config: ModelConfig, folder: Path) -> Any:
+    options: dict[str, Any] = {"use_safetensors": True, "output_loading_info": True, "dtype": DTYPES[config.dtype]}
+    device = _device(config.device)
+    if config.quantization is not None:
+        if importlib.util.find_spec("bitsandbytes") is None:
+            what = f"quantization: {config.quantization} needs bitsandbytes, which is not installed"
+            raise BackendError(what, where=f"model '{config.name}'", fix="pip install bitsandbytes")
+        options["quantization_config"] = BitsAndBytesConfig(**QUANTIZATIONS[config.quantization])
+    # Weights go to their device as they are read; a quantized model cannot be moved afterwards.
+    if device != "cpu":
+        options["device_map"] = "auto" if device == "device_map" else {"": device}
+    model, info = _opened(AutoModelForCausalLM, folder, config.trust_remote_code, **options)
+    lacking = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
+    if lacking:
+        # transformers would fill them with random numbers and go on.
+        what = f"the weights lack {len(lacking)} tensors of the right shape, first {lacking[0]}"
+        raise ModelError(what, where=str(folder), fix="the folder is incomplete or its config.json is another model's")
+    return model if config.adapter is None else _with_adapter(model, config)
+
+
+def _with_adapter(model: Any, config: ModelConfig) -> Any:
+    if importlib.util.find_spec("peft") is None:
+        where = f"model '{config.name}', adapter"
+        raise BackendError("adapters need peft, which is not installed", where=where, fix="pip install peft")
+    from peft import PeftConfig, PeftModel
+
+    folder = resolve_model(config.adapter)
+    check_safe(folder, adapter=True)
+    try:
+        if PeftConfig.from_pretrained(str(folder)).is_prompt_learning:
+            what = "the adapter adds virtual tokens to the prompt, which this backend cannot count"
+            raise ModelError(what, where=str(folder), fix="use an adapter of the weights, such as LoRA")
+        # The base model with the adapter's layers put into it: the same class, with the same signature.
+        return PeftModel.from_pretrained(model, str(folder), is_trainable=False).get_base_model()
+    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0][:300]
+        raise ModelError(f"the adapter does not fit the model: {reason}", where=str(folder)) from error
+
+
+def _device(name: str) -> str:
+    """Returns where the model goes: `auto` is the first of cuda, mps and cpu that is there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return next(kind for kind, available in there.items() if available)
+    kind, _, number = name.partition(":")
+    if not there.get(kind, True) or (number and int(number) >= torch.cuda.device_count()):
+        found = ", ".join(kind for kind, available in there.items() if available)
+        raise BackendError(f"there is no device '{name}' here", fix=f"device: auto, or one of: {found}")
+    return name
+
+
+def _context(config: Mapping[str, Any], tokenizer: Any) -> int:
+    stated = context_length(config)
+    if stated is not None:
+        return stated
+    limit = tokenizer.model_max_length
+    return int(limit) if limit is not None and limit < NO_LIMIT else DEFAULT_CONTEXT
+
+
+def _eos_tokens(tokenizer: Any, model: Any) -> tuple[int, ...]:
+    stated = model.generation_config.eos_token_id if model.generation_config is not None else None
+    several = stated if isinstance(stated, list) else [stated]
+    return tuple(dict.fromkeys(token for token in (tokenizer.eos_token_id, *several) if token is not None))
+
+
+def _about(config: ModelConfig, folder: Path, loaded: LoadedModel, seconds: float) -> dict[str, Any]:
+    model, template = loaded.model, loaded.tokenizer.chat_template
+    source = template if isinstance(template, str) else repr(template)
+    return {
+        "model": config.name,
+        "backend": "transformers",
+        "folder": str(folder),
+        "revision": folder.name if folder.parent.name == "snapshots" else None,
+        "architecture": type(model).__name__,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "quantization": config.quantization,
+        "adapter": config.adapter,
+        "device": config.device if config.device == "device_map" else str(loaded.device),
+        "device_name": torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else None,
+        "threads": torch.get_num_threads(),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "context_length": loaded.max_length,
+        "chat_template_sha256": hashlib.sha256(source.encode()).hexdigest() if template else None,
+        "engine": config.engine,
+        "load_s": seconds,
+        "where": "this machine",
+        "versions": {name: metadata.version(name) for name in ("torch", "transformers", "tokenizers")},
+    }
+
+
+# --- one request -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """A request with its prompt as the model gets it, or the reason there is none."""
+
+    request: Request
+    text: str = ""
+    details: Mapping[str, Any] | None = None
+    error: str | None = None
+    input: plain.GenerationInput | None = None
+    truncated_left: int = 0
+
+    def failed(self, why: str) -> Response:
+        """Returns the response of a request that has no answer."""
+        error = f"sample '{self.request.sample_id}': {why}"
+        return Response(key=self.request.key, prompt=self.text or None, finish_reason="error", error=error)
+
+    def generated(self, made: plain.Generated, waited: float, elapsed: float | None) -> Response:
+        """Returns the response; `elapsed` seconds since it was asked are known only of a request that ran alone."""
+        if made.error is not None:
+            return self.failed(made.error)
+        return Response(
+            key=self.request.key,
+            prompt=self.text,
+            text=made.text,
+            input_tokens=len(self.input.ids),
+            output_tokens=len(made.ids),
+            truncated_left=self.truncated_left,
+            finish_reason=made.finish_reason,
+            stop_string=made.stop_string,
+            batch_size=made.batch_size,
+            prefill_s=made.prefill_s,
+            decode_s=made.decode_s,
+            ttft_s=None if elapsed is None else waited + made.first_token_s,
+            last_token_s=None if elapsed is None else waited + made.last_token_s,
+            e2e_s=elapsed,
+            details=self.details or {},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _ScoreJob:
+    """A request whose continuations are being scored."""
+
+    prompt: _Prompt
+    sequences: tuple[ScoreSequence, ...]
+    scored: list[ScoredSequence | None]
+
+    def response(self, elapsed: float | None) -> Response:
+        """Returns the response once everything is scored."""
+        wrong = next((one.error for one in self.scored if one.error), None)
+        if wrong is None and not all(math.isfinite(one.logprob) for one in self.scored):
+            wrong = plain.NOT_FINITE
+        if wrong is not None:
+            return self.prompt.failed(wrong)
+        return Response(
+            key=self.prompt.request.key,
+            prompt=self.prompt.text,
+            logprobs=tuple(one.logprob for one in self.scored),
+            greedy=tuple(one.greedy for one in self.scored),
+            input_tokens=max(len(sequence.ids) for sequence in self.sequences),
+            truncated_left=max(sequence.truncated_left for sequence in self.sequences),
+            batch_size=max(one.batch_size for one in self.scored),
+            prefill_s=sum(one.prefill_s for one in self.scored),
+            decode_s=0.0,
+            e2e_s=elapsed,
+            details=self.prompt.details or {},
+        )
+
+
+def _render(tokenizer: Any, request: Request) -> _Prompt:
+    """Returns the prompt's text: as given, or messages through the model's chat template.
+
+    A template that takes no system message gets it at the head of the first user message, which is noted.
+    """
+    if isinstance(request.prompt, str):
+        return _Prompt(request, request.prompt)
+    if not tokenizer.chat_template:
+        return _Prompt(request, error="the model has no chat template (set chat_template: off)")
+    turns = [{"role": turn.role, "content": turn.content} for turn in request.prompt]
+    try:
+        return _Prompt(request, _templated(tokenizer, turns))
+    except TemplateError as error:
+        folded = _fold_system(request.prompt)
+        if folded is None:
+            return _Prompt(request, error=f"the model's chat template refuses the messages: {error}")
+    try:
+        return _Prompt(request, _templated(tokenizer, folded), {"system_message": "put before the first user message"})
+    except TemplateError as error:
+        return _Prompt(request, error=f"the model's chat template refuses the messages: {error}")
+
+
+def _templated(tokenizer: Any, turns: list[dict[str, str]]) -> str:
+    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+
+
+def _fold_system(messages: Sequence[Message]) -> list[dict[str, str]] | None:
+    if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
+        return None
+    first = {"role": "user", "content": f"{messages[0].content}\n\n{messages[1].content}"}
+    return [first, *({"role": turn.role, "content": turn.content} for turn in messages[2:])]
+
+
+def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
+    """Returns the prompt with its token ids, the last that leave room for the answer."""
+    request, details = prompt.request, prompt.details
+    room = loaded.max_length - request.max_tokens
+    if not ids and loaded.prefix_token is not None:
+        ids = [loaded.prefix_token]
+    error = None
+    if not ids:
+        error = "the prompt is empty and the model has no token that opens a text"
+    elif request.max_tokens < 1:
+        error = f"max_tokens is {request.max_tokens}: ask for at least one token"
+    elif room < 1:
+        error = (
+            f"max_tokens {request.max_tokens} leaves no room for a prompt in a context of {loaded.max_length} tokens"
+        )
+    elif max(ids) >= _vocabulary(loaded):
+        error = f"the tokenizer gives token {max(ids)}, the model knows {_vocabulary(loaded)}"
+    if error is not None:
+        return _Prompt(request, prompt.text, details, error)
+    kept = tuple(ids[-room:])
+    sampling = request.sampling
+    seed = row_seed(sampling.seed, request.sample_id, request.epoch)
+    given = plain.GenerationInput(kept, request.max_tokens, request.stop, sampling, seed)
+    return _Prompt(request, prompt.text, details, None, given, len(ids) - len(kept))
+
+
+def _unscorable(loaded: LoadedModel, request: Request, sequences: Sequence[ScoreSequence]) -> str | None:
+    """Returns why the request cannot be scored, or None."""
+    if not sequences:
+        return "there is no continuation to score"
+    for text, sequence in zip(request.continuations, sequences, strict=True):
+        if sequence.n_scored == 0:
+            return f"the continuation {text[:40]!r} adds no token to the prompt"
+        if sequence.n_scored > loaded.max_length:
+            return f"the continuation {text[:40]!r} has {sequence.n_scored} tokens, the model reads {loaded.max_length}"
+        if not sequence.scorable:
+            return "the prompt is empty and the model has no token that opens a text"
+        if max(sequence.ids) >= _vocabulary(loaded):
+            return f"the tokenizer gives token {max(sequence.ids)}, the model knows {_vocabulary(loaded)}"
+    return None
+
+
+def _vocabulary(loaded: LoadedModel) -> int:
+    return loaded.model.get_input_embeddings().weight.shape[0]
