@@ -1,0 +1,353 @@
+"""Puts a stated load on a target and writes down when each request was due, sent, begun and ended.
+
+    concurrency c   closed loop: the next request goes when one ends (1: single stream). Not an arrival rate.
+    rate r          open loop: Poisson arrivals at r a second. A request is due at its scheduled moment, and is sent
+                    then however many are still out: a slow server makes waiting visible instead of slowing the load.
+    offline         all requests are due at once.
+
+Response time counts from the scheduled moment, so a stall is seen by every request it delayed (no coordinated
+omission). Definitions: reference/latency_and_cost.md §1. One thread, one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.measure.target import RequestFailed, Target, Usage
+from harness.values import Request
+
+OPEN_CONNECTIONS = 512  # offline: sent at once; the others are due as well, and wait
+FAILURES_IN_A_ROW = 20  # after so many a scenario ends: the server is not there
+DISBELIEF = 0.10  # share by which a server's count of tokens may differ from ours before ours is taken
+
+
+@dataclass(frozen=True, slots=True)
+class Slo:
+    """What a request must meet, and the share of requests that must meet all of it. None: no bound."""
+
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    response_s: float | None = None
+    attainment: float = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One load. It lasts until `requests` were measured and `seconds` are over, and never beyond `max_seconds`."""
+
+    kind: Literal["concurrency", "rate", "offline"]
+    level: float = 1.0  # concurrency: requests out at a time; rate: requests a second; offline: not used
+    requests: int = 100
+    seconds: float = 0.0
+    max_seconds: float = 600.0
+    warmup: int = 5  # sent first, under the same load, and not counted
+    cooldown: int = 0  # the last ones, which run beside fewer others; not in the percentiles
+    max_out: int = 1000  # rate: more requests out than this is saturation
+    slo: Slo | None = None
+    seed: int = 0  # of the arrivals
+
+    @property
+    def name(self) -> str:
+        """Returns how tables call it: single, concurrency 8, rate 2.5, offline."""
+        if self.kind == "offline":
+            return "offline"
+        return "single" if self.kind == "concurrency" and self.level == 1 else f"{self.kind} {self.level:g}"
+
+
+@dataclass(frozen=True, slots=True)
+class Timed:
+    """One request under load. Moments are seconds since the scenario began; None: it never came to that."""
+
+    index: int  # order of due moments
+    key: str
+    sample_id: str
+    t_sched: float
+    t_send: float
+    t_first: float | None = None  # first token of any kind
+    t_first_answer: float | None = None  # first token that is not thinking
+    t_last: float | None = None
+    t_end: float | None = None
+    chunks: int = 0
+    gaps_s: tuple[float, ...] = ()  # between chunks
+    usage: Usage | None = None  # the server's count
+    counted: int | None = None  # our own count of the output that was streamed
+    error: str | None = None
+    retry_after_s: float | None = None
+    correct: float | None = None  # in [0, 1]; None: not judged
+
+    @property
+    def ttft_s(self) -> float | None:
+        return None if self.t_first is None else self.t_first - self.t_send
+
+    @property
+    def service_s(self) -> float | None:
+        """Seconds from sending to the end (E2E)."""
+        return None if self.t_end is None else self.t_end - self.t_send
+
+    @property
+    def response_s(self) -> float | None:
+        """Seconds from when it was due to the end."""
+        return None if self.t_end is None else self.t_end - self.t_sched
+
+    @property
+    def streamed(self) -> int | None:
+        """Output tokens between t_first and t_last. None: nobody counted them; chunks are no tokens.
+
+        The server's count, less reasoning it kept to itself, unless ours says it cannot be true.
+        """
+        if self.usage is None:
+            return self.counted
+        claimed = self.usage.output_tokens
+        hidden = self.usage.reasoning_tokens or 0
+        if hidden and self.t_first == self.t_first_answer:
+            claimed -= hidden
+        return self.counted if self._disbelieved(claimed) else claimed
+
+    @property
+    def usage_differs(self) -> bool:
+        """Whether the server's count and ours differ too much for both to be of this answer."""
+        if self.usage is None:
+            return False
+        claimed = self.usage.output_tokens
+        return self._disbelieved(claimed) and self._disbelieved(claimed - (self.usage.reasoning_tokens or 0))
+
+    def _disbelieved(self, claimed: int) -> bool:
+        return self.counted is not None and abs(claimed - self.counted) > max(2, DISBELIEF * self.counted)
+
+    @property
+    def tpot_s(self) -> float | None:
+        tokens = self.streamed
+        if tokens is None or tokens < 2 or self.t_first is None or self.t_last is None:
+            return None
+        return (self.t_last - self.t_first) / (tokens - 1)
+
+    def meets(self, slo: Slo) -> bool:
+        """Returns whether it was answered within every bound. One token has no TPOT and so cannot miss it."""
+        if self.error is not None or self.ttft_s is None:
+            return False
+        bounds = ((self.ttft_s, slo.ttft_s), (self.tpot_s, slo.tpot_s), (self.response_s, slo.response_s))
+        return all(bound is None or value is None or value <= bound for value, bound in bounds)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRun:
+    """What one scenario did. `stopped` says why it ended early; None: it did not."""
+
+    scenario: Scenario
+    timed: tuple[Timed, ...]  # empty when a sink took them
+    issued: int
+    stopped: str | None
+    streams: bool  # whether gaps between chunks mean anything
+    round_trips_s: tuple[float, ...] = ()  # of the network, about one a second while it ran
+
+
+def run_load(
+    target: Target,
+    requests: Sequence[Request],
+    scenario: Scenario,
+    *,
+    count: Callable[[str], int] | None = None,
+    judge: Callable[[Request, str], float | None] | None = None,
+    sink: Callable[[Timed], None] | None = None,
+) -> LoadRun:
+    """Puts `scenario` on `target` with `requests`, taken in turn, and returns what was timed.
+
+    `count` is our own count of a text's tokens, `judge` the value of an answer in [0, 1]; both run after the answer's
+    last moment was stamped. With a `sink` each timed request goes there and none is kept, so memory does not grow.
+    """
+    return asyncio.run(drive(target, requests, scenario, count=count, judge=judge, sink=sink))
+
+
+async def drive(
+    target: Target,
+    requests: Sequence[Request],
+    scenario: Scenario,
+    *,
+    count: Callable[[str], int] | None = None,
+    judge: Callable[[Request, str], float | None] | None = None,
+    sink: Callable[[Timed], None] | None = None,
+) -> LoadRun:
+    """`run_load` inside a running event loop."""
+    kept: list[Timed] = []
+    watch = _Watch(scenario, sink or kept.append)
+    loop = asyncio.get_running_loop()
+
+    async with target:
+        origin = loop.time()
+        round_trips: list[float] = []
+        probe = loop.create_task(_probe(target, round_trips))
+
+        async def ask(index: int, due: float) -> None:
+            watch.out += 1
+            try:
+                request = requests[index % len(requests)]
+                watch.see(await _timed(target, request, index, origin, due, count, judge))
+            finally:
+                watch.out -= 1
+
+        try:
+            await (_open_loop if scenario.kind == "rate" else _closed_loop)(ask, scenario, watch, origin)
+        finally:
+            probe.cancel()
+    return LoadRun(scenario, tuple(kept), watch.issued, watch.stopped, target.streams, tuple(round_trips))
+
+
+async def _probe(target: Target, into: list[float]) -> None:
+    while (seconds := await target.round_trip()) is not None:
+        into.append(seconds)
+        await asyncio.sleep(1.0)
+
+
+class _Watch:
+    """What is known while a scenario runs, and whether it should go on."""
+
+    def __init__(self, scenario: Scenario, sink: Callable[[Timed], None]) -> None:
+        self.scenario, self.sink = scenario, sink
+        self.issued = self.out = self.failed_in_a_row = self.missed = 0
+        self.stopped: str | None = None
+        planned = scenario.requests
+        if scenario.kind == "rate":
+            planned = max(planned, int(scenario.level * scenario.seconds))
+        self.may_miss = (1.0 - scenario.slo.attainment) * planned if scenario.slo else None
+
+    def wanted(self, elapsed: float) -> bool:
+        """Returns whether one more request is to be sent, `elapsed` seconds after the beginning."""
+        plan = self.scenario
+        if self.stopped is not None:
+            return False
+        if elapsed > plan.max_seconds:
+            self.stopped = f"{plan.max_seconds:g} s are over"
+            return False
+        if plan.kind == "rate" and self.out > plan.max_out:
+            self.stopped = f"saturated: more than {plan.max_out} requests are out"
+            return False
+        measured = self.issued - plan.warmup - plan.cooldown
+        return measured < plan.requests or (plan.kind != "offline" and elapsed < plan.seconds)
+
+    def see(self, timed: Timed) -> None:
+        """Writes one request down."""
+        self.sink(timed)
+        self.failed_in_a_row = self.failed_in_a_row + 1 if timed.error else 0
+        if self.failed_in_a_row >= FAILURES_IN_A_ROW and self.stopped is None:
+            self.stopped = f"{FAILURES_IN_A_ROW} requests in a row failed, the last with: {timed.error}"
+        if self.may_miss is not None and timed.index >= self.scenario.warmup and not timed.meets(self.scenario.slo):
+            self.missed += 1
+            if self.missed > self.may_miss and self.stopped is None:
+                self.stopped = f"hopeless: {self.missed} requests have missed the bounds already"
+
+
+async def _closed_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin: float) -> None:
+    """Keeps a number of requests out. Each is due when its turn comes; offline, all are due at the beginning."""
+    loop = asyncio.get_running_loop()
+    all_at_once = scenario.kind == "offline"
+
+    async def worker() -> None:
+        while watch.wanted(loop.time() - origin):
+            index = watch.issued
+            watch.issued += 1
+            await ask(index, 0.0 if all_at_once else loop.time() - origin)
+
+    planned = scenario.requests + scenario.warmup + scenario.cooldown
+    workers = min(OPEN_CONNECTIONS, planned) if all_at_once else int(scenario.level)
+    await _finish([loop.create_task(worker()) for _ in range(workers)], watch)
+
+
+async def _open_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin: float) -> None:
+    """Sends at the moments of a Poisson process, whatever has become of the requests before."""
+    loop = asyncio.get_running_loop()
+    arrivals = random.Random(scenario.seed)
+    tasks: set[asyncio.Task] = set()
+    due = arrivals.expovariate(scenario.level)
+    while watch.wanted(max(due, loop.time() - origin)):
+        await asyncio.sleep(max(0.0, origin + due - loop.time()))
+        task = loop.create_task(ask(watch.issued, due))
+        watch.issued += 1
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        due += arrivals.expovariate(scenario.level)
+    await _finish(list(tasks), watch)
+
+
+async def _finish(tasks: list[asyncio.Task], watch: _Watch) -> None:
+    """Waits for what is out; after an early stop, ends it and lets it be written down as unfinished."""
+    pending = set(tasks)
+    while pending:
+        done, pending = await asyncio.wait(pending, timeout=0.05 if watch.stopped is None else 0.0)
+        for task in done:
+            task.result()  # our own bugs keep their traceback
+        if watch.stopped is not None:
+            for task in pending:
+                task.cancel()
+            results = await asyncio.gather(*pending, return_exceptions=True)
+            for result in results:
+                if isinstance(result, Exception):
+                    raise result
+            return
+
+
+async def _timed(
+    target: Target,
+    request: Request,
+    index: int,
+    origin: float,
+    due: float,
+    count: Callable[[str], int] | None,
+    judge: Callable[[Request, str], float | None] | None,
+) -> Timed:
+    """Sends one request and returns its moments. A failure is written down, never raised."""
+    loop = asyncio.get_running_loop()
+    first = first_answer = last = usage = error = retry_after = None
+    texts: list[str] = []
+    thoughts: list[str] = []
+    gaps: list[float] = []
+    sent = loop.time()
+    try:
+        async with contextlib.aclosing(target.send(request)) as stream:
+            async for chunk in stream:
+                usage = chunk.usage or usage
+                if not chunk.holds_tokens:
+                    continue
+                if first is None:
+                    first = chunk.t
+                else:
+                    gaps.append(chunk.t - last)
+                if first_answer is None and not chunk.thinking:
+                    first_answer = chunk.t
+                last = chunk.t
+                texts.append(chunk.text)
+                thoughts.append(chunk.thinking)
+    except RequestFailed as failed:
+        error, retry_after = failed.kind, failed.retry_after_s
+    except asyncio.CancelledError:
+        error = "unfinished"  # the scenario ended early: a long wait must not vanish from the numbers
+    end = loop.time()
+    text = "".join(texts)
+    counted = count("".join(thoughts)) + count(text) if count and error is None else None
+    value = judge(request, text) if judge and error is None else None
+
+    def since(moment: float | None) -> float | None:
+        return None if moment is None else moment - origin
+
+    return Timed(
+        index=index,
+        key=request.key,
+        sample_id=request.sample_id,
+        t_sched=due,
+        t_send=sent - origin,
+        t_first=since(first),
+        t_first_answer=since(first_answer),
+        t_last=since(last),
+        t_end=end - origin,
+        chunks=len(gaps) + (first is not None),
+        gaps_s=tuple(gaps),
+        usage=usage,
+        counted=counted,
+        error=error,
+        retry_after_s=retry_after,
+        correct=value,
+    )

@@ -1,0 +1,251 @@
+"""The streaming client against a real socket. Times are compared with the server's own stamps, never with a wish."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+
+import pytest
+from pytest import approx
+from servers import Reply, SyntheticServer, count_tokens
+
+from harness.errors import BackendError
+from harness.measure.http import OpenAIStream
+from harness.measure.load import FAILURES_IN_A_ROW, Scenario, Slo, Timed, run_load
+from harness.measure.summary import load_summary
+from harness.values import Message, Request, Sampling
+
+REQUEST = Request(key="k", sample_id="s", mode="generate", prompt="hello", max_tokens=9, stop=("END",))
+
+
+def one(server: SyntheticServer, request: Request = REQUEST, **options) -> Timed:
+    target = OpenAIStream(server.url, "m", **options)
+    return run_load(target, [request], Scenario("concurrency", requests=1, warmup=0), count=count_tokens).timed[0]
+
+
+def reply(**fields) -> Timed:
+    with SyntheticServer(Reply(**fields)) as server:
+        return one(server)
+
+
+def test_the_moments_are_those_at_which_the_server_wrote():
+    with SyntheticServer(Reply(tokens=5, ttft_s=0.05, gap_s=0.02)) as server:
+        timed = one(server)
+        wrote = server.sent[0]
+    assert (timed.error, timed.chunks, timed.streamed) == (None, 5, 5)
+    assert timed.ttft_s >= 0.05  # a timer is never early
+    assert timed.t_last - timed.t_first == approx(wrote[-1] - wrote[0], abs=0.03)
+    assert timed.tpot_s == approx((wrote[-1] - wrote[0]) / 4, abs=0.01)
+    assert timed.t_end >= timed.t_last
+
+
+def test_what_is_sent_is_the_request_and_asks_for_usage():
+    with SyntheticServer() as server:
+        one(server, extra={"ignore_eos": True})
+    assert server.headers[0][":request"] == "POST /v1/chat/completions HTTP/1.1"
+    assert "authorization" not in server.headers[0]
+    assert server.bodies[0] == {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hello"}],
+        "max_tokens": 9,
+        "temperature": 0.0,
+        "stop": ["END"],
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "ignore_eos": True,
+    }
+
+
+def test_messages_go_as_they_are_and_sampling_with_its_seed():
+    turns = (Message("system", "Be brief."), Message("user", "hi"))
+    request = Request("k", "s", "generate", turns, sampling=Sampling(temperature=0.7, seed=4))
+    with SyntheticServer() as server:
+        one(server, request)
+    assert server.bodies[0]["messages"][0] == {"role": "system", "content": "Be brief."}
+    assert (server.bodies[0]["temperature"], server.bodies[0]["seed"]) == (0.7, 4)
+
+
+def test_the_completions_interface_streams_text():
+    with SyntheticServer(Reply(tokens=3)) as server:
+        timed = one(server, api="completions")
+    assert (timed.error, timed.chunks) == (None, 3)
+    assert server.bodies[0]["prompt"] == "hello"
+
+
+def test_messages_cannot_go_to_the_completions_interface():
+    request = Request("k", "s", "generate", (Message("user", "hi"),))
+    with SyntheticServer() as server, pytest.raises(BackendError, match="takes text, not messages"):
+        one(server, request, api="completions")
+
+
+def test_the_key_is_read_from_the_environment_when_it_is_used(monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "secret")
+    with SyntheticServer() as server:
+        target = OpenAIStream(server.url, "m", key_env="TEST_KEY")
+        run_load(target, [REQUEST], Scenario("concurrency", requests=1, warmup=0))
+    assert server.headers[0]["authorization"] == "Bearer secret"
+    assert "secret" not in repr(vars(target)).replace(repr(getattr(target, "_session", "")), "")
+
+
+def test_a_key_that_is_not_set_is_said_before_anything_is_sent(monkeypatch):
+    monkeypatch.delenv("TEST_KEY", raising=False)
+    with pytest.raises(BackendError, match="environment variable TEST_KEY is not set"):
+        OpenAIStream("http://127.0.0.1:1/v1", "m", key_env="TEST_KEY")
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x/v1", "http://", ""])
+def test_what_is_no_address_is_refused(url):
+    with pytest.raises(BackendError, match="is no address of a server"):
+        OpenAIStream(url, "m")
+
+
+# --- shapes of a stream ---------------------------------------------------------------------------------------------
+
+
+def test_an_empty_role_chunk_is_not_the_first_token():
+    timed = reply(empty_first=True, ttft_s=0.05, tokens=3)
+    assert timed.ttft_s >= 0.05 and timed.chunks == 3
+
+
+@pytest.mark.parametrize("key", ["reasoning_content", "reasoning"])
+def test_reasoning_first_is_the_first_token_and_the_answer_comes_later(key):
+    timed = reply(tokens=6, thinking=3, thinking_key=key, gap_s=0.02)
+    assert (timed.chunks, timed.streamed) == (6, 6)
+    assert timed.t_first_answer - timed.t_first >= 0.05
+    assert timed.usage.reasoning_tokens == 3
+
+
+def test_several_tokens_in_a_chunk_are_counted_by_usage():
+    timed = reply(tokens=12, per_chunk=5)
+    assert (timed.chunks, timed.streamed, timed.usage.output_tokens) == (3, 12, 12)
+
+
+def test_cached_tokens_are_kept():
+    assert reply(cached_tokens=5, input_tokens=7).usage.cached_tokens == 5
+
+
+def test_missing_usage_leaves_our_count():
+    timed = reply(usage="missing", tokens=6)
+    assert (timed.usage, timed.streamed, timed.error) == (None, 6, None)
+
+
+def test_a_lie_in_usage_is_seen():
+    timed = reply(usage=60, tokens=6)
+    assert timed.usage_differs and timed.streamed == 6
+
+
+def test_zero_tokens_is_an_empty_answer():
+    timed = reply(tokens=0)
+    assert (timed.error, timed.chunks, timed.ttft_s, timed.usage.output_tokens) == (None, 0, None, 0)
+
+
+def test_a_stream_without_its_done_line_is_complete_if_it_gave_a_finish_reason():
+    assert reply(body=b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n').error is None
+
+
+# --- failures -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"status": 401}, "http 401"),
+        ({"status": 429}, "http 429"),
+        ({"status": 500}, "http 500"),
+        ({"status": 503}, "http 503"),
+        ({"status": 302, "body": b""}, "http 302"),
+        ({"cut_after": 2}, "cut"),
+        ({"cut_after": 0}, "cut"),
+        ({"no_done": True}, "cut"),
+        ({"garbage_at": 1}, "invalid"),
+        ({"error_at": 1}, "server error"),
+        ({"body": b"data: [1, 2]\n\n"}, "invalid"),
+        ({"body": b'data: {"choices": [7]}\n\n'}, "invalid"),
+        ({"body": b'data: {"usage": {"prompt_tokens": "many"}}\n\n'}, "invalid"),
+        ({"body": b"<html>welcome</html>"}, "cut"),
+        ({"body": b""}, "cut"),
+        ({"body": b"data: " + b"x" * 1_200_000}, "invalid"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_failure_has_its_kind_and_no_numbers_of_an_answer(fields, error):
+    timed = reply(**fields)
+    assert timed.error == error
+    assert timed.counted is None and not timed.meets(Slo())
+
+
+def test_retry_after_is_kept_where_it_is_given():
+    assert reply(status=429, retry_after="2.5").retry_after_s == 2.5
+    assert reply(status=429).retry_after_s is None
+    assert reply(status=429, retry_after="Fri, 31 Dec 2027 23:59:59 GMT").retry_after_s is None
+
+
+def test_a_server_that_never_answers_is_a_timeout():
+    with SyntheticServer(Reply(hang=True)) as server:
+        assert one(server, timeout_s=0.2).error == "timeout"
+
+
+def test_a_closed_port_is_refused():
+    with SyntheticServer() as server:
+        url = server.url
+    target = OpenAIStream(url, "m")
+    assert run_load(target, [REQUEST], Scenario("concurrency", requests=1, warmup=0)).timed[0].error == "refused"
+
+
+def test_plain_text_where_tls_was_expected_is_a_tls_failure():
+    with SyntheticServer() as server:
+        target = OpenAIStream(server.url.replace("http:", "https:"), "m", timeout_s=5)
+        timed = run_load(target, [REQUEST], Scenario("concurrency", requests=1, warmup=0)).timed[0]
+    assert timed.error == "tls"
+
+
+def test_a_server_that_fails_forever_ends_the_scenario_and_nothing_is_retried():
+    with SyntheticServer(Reply(status=500)) as server:
+        done = run_load(OpenAIStream(server.url, "m"), [REQUEST], Scenario("concurrency", requests=1000, warmup=0))
+        asked = len(server.bodies)
+    assert done.stopped == f"{FAILURES_IN_A_ROW} requests in a row failed, the last with: http 500"
+    assert asked == done.issued == FAILURES_IN_A_ROW
+    assert load_summary(done)["failed"] == {"http 500": FAILURES_IN_A_ROW}
+
+
+def test_a_wall_clock_that_steps_back_changes_nothing(monkeypatch):
+    steps = iter(range(10**9, 0, -1000))
+    monkeypatch.setattr(time, "time", lambda: float(next(steps)))
+    timed = reply(tokens=3, gap_s=0.01)
+    assert timed.t_sched <= timed.t_send <= timed.t_first <= timed.t_last <= timed.t_end
+
+
+# --- loads ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        Scenario("concurrency", requests=30, warmup=2),
+        Scenario("concurrency", level=4, requests=30, warmup=4, cooldown=4),
+        Scenario("rate", level=100.0, requests=30, warmup=2),
+        Scenario("offline", requests=30, warmup=0),
+    ],
+    ids=lambda s: s.name,
+)
+def test_every_scenario_runs_over_http_and_a_stall_shows_in_the_response_time(scenario):
+    with SyntheticServer(Reply(tokens=3, gap_s=0.002), stall_at=10, stall_s=0.4) as server:
+        found = load_summary(run_load(OpenAIStream(server.url, "m"), [REQUEST], scenario))
+    assert (found["n"], found["failed"], found["output_tokens"]) == (30, {}, 90)
+    assert found["response_s"]["max"] >= 0.35
+    assert found["response_s"]["p50"] <= found["response_s"]["max"]
+    assert found["round_trip_p50_s"] > 0
+
+
+def test_the_round_trip_of_a_server_that_is_gone_is_unknown():
+    with SyntheticServer() as server:
+        target = OpenAIStream(server.url, "m")
+    assert asyncio.run(target.round_trip()) is None
+
+
+def test_nothing_is_left_running_after_a_scenario():
+    before = threading.active_count()
+    with SyntheticServer() as server:
+        one(server)
+    assert threading.active_count() == before
