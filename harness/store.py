@@ -1,0 +1,530 @@
+"""The run folder on disk: one plan, one lock, one append-only log of responses in which every line holds the last one.
+
+    with RunFolder.create_or_resume(path, plan) as folder:
+        log = folder.responses()
+        log.append({"key": ..., ...})        # on disk when it returns
+
+A line of `responses.jsonl` is the payload as compact JSON, then `prev` (the hash of the line before; zeros on the first
+line), then `hash` (the sha256 of all bytes of the line before it). So any changed byte, and any line lost, added or
+moved, breaks the chain at a line that can be named; lines cut off or forged at the very end show only against a head
+(the last hash) noted elsewhere. The order on disk is: write, fsync, then done. What a crash leaves half written is cut
+off and owed again. fsync is as good as the disk's word: some laptop drives keep a cache of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import StoreError
+
+PLAN, RESPONSES, LOCK = "plan.json", "responses.jsonl", ".lock"
+START = "0" * 64  # what the first line of a log names as the hash before it
+_HASH_END = len(',"hash":""}\n') + 64
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The system calls that writing is made of. Tests pass others, to fail and to count."""
+
+    write: Callable[[int, Any], int] = os.write
+    fsync: Callable[[int], None] = os.fsync
+    truncate: Callable[[int, int], None] = os.ftruncate
+    rename: Callable[[Any, Any], None] = os.replace
+
+
+DISK = Disk()
+
+
+@dataclass(frozen=True, slots=True)
+class ChainReport:
+    """What checking a log found. `lines` and `head` are of the part before the break, or of the whole."""
+
+    ok: bool
+    lines: int
+    head: str
+    broken_line: int | None = None  # counted from 1
+    why: str | None = None
+
+
+class RunFolder:
+    """A folder that one process writes to, under one plan. Leave it through `with` or `close()`."""
+
+    def __init__(self, path: Path, resumed: bool, lock: int, disk: Disk) -> None:
+        self.path, self.resumed, self._lock, self._disk = path, resumed, lock, disk
+        self._log: ResponseLog | None = None
+
+    @classmethod
+    def create_or_resume(cls, path: Path, plan: Mapping[str, Any], disk: Disk = DISK) -> RunFolder:
+        """Returns the folder, locked, with `plan.json` in it.
+
+        `plan` holds `digest`, and `identity`: nested dictionaries of what the digest is made from. Raises StoreError
+        if another process writes there, the folder was begun under another digest, or it holds something else.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            names = set(os.listdir(path))
+        except OSError as error:
+            raise _disk_error(error, path) from None
+        if PLAN not in names and names - {LOCK, _temporary(Path(PLAN)).name}:
+            what = f"the folder holds other files and no {PLAN}: it is no run folder"
+            raise StoreError(what, where=str(path), fix="name a new or empty folder: --out DIR")
+        lock = _lock(path / LOCK)
+        try:
+            resumed = (path / PLAN).exists()
+            if resumed:
+                _require_same(_read_plan(path / PLAN), plan, path)
+            else:
+                write_json_atomic(path / PLAN, plan, disk)
+        except BaseException:
+            _unlock(path / LOCK, lock)
+            raise
+        return cls(path, resumed, lock, disk)
+
+    def responses(self) -> ResponseLog:
+        """Returns the log of this folder, opened once."""
+        if self._log is None:
+            self._log = ResponseLog(self.path / RESPONSES, self._disk)
+        return self._log
+
+    def close(self) -> None:
+        if self._log is not None:
+            self._log.close()
+        if self._lock >= 0:
+            _unlock(self.path / LOCK, self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class ResponseLog:
+    """`responses.jsonl`, opened for appending: verified to the last line, a torn tail cut off.
+
+    `note` tells what was cut off, for people; None if nothing was. Raises StoreError where the chain is broken before
+    its last line, or the disk fails.
+    """
+
+    def __init__(self, path: Path, disk: Disk = DISK) -> None:
+        self.path, self._disk, self.note = Path(path), disk, None
+        try:
+            new = not self.path.exists()
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _disk_error(error, self.path) from None
+        try:
+            if new:
+                _sync_folder(self.path.parent, disk)
+            self._recover()
+        except OSError as error:
+            self.close()
+            raise _disk_error(error, self.path) from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _recover(self) -> None:
+        self._keys: set[str] = set()
+        self._head, self._size = START, 0
+        for line in _checked_lines(self.path):
+            if line.why is None:
+                _take_key(self._keys, line, self.path)
+                self._head, self._size = line.hash, self._size + line.length
+                continue
+            if not line.last:
+                raise _broken(self.path, line.number, line.why)
+            self._disk.truncate(self._fd, self._size)
+            self._disk.fsync(self._fd)
+            self.note = f"{self.path}: line {line.number} was half written; it is cut off and asked again"
+
+    def keys(self) -> frozenset[str]:
+        """Returns the keys of all responses that are safely stored."""
+        return frozenset(self._keys)
+
+    @property
+    def head(self) -> str:
+        """The hash of the last line: noted elsewhere, it proves the whole log."""
+        return self._head
+
+    def append(self, payload: Mapping[str, Any]) -> None:
+        """Stores one response. When this returns it is on disk."""
+        self.append_many([payload])
+
+    def append_many(self, payloads: Sequence[Mapping[str, Any]]) -> None:
+        """Stores the responses of one batch, in order, with one write and one fsync.
+
+        Each payload holds JSON values and a `key` of its own. Raises StoreError if the disk fails: then none of them
+        counts, what was written is taken back where possible, and the log is closed. Raises ValueError for a key
+        stored before (the caller's bug).
+        """
+        if self._fd < 0:
+            raise ValueError("the log is closed")
+        head, lines, keys = self._head, [], set()
+        for payload in payloads:
+            key = payload["key"]
+            if key in self._keys or key in keys:
+                raise ValueError(f"key {key!r} is stored already")
+            line, head = _seal(payload, head)
+            lines.append(line)
+            keys.add(key)
+        data = b"".join(lines)
+        if not data:
+            return
+        try:
+            _write_all(self._fd, data, self._disk)
+            self._disk.fsync(self._fd)
+        except BaseException as error:
+            self._take_back()
+            if isinstance(error, OSError):
+                raise _disk_error(error, self.path) from None
+            raise
+        self._keys |= keys
+        self._head, self._size = head, self._size + len(data)
+
+    def _take_back(self) -> None:
+        """Cuts off what a failed append left. If that fails too, opening the log again does it."""
+        with contextlib.suppress(OSError):
+            self._disk.truncate(self._fd, self._size)
+            self._disk.fsync(self._fd)
+        self.close()
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+# ---- reading and checking a log --------------------------------------------------------------------------------------
+
+
+def read_responses(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields the payloads of a log in order, each line checked against the chain.
+
+    A half-written last line is left out: it is owed. Raises StoreError for a missing log, a broken chain, or a key
+    stored twice.
+    """
+    seen: set[str] = set()
+    for line in _checked_lines(path):
+        if line.why is None:
+            yield _take_key(seen, line, path)
+        elif line.whole:
+            raise _broken(path, line.number, line.why)
+
+
+def verify_chain(path: Path, head: str | None = None) -> ChainReport:
+    """Returns whether every line of a log is as it was written, else the first that is not.
+
+    `head`: the last hash as noted when the run ended; without it, lines cut off from the end cannot be missed.
+    Raises StoreError only if the file cannot be read.
+    """
+    lines, last, seen_at = 0, START, None
+    for line in _checked_lines(path):
+        if line.why is not None:
+            return ChainReport(False, lines, last, line.number, line.why)
+        lines, last = line.number, line.hash
+        if last == head:
+            seen_at = lines
+    if head is None or head == last:
+        return ChainReport(True, lines, last)
+    if seen_at is not None or head == START:
+        return ChainReport(False, lines, last, (seen_at or 0) + 1, "lines were added after the noted head")
+    return ChainReport(False, lines, last, lines + 1, "lines are missing at the end: the noted head is not there")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int  # counted from 1
+    data: bytes
+    why: str | None  # what is wrong with it; None: nothing
+    last: bool  # nothing comes after it
+
+    @property
+    def whole(self) -> bool:
+        return self.data.endswith(b"\n")
+
+    @property
+    def length(self) -> int:
+        return len(self.data)
+
+    @property
+    def hash(self) -> str:
+        return self.data[-_HASH_END + len(',"hash":"') : -len('"}\n')].decode()
+
+
+def _checked_lines(path: Path) -> Iterator[_Line]:
+    """Yields each line of a log with what is wrong with it, up to the first that is wrong."""
+    head = START
+    try:
+        with Path(path).open("rb") as file:
+            for number, data in enumerate(file, 1):  # a binary file's lines end at \n only
+                why = _why_broken(data, head)
+                line = _Line(number, data, why, last=why is not None and not file.read(1))
+                yield line
+                if why is not None:
+                    return
+                head = line.hash
+    except OSError as error:
+        raise _disk_error(error, Path(path)) from None
+
+
+def _why_broken(line: bytes, head: str) -> str | None:
+    if not line.endswith(b"\n"):
+        return "the line is half written"
+    body = line[:-_HASH_END]
+    if line[-_HASH_END:] != _end(body):
+        return "the line was changed: its hash does not fit"
+    if not body.endswith(f',"prev":"{head}"'.encode()):
+        return "lines were removed, added or moved here: it does not follow the line before"
+    return None
+
+
+def _seal(payload: Mapping[str, Any], head: str) -> tuple[bytes, str]:
+    """Returns the line of a payload after the line whose hash is `head`, and its own hash."""
+    if "prev" in payload or "hash" in payload:
+        raise ValueError("a payload may not have the keys `prev` and `hash`")
+    body = _compact({**payload, "prev": head}).removesuffix(b"}")
+    end = _end(body)
+    return body + end, end[len(',"hash":"') : -len('"}\n')].decode()
+
+
+def _end(body: bytes) -> bytes:
+    return b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
+
+
+def _take_key(seen: set[str], line: _Line, path: Path) -> dict[str, Any]:
+    """Returns the payload of a line, its key added to those seen."""
+    try:
+        payload = json.loads(line.data)
+        del payload["prev"], payload["hash"]
+        key = payload["key"]
+    except (ValueError, KeyError, TypeError):  # sealed right, but not by us
+        raise _broken(path, line.number, "the line is no response") from None
+    if key in seen:
+        raise _broken(path, line.number, f"the key {key!r} is stored twice")
+    seen.add(key)
+    return payload
+
+
+def _broken(path: Path, number: int, why: str) -> StoreError:
+    fix = f"restore the file from a copy, or keep the {number - 1} lines before it (head -n {number - 1}) and run again"
+    return StoreError(f"the log is broken: {why}", where=f"{path}, line {number}", fix=fix)
+
+
+# ---- whole files -----------------------------------------------------------------------------------------------------
+
+
+def write_text_atomic(path: Path, text: str, disk: Disk = DISK) -> None:
+    """Writes a file so that after a crash there is the old one or the new one, never a part."""
+    _write_atomic(Path(path), [text.encode()], disk)
+
+
+def write_json_atomic(path: Path, value: Any, disk: Disk = DISK) -> None:
+    """Writes a value as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    _write_atomic(Path(path), [text.encode()], disk)
+
+
+def write_jsonl_atomic(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK) -> None:
+    """Writes one compact JSON line a row, whole or not at all."""
+    _write_atomic(Path(path), (_compact(row) + b"\n" for row in rows), disk)
+
+
+def append_jsonl(path: Path, row: Mapping[str, Any], disk: Disk = DISK) -> None:
+    """Adds one line to a file and syncs it. A half-written line at the end, left by a crash, is cut off first."""
+    path = Path(path)
+    try:
+        new = not path.exists()
+        with path.open("a+b", buffering=0) as file:
+            if new:
+                _sync_folder(path.parent, disk)
+            size = _whole_lines(file)
+            disk.truncate(file.fileno(), size)
+            try:
+                _write_all(file.fileno(), _compact(row) + b"\n", disk)
+                disk.fsync(file.fileno())
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    disk.truncate(file.fileno(), size)
+                raise
+    except OSError as error:
+        raise _disk_error(error, path) from None
+
+
+def _whole_lines(file: Any, block: int = 1 << 16) -> int:
+    """Returns the length of a file up to the end of its last whole line, reading from the back."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - block)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _write_atomic(path: Path, chunks: Iterable[bytes], disk: Disk) -> None:
+    temporary = _temporary(path)
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            buffer = bytearray()
+            for chunk in chunks:
+                buffer += chunk
+                if len(buffer) > 1 << 20:
+                    _write_all(fd, bytes(buffer), disk)
+                    buffer.clear()
+            _write_all(fd, bytes(buffer), disk)
+            disk.fsync(fd)
+        finally:
+            os.close(fd)
+        disk.rename(temporary, path)
+        _sync_folder(path.parent, disk)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _disk_error(error, path) from None
+        raise
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _compact(value: Mapping[str, Any]) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half a character, as a broken decoder may give: only escapes can hold it
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _write_all(fd: int, data: bytes, disk: Disk) -> None:
+    """Writes all of `data`: the system may take a part of it, or be interrupted."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            taken = disk.write(fd, rest)
+        except InterruptedError:
+            continue
+        if taken == 0:
+            raise OSError(errno.EIO, "the system takes no more bytes")
+        rest = rest[taken:]
+
+
+def _sync_folder(folder: Path, disk: Disk) -> None:
+    """Makes the names in a folder last: a new file whose name is lost is lost."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        disk.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _disk_error(error: OSError, path: Path) -> StoreError:
+    again = "then run the same command again: it goes on where it stopped"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError("the disk is full", where=str(path), fix=f"free some space, {again}")
+    if error.errno == errno.ENOENT:
+        return StoreError("no such file", where=str(path), fix="name a run folder that holds it")
+    why = error.strerror or str(error)
+    return StoreError(f"the disk refuses: {why}", where=str(path), fix=f"check the disk and the rights, {again}")
+
+
+# ---- the lock and the plan -------------------------------------------------------------------------------------------
+
+
+def _lock(path: Path) -> int:
+    """Returns a file descriptor that holds the lock until it is closed, even by a crash."""
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _disk_error(error, path) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            os.close(fd)
+            what = "another run is writing here" + (f" (process {holder})" if holder else "")
+            raise StoreError(
+                what, where=str(path.parent), fix="wait for it to end, or name another --out DIR"
+            ) from None
+        except OSError as error:
+            os.close(fd)
+            raise _disk_error(error, path) from None
+        if _same_file(path, fd):  # else the one before us removed the file between our open and our lock
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            return fd
+        os.close(fd)
+
+
+def _same_file(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _unlock(path: Path, fd: int) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    os.close(fd)
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        plan = json.loads(path.read_bytes())
+        plan["digest"], plan["identity"].items()
+        return plan
+    except (ValueError, KeyError, TypeError, AttributeError):
+        fix = "restore it from a copy, or start anew: --out DIR"
+        raise StoreError("the plan of this run cannot be read", where=str(path), fix=fix) from None
+    except OSError as error:
+        raise _disk_error(error, path) from None
+
+
+def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    if before["digest"] == now["digest"]:
+        return
+    old, new = _flat(before["identity"]), _flat(json.loads(_compact(now["identity"])))
+    changed = sorted(key for key in old.keys() | new.keys() if old.get(key, _ABSENT) != new.get(key, _ABSENT))
+    shown = [f"{key} was {_shown(old, key)}, is {_shown(new, key)}" for key in changed[:5]]
+    more = [f"and {len(changed) - 5} more"] if len(changed) > 5 else []
+    what = "this run was begun under another plan: " + ("; ".join(shown + more) or "its digest differs")
+    raise StoreError(what, where=str(path), fix="use the settings it was begun with, or start anew: --out DIR")
+
+
+_ABSENT = object()
+
+
+def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    """Returns the leaves of nested dictionaries and lists under dotted names."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
+    if not items:
+        return {name: value}
+    leaves: dict[str, Any] = {}
+    for part, held in items:
+        leaves |= _flat(held, f"{name}.{part}" if name else str(part))
+    return leaves
+
+
+def _shown(leaves: Mapping[str, Any], key: str) -> str:
+    if key not in leaves:
+        return "absent"
+    text = json.dumps(leaves[key], ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
