@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from harness.config import RunConfig
 from harness.extract import extract
-from harness.plan import Cell, Plan
+from harness.plan import Plan, make_plan
 from harness.prompts import answer_text
 from harness.score import judge
 from harness.tasks import Task
-from harness.values import Failure, Response, Sample
+from harness.values import Failure, Message, Response, Sample
 
 TRIED = 500  # samples of each task that the self-test goes through
 
@@ -95,13 +97,66 @@ def _value(task: Task, sample: Sample, response: Response) -> float:
     return score.value or 0.0
 
 
-def longest(cell: Cell) -> Sample:
-    """Returns the sample of a cell whose prompt has the most characters."""
-    sizes = [len(str(request.prompt)) for request in cell.requests]
-    return cell.samples[sizes.index(max(sizes))]
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a plan would do, for a person and for a program."""
+
+    plan: Plan
+    self_tests: tuple[SelfTest, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Returns whether every task judges as it must."""
+        return all(test.passed for test in self.self_tests)
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the report as JSON values."""
+        requests = [request for cell in self.plan.cells for request in cell.requests]
+        return {
+            "passed": self.passed,
+            "digest": self.plan.digest,
+            "requests": len(requests),
+            "prompt_characters": sum(len(str(request.prompt)) for request in requests),
+            "tasks": [asdict(test) for test in self.self_tests],
+            "models": [
+                {"model": model.config.name, "runs_on": "this machine", "leaves_the_machine": "nothing"}
+                for model in self.plan.models
+            ],
+        }
+
+    def text(self) -> str:
+        """Returns the report as text."""
+        return "\n".join(self._lines())
+
+    def _lines(self) -> Iterator[str]:
+        for task, test in zip(self.plan.tasks, self.self_tests):
+            cell = next(cell for cell in self.plan.cells if cell.task is task)
+            samples = self.plan.samples(task)
+            asked = f"{len(samples)} of {len(task.samples)} samples"
+            yield f"task {task.name} (version {task.config.version}, {task.config.sensitivity}): {asked}"
+            yield f"  data: {task.data_origin}"
+            yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
+            yield from (f"    | {line}" for line in _prompt_text(cell.requests[0].prompt).split("\n"))
+            yield f"  right answer: {answer_text(samples[0])}"
+            sizes = sorted(len(_prompt_text(request.prompt)) for request in cell.requests)
+            yield f"  prompt length in characters: median {sizes[len(sizes) // 2]}, longest {sizes[-1]}"
+            yield from (f"  self-test: {line}" for line in test.lines())
+        for model in self.plan.models:
+            if model.info is None:
+                continue
+            size = f"{model.info.parameters / 1e6:.3g} M parameters, {model.info.bytes / 1e6:.3g} MB of weights"
+            context = f"context {model.info.context_length} tokens"
+            yield f"model {model.config.name}: {size}, {context}; runs on this machine, nothing leaves it"
+        yield f"{sum(len(cell.requests) for cell in self.plan.cells)} requests in all; nothing was sent"
 
 
-def size(plan: Plan) -> dict[str, int]:
-    """Returns how many requests the plan makes, and characters it sends."""
-    requests = [request for cell in plan.cells for request in cell.requests]
-    return {"requests": len(requests), "characters": sum(len(str(request.prompt)) for request in requests)}
+def report(config: RunConfig) -> Report:
+    """Returns what a run would do. Reads data and model files; loads no weights."""
+    plan = make_plan(config)
+    return Report(plan, tuple(self_test(task) for task in plan.tasks))
+
+
+def _prompt_text(prompt: str | tuple[Message, ...]) -> str:
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(f"[{turn.role}] {turn.content}" for turn in prompt)

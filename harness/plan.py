@@ -30,6 +30,7 @@ class PlannedModel:
     config: ModelConfig  # `path` is the folder found
     digest: str  # of the weights, tokenizer and chat template; or of the script
     info: ModelInfo | None  # None: not a model folder
+    files: Mapping[str, str]  # sha256 by file name
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,13 +110,16 @@ def find_model(config: ModelConfig) -> PlannedModel:
             f"no backend '{config.backend}'", where=f"model {config.name}", fix=nearest(config.backend, BACKENDS)
         )
     if config.backend != "transformers":
-        return PlannedModel(config, digest(config.model_dump(mode="json")), None)
+        return PlannedModel(config, digest(config.model_dump(mode="json")), None, {})
     if config.path is None:
         raise ConfigError("no `path`", where=f"model {config.name}", fix="add `path:` with a model folder or hub id")
-    folder = resolve_model(config.path, config.revision)
-    check_safe(folder, config.trust_remote_code)
-    info = inspect_model(folder)
-    return PlannedModel(config.model_copy(update={"path": str(folder)}), digest_model(folder), info)
+    folder = resolve_model(config.path, revision=config.revision, trust_remote_code=config.trust_remote_code)
+    check_safe(folder, trust_remote_code=config.trust_remote_code)
+    files = digest_model(folder)
+    # the card and the licence change no answer
+    deciding = {name: sha for name, sha in files.items() if not name.endswith((".md", ".txt")) or name == "merges.txt"}
+    found = config.model_copy(update={"path": str(folder)})
+    return PlannedModel(found, digest(deciding), inspect_model(folder), files)
 
 
 def stored(plan: Plan) -> dict[str, Any]:
@@ -240,7 +244,7 @@ def _identity(
         "seed": config.seed,
         "limit": config.limit,
         "first": config.first,
-        "models": {model.config.name: {**_settings(model.config), "digest": model.digest} for model in models},
+        "models": {model.config.name: _settings(model.config) | {"digest": model.digest} for model in models},
         "tasks": {
             task.name: {
                 **task.config.model_dump(mode="json", by_alias=True),
@@ -267,4 +271,4 @@ def _version(package: str) -> str | None:
 
 def _described(model: PlannedModel) -> dict[str, Any]:
     known = asdict(model.info) if model.info is not None else {}
-    return {"digest": model.digest, "backend": model.config.backend, **known}
+    return {"digest": model.digest, "backend": model.config.backend, "files": model.files, **known}

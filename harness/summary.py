@@ -127,7 +127,7 @@ def _difference(model: str, records: Sequence[Record], base: Sequence[Record] | 
         "low": found.difference.low,
         "high": found.difference.high,
         "method": found.difference.method,
-        "p": found.p,
+        "p": found.p_value,
         "test": found.test,
         "wins": found.wins,
         "losses": found.losses,

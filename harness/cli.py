@@ -1,0 +1,282 @@
+"""The command line: each command reads its arguments, calls the library, and prints.
+
+Results go to stdout, progress and log to stderr. Exit codes: 0 done, 1 a check failed, 2 a mistake in what was given,
+3 the run is incomplete, 130 interrupted (the run can be resumed).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from harness.config import LatencyConfig, ModelConfig, RunConfig, TaskUse, model_from_path, read_run, validate
+from harness.errors import ConfigError, HarnessError, nearest
+
+app = typer.Typer(
+    name="harness",
+    help="Evaluate language models on your own work: accuracy, latency and cost in one table, on your own machine.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    epilog="First steps: harness run quickstart · harness tasks · harness check TASK.yaml",
+)
+
+Config = Annotated[str | None, typer.Argument(help="a run file, or the name of a bundled one (quickstart)")]
+Models = Annotated[
+    list[str] | None,
+    typer.Option("--model", "-m", metavar="PATH", help="a model folder, demo model or hub id; repeat for more"),
+]
+Tasks = Annotated[
+    list[str] | None,
+    typer.Option("--task", "-t", metavar="NAME", help="a bundled task or a task file; repeat for more"),
+]
+Data = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="TASK=PATH", help="read a task's data from a local file or folder"),
+]
+Limit = Annotated[int | None, typer.Option(help="a seeded random subset of N samples of each task", min=1)]
+First = Annotated[int | None, typer.Option(help="the first N samples of each task, in order", min=1)]
+Seed = Annotated[int | None, typer.Option(help="of subsets, shots and sampling")]
+Machine = Annotated[str | None, typer.Option(help="a machine file or bundled name: what an hour costs")]
+Baseline = Annotated[str | None, typer.Option(help="the model that the others are compared with")]
+Latency = Annotated[int | None, typer.Option("--latency", help="requests timed one at a time; 0: none", min=0)]
+Json = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
+Runs = Annotated[list[Path], typer.Argument(help="run folders")]
+Run = Annotated[Path, typer.Argument(help="a run folder")]
+
+
+@app.command("run")
+def run_command(
+    config: Config = None,
+    model: Models = None,
+    task: Tasks = None,
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option(help="the run folder; default: a new one under results/")] = None,
+    limit: Limit = None,
+    first: First = None,
+    seed: Seed = None,
+    machine: Machine = None,
+    baseline: Baseline = None,
+    latency: Latency = None,
+    as_json: Json = False,
+) -> None:
+    """Run models on tasks, or go on where a run stopped, and print the table.
+
+    Either a run file, or models and tasks by name:
+
+        harness run quickstart
+        harness run --model ./my-model --task tasks/tickets.yaml --limit 200
+    """
+    from harness.plan import make_plan
+    from harness.progress import shown
+    from harness.runs import carry_out, finish, folder_for
+
+    plan = make_plan(_configuration(config, model, task, data, limit, first, seed, machine, baseline, latency))
+    folder = folder_for(plan, out)
+    _say(f"run folder: {folder}")
+    try:
+        shown(plan, carry_out(plan, folder))
+    except KeyboardInterrupt:
+        _say(f"interrupted: the same command goes on where it stopped ({folder})")
+        raise typer.Exit(130) from None
+    result = finish(folder)
+    print(json.dumps(result.summary, ensure_ascii=False) if as_json else result.table())
+    if not as_json:
+        _next_steps(folder)
+    if not result.complete:
+        raise typer.Exit(3)
+
+
+@app.command()
+def check(
+    config: Config = None,
+    model: Models = None,
+    task: Tasks = None,
+    data: Data = None,
+    limit: Limit = None,
+    first: First = None,
+    seed: Seed = None,
+    machine: Machine = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a run would do and test its tasks' scorers; loads no weights, sends nothing.
+
+    Prints a rendered prompt, the verdicts on gold, empty and wrong answers, and where the data would go. CONFIG may
+    also be a task file.
+    """
+    from harness import check as checks
+
+    found = checks.report(
+        _configuration(config, model, task, data, limit, first, seed, machine, None, None, check=True)
+    )
+    print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.text())
+    if not found.passed:
+        raise typer.Exit(2)
+
+
+@app.command()
+def score(run: Run, as_json: Json = False) -> None:
+    """Judge the responses of a run again and print its table; needs no model and no data."""
+    from harness.runs import finish, read_json
+
+    read_json(run / "plan.json")
+    result = finish(run)
+    print(json.dumps(result.summary, ensure_ascii=False) if as_json else result.table())
+
+
+@app.command()
+def table(
+    runs: Runs,
+    form: Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv, latex or json")] = "text",
+    as_json: Json = False,
+) -> None:
+    """Print the table of one run, or of several side by side."""
+    from harness import tables
+    from harness.runs import merged, open_run
+
+    wanted = "json" if as_json else form
+    if wanted != "json" and wanted not in tables.FORMATS:
+        raise ConfigError(f"no format '{form}'", fix=nearest(form, [*tables.FORMATS, "json"]))
+    results = [open_run(run) for run in runs]
+    summary = results[0].summary if len(results) == 1 else merged(results)
+    print(json.dumps(summary, ensure_ascii=False) if wanted == "json" else tables.FORMATS[wanted](summary))
+
+
+@app.command()
+def verify(runs: Runs, as_json: Json = False) -> None:
+    """Check that the responses of a run are as they were written and that its scores follow from them.
+
+    Prints the head of the hash chain, or the first line where it breaks.
+    """
+    from harness.runs import verified
+
+    reports = [verified(run) for run in runs]
+    print(json.dumps(reports, ensure_ascii=False) if as_json else "\n".join(report["says"] for report in reports))
+    if not all(report["ok"] for report in reports):
+        raise typer.Exit(1)
+
+
+@app.command("tasks")
+def tasks_command(
+    name: Annotated[str | None, typer.Argument(help="show one task; default: list all")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the tasks that ship with the package, or show one."""
+    from harness import listing
+
+    print(listing.tasks(name, as_json))
+
+
+@app.command("models")
+def models_command(
+    paths: Annotated[list[str] | None, typer.Argument(help="model folders or ids; default: the demo models")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what is known of a model folder or id: size, architecture, licence, whether it is safe to load."""
+    from harness import listing
+
+    print(listing.models(paths or [], as_json))
+
+
+def _configuration(
+    config: str | None,
+    models: list[str] | None,
+    tasks: list[str] | None,
+    data: list[str] | None,
+    limit: int | None,
+    first: int | None,
+    seed: int | None,
+    machine: str | None,
+    baseline: str | None,
+    latency: int | None,
+    check: bool = False,
+) -> RunConfig:
+    """Returns the run file with what the command line adds to it, or a run made of the command line alone."""
+    is_task = check and config is not None and _is_task_file(config)
+    values: dict[str, Any] = {"run": "run", "tasks": [], "models": []}
+    if is_task:
+        tasks = [str(config), *(tasks or [])]
+    elif config is not None:
+        values = read_run(config).model_dump(mode="json", exclude_unset=True)
+    if models:
+        values["models"] = [*values["models"], *map(model_from_path, models)]
+    if tasks:
+        values["tasks"] = [*values["tasks"], *({"task": name} for name in tasks)]
+    if check and not values["models"]:
+        values["models"] = [ModelConfig(name="none", backend="fake").model_dump(mode="json")]
+    for key, noun in (("models", "--model PATH"), ("tasks", "--task NAME")):
+        if not values[key]:
+            raise ConfigError(f"no {key} to run", fix=f"name a run file, or add {noun}")
+    values["tasks"] = _with_data(values["tasks"], data or [])
+    if limit is not None or first is not None:
+        values |= {"limit": limit, "first": first}
+    given = {"seed": seed, "machine": machine, "baseline": baseline}
+    values |= {key: value for key, value in given.items() if value is not None}
+    if latency is not None:
+        values["latency"] = {**LatencyConfig().model_dump(), **values.get("latency", {}), "requests": latency}
+    return validate(RunConfig, values, config or "command line")
+
+
+def _is_task_file(name: str) -> bool:
+    from harness.config import find_file
+    from harness.tasks import task_names
+    from harness.yamlfile import read_yaml
+
+    if name.endswith((".yaml", ".yml")):
+        return "task" in read_yaml(find_file(name, "tasks")).data
+    return name in task_names()
+
+
+def _with_data(tasks: list[dict[str, Any]], given: list[str]) -> list[dict[str, Any]]:
+    places = {}
+    for item in given:
+        name, equals, path = item.partition("=")
+        if not equals or not path:
+            raise ConfigError(f"--data {item}", fix="write --data TASK=PATH")
+        places[name] = path
+    names = [TaskUse(**use).task for use in tasks]
+    for name in places:
+        if name not in names:
+            raise ConfigError(f"--data names task '{name}', which is not in the run", fix=nearest(name, names))
+    return [{**use, "data": places.get(use["task"], use.get("data"))} for use in tasks]
+
+
+def _next_steps(folder: Path) -> None:
+    _say("")
+    _say(f"everything is in {folder} (table.md, table.csv, summary.json, records.jsonl)")
+    _say("next: harness verify " + str(folder) + "   ·   your own data: see README, 'Your own CSV'")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def main() -> None:
+    """Runs the command line; a HarnessError becomes three lines and exit code 2."""
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    for noisy in ("httpx", "datasets", "transformers", "huggingface_hub", "urllib3", "filelock"):
+        logging.getLogger(noisy).setLevel(logging.ERROR)
+    try:
+        app()
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        raise SystemExit(2) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+if __name__ == "__main__":
+    main()

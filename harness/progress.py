@@ -1,0 +1,66 @@
+"""Progress of a run on stderr: bars with rate and time left; where there is no terminal, a plain line now and then."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+
+from harness.execute import Step
+from harness.plan import Plan
+
+EVERY_S = 10.0  # between plain lines
+
+
+def shown(plan: Plan, steps: Iterable[Step]) -> None:
+    """Goes through the steps of a run and shows how far it is."""
+    (_bars if sys.stderr.isatty() else _lines)(plan, steps)
+
+
+def _bars(plan: Plan, steps: Iterable[Step]) -> None:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        bars: dict[tuple[str, str, str], int] = {}
+        waiting = progress.add_task("loading", total=None)
+        for step in steps:
+            progress.update(waiting, visible=False)
+            name, total = _name(step), _total(plan, step)
+            if name not in bars:
+                bars[name] = progress.add_task(" · ".join(name), total=total)
+            progress.advance(bars[name])
+
+
+def _lines(plan: Plan, steps: Iterable[Step]) -> None:
+    done: dict[tuple[str, str, str], int] = {}
+    said = time.monotonic()
+    started = said
+    for step in steps:
+        name, total = _name(step), _total(plan, step)
+        if name not in done:
+            started = time.monotonic()
+        done[name] = done.get(name, 0) + 1
+        now = time.monotonic()
+        if done[name] == total or now - said > EVERY_S:
+            said = now
+            rate = done[name] / max(now - started, 1e-9)
+            left = "" if done[name] == total else f", {(total - done[name]) / rate:.0f} s left"
+            print(f"{' · '.join(name)}: {done[name]}/{total} ({rate:.3g}/s{left})", file=sys.stderr, flush=True)
+
+
+def _name(step: Step) -> tuple[str, str, str]:
+    return step.cell.model.config.name, step.cell.task.name, step.phase
+
+
+def _total(plan: Plan, step: Step) -> int:
+    requests = len(step.cell.requests)
+    return requests if step.phase == "answers" else min(requests, plan.config.latency.requests)
