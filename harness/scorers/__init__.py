@@ -1,0 +1,70 @@
+"""Judges one answer: what was expected and what was found in, a value in [0, 1] out.
+
+    score: exact_match                                   a name
+    score: {number: {relative: 0.01}}                    a name and its options
+    score: [token_f1, exact_match]                       the first is the value, the others are metrics beside it
+
+Each scorer is a function `(expected, answer, *, options)` that gives a value, or a value and metrics; SCORERS is the
+one list of them. A scorer of one's own is a function in one of these files, a line here, and a test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from harness import specs
+from harness.scorers.choice import label, multi_label
+from harness.scorers.documents import answer_or_abstain, citation
+from harness.scorers.entities import entities
+from harness.scorers.fields import fields
+from harness.scorers.number import boolean, date, number
+from harness.scorers.refusal import refusal
+from harness.scorers.text import chrf, contains, edit_similarity, exact_match, regex, rouge_l, text, token_f1
+
+SCORERS: Mapping[str, Callable[..., float | tuple[float, dict[str, float]]]] = {
+    "exact_match": exact_match,
+    "text": text,
+    "contains": contains,
+    "regex": regex,
+    "token_f1": token_f1,
+    "edit_similarity": edit_similarity,
+    "chrf": chrf,
+    "rouge_l": rouge_l,
+    "number": number,
+    "date": date,
+    "boolean": boolean,
+    "choice": label,
+    "label": label,
+    "multi_label": multi_label,
+    "fields": fields,
+    "entities": entities,
+    "citation": citation,
+    "answer_or_abstain": answer_or_abstain,
+    "refusal": refusal,
+}
+
+
+def score_answer(
+    spec: Any, expected: Any, answer: Any, row: Mapping[str, Any] | None = None
+) -> tuple[float, dict[str, float]]:
+    """Returns the value of an answer in [0, 1], and further metrics by name.
+
+    `row` is the sample's data, for scorers that look at more than the expected answer. Metrics named `shared`,
+    `found` and `expected` are counts, everything else is in [0, 1]. Raises DataError if the expected answer is not of
+    the kind the scorer needs, TimeoutError for a pattern that takes too long.
+    """
+    steps = list(spec) if isinstance(spec, list | tuple) else [spec]
+    results = [specs.call(SCORERS, step, expected, answer, row=row or {}) for step in steps]
+    pairs = [result if isinstance(result, tuple) else (result, {}) for result in results]
+    metrics: dict[str, float] = {}
+    for step, (value, further) in zip(steps[1:], pairs[1:]):
+        metrics |= further | {specs.name_of(step): value}
+    return pairs[0][0], metrics | pairs[0][1]
+
+
+def check_spec(spec: Any, where: str) -> None:
+    """Raises TaskError for a `score:` key that names an unknown scorer, option or value."""
+    steps = list(spec) if isinstance(spec, list | tuple) else [spec]
+    for step in steps or [None]:
+        specs.check(SCORERS, step, where, "scorer")

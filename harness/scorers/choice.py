@@ -1,0 +1,35 @@
+"""Scorers of labels: one of a list, or several of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from harness.reading import as_text, squash
+from harness.scorers.text import f1, overlap
+
+
+def label(expected: Any, answer: Any) -> float:
+    """Returns 1 if both name the same label, else 0; case and white space around it do not count."""
+    right, found = as_text(expected), as_text(answer)
+    return float(right is not None and found is not None and _plain(right) == _plain(found))
+
+
+def multi_label(expected: Any, answer: Any, *, separator: str = ",") -> tuple[float, dict[str, float]]:
+    """Returns the F1 of two sets of labels, given as lists or as texts with a separator; none and none is 1.
+
+    Metrics: `exact`, precision and recall's parts as counts `shared`, `found`, `expected`.
+    """
+    shared, found, wanted = overlap(_labels(expected, separator), _labels(answer, separator))
+    exact = float(shared == found == wanted)
+    return f1(shared, found, wanted), {"exact": exact, "shared": shared, "found": found, "expected": wanted}
+
+
+def _labels(value: Any, separator: str) -> set[str]:
+    several: Sequence[Any] = value.split(separator) if isinstance(value, str) else value or []
+    several = several if isinstance(several, list | tuple) else [several]
+    return {_plain(as_text(one) or "") for one in several} - {""}
+
+
+def _plain(text: str) -> str:
+    return squash(text).casefold()

@@ -1,0 +1,87 @@
+"""Scorers of single values that are more than their spelling: numbers, dates, yes and no."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from harness.errors import DataError
+from harness.reading import Decimals, Percent, as_date, as_number, as_text, fold, numbers, scaled
+
+Tolerance = Annotated[float, Field(ge=0)]
+
+
+def number(
+    expected: Any,
+    answer: Any,
+    *,
+    absolute: Tolerance = 0.0,
+    relative: Tolerance = 0.0,
+    decimal: Decimals = "auto",
+    percent: Percent = "ignore",
+    units: Mapping[str, float] | None = None,
+) -> float:
+    """Returns 1 if the answer holds one number and it is the expected one, else 0.
+
+    Allowed is a difference of max(absolute, relative x |expected|). `units`, as in {g: 1, kg: 1000}, gives what one
+    of each unit is worth; a number without a unit counts once, one with a word after it that is no such unit not at
+    all. Several numbers in an answer are no answer: let an extractor pick. How numbers are read: reading.numbers.
+    Raises DataError if the expected value is no number.
+    """
+    read = (lambda v: _measure(v, units, decimal, percent)) if units else (lambda v: as_number(v, decimal, percent))
+    right = [read(one) for one in (expected if isinstance(expected, list | tuple) else [expected])]
+    if not right or None in right:
+        raise DataError(f"expected {expected!r:.60}, which is no number", fix="mend the row, or score it as text")
+    found = read(answer)
+    return float(found is not None and any(_near(one, found, absolute, relative) for one in right))
+
+
+def _near(right: Decimal, found: Decimal, absolute: float, relative: float) -> bool:
+    if right == found:  # exact, however many digits
+        return True
+    return abs(right - found) <= max(Decimal(str(absolute)), Decimal(str(relative)) * abs(right))
+
+
+UNIT = re.compile(r"\s?([^\W\d_]+[²³]?|°\s?[A-Za-z]?|[µ%‰]\w*)")
+
+
+def _measure(value: Any, units: Mapping[str, float], decimal: Decimals, percent: Percent) -> Decimal | None:
+    """Returns the one number of a text in base units, None if it has a unit that is unknown."""
+    if not isinstance(value, str):
+        return as_number(value)
+    found = numbers(value[:1000], decimal)
+    if len(found) != 1:
+        return None
+    after = UNIT.match(value, found[0].end)
+    worth = 1 if after is None else units.get(after[1])
+    return None if worth is None else scaled(found[0], percent) * Decimal(str(worth))
+
+
+def date(expected: Any, answer: Any, *, dayfirst: bool | None = None) -> float:
+    """Returns 1 if both are the same day, however written, else 0. A day that could be read two ways is none.
+
+    `dayfirst` says how 03/05/2024 is meant. Raises DataError if the expected value is no date, or could be two.
+    """
+    right = as_date(as_text(expected), dayfirst)
+    if right is None:
+        fix = "write YYYY-MM-DD, or set dayfirst: true or false"
+        raise DataError(f"expected {expected!r:.60}, which is no date or could be two", fix=fix)
+    return float(as_date(answer, dayfirst) == right)
+
+
+WORDS = {**dict.fromkeys(("true", "yes", "y", "1"), True), **dict.fromkeys(("false", "no", "n", "0"), False)}
+
+
+def boolean(expected: Any, answer: Any) -> float:
+    """Returns 1 if both say yes or both say no (true, yes, y, 1; false, no, n, 0), else 0.
+
+    Raises DataError if the expected value says neither.
+    """
+    right, found = (WORDS.get(fold(as_text(value) or "")) for value in (expected, answer))
+    if right is None:
+        raise DataError(f"expected {expected!r:.60}, which is neither yes nor no", fix="write true or false")
+    return float(right is found)

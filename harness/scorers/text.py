@@ -1,0 +1,157 @@
+"""Scorers of text: is it, or how near is it to, one of the accepted texts. Empty accepts empty."""
+
+from __future__ import annotations
+
+import importlib
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import cache
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.reading import ARTICLES, PUNCTUATION, Pattern, as_text, matches, squash, without
+
+MAX_COMPARED = 20_000  # characters of each text that are compared where the work grows with both lengths
+
+
+def aliases(expected: Any) -> list[str]:
+    """Returns the accepted texts: those of a list, or the one given. A null accepts the empty text."""
+    several = expected if isinstance(expected, list | tuple) else [expected]
+    return ["" if one is None else str(as_text(one)) for one in several]
+
+
+def best(expected: Any, answer: Any, similarity: Callable[[str, str], float]) -> float:
+    """Returns the highest `similarity(alias, answer)` over the accepted texts; 0 for an answer that is no text."""
+    given = as_text(answer)
+    return 0.0 if given is None else max((float(similarity(one, given)) for one in aliases(expected)), default=0.0)
+
+
+def exact_match(
+    expected: Any,
+    answer: Any,
+    *,
+    ignore_case: bool = False,
+    ignore_punctuation: bool = False,
+    ignore_articles: bool = False,
+    ignore_accents: bool = False,
+    collapse_whitespace: bool = False,
+    ignore: list[Pattern] | tuple[str, ...] = (),
+) -> float:
+    """Returns 1 if the answer is one of the accepted texts after the same normalisation of both, else 0.
+
+    Without options the texts must be equal as they are. In this order: matches of `ignore` are deleted one pattern
+    after another, then case, accents, ASCII punctuation, English articles, white space. With `ignore`, `ignore_case`
+    and `ignore_punctuation` this is lm-eval's exact_match.
+    """
+
+    def normal(text: str) -> str:
+        for pattern in ignore:
+            text = without(pattern, text)
+        text = text.lower() if ignore_case else text
+        if ignore_accents:
+            text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+        text = text.translate(PUNCTUATION) if ignore_punctuation else text
+        text = ARTICLES.sub(" ", text) if ignore_articles else text
+        return squash(text) if collapse_whitespace or ignore_articles else text
+
+    return best(expected, answer, lambda one, given: normal(one) == normal(given))
+
+
+def text(expected: Any, answer: Any) -> float:
+    """Returns 1 if the answer is one of the accepted texts but for case, white space and a full stop at the end."""
+    return best(expected, answer, lambda one, given: _loose(one) == _loose(given))
+
+
+def _loose(text: str) -> str:
+    return squash(unicodedata.normalize("NFKC", text)).casefold().removesuffix(".").rstrip()
+
+
+def contains(expected: Any, answer: Any, *, ignore_case: bool = True) -> float:
+    """Returns 1 if one of the accepted texts stands in the answer as whole words, else 0."""
+
+    def within(one: str, given: str) -> bool:
+        one, given = (squash(t.casefold() if ignore_case else t) for t in (one, given))
+        if not one:
+            return not given
+        start = given.find(one)
+        while start >= 0:
+            if not (_joins(given, start - 1, one[0]) or _joins(given, start + len(one), one[-1])):
+                return True
+            start = given.find(one, start + 1)
+        return False
+
+    return best(expected, answer, within)
+
+
+def _joins(text: str, position: int, edge: str) -> bool:
+    """Tells if the character at a position continues the word that ends in `edge`. Only ASCII words have edges."""
+    if not 0 <= position < len(text):
+        return False
+    return all(c.isascii() and c.isalnum() for c in (text[position], edge))
+
+
+def regex(expected: Any, answer: Any, *, pattern: Pattern | None = None) -> float:
+    """Returns 1 if the pattern, or else the expected text taken as one, matches somewhere in the answer."""
+    if pattern is not None:
+        expected = pattern
+    return best(expected, answer, lambda one, given: any(True for _ in matches(one, given)))
+
+
+def normal_words(text: str) -> list[str]:
+    """Returns the words without case, punctuation and articles (Rajpurkar et al. 2016, SQuAD's evaluation)."""
+    return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
+
+
+def overlap(expected: Iterable[Any], found: Iterable[Any]) -> tuple[int, int, int]:
+    """Returns how many items two collections share, how many are found and how many expected; repeats count."""
+    wanted, given = Counter(expected), Counter(found)
+    return (wanted & given).total(), given.total(), wanted.total()
+
+
+def f1(shared: float, found: float, expected: float) -> float:
+    """Returns 2 shared / (found + expected): the harmonic mean of precision and recall; 1 if both are empty."""
+    return 2 * shared / (found + expected) if found + expected else 1.0
+
+
+def token_f1(expected: Any, answer: Any) -> float:
+    """Returns the F1 of the words shared with the best of the accepted texts, normalised as for SQuAD."""
+    return best(expected, answer, lambda one, given: f1(*overlap(normal_words(one), normal_words(given))))
+
+
+def edit_similarity(expected: Any, answer: Any) -> float:
+    """Returns 1 - Levenshtein distance / length of the longer text, by rapidfuzz, white space collapsed."""
+    levenshtein = _library("rapidfuzz.distance.Levenshtein", "rapidfuzz")
+    return best(expected, answer, lambda a, b: levenshtein.normalized_similarity(*_compared(squash(a), squash(b))))
+
+
+def chrf(expected: Any, answer: Any) -> float:
+    """Returns the sentence chrF2 of sacrebleu, in [0, 1] (Popović 2015)."""
+    metric = _library("sacrebleu.metrics", "sacrebleu").CHRF(eps_smoothing=False)
+    return best(expected, answer, lambda a, b: metric.sentence_score(*_compared(b, [a])).score / 100)
+
+
+def rouge_l(expected: Any, answer: Any) -> float:
+    """Returns the F1 of the longest common subsequence of words, stemmed, by rouge-score (Lin 2004)."""
+    scorer = _rouge()
+    return best(expected, answer, lambda a, b: scorer.score(*_compared(a, b))["rougeL"].fmeasure)
+
+
+def _compared(*texts: Any) -> tuple[Any, ...]:
+    """Returns the texts (or lists of texts) cut to MAX_COMPARED characters."""
+    return tuple(t[:MAX_COMPARED] if isinstance(t, str) else [one[:MAX_COMPARED] for one in t] for t in texts)
+
+
+@cache
+def _rouge() -> Any:
+    return _library("rouge_score.rouge_scorer", "rouge-score").RougeScorer(["rougeL"], use_stemmer=True)
+
+
+@cache
+def _library(module: str, package: str) -> Any:
+    """Returns an optional module; raises HarnessError naming the package that is missing."""
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        fix = "pip install 'openweights-harness[text]'"
+        raise HarnessError(f"this scorer needs the package {package}", where="score", fix=fix) from None
