@@ -5,17 +5,20 @@ Order: for each model, for each task, the answers still owed, then some of the s
 
 from __future__ import annotations
 
+import json
+import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from harness.backends import BACKENDS
 from harness.backends.base import Backend
 from harness.config import ModelConfig
 from harness.plan import Cell, Plan
-from harness.store import RunFolder
+from harness.store import RunFolder, append_jsonl
 from harness.values import Request, Response
 
 Load = Callable[[ModelConfig], Backend]
@@ -37,6 +40,8 @@ def load(config: ModelConfig) -> Backend:
 
 def execute(plan: Plan, folder: RunFolder, load: Load = load) -> Iterator[Step]:
     """Yields each step as it is done and on disk. Stopping at any point leaves a run that can be resumed."""
+    if folder.responses().note:
+        logging.getLogger("harness").info(folder.responses().note)
     for model in plan.models:
         cells = [cell for cell in plan.cells if cell.model is model]
         if not any(owed(cell, folder) or untimed(cell, plan, folder) for cell in cells):
@@ -44,7 +49,7 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load) -> Iterator[Step]:
         started = time.perf_counter()
         with closing(load(model.config)) as backend:
             described = {"load_s": time.perf_counter() - started, **backend.describe()}
-            folder.measure({"kind": "model", "model": model.config.name, **described})
+            measure(folder, {"kind": "model", "model": model.config.name, **described})
             for cell in cells:
                 yield from _answers(cell, backend, folder)
                 if untimed(cell, plan, folder):
@@ -53,15 +58,29 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load) -> Iterator[Step]:
 
 def owed(cell: Cell, folder: RunFolder) -> tuple[Request, ...]:
     """Returns the requests of a cell that have no response yet."""
-    done = folder.responses.keys()
+    done = folder.responses().keys()
     return tuple(request for request in cell.requests if request.key not in done)
 
 
 def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
     """Returns whether the latency of a cell is still to be measured."""
     named = (cell.model.config.name, cell.task.name)
-    timed = (line for line in folder.measurements() if line["kind"] == "latency")
+    timed = (line for line in measurements(folder.path) if line["kind"] == "latency")
     return plan.config.latency.requests > 0 and all((line["model"], line["task"]) != named for line in timed)
+
+
+def measure(folder: RunFolder, line: Mapping[str, Any]) -> None:
+    """Adds a line to `measurements.jsonl`."""
+    append_jsonl(folder.path / "measurements.jsonl", line)
+
+
+def measurements(path: Path) -> list[dict[str, Any]]:
+    """Returns the lines of `measurements.jsonl` of a run folder; a torn last line is left out."""
+    file = path / "measurements.jsonl"
+    if not file.exists():
+        return []
+    whole = (line for line in file.read_text(encoding="utf-8").split("\n")[:-1] if line)
+    return [json.loads(line) for line in whole]
 
 
 def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
@@ -74,12 +93,12 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     started = time.perf_counter()
     try:
         for response in ask(requests):
-            folder.responses.append(stored(cell, by_key[response.key], response))
+            folder.responses().append(stored(cell, by_key[response.key], response))
             answered.append(response)
             yield Step(cell, "answers", response)
     finally:
         if answered:
-            folder.measure(_pass(cell, answered, time.perf_counter() - started))
+            measure(folder, _pass(cell, answered, time.perf_counter() - started))
 
 
 def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Iterator[Step]:
@@ -95,7 +114,8 @@ def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Ite
         for response in ask([request]):
             timed.append(response)
             yield Step(cell, "latency", response)
-    folder.measure({**_named(cell, "latency"), "warmup": wanted.warmup, "responses": [_times(r) for r in timed]})
+    times = [_times(response) for response in timed]
+    measure(folder, {**_named(cell, "latency"), "warmup": wanted.warmup, "responses": times})
 
 
 def stored(cell: Cell, request: Request, response: Response) -> dict[str, Any]:

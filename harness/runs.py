@@ -7,16 +7,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import tables
 from harness.config import RunConfig, TaskConfig, read_run
 from harness.errors import StoreError, nearest
-from harness.execute import Load, Step, execute, load, restored
+from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.plan import Plan, make_plan, stored
 from harness.score import records
-from harness.store import RunFolder, read_responses, write_json_atomic, write_jsonl_atomic, write_text_atomic
+from harness.store import (
+    RunFolder,
+    read_responses,
+    verify_chain,
+    write_json_atomic,
+    write_jsonl_atomic,
+    write_text_atomic,
+)
 from harness.summary import summarise
 from harness.values import Failure, Record, Sample
 
@@ -91,18 +99,54 @@ def finish(path: Path) -> Result:
     Every response must be of a planned sample, and none may stand twice; what is missing is named in the notes.
     """
     plan = read_json(path / "plan.json")
-    samples = {(line["task"], line["id"]): _sample(line) for line in read_jsonl(path / "samples.jsonl")}
-    configs = {name: TaskConfig.model_validate(config) for name, config in plan["tasks"].items()}
-    lines = list(read_responses(path / "responses.jsonl"))
-    _check_expected(lines, samples, path)
-    found = list(records(configs, samples, ((line, restored(line)) for line in lines)))
+    samples = read_samples(path)
+    found = judged(path)
     write_jsonl_atomic(path / "records.jsonl", map(_record_line, found))
-    measurements = read_jsonl(path / "measurements.jsonl") if (path / "measurements.jsonl").exists() else []
-    summary = summarise(plan, samples, found, measurements)
+    summary = summarise(plan, samples, found, measurements(path))
+    summary["head"] = verify_chain(path / "responses.jsonl").head
     write_text_atomic(path / "table.md", tables.markdown(summary))
     write_text_atomic(path / "table.csv", tables.csv_text(summary))
     write_json_atomic(path / "summary.json", summary)
     return Result(path)
+
+
+def read_samples(path: Path) -> dict[tuple[str, str], Sample]:
+    """Returns the samples a run asked about, by task and id."""
+    return {(line["task"], line["id"]): _sample(line) for line in read_jsonl(path / "samples.jsonl")}
+
+
+def judged(path: Path) -> list[Record]:
+    """Returns the records that follow from a run's responses. Raises StoreError for a response that was not planned."""
+    configs = {
+        name: TaskConfig.model_validate(config) for name, config in read_json(path / "plan.json")["tasks"].items()
+    }
+    samples = read_samples(path)
+    lines = list(read_responses(path / "responses.jsonl"))
+    _check_expected(lines, samples, path)
+    return list(records(configs, samples, ((line, restored(line)) for line in lines)))
+
+
+def verified(path: Path) -> dict[str, Any]:
+    """Returns whether a run is as it was written: the chain of its responses, and the records that follow from them."""
+    plan = read_json(path / "plan.json")
+    summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {}
+    chain = verify_chain(path / "responses.jsonl", summary.get("head"))
+    if not chain.ok:
+        where = f"line {chain.broken_line} of {path / 'responses.jsonl'}"
+        return {
+            "ok": False,
+            "run": str(path),
+            "broken_line": chain.broken_line,
+            "says": f"BROKEN at {where}: {chain.why}",
+        }
+    if summary:
+        for i, (stored_line, record) in enumerate(zip_longest(read_jsonl(path / "records.jsonl"), judged(path)), 1):
+            if record is None or stored_line != json.loads(json.dumps(_record_line(record))):
+                says = f"CHANGED: line {i} of {path / 'records.jsonl'} does not follow from the responses"
+                return {"ok": False, "run": str(path), "broken_line": None, "says": says}
+    planned = sum(cell["n"] for cell in plan["cells"])
+    says = f"ok: {path}: {chain.lines} of {planned} responses unbroken, their records follow; head {chain.head}"
+    return {"ok": True, "run": str(path), "lines": chain.lines, "planned": planned, "head": chain.head, "says": says}
 
 
 def open_run(path: str | Path) -> Result:

@@ -51,7 +51,7 @@ def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) 
             cut = response.finish_reason == "length"
             score = Score(None, None, Failure.TRUNCATED if cut else Failure.NO_ANSWER)
         else:
-            value, metrics = score_answer(task.score or "exact_match", sample.expected, answer)
+            value, metrics = score_answer(task.score or "exact_match", sample.expected, answer, sample.row)
             score = Score(value, shown(answer), None, metrics)
         further = {name: _value_of(task, also, sample, text) for name, also in task.also.items()}
     except Exception as error:  # a scorer's fault is one sample's failure, not the run's
@@ -61,7 +61,7 @@ def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) 
 
 def _value_of(task: TaskConfig, spec: Any, sample: Sample, text: str) -> float:
     answer = extract(spec, text, labels=sample.labels)
-    return 0.0 if answer is None else score_answer(task.score or "exact_match", sample.expected, answer)[0]
+    return 0.0 if answer is None else score_answer(task.score or "exact_match", sample.expected, answer, sample.row)[0]
 
 
 def shown(answer: Any) -> str:

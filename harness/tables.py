@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,11 @@ UNKNOWN = "–"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Cells as text, ready to be set."""
+    """Cells as text, ready to be set: rows under the title of their group. The first column is words."""
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    text_columns: int  # how many columns on the left are words; the others are numbers
+    groups: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
 
 
 def tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
@@ -29,46 +28,58 @@ def tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
 
 
 def quality(summary: Mapping[str, Any]) -> Table:
-    """Returns accuracy with its interval, the difference to the baseline, and what went wrong."""
+    """Returns accuracy with its interval, the difference to the baseline, and what went wrong, by task."""
     rows = summary["rows"]
-    normed = any("accuracy_norm" in row["metrics"] for row in rows)
-    further = list(dict.fromkeys(name for row in rows for name in row["metrics"] if name not in _NORMS))
-    columns = ("model", "task", "mode", "n", "accuracy % [95 %]", f"vs {summary['baseline']}")
-    columns += (("norm. %",) if normed else ()) + tuple(f"{name} %" for name in further) + ("failures", "runs on")
+    named = list(dict.fromkeys(name for row in rows for name in row["metrics"] if name not in _LEFT_OUT))
+    columns = ("model", "n", "accuracy % [95 %]", f"vs {summary['baseline']}")
+    columns += (*(f"{_SHORT.get(name, name)} %" for name in named), "failures", "runs on")
 
     def cells(row: Row) -> tuple[str, ...]:
-        extra = [_percent(row["metrics"].get(name)) for name in (*(("accuracy_norm",) if normed else ()), *further)]
-        shown = (row["model"], row["task"], row["mode"], str(row["n"]), _interval(row["accuracy"]))
-        return (*shown, _difference(row), *extra, _failures(row), row["where"])
+        further = (_percent(row["metrics"].get(name)) for name in named)
+        shown = (row["model"], str(row["n"]), _interval(row["accuracy"]), _difference(row))
+        return (*shown, *further, _failures(row), _PLACES.get(row["where"], row["where"]))
 
-    found = [cells(row) for row in rows]
-    for reference in summary["references"]:
-        blank = [""] * (len(columns) - 6)
-        shown = (f"({reference['name']})", reference["task"], "", str(reference["n"]))
-        found.append((*shown, f"{100 * reference['value']:.1f}", "", *blank))
-    order = list(dict.fromkeys(row["task"] for row in rows))
-    found.sort(key=lambda row: order.index(row[1]))
-    return Table("How well", columns, tuple(found), 3)
+    def reference(found: Row) -> tuple[str, ...]:
+        shown = (f"({found['name']})", str(found["n"]), f"{100 * found['value']:.1f}", "")
+        return (*shown, *[""] * (len(columns) - len(shown)))
+
+    groups = []
+    for title, members in _by_task(rows):
+        references = [reference(found) for found in summary["references"] if found["task"] == members[0]["task"]]
+        groups.append((title, (*(cells(row) for row in members), *references)))
+    return Table("How well", columns, tuple(groups))
 
 
-_NORMS = ("accuracy_norm", "accuracy_bytes")
+_LEFT_OUT = {"accuracy_bytes", "shared", "found", "expected"}  # in the records and the CSV, too much for a table
+_SHORT = {"accuracy_norm": "norm.", "all_correct": "all right"}
+_PLACES = {"this machine": "local"}
 
 
 def speed(summary: Mapping[str, Any]) -> Table:
-    """Returns latency alone, throughput of the pass, and cost."""
-    columns = ("model", "task", "TTFT ms", "TPOT ms", "answer ms", "tok/s in", "tok/s out")
-    columns += ("$/1M in", "$/1M out", "$/1k samples", "$/correct")
+    """Returns latency alone, throughput of the pass, and cost, by task."""
+    columns = ("model", "TTFT ms", "TPOT ms", "answer ms", "tok/s in", "tok/s out")
+    columns += ("$/1M in", "$/1M out", "$/1k", "$/correct")
 
     def cells(row: Row) -> tuple[str, ...]:
         latency, rate, cost = row["latency"], row["throughput"], row["cost"]
         times = [_number(latency[key], 1000) for key in ("ttft_p50_s", "tpot_p50_s", "e2e_p50_s")]
         rates = [_number(rate[key]) for key in ("input_tokens_per_s", "output_tokens_per_s")]
         keys = ("usd_per_1m_input", "usd_per_1m_output", "usd_per_1k_samples", "usd_per_correct")
-        return (row["model"], row["task"], *times, *rates, *(_number(cost[key]) for key in keys))
+        return (row["model"], *times, *rates, *(_number(cost[key]) for key in keys))
 
-    order = list(dict.fromkeys(row["task"] for row in summary["rows"]))
-    rows = sorted(summary["rows"], key=lambda row: order.index(row["task"]))
-    return Table("How fast, at what cost", columns, tuple(cells(row) for row in rows), 2)
+    groups = ((title, tuple(cells(row) for row in members)) for title, members in _by_task(summary["rows"]))
+    return Table("How fast, at what cost", columns, tuple(groups))
+
+
+def _by_task(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """Returns the rows of each task and mode under its title: scored and generated are two measurements."""
+    groups: dict[tuple[str, int, str], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row["task"], row["task_version"], row["mode"]), []).append(row)
+    return [(f"{task} · version {version} · {_MODES[mode]}", found) for (task, version, mode), found in groups.items()]
+
+
+_MODES = {"score": "choices scored", "generate": "text generated"}
 
 
 LEGEND = (
@@ -87,19 +98,27 @@ def markdown(summary: Mapping[str, Any]) -> str:
 
 def _markdown_rows(table: Table) -> Iterable[str]:
     yield "| " + " | ".join(map(_plain, table.columns)) + " |"
-    yield "|" + "|".join(["---"] * table.text_columns + ["---:"] * (len(table.columns) - table.text_columns)) + "|"
-    for row in table.rows:
-        yield "| " + " | ".join(_plain(cell).replace("|", "\\|") for cell in row) + " |"
+    yield "|---|" + "---:|" * (len(table.columns) - 1)
+    for title, rows in table.groups:
+        yield f"| **{_escaped(title)}** |" + " |" * (len(table.columns) - 1)
+        for row in rows:
+            yield "| " + " | ".join(map(_escaped, row)) + " |"
+
+
+def _escaped(cell: str) -> str:
+    return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", _plain(cell)) if re.search(r"[|<>`]", cell) else _plain(cell)
 
 
 def latex(summary: Mapping[str, Any]) -> str:
     """Returns both tables as LaTeX tabulars (package booktabs) and the notes as comments."""
     parts = []
     for table in tables(summary):
-        align = "l" * table.text_columns + "r" * (len(table.columns) - table.text_columns)
-        lines = [f"% {table.title}", f"\\begin{{tabular}}{{{align}}}", "\\toprule"]
-        lines += [" & ".join(map(_tex, table.columns)) + " \\\\", "\\midrule"]
-        lines += [" & ".join(map(_tex, row)) + " \\\\" for row in table.rows]
+        width = len(table.columns)
+        lines = [f"% {table.title}", f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}", "\\toprule"]
+        lines += [" & ".join(map(_tex, table.columns)) + " \\\\"]
+        for title, rows in table.groups:
+            lines += ["\\midrule", f"\\multicolumn{{{width}}}{{l}}{{{_tex(title)}}} \\\\"]
+            lines += [" & ".join(map(_tex, row)) + " \\\\" for row in rows]
         parts += [*lines, "\\bottomrule", "\\end{tabular}", ""]
     return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*LEGEND, *summary["notes"])), ""])
 
@@ -136,25 +155,38 @@ def _safe(value: Any) -> Any:
 
 def terminal(summary: Mapping[str, Any], width: int = 100) -> str:
     """Returns both tables and the notes as text for a terminal of `width` columns."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table as RichTable
     from rich.text import Text
 
     console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False, emoji=False)
     for table in tables(summary):
-        shown = RichTable(
-            title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False
-        )
-        for i, column in enumerate(table.columns):
-            shown.add_column(Text(column), justify="left" if i < table.text_columns else "right", overflow="fold")
-        for row in table.rows:
-            shown.add_row(*(Text(_plain(cell)) for cell in row))
-        console.print(shown)
+        console.print(Text(f"{table.title}\n"))
+        for i, (title, _) in enumerate(table.groups):
+            console.print(Text(_plain(title)))
+            console.print(_rich(table, i))
     for note in (*LEGEND, *summary["notes"]):
         console.print(Text(_plain(note)))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _rich(table: Table, group: int) -> Any:
+    """Returns one group as a rich table; the columns of all groups are equally wide."""
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    every = [row for _, rows in table.groups for row in rows]
+    shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    for i, column in enumerate(table.columns):
+        needed = max(len(_plain(row[i])) for row in every)
+        words = max(map(len, column.split()))  # a header may break between words
+        justify = "left" if i == 0 else "right"
+        shown.add_column(Text(column), justify=justify, min_width=min(max(needed, words), 24), overflow="fold")
+    for row in table.groups[group][1]:
+        shown.add_row(*(Text(_plain(cell)) for cell in row))
+    shown.add_row()
+    return shown
 
 
 FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
