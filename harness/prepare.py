@@ -17,7 +17,7 @@ def mmlu(row: Row) -> dict[str, Any]:
     """Returns question, choices, answer and subject (in words), from the hub's copy or the original CSV files."""
     choices = row["choices"] if "choices" in row else [row[letter] for letter in "ABCD"]
     subject = row["subject"] if "subject" in row else re.sub(r"_(test|dev|val)$", "", row["_file"])
-    return {**row, "choices": choices, "subject": subject.replace("_", " ")}
+    return {**row, "question": row["question"].strip(), "choices": choices, "subject": subject.replace("_", " ")}
 
 
 def arc(row: Row) -> dict[str, Any]:
@@ -42,8 +42,8 @@ def _without_markers(text: str) -> str:
 
 
 def banking77(row: Row) -> dict[str, Any]:
-    """Returns text and label (name or index), from the hub's copy or the original CSV files."""
-    return {**row, "label": row["category"] if "category" in row else row["label"]}
+    """Returns text and label (its name), from the hub's copy or the original CSV files."""
+    return {**row, "label": row["category"] if "category" in row else row["label_text"]}
 
 
 PREPARE: dict[str, Callable[[Row], dict[str, Any]]] = {
