@@ -1,0 +1,351 @@
+"""Scoring with every shared token computed once.
+
+All sequences form one prefix tree (`trie.py`). The walk keeps one key-value cache: it grows along a shared prefix, the
+rows below are read after it in batches, and it is cut again on the way up. A row may hold several branches; each token
+sees its own ancestors only. The vocabulary is projected only where a prediction is judged.
+
+The numbers are the plain method's within rounding, at any budget.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.engine import trie
+from harness.engine.cache import PrefixCache, attention_kinds, sees
+from harness.engine.loaded import LoadedModel
+from harness.engine.memory import out_of_memory, peak_bytes, release, token_budget
+from harness.engine.tokens import ScoredSequence, ScoreSequence
+
+log = logging.getLogger(__name__)
+
+LOGITS_BYTES = 64 * 2**20  # of fp32 logits at a time: rows of a large vocabulary are projected in parts
+CACHE_SHARE = 8  # positions of keys and values a batch may hold for each token of its budget
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What scoring a set of sequences took. Tokens are real ones; padding is counted apart. None: not measured."""
+
+    sequences: int = 0
+    prompt_tokens: int = 0  # as a server without sharing bills them: every sequence whole
+    distinct_tokens: int = 0  # nodes of the prefix tree: the least that can be forwarded
+    forwarded_tokens: int = 0
+    padding_tokens: int = 0
+    judged_rows: int = 0  # rows projected onto the vocabulary
+    batches: int = 0
+    out_of_memory_retries: int = 0
+    longest_cache_tokens: int = 0  # positions in the one live cache
+    encode_s: float | None = None
+    forward_s: float = 0.0
+    projection_s: float = 0.0
+    total_s: float = 0.0
+    peak_memory_bytes: int | None = None
+
+
+def score(
+    loaded: LoadedModel,
+    sequences: Sequence[ScoreSequence],
+    *,
+    batch_tokens: int | None = None,
+    on_stats: Callable[[EngineStats], None] | None = None,
+) -> Iterator[tuple[int, ScoredSequence]]:
+    """Yields (index into sequences, what the model thinks of it) as they finish.
+
+    batch_tokens bounds the tokens of a batch with padding; None: what the device's free memory allows. on_stats is
+    called once, after the last sequence. Every sequence must be `scorable`, and the model must be `shareable`.
+    """
+    start = time.perf_counter()
+    walk = _Walk(loaded, sequences, batch_tokens or token_budget(loaded))
+    if sequences:
+        yield from walk.group(trie.plan(walk.trie, walk.budget))
+    if on_stats is not None:
+        total = time.perf_counter() - start
+        on_stats(replace(walk.stats, total_s=total, peak_memory_bytes=peak_bytes(loaded.device)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """One row to forward, and the predictions judged in it: row index, token that came, sequence it belongs to."""
+
+    inputs: tuple[int, ...]
+    row: trie.Row
+    slots: list[int]
+    targets: list[int]
+    owners: list[int]
+
+    def __len__(self) -> int:
+        return len(self.row.tokens)
+
+
+class _Walk:
+    """One pass through the tree. Holds the live cache and what is known of each sequence so far."""
+
+    def __init__(self, loaded: LoadedModel, sequences: Sequence[ScoreSequence], budget: int) -> None:
+        self.loaded, self.sequences, self.budget = loaded, sequences, budget
+        self.decoder = decoder(loaded.model)
+        self.kinds = attention_kinds(loaded.model.config) or {}
+        self.trie = trie.build(sequences)
+        self.cache = PrefixCache()
+        self.logprob = np.zeros(len(sequences))
+        self.greedy = np.ones(len(sequences), dtype=bool)
+        self.seconds = np.zeros(len(sequences))
+        self.owed = np.array([sequence.n_scored for sequence in sequences])
+        self.stats = EngineStats(
+            sequences=len(sequences),
+            prompt_tokens=sum(len(sequence.ids) for sequence in sequences),
+            distinct_tokens=self.trie.distinct_tokens,
+        )
+
+    def group(self, group: trie.Group) -> Iterator[tuple[int, ScoredSequence]]:
+        """Reads the group's prefix into the cache, then all below it, and leaves the cache as it was."""
+        failed = yield from self._prefix(group)
+        if failed:
+            return
+        reads = [self._row(inputs, group.stop) for inputs in group.rows]
+        reads.sort(key=len, reverse=True)
+        yield from self._rows(reads, group.stop)
+        for inner in group.groups:
+            yield from self.group(inner)
+        self.cache.cut(group.start)
+
+    def _prefix(self, group: trie.Group) -> Iterator[tuple[int, ScoredSequence]]:
+        at, step = group.start, self.budget
+        while at < group.stop:
+            end = min(group.stop, at + step)
+            read = self._edge(group.members, at, end)
+            results = self._attempt([read], at, keeps=True)
+            if results is None and step > 1:
+                self.cache.cut(at)
+                step = max(1, (end - at) // 2)
+            elif results is None:
+                self.cache.cut(group.start)
+                yield from self._fail(group.members)
+                return True
+            else:
+                yield from results
+                at = end
+        self.stats = replace(self.stats, longest_cache_tokens=max(self.stats.longest_cache_tokens, group.stop))
+        return False
+
+    def _rows(self, reads: list[_Read], past: int) -> Iterator[tuple[int, ScoredSequence]]:
+        while reads:
+            n = self._fitting(reads, past)
+            results = self._attempt(reads[:n], past, keeps=False)
+            if results is not None:
+                del reads[:n]
+                yield from results
+            elif n > 1:
+                self.budget = max(1, n * len(reads[0]) // 2)
+                log.warning("out of memory on %d rows: trying again with %d tokens a batch", n, self.budget)
+            elif len(reads[0].inputs) > 1:
+                inputs = reads.pop(0).inputs
+                halves = inputs[: len(inputs) // 2], inputs[len(inputs) // 2 :]
+                reads += [self._row(half, past) for half in halves]
+                reads.sort(key=len, reverse=True)
+            else:
+                yield from self._fail(reads.pop(0).inputs)
+
+    def _fitting(self, reads: list[_Read], past: int) -> int:
+        width = len(reads[0])
+        return max(1, min(len(reads), self.budget // width, CACHE_SHARE * self.budget // (past + width)))
+
+    def _fail(self, inputs: Sequence[int]) -> Iterator[tuple[int, ScoredSequence]]:
+        for index in inputs:
+            for owner in self.trie.readers[index]:
+                if self.owed[owner]:
+                    self.owed[owner] = 0
+                    error = f"out of memory on a sequence of {len(self.sequences[owner].ids)} tokens"
+                    yield owner, ScoredSequence(float("nan"), False, float(self.seconds[owner]), 1, error)
+
+    def _row(self, inputs: Sequence[int], start: int) -> _Read:
+        row = trie.row(self.trie, inputs, start)
+        return self._read(inputs, row, zip(inputs, row.slots), start, None)
+
+    def _edge(self, members: range, start: int, stop: int) -> _Read:
+        """The part start..stop-1 of a prefix that all members share; some of them are judged there."""
+        row = trie.row(self.trie, members[:1], start, stop)
+        judged = [index for index in members if self.trie.first_read[index] < stop]
+        return self._read(members, row, ((index, row.slots[0]) for index in judged), start, stop)
+
+    def _read(self, inputs: Sequence[int], row: trie.Row, slots: Any, start: int, stop: int | None) -> _Read:
+        read = _Read(tuple(inputs), row, [], [], [])
+        for index, places in slots:
+            for owner in self.trie.readers[index]:
+                sequence = self.sequences[owner]
+                n = len(sequence.ids) - 1
+                # Position p predicts token p + 1.
+                first = max(start, n - sequence.n_scored)
+                last = n if stop is None else min(n, stop)
+                if first < last:
+                    read.slots.extend(places[first - start : last - start].tolist())
+                    read.targets.extend(sequence.ids[first + 1 : last + 1])
+                    read.owners.extend([owner] * (last - first))
+        return read
+
+    def _attempt(self, reads: list[_Read], past: int, *, keeps: bool) -> list[tuple[int, ScoredSequence]] | None:
+        """Returns the sequences that are complete with this batch; None if memory ran out."""
+        try:
+            return self._batch(reads, past, keeps=keeps)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        release()
+        self.stats = replace(self.stats, out_of_memory_retries=self.stats.out_of_memory_retries + 1)
+        return None
+
+    @torch.inference_mode()
+    def _batch(self, reads: list[_Read], past: int, *, keeps: bool) -> list[tuple[int, ScoredSequence]]:
+        clock = _Clock(self.loaded.device)
+        output = self._forward(reads, past, keeps=keeps)
+        clock.mark()
+        judged = self._judge(reads, output)
+        clock.mark()
+        logprobs, hits = judged.cpu().numpy() if judged is not None else (np.zeros(0), np.zeros(0))  # the one wait
+        forward_s, projection_s = clock.seconds()
+
+        owners = np.array([owner for read in reads for owner in read.owners], dtype=np.int64)
+        np.add.at(self.logprob, owners, logprobs.astype(np.float64))
+        np.logical_and.at(self.greedy, owners, hits == 1)
+        np.subtract.at(self.owed, owners, 1)
+        here = self._share(reads, past, forward_s + projection_s)
+        real = sum(map(len, reads))
+        self.stats = replace(
+            self.stats,
+            forwarded_tokens=self.stats.forwarded_tokens + real,
+            padding_tokens=self.stats.padding_tokens + len(reads) * max(map(len, reads)) - real,
+            batches=self.stats.batches + 1,
+            forward_s=self.stats.forward_s + forward_s,
+            projection_s=self.stats.projection_s + projection_s,
+        )
+        return [
+            (
+                owner,
+                ScoredSequence(
+                    float(self.logprob[owner]), bool(self.greedy[owner]), float(self.seconds[owner]), len(here)
+                ),
+            )
+            for owner in dict.fromkeys(owners.tolist())
+            if self.owed[owner] == 0
+        ]
+
+    def _share(self, reads: list[_Read], past: int, seconds: float) -> list[int]:
+        """Charges a batch's seconds to the sequences it serves, by their length; returns them."""
+        served = [index for read in reads for index in read.inputs if self.trie.lengths[index] > past]
+        here = [owner for index in served for owner in self.trie.readers[index]]
+        length = np.array([len(self.sequences[owner].ids) for owner in here], dtype=np.float64)
+        self.seconds[here] += seconds * length / length.sum()
+        return here
+
+    def _forward(self, reads: list[_Read], past: int, *, keeps: bool) -> Any:
+        device, width = self.loaded.device, max(map(len, reads))
+        ids = np.zeros((len(reads), width), dtype=np.int64)
+        # Padding comes last and goes on counting: nothing looks at it, it does not look like the start of another text,
+        # and it is at no position that the model does not have.
+        depths = np.tile(np.arange(past, past + width), (len(reads), 1))
+        for place, read in enumerate(reads):
+            ids[place, : len(read)] = read.row.tokens
+            depths[place, : len(read)] = read.row.depths
+        depths = np.minimum(depths, max(int(read.row.depths.max()) for read in reads))
+        positions = torch.from_numpy(depths).to(device, non_blocking=True)
+        mask = None
+        chains = all(read.row.is_chain for read in reads)
+        if not chains or any(self.kinds.values()):
+            within = np.tile(np.tri(width, dtype=bool), (len(reads), 1, 1))
+            for place, read in enumerate(reads):
+                within[place, : len(read), : len(read)] = read.row.sees
+            within = torch.from_numpy(within).to(device, non_blocking=True)
+            mask = sees(self.kinds, within, positions, past, self.loaded.model.dtype)
+        cached = past > 0 or keeps
+        self.cache.keep(keeps)
+        return self.decoder(
+            input_ids=torch.from_numpy(ids).to(device, non_blocking=True),
+            position_ids=positions,
+            attention_mask=mask,
+            past_key_values=self.cache if cached else None,
+            use_cache=cached,
+        )
+
+    def _judge(self, reads: list[_Read], output: Any) -> torch.Tensor | None:
+        """Returns (2, judged) fp32: ln p of each token that came, and whether it was the most likely one."""
+        hidden = output[0]
+        width = hidden.shape[1]
+        places = [place * width + slot for place, read in enumerate(reads) for slot in read.slots]
+        if not places:
+            return None
+        rows, which = np.unique(np.array(places), return_inverse=True)
+        self.stats = replace(self.stats, judged_rows=self.stats.judged_rows + len(rows))
+        targets = np.array([target for read in reads for target in read.targets])
+        order = np.argsort(which, kind="stable")
+        wanted = hidden.reshape(-1, hidden.shape[-1])[torch.from_numpy(rows).to(hidden.device)]
+        vocabulary = self.loaded.model.get_output_embeddings().weight.shape[0]
+        step = max(1, LOGITS_BYTES // (4 * vocabulary))
+        judged = []
+        for first in range(0, len(rows), step):
+            part = order[np.searchsorted(which[order], first) : np.searchsorted(which[order], first + step)]
+            logits = project(self.loaded.model, self.decoder, output, wanted[first : first + step]).float()
+            row = torch.from_numpy(which[part] - first).to(logits.device)
+            target = torch.from_numpy(targets[part]).to(logits.device)
+            logprob = logits[row, target] - logits.logsumexp(dim=1)[row]
+            judged.append(torch.stack([logprob, (logits.argmax(dim=1)[row] == target).float()]))
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return torch.cat(judged, dim=1)[:, torch.from_numpy(back).to(judged[0].device)]
+
+
+class _Clock:
+    """Seconds between marks on a device, known after the device has been waited for."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.marks: list[Any] = []
+        self.mark()
+
+    def mark(self) -> None:
+        if self.device.type == "cuda":
+            event = torch.cuda.Event(enable_timing=True)
+            event.record(torch.cuda.current_stream(self.device))
+            self.marks.append(event)
+        else:
+            self.marks.append(time.perf_counter())
+
+    def seconds(self) -> list[float]:
+        pairs = zip(self.marks, self.marks[1:])
+        if self.device.type == "cuda":
+            self.marks[-1].synchronize()
+            return [a.elapsed_time(b) / 1000 for a, b in pairs]
+        return [b - a for a, b in pairs]
+
+
+def decoder(model: Any) -> Any:
+    """Returns the part of a model that ends before the vocabulary, or None if it does not have one of its own."""
+    part = model.get_decoder()
+    return None if part is None or part is model else part
+
+
+def project(model: Any, part: Any, output: Any, rows: torch.Tensor) -> torch.Tensor:
+    """Returns the logits the model itself gives for hidden rows, (n, hidden) -> (n, vocabulary).
+
+    The model's own `forward` runs with `part`, its decoder, answering with `rows` at once: whatever the class does
+    after its head (capping, scaling) is done, and the head sees nothing else. output: what the decoder answered last.
+    """
+    answer = copy.copy(output)
+    answer.last_hidden_state = rows[None]
+    own = part.__dict__.get("forward")  # set on the instance where hooks of `accelerate` wrap it
+    part.forward = lambda *args, **kwargs: answer
+    try:
+        nothing = torch.zeros((1, len(rows)), dtype=torch.long, device=rows.device)
+        return model(input_ids=nothing, use_cache=False).logits[0]
+    finally:
+        if own is None:
+            del part.forward
+        else:
+            part.forward = own
