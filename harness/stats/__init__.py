@@ -4,17 +4,46 @@ Empty input raises ValueError, since it is a bug of the caller. What is undefine
 Every function has a known-answer test and a test against a second method.
 """
 
+from harness.stats.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
+from harness.stats.bootstrap import bootstrap, bootstrap_sums, ratio_of_sums
+from harness.stats.classification import Classification, LabelScore, classification, multi_label
+from harness.stats.judge import ppi_mean, rogan_gladen
 from harness.stats.mean import accuracy, clopper_pearson, clustered_mean, t_mean, wilson
+from harness.stats.multiplicity import benjamini_hochberg, holm
 from harness.stats.paired import Comparison, NonInferiority, noninferiority, paired_difference
+from harness.stats.passk import maj_at_k, over_problems, pass_at_k, pass_hat_k
+from harness.stats.power import detectable_difference, detectable_gap, needed_n, noninferiority_n
 
 __all__ = [
+    "Classification",
     "Comparison",
+    "LabelScore",
     "NonInferiority",
     "accuracy",
+    "benjamini_hochberg",
+    "bootstrap",
+    "bootstrap_sums",
+    "classification",
     "clopper_pearson",
     "clustered_mean",
+    "cohen_kappa",
+    "detectable_difference",
+    "detectable_gap",
+    "fleiss_kappa",
+    "holm",
+    "krippendorff_alpha",
+    "maj_at_k",
+    "multi_label",
+    "needed_n",
     "noninferiority",
+    "noninferiority_n",
+    "over_problems",
     "paired_difference",
+    "pass_at_k",
+    "pass_hat_k",
+    "ppi_mean",
+    "ratio_of_sums",
+    "rogan_gladen",
     "t_mean",
     "wilson",
 ]

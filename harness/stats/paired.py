@@ -83,7 +83,7 @@ def paired_difference(
 
 
 def tango(b: int, c: int, n: int, confidence: float = 0.95) -> Estimate:
-    """Returns (b - c) / n with Tango's score interval, near exact also at small n; b + c of n samples are discordant."""
+    """Returns (b - c) / n with Tango's score interval, near exact also at small n. The models differ on b + c of n."""
     _check_table(b, c, n)
     check_confidence(confidence)
     z, value = float(special.ndtri((1 + confidence) / 2)), (b - c) / n
@@ -171,7 +171,7 @@ def sign_flip(differences: Sequence[float], seed: int = 0) -> tuple[float, str]:
 
 
 def _crossing(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Returns where a falling function crosses 0 between low and high, by bisection to the last bit; an end if never."""
+    """Returns where a falling function crosses 0 between low and high, by bisection; the end it leans to if never."""
     for _ in range(60):
         middle = (low + high) / 2
         if falling(middle) > 0:

@@ -1,0 +1,130 @@
+"""How far judges agree beyond chance. Cohen 1960; Fleiss, Cohen and Everitt 1969; Fleiss 1971; Krippendorff 2011.
+
+1 is full agreement, 0 is what chance alone would give. Undefined where nobody ever used a second category.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from harness.stats.arrays import check_confidence
+from harness.stats.bootstrap import bootstrap_sums
+from harness.values import Estimate
+
+Level = Literal["nominal", "ordinal", "interval", "ratio"]
+ONE_CATEGORY = "only one category was ever used: agreement beyond chance is not defined"
+
+
+def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], confidence: float = 0.95) -> Estimate:
+    """Returns Cohen's kappa of two judges of the same samples, with its large-sample interval."""
+    check_confidence(confidence)
+    if len(a) != len(b) or not len(a):
+        raise ValueError(f"{len(a)} judgements against {len(b)}: they must be of the same samples")
+    index: dict[Hashable, int] = {}
+    pairs = [(index.setdefault(x, len(index)), index.setdefault(y, len(index))) for x, y in zip(a, b)]
+    p, n = np.zeros((len(index), len(index))), len(pairs)
+    np.add.at(p, tuple(np.array(pairs).T), 1 / n)
+    rows, columns = p.sum(axis=1), p.sum(axis=0)
+    observed, chance = float(np.trace(p)), float(rows @ columns)
+    if chance >= 1 - 1e-12:
+        return Estimate(None, n=n, method="cohen kappa", reason=ONE_CATEGORY)
+    kappa = (observed - chance) / (1 - chance)
+    # Fleiss, Cohen and Everitt 1969, eq. 13
+    agree = (np.diag(p) * (1 - (rows + columns) * (1 - kappa)) ** 2).sum()
+    apart = (1 - kappa) ** 2 * ((p - np.diag(np.diag(p))) * (columns[:, None] + rows[None, :]) ** 2).sum()
+    variance = (agree + apart - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
+    if variance <= 1e-15:
+        return Estimate(kappa, n=n, method="cohen kappa", reason="no judgement varies from the rest: no interval")
+    error = float(np.sqrt(variance))
+    half = float(special.ndtri((1 + confidence) / 2)) * error
+    return Estimate(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), error, n, "cohen kappa")
+
+
+def fleiss_kappa(counts: Sequence[Sequence[int]], confidence: float = 0.95, seed: int = 0) -> Estimate:
+    """Returns Fleiss' kappa, with an interval by bootstrap over samples.
+
+    `counts` has shape (samples, categories): how many judges chose each; every sample has the same number of judges.
+    """
+    table = np.asarray(counts, dtype=float)
+    if table.ndim != 2 or table.size == 0:
+        raise ValueError(f"counts must have samples and categories, not shape {table.shape}")
+    judges = table.sum(axis=1)
+    if judges.min() < 2 or np.ptp(judges) > 0:
+        raise ValueError("every sample needs the same number of judges, two or more")
+    m = judges[0]
+    agreeing = (table * (table - 1)).sum(axis=1) / (m * (m - 1))
+    ones = np.ones(len(table))
+
+    def kappa(sums: np.ndarray) -> np.ndarray:
+        observed, rows = sums[:, 0] / sums[:, 1], sums[:, 1]
+        chance = ((sums[:, 2:] / (rows * m)[:, None]) ** 2).sum(axis=1)
+        return _beyond(1 - observed, 1 - chance)
+
+    result = bootstrap_sums(np.column_stack([agreeing, ones, table]), kappa, confidence=confidence, seed=seed)
+    return _named(result, "fleiss kappa, bca bootstrap")
+
+
+def krippendorff_alpha(
+    ratings: Sequence[Sequence[float | None]], level: Level = "nominal", confidence: float = 0.95, seed: int = 0
+) -> Estimate:
+    """Returns Krippendorff's alpha for any number of judges, with gaps, by bootstrap over samples.
+
+    `ratings` has shape (judges, samples); None or NaN is a rating not given. `level` is how two ratings differ:
+    equal or not, by rank, by their distance, or by their distance over their sum.
+    """
+    array = np.array([[np.nan if value is None else value for value in row] for row in ratings], dtype=float)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"ratings must have judges and samples, not shape {array.shape}")
+    values = np.unique(array[~np.isnan(array)])
+    counts = (array[:, :, None] == values).sum(axis=0)  # (samples, values)
+    counts = counts[counts.sum(axis=1) > 1]  # a sample rated once says nothing of agreement
+    if counts.size == 0:
+        raise ValueError("no sample was rated twice")
+    m, v = counts.sum(axis=1), len(values)
+    pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(v)
+    coincidences = pairs / (m - 1)[:, None, None]  # (samples, values, values)
+
+    def alpha(sums: np.ndarray) -> np.ndarray:
+        o = sums.reshape(-1, v, v)
+        marginal = o.sum(axis=2)
+        total = marginal.sum(axis=1)
+        distance = _distance(level, values, marginal)
+        expected = (marginal[:, :, None] * marginal[:, None, :] * distance).sum(axis=(1, 2)) / (total - 1)
+        return _beyond((o * distance).sum(axis=(1, 2)), expected)
+
+    table = coincidences.reshape(len(counts), v * v)
+    return _named(
+        bootstrap_sums(table, alpha, confidence=confidence, resamples=1_999, seed=seed),
+        f"krippendorff alpha ({level}), bca bootstrap",
+    )
+
+
+def _distance(level: Level, values: np.ndarray, marginal: np.ndarray) -> np.ndarray:
+    """Returns the squared difference of every two values, (1 or r, v, v); that of ranks depends on the marginals."""
+    gap = values[:, None] - values[None, :]
+    if level == "nominal":
+        return (gap != 0).astype(float)[None]
+    if level == "interval":
+        return (gap**2)[None]
+    if level == "ratio":
+        total = values[:, None] + values[None, :]
+        return np.divide(gap, total, out=np.zeros_like(gap), where=total != 0)[None] ** 2
+    if level == "ordinal":
+        middle = np.cumsum(marginal, axis=1) - marginal / 2  # ratings up to the middle of each value
+        return (middle[:, :, None] - middle[:, None, :]) ** 2
+    raise ValueError(f"level is {level!r}, not nominal, ordinal, interval or ratio")
+
+
+def _beyond(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Returns 1 - seen / expected disagreement, NaN where none is expected."""
+    return 1 - np.divide(seen, expected, out=np.full_like(expected, np.nan), where=expected > 1e-12)
+
+
+def _named(estimate: Estimate, method: str) -> Estimate:
+    reason = ONE_CATEGORY if estimate.value is None else estimate.reason
+    return replace(estimate, method=method, reason=reason)

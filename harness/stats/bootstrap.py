@@ -1,0 +1,172 @@
+"""Intervals by resampling, for statistics that have no formula. Efron and Tibshirani 1993, chapters 13 and 14.
+
+What is resampled is a row, or a whole cluster of rows where clusters are given. The same seed gives the same interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Literal
+
+import numpy as np
+from scipy import special
+
+from harness.stats.arrays import as_codes, as_values, check_confidence
+from harness.stats.mean import ALIKE
+from harness.values import Estimate
+
+Method = Literal["bca", "percentile"]
+
+RESAMPLES = 4_999  # the ends of a 95 % interval then move by about 2 % of its width from seed to seed
+UNDEFINED = 0.01  # a larger share of resamples without a value, and there is no interval
+BATCH = 4_000_000  # weights held at once (32 MB)
+
+
+def bootstrap(
+    rows: Sequence[float] | np.ndarray,
+    statistic: Callable[[np.ndarray], float] = np.mean,
+    clusters: Sequence[Hashable] | None = None,
+    method: Method = "bca",
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Returns statistic(rows) with its bootstrap standard error and interval.
+
+    `rows` has shape (n,) or (n, k); `statistic` gets some of the rows, some of them repeated, and returns a number.
+    For a function of column sums `bootstrap_sums` gives the same much faster. No interval (with a reason) where
+    there is one row or cluster, or where more than 1 % of the resamples have no value. Raises ValueError for empty input.
+    """
+    array = np.asarray(rows, dtype=float)
+    if array.shape[:1] in ((), (0,)):
+        raise ValueError("rows is empty")
+    members = _members(clusters, len(array))
+
+    def value_of(chosen: np.ndarray) -> float:
+        return float(statistic(array[np.concatenate([members[unit] for unit in chosen])]))
+
+    units, rng = np.arange(len(members)), np.random.default_rng(seed)
+    value = float(statistic(array))
+    if len(units) == 1:
+        return _one_unit(value, len(array), method)
+    draws = np.array([value_of(rng.choice(units, len(units))) for _ in range(resamples)])
+    left_out = np.array([value_of(np.delete(units, unit)) for unit in units]) if method == "bca" else None
+    return _estimate(value, draws, left_out, len(array), method, confidence)
+
+
+def bootstrap_sums(
+    table: np.ndarray,
+    function: Callable[[np.ndarray], np.ndarray],
+    clusters: Sequence[Hashable] | None = None,
+    method: Method = "bca",
+    confidence: float = 0.95,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Estimate:
+    """Returns function(column sums of table) with its bootstrap standard error and interval.
+
+    `table` has shape (n, m). `function` maps sums of shape (r, m) to values of shape (r,), so that all resamples are
+    one matrix product. Means, ratios, F1 and kappa are such functions. Reasons and errors as for `bootstrap`.
+    """
+    array = np.asarray(table, dtype=float)
+    if array.ndim != 2 or array.size == 0:
+        raise ValueError(f"table must have rows and columns, not shape {array.shape}")
+    sums = array
+    if clusters is not None:
+        codes, count = as_codes(clusters, len(array))
+        sums = np.zeros((count, array.shape[1]))
+        np.add.at(sums, codes, array)
+    units, total, rng = len(sums), sums.sum(axis=0), np.random.default_rng(seed)
+    value = float(function(total[None])[0])
+    if units == 1:
+        return _one_unit(value, len(array), method)
+    step, draws = max(1, BATCH // units), []
+    for start in range(0, resamples, step):
+        size = min(step, resamples - start)
+        draws.append(function(rng.multinomial(units, np.full(units, 1 / units), size=size) @ sums))
+    left_out = function(total - sums) if method == "bca" else None
+    return _estimate(value, np.concatenate(draws), left_out, len(array), method, confidence)
+
+
+def ratio_of_sums(
+    top: Sequence[float],
+    bottom: Sequence[float],
+    clusters: Sequence[Hashable] | None = None,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """Returns sum(top) / sum(bottom), such as dollars spent per correct answer; both per sample and never negative.
+
+    The interval is that of bottom / top turned over, which exists also where a resample holds nothing correct. Then
+    `high` is None, since the data set no upper bound, and the reason says so. Nothing correct at all: no value.
+    """
+    over, under = as_values(top, "top"), as_values(bottom, "bottom")
+    if over.size != under.size:
+        raise ValueError(f"top has {over.size} values and bottom {under.size}")
+    if min(over.min(), under.min()) < 0:
+        raise ValueError("a sum of negative values makes no ratio of shares")
+    n, method = over.size, "bca bootstrap of the ratio"
+    if under.sum() == 0:
+        return Estimate(None, n=n, method=method, reason="nothing to divide by: the sum below is 0")
+    value = float(over.sum() / under.sum())
+    if over.sum() == 0:
+        return Estimate(value, n=n, method=method, reason=ALIKE)
+    table = np.stack([under, over], axis=1)
+    turned = bootstrap_sums(table, _ratio, clusters, confidence=confidence, seed=seed)
+    if turned.low is None or turned.high is None or turned.high <= 0:
+        return Estimate(value, n=n, method=method, reason=turned.reason)
+    # The delta method: a relative error is the same for a number and its inverse.
+    stderr = value * turned.stderr * value if turned.stderr is not None else None
+    if turned.low <= 0:
+        reason = "no upper bound: a resample may hold nothing to divide by"
+        return Estimate(value, 1 / turned.high, None, stderr, n, method, reason)
+    return Estimate(value, 1 / turned.high, 1 / turned.low, stderr, n, method)
+
+
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return sums[:, 0] / sums[:, 1]
+
+
+def _members(clusters: Sequence[Hashable] | None, n: int) -> list[np.ndarray]:
+    """Returns the row numbers of each unit that is resampled."""
+    if clusters is None:
+        return list(np.arange(n)[:, None])
+    codes, count = as_codes(clusters, n)
+    return np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes, minlength=count))[:-1])
+
+
+def _estimate(
+    value: float, draws: np.ndarray, left_out: np.ndarray | None, n: int, method: Method, confidence: float
+) -> Estimate:
+    check_confidence(confidence)
+    name = f"{method} bootstrap"
+    if not np.isfinite(value):
+        return Estimate(None, n=n, method=name, reason="the statistic is not defined for these values")
+    undefined = 1 - np.isfinite(draws).mean()
+    if undefined > UNDEFINED:
+        return Estimate(value, n=n, method=name, reason=f"not defined for {undefined:.0%} of the resamples")
+    draws = draws[np.isfinite(draws)]
+    if np.ptp(draws) <= 1e-12 * max(1.0, abs(value)):
+        return Estimate(value, n=n, method=name, reason=ALIKE)
+    tails = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    if left_out is not None:
+        tails = _bca_tails(value, draws, left_out, tails)
+    low, high = np.quantile(draws, tails)
+    return Estimate(value, float(low), float(high), float(draws.std(ddof=1)), n, name)
+
+
+def _bca_tails(value: float, draws: np.ndarray, left_out: np.ndarray, tails: np.ndarray) -> np.ndarray:
+    """Returns the quantiles to read instead of `tails`: shifted for bias and for an error that grows with the value."""
+    share = ((draws < value).mean() + (draws <= value).mean()) / 2  # ties count half
+    bias = special.ndtri(np.clip(share, 0.5 / len(draws), 1 - 0.5 / len(draws)))
+    gap = left_out[np.isfinite(left_out)]
+    gap = gap.mean() - gap
+    squares = (gap**2).sum()
+    acceleration = (gap**3).sum() / (6 * squares**1.5) if squares > 0 else 0.0
+    z = bias + special.ndtri(tails)
+    return special.ndtr(bias + z / (1 - acceleration * z))
+
+
+def _one_unit(value: float, n: int, method: Method) -> Estimate:
+    return Estimate(value, n=n, method=f"{method} bootstrap", reason="one value or cluster has no standard error")
