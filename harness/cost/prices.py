@@ -1,0 +1,236 @@
+"""What an API charges for a request, from a dated price file or, if asked for, from the `genai-prices` package.
+
+Every request is priced on its own: a total of many would fall into a long-context tier that none of them reached.
+Tokens are those of the provider's usage: cached ones are part of the input, reasoning ones part of the output, and
+neither is counted twice. A model or a way of processing without a listed price is unknown, never free and never full
+price. Prices are list prices in USD for 1M tokens; taxes, commitments and discounts are not in them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from harness.config import Strict, bundled, validate
+from harness.errors import ConfigError, nearest
+from harness.yamlfile import read_yaml
+
+STALE_DAYS = 90  # list prices have moved within a quarter
+Processing = Literal["standard", "batch"]
+Rate = Annotated[float, Field(ge=0)]
+
+
+class Rates(Strict):
+    """USD for 1M tokens. A cache rate that is not listed is no discount: those tokens cost what input costs."""
+
+    input: Rate
+    output: Rate
+    cache_read: Rate | None = None
+    cache_write: Rate | None = None
+
+
+class Tier(Rates):
+    """Rates of the whole request once its input is longer than `above_input_tokens`."""
+
+    above_input_tokens: Annotated[int, Field(gt=0)]
+    batch: Rates | None = None
+
+
+class Price(Rates):
+    """One model at one provider."""
+
+    provider: str
+    model: str
+    batch: Rates | None = None  # None: no batch price is listed
+    tiers: tuple[Tier, ...] = ()  # by rising length
+    source: str
+    retrieved: date
+
+    @property
+    def name(self) -> str:
+        return f"{self.provider}/{self.model}"
+
+
+class PriceFile(Strict):
+    currency: Literal["USD"]
+    per_tokens: Literal[1_000_000]
+    prices: tuple[Price, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """What one request used, as the provider counts: cached tokens are part of the input, reasoning of the output."""
+
+    input: int
+    output: int
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCost:
+    """USD of one request. `usd` None is unknown, and `reason` says why. `parts` sum to `usd`."""
+
+    usd: float | None
+    parts: Mapping[str, float] = field(default_factory=dict)  # input, cache_read, cache_write, output
+    reason: str | None = None
+
+
+def read_prices(path: Path | None = None) -> tuple[Price, ...]:
+    """Returns the prices of a file; default: the one that ships. Raises ConfigError for a file that cannot be used."""
+    path = path or bundled("configs") / "prices" / "api.yaml"
+    prices = validate(PriceFile, read_yaml(path).data, str(path)).prices
+    names = [price.name for price in prices]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(f"{name} has two prices", where=str(path), fix="keep the newer one")
+    return prices
+
+
+def find_price(prices: Sequence[Price], model: str, provider: str | None = None) -> Price | None:
+    """Returns the price of a model, named alone or as PROVIDER/MODEL; None if none is listed.
+
+    Raises `ConfigError` when several providers list the model and none is named: open models cost what the host asks.
+    """
+    listed = [p for p in prices if p.name == model and provider is None] or [
+        p for p in prices if p.model == model and provider in (None, p.provider)
+    ]
+    if len(listed) > 1:
+        hosts = ", ".join(p.provider for p in listed)
+        raise ConfigError(f"{model} has a price at {hosts}", where="price", fix=f"name one: {listed[0].name}")
+    return listed[0] if listed else None
+
+
+def price_request(price: Price | None, used: TokenCount, processing: Processing = "standard") -> RequestCost:
+    """Returns what one request costs: $ = (I − I_read − I_write)·p_in + I_read·p_read + I_write·p_write + O·p_out."""
+    if price is None:
+        return RequestCost(None, reason="the model has no listed price")
+    if (
+        used.cache_read + used.cache_write > used.input
+        or used.reasoning > used.output
+        or min(asdict(used).values()) < 0
+    ):
+        return RequestCost(None, reason=f"the usage contradicts itself: {used}")
+    longest: Price | Tier = price
+    for tier in price.tiers:
+        if used.input > tier.above_input_tokens:
+            longest = tier
+    rates = longest if processing == "standard" else longest.batch
+    if rates is None:
+        return RequestCost(None, reason=f"{price.name} lists no {processing} price")
+    cache_read = rates.input if rates.cache_read is None else rates.cache_read
+    cache_write = rates.input if rates.cache_write is None else rates.cache_write
+    parts = {
+        "input": (used.input - cached) * rates.input / 1e6,
+        "cache_read": used.cache_read * cache_read / 1e6,
+        "cache_write": used.cache_write * cache_write / 1e6,
+        "output": used.output * rates.output / 1e6,
+    }
+    return RequestCost(sum(parts.values()), parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that was sent, whatever came of it. A retry and a judge are paid like an answer."""
+
+    purpose: Literal["answer", "retry", "judge"]
+    price: Price | None
+    used: TokenCount | None  # None: it failed and the provider reported no usage
+    processing: Processing = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """USD of all calls. `usd` is None when any part is unknown; `known` is then what at least was paid."""
+
+    usd: float | None
+    known: float
+    by_purpose: Mapping[str, float]
+    unknown: int  # calls without a price
+
+
+def bill(calls: Iterable[Call]) -> Bill:
+    """Returns the sum over calls, each priced on its own. A call without usage was refused, and costs nothing."""
+    by_purpose: dict[str, float] = {}
+    unknown = 0
+    for call in calls:
+        if call.used is None:
+            continue
+        cost = price_request(call.price, call.used, call.processing).usd
+        if cost is None:
+            unknown += 1
+            continue
+        by_purpose[call.purpose] = by_purpose.get(call.purpose, 0.0) + cost
+    known = sum(by_purpose.values())
+    return Bill(None if unknown else known, known, by_purpose, unknown)
+
+
+def frozen(price: Price) -> dict[str, Any]:
+    """Returns the price as JSON values, to be kept with a run."""
+    return price.model_dump(mode="json", exclude_none=True)
+
+
+def list_prices(prices: Sequence[Price], today: date) -> list[dict[str, Any]]:
+    """Returns a row for each price with its age in days and whether it is older than `STALE_DAYS`."""
+    return [
+        {
+            "provider": p.provider,
+            "model": p.model,
+            "input": p.input,
+            "output": p.output,
+            "cache_read": p.cache_read,
+            "batch": p.batch is not None,
+            "tiers": len(p.tiers),
+            "retrieved": p.retrieved.isoformat(),
+            "age_days": (today - p.retrieved).days,
+            "stale": (today - p.retrieved).days > STALE_DAYS,
+            "source": p.source,
+        }
+        for p in prices
+    ]
+
+
+def genai_request(provider: str, model: str, used: TokenCount, processing: Processing = "standard") -> RequestCost:
+    """`price_request` from the data of the `genai-prices` package (extra `prices`). Nothing is sent over a network.
+
+    That package bills full price, silently, for a batch it has no rate for: such a batch is unknown here.
+    """
+    try:
+        from genai_prices import Usage, calc_price
+    except ImportError as error:
+        raise ConfigError(
+            "these prices need the package genai-prices", fix="pip install 'openweights-harness[prices]'"
+        ) from error
+
+    def priced(context: dict[str, str] | None) -> RequestCost:
+        count = Usage(
+            input_tokens=used.input,
+            output_tokens=used.output,
+            **({"cache_read_tokens": used.cache_read} if used.cache_read else {}),
+            **({"cache_write_tokens": used.cache_write} if used.cache_write else {}),
+        )
+        found = calc_price(count, model, provider_id=provider, **({"price_context": context} if context else {}))
+        parts = {"input": float(found.input_price), "output": float(found.output_price)}
+        return RequestCost(float(found.total_price), parts)
+
+    try:
+        standard = priced(None)
+        if processing == "standard":
+            return standard
+        batch = priced({"processing": "batch"})
+    except (LookupError, ValueError) as error:
+        return RequestCost(None, reason=str(error))
+    if batch.usd == standard.usd:
+        return RequestCost(None, reason=f"{provider}/{model} lists no batch price")
+    return batch
+
+
+def suggest(prices: Sequence[Price], model: str) -> str:
+    """Returns the nearest listed name, for a message about a model without a price."""
+    return nearest(model, [p.name for p in prices] + [p.model for p in prices])
