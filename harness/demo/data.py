@@ -81,7 +81,9 @@ def committed(task: str) -> list[Example]:
 def catalogue() -> dict[tuple[str, str], str]:
     """Returns {(product, attribute): value}, every fact of the invented catalogue."""
     rng = random.Random(f"{COMMITTED_SEED} catalogue")
-    return {(name, attribute): rng.choice(values) for name in words.PRODUCTS for attribute, values in words.VALUES.items()}
+    return {
+        (name, attribute): rng.choice(values) for name in words.PRODUCTS for attribute, values in words.VALUES.items()
+    }
 
 
 def statement(rng: random.Random) -> str:
@@ -107,7 +109,9 @@ def _misspell(text: str, rng: random.Random, rate: float) -> str:
         if rng.random() >= rate:
             return word
         i = rng.randrange(1, len(word) - 2)
-        return rng.choice((word[:i] + word[i + 1] + word[i] + word[i + 2 :], word[:i] + word[i + 1 :], word[:i] + word[i] + word[i:]))
+        return rng.choice(
+            (word[:i] + word[i + 1] + word[i] + word[i + 2 :], word[:i] + word[i + 1 :], word[:i] + word[i] + word[i:])
+        )
 
     return re.sub(r"(?<![{\w])[a-z]{5,}(?![}\w])", slip, text)
 
@@ -166,7 +170,7 @@ def _ticket(side: Side, rng: random.Random) -> Example:
         text += f" -- {signature}"
         slots["signature"] = signature
         named.add("signature")
-    if difficulty == "noisy" and rng.random() < 0.5 or channel == "chat" and rng.random() < 0.4:
+    if (difficulty == "noisy" and rng.random() < 0.5) or (channel == "chat" and rng.random() < 0.4):
         text = text.lower()
     row = {
         "ticket": text,

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (sentences stand on one line)
 """The words the demo data is made of: templates and slot values, each split into a part for training and one held out.
 
 A template may hold `[a|b|c]` (one is drawn) and `{slot}` (filled by the generator). Every pair below is (train, test);
@@ -210,7 +211,17 @@ TICKETS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 OPENINGS = (
-    ("", "", "Hello, ", "Hi, ", "Dear team, ", "Good morning, ", "Hi there, ", "Hello support, ", "To whom it may concern, "),
+    (
+        "",
+        "",
+        "Hello, ",
+        "Hi, ",
+        "Dear team, ",
+        "Good morning, ",
+        "Hi there, ",
+        "Hello support, ",
+        "To whom it may concern, ",
+    ),
     ("", "", "Good day, ", "Hey, ", "Dear all, ", "Hello everyone, ", "Good evening team, "),
 )
 ASIDES = (
