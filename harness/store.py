@@ -516,7 +516,7 @@ def _flat(value: Any, name: str = "") -> dict[str, Any]:
     """Returns the leaves of nested dictionaries and lists under dotted names."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
     if not items:
-        return {name: value}
+        return {name: value} if name else {}
     leaves: dict[str, Any] = {}
     for part, held in items:
         leaves |= _flat(held, f"{name}.{part}" if name else str(part))
