@@ -111,11 +111,8 @@ def price_request(price: Price | None, used: TokenCount, processing: Processing 
     """Returns what one request costs: $ = (I − I_read − I_write)·p_in + I_read·p_read + I_write·p_write + O·p_out."""
     if price is None:
         return RequestCost(None, reason="the model has no listed price")
-    if (
-        used.cache_read + used.cache_write > used.input
-        or used.reasoning > used.output
-        or min(asdict(used).values()) < 0
-    ):
+    cached = used.cache_read + used.cache_write
+    if cached > used.input or used.reasoning > used.output or min(asdict(used).values()) < 0:
         return RequestCost(None, reason=f"the usage contradicts itself: {used}")
     longest: Price | Tier = price
     for tier in price.tiers:
