@@ -303,7 +303,7 @@ class _Prompt:
             output_tokens=len(made.ids),
             truncated_left=self.truncated_left,
             finish_reason=made.finish_reason,
-            stop_string=made.stop_string,
+            stop_string=made.stop_string if made.stop_string in self.request.stop else None,
             batch_size=made.batch_size,
             prefill_s=made.prefill_s,
             decode_s=made.decode_s,
@@ -399,7 +399,9 @@ def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
     kept = tuple(ids[-room:])
     sampling = request.sampling
     seed = row_seed(sampling.seed, request.sample_id, request.epoch)
-    given = plain.GenerationInput(kept, request.max_tokens, request.stop, sampling, seed)
+    # A model may spell its end-of-text token out in ordinary tokens; that ends the answer too, as in lm-eval.
+    stop = (*request.stop, *_eos_text(loaded))
+    given = plain.GenerationInput(kept, request.max_tokens, stop, sampling, seed)
     return _Prompt(request, prompt.text, details, None, given, len(ids) - len(kept))
 
 
@@ -417,6 +419,11 @@ def _unscorable(loaded: LoadedModel, request: Request, sequences: Sequence[Score
         if max(sequence.ids) >= _vocabulary(loaded):
             return f"the tokenizer gives token {max(sequence.ids)}, the model knows {_vocabulary(loaded)}"
     return None
+
+
+def _eos_text(loaded: LoadedModel) -> tuple[str, ...]:
+    text = loaded.tokenizer.eos_token
+    return (text,) if text else ()
 
 
 def _vocabulary(loaded: LoadedModel) -> int:

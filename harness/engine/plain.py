@@ -177,7 +177,7 @@ def _generate_batch(loaded: LoadedModel, batch: Sequence[tuple[int, GenerationIn
         (
             index,
             Generated(
-                text=visible_text(loaded.tokenizer, row.written, prompt.stop),
+                text=visible_text(loaded.tokenizer, row.visible, prompt.stop),
                 ids=tuple(row.written),
                 finish_reason=row.finish or "length",
                 stop_string=row.stop_string,
@@ -225,6 +225,11 @@ class _Row:
     @property
     def step(self) -> int:
         return len(self.written)
+
+    @property
+    def visible(self) -> list[int]:
+        """The answer's tokens without the end-of-text token, which some tokenizers do not count as special."""
+        return self.written[:-1] if self.written and self.written[-1] in self.eos else self.written
 
     def push(self, token: int) -> None:
         """Adds a token, unless the row is complete already and only waits for its batch."""

@@ -71,9 +71,9 @@ def encode_pairs(
 ) -> list[ScoreSequence]:
     """Returns one ScoreSequence for each (context, continuation).
 
-    White space at the end of the context moves to the continuation. The continuation's ids are those of the whole
-    text after as many ids as the context alone has, also where the tokenizer merges across the boundary. An empty
-    context becomes the prefix token. Longer sequences than the model reads lose tokens on the left, BOS first.
+    White space at the end of the context moves to the continuation. The context's ids are those it has alone; the
+    continuation's are those of the whole text after as many ids, also where the tokenizer merges across the boundary
+    and the two do not make up the whole text's ids. An empty context becomes the prefix token. Longer sequences than the model reads lose tokens on the left, BOS first.
     The same as lm-eval 0.4.13 `TemplateLM._encode_pair` and `loglikelihood`. Where the continuation has no token of
     its own, or fills the whole window, the result is not `scorable`.
     """
@@ -91,9 +91,8 @@ def encode_pairs(
         if given == "":
             before, scored = [], bare.get(continuation, [])
         else:
-            all_ids = ids[context + continuation] if context + continuation else []
-            n_before = len(ids[context]) if context else len(opening)
-            before, scored = all_ids[:n_before], all_ids[n_before:]
+            before = ids[context] if context else opening
+            scored = ids[context + continuation][len(before) :]
         if not before and prefix_token is not None:
             if scored and scored[0] == prefix_token:
                 before, scored = scored[:1], scored[1:]
