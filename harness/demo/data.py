@@ -245,8 +245,8 @@ def _cents(rng: random.Random) -> int:
 
 
 def _money(cents: int, currency: str, rng: random.Random) -> str:
-    """Returns a sum as people write it: 1240.50 EUR, EUR 1,240.50, €1,240.50."""
-    digits = f"{cents / 100:,.2f}" if rng.random() < 0.5 else f"{cents / 100:.2f}"
+    """Returns a sum as people write it: 1240.50 EUR, EUR 1240.50, €1240.50."""
+    digits = f"{cents / 100:.2f}"
     if currency in words.SYMBOLS and rng.random() < 0.4:
         return words.SYMBOLS[currency] + digits
     return f"{currency} {digits}" if rng.random() < 0.5 else f"{digits} {currency}"
