@@ -1,0 +1,394 @@
+"""Continuous batching: rows leave when they are done, and others take their place.
+
+Prompts are planned as a prefix tree, and what several share is computed once. A fixed number of places run together;
+each step writes one token for every row. A row that is done leaves at once, and waiting rows are prefilled and join.
+The same token ids as the model's own `generate` on each prompt alone, within floating-point error of the logits.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from harness.engine import plain
+from harness.engine.decoding import PREFILL_TOKENS, PackedDecoder, PaddedDecoder, Segment, shared_segments, works
+from harness.engine.loaded import LoadedModel
+from harness.engine.plain import NOT_FINITE, Generated, GenerationInput
+from harness.engine.sampling import next_tokens
+from harness.engine.stopping import StopScanner, visible_text
+from harness.engine.structured import Constraint
+from harness.engine.thinking import Thinking, ThinkingTracker, Thought
+from harness.errors import BackendError
+from harness.values import Finish
+
+log = logging.getLogger(__name__)
+
+SLOTS = {"cpu": 32, "mps": 32, "cuda": 128}  # rows that run together; more are hardly faster, and take memory
+BUDGET = {"cpu": 65_536, "mps": 65_536, "cuda": 524_288}  # tokens of keys and values: rows x longest row
+
+
+@dataclass(frozen=True, slots=True)
+class RowInput(GenerationInput):
+    """A prompt with all that the engine can do for it."""
+
+    constraint: Constraint | None = None  # what the answer is held to
+    thinking: Thinking | None = None
+    logprobs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """Log-probabilities, nats, of the tokens of an answer (without thinking) before any setting is applied."""
+
+    mean: float
+    minimum: float
+    first: float
+
+
+@dataclass(frozen=True, slots=True)
+class RowGenerated(Generated):
+    """What the model wrote, and when. `first_token_s` and `last_token_s` count from this row's own prefill.
+
+    prefill_s and decode_s are shares of machine seconds; those of all rows add up to the run's, unless time ran out
+    before a row began. batch_size: the most rows that ran beside this one, itself included; 2 or more also where a
+    shared part of the prompt was computed for others: then no time here is a latency.
+    """
+
+    queued_s: float = 0.0  # from the start of the run to this row's prefill
+    token_s: tuple[float, ...] = ()  # when each token was known, from this row's prefill
+    shared_tokens: int = 0  # tokens of the prompt that were computed once for several rows
+    thought: Thought | None = None  # None: nobody asked
+    confidence: Confidence | None = None  # None: nobody asked, or there is no answer
+
+
+class Generator:
+    """Runs prompts through one model with the best decoder that fits it: `method` is packed, padded or plain."""
+
+    def __init__(self, loaded: LoadedModel) -> None:
+        self.loaded = loaded
+        decoders = {"packed": PackedDecoder, "padded": PaddedDecoder}
+        fitting = (name for name, kind in decoders.items() if works(kind, loaded))
+        self.method = next(fitting, "plain")
+        self.decoder = decoders.get(self.method)
+
+    def run(
+        self,
+        prompts: Sequence[GenerationInput],
+        *,
+        slots: int | None = None,
+        budget: int | None = None,
+        wall_s: float | None = None,
+    ) -> Iterator[tuple[int, RowGenerated]]:
+        """Yields (index into prompts, what the model wrote) as rows finish.
+
+        slots: rows that run together. budget: rows x longest row, in tokens. wall_s: seconds for all prompts; rows
+        still running then end with the finish reason `time`, as do those that have not begun.
+        """
+        deadline = None if wall_s is None else time.perf_counter() + wall_s
+        if self.decoder is None:
+            yield from self._run_plain(prompts, deadline)
+            return
+        kind = self.loaded.device.type
+        places = max(1, slots or SLOTS.get(kind, SLOTS["cpu"]))
+        batch = _Batch(self.loaded, self.decoder, places, budget or BUDGET.get(kind, BUDGET["cpu"]), deadline)
+        yield from batch.run(prompts)
+
+    def _run_plain(
+        self, prompts: Sequence[GenerationInput], deadline: float | None
+    ) -> Iterator[tuple[int, RowGenerated]]:
+        """Sorted batches of the model's own `generate`; the deadline is looked at between batches."""
+        if any(getattr(p, "constraint", None) for p in prompts):
+            raise BackendError(
+                "this model's cache is not keys and values: its answers cannot be held to a schema, regex or choices",
+                fix="use another model, or leave out 'schema', 'regex' and 'choices'",
+            )
+        start, owed = time.perf_counter(), set(range(len(prompts)))
+        for index, generated in plain.generate(self.loaded, prompts):
+            owed.discard(index)
+            yield index, _from_plain(self.loaded.tokenizer, prompts[index], generated, start)
+            if deadline is not None and time.perf_counter() > deadline:
+                break
+        for index in sorted(owed):
+            yield index, _Row(self.loaded, index, prompts[index], start).finished("time")
+
+
+def _from_plain(tokenizer: Any, prompt: GenerationInput, got: Generated, start: float) -> RowGenerated:
+    thinking, text, thought = getattr(prompt, "thinking", None), got.text, None
+    if thinking is not None:
+        tracker = ThinkingTracker(tokenizer, thinking, prompt.ids)
+        for token in got.ids:
+            tracker.push(token)
+        text, thought = tracker.split(got.ids, prompt.stop)
+    fields = {name: getattr(got, name) for name in Generated.__dataclass_fields__} | {"text": text}
+    queued = max(0.0, time.perf_counter() - start - got.last_token_s)
+    return RowGenerated(**fields, queued_s=queued, thought=thought)
+
+
+class _Row:
+    """One answer while it grows. `next_tokens` reads sampling, seed, history and step."""
+
+    def __init__(self, loaded: LoadedModel, index: int, prompt: GenerationInput, start: float) -> None:
+        self.index, self.prompt, self.start = index, prompt, start
+        self.segment: Segment | None = None  # the deepest shared part of the prompt
+        self.tokenizer, self.eos = loaded.tokenizer, loaded.eos_tokens
+        self.sampling, self.seed = prompt.sampling, prompt.seed
+        self.limit = min(prompt.max_tokens, loaded.max_length - len(prompt.ids))
+        self.history, self.written = list(prompt.ids), []
+        self.scanner = StopScanner(loaded.tokenizer, prompt.stop) if prompt.stop else None
+        self.stop_string: str | None = None
+        self.finish: Finish | None = None
+        self.error: str | None = None
+        self.began: float | None = None  # clock seconds
+        self.stamps: list[float] = []  # clock seconds
+        self.prefill_s = self.decode_s = 0.0
+        self.batch_size = 1
+        self.logprobs: list[float] | None = [] if getattr(prompt, "logprobs", False) else None
+        thinking, constraint = getattr(prompt, "thinking", None), getattr(prompt, "constraint", None)
+        self.thinking = ThinkingTracker(loaded.tokenizer, thinking, prompt.ids) if thinking else None
+        self.matcher = constraint.start() if constraint else None
+        self.forced: deque[int] = deque()
+
+    @property
+    def step(self) -> int:
+        return len(self.written)
+
+    @property
+    def in_answer(self) -> bool:
+        return self.thinking is None or not self.thinking.active
+
+    def push(self, token: int, now: float, logprob: float | None = None) -> None:
+        """Adds a token and decides whether the row is complete."""
+        answering = self.in_answer
+        self.history.append(token)
+        self.written.append(token)
+        self.stamps.append(now)
+        complete = False
+        if answering:
+            if self.logprobs is not None and logprob is not None:
+                self.logprobs.append(logprob)
+            if self.matcher is not None:
+                complete = self.matcher.push(token)
+            if self.scanner is not None:
+                self.stop_string = self.scanner.push(token)
+        if self.thinking is not None:
+            self.thinking.push(token)
+            self.forced.extend(self.thinking.to_force())
+        if complete or self.stop_string is not None or token in self.eos:
+            self.finish = "stop"
+        elif len(self.written) >= self.limit:
+            self.finish = "length"
+
+    def finished(self, finish: Finish | None = None) -> RowGenerated:
+        """Returns the row as a value, with the finish reason it has or the one given."""
+        ids = self.written[:-1] if self.written and self.written[-1] in self.eos else self.written
+        thought, text = None, ""
+        if self.thinking is not None:
+            text, thought = self.thinking.split(ids, self.prompt.stop)
+        elif ids:
+            text = visible_text(self.tokenizer, ids, self.prompt.stop)
+        began = self.start if self.began is None else self.began
+        since = tuple(stamp - began for stamp in self.stamps)
+        logprobs = self.logprobs
+        return RowGenerated(
+            text=text,
+            ids=tuple(self.written),
+            finish_reason=self.finish or finish or "error",
+            stop_string=self.stop_string,
+            prefill_s=self.prefill_s,
+            decode_s=self.decode_s,
+            first_token_s=since[0] if since else 0.0,
+            last_token_s=since[-1] if since else 0.0,
+            batch_size=self.batch_size,
+            error=self.error,
+            queued_s=began - self.start,
+            token_s=since,
+            shared_tokens=self.segment.end if self.segment else 0,
+            thought=thought,
+            confidence=Confidence(sum(logprobs) / len(logprobs), min(logprobs), logprobs[0]) if logprobs else None,
+        )
+
+
+class _Batch:
+    """One run of many prompts."""
+
+    def __init__(self, loaded: LoadedModel, decoder: Any, slots: int, budget: int, deadline: float | None) -> None:
+        self.loaded, self.kind, self.slots, self.budget, self.deadline = loaded, decoder, slots, budget, deadline
+        self.decoder = decoder(loaded)
+        self.running: list[_Row] = []  # in the order of the decoder's places
+        self.waiting: deque[_Row] = deque()
+
+    def run(self, prompts: Sequence[GenerationInput]) -> Iterator[tuple[int, RowGenerated]]:
+        start = time.perf_counter()
+        rows = [_Row(self.loaded, i, prompt, start) for i, prompt in enumerate(prompts)]
+        for row in rows:
+            row.error = _cannot_begin(row, self.loaded)
+        yield from ((row.index, row.finished("error")) for row in rows if row.error)
+        rows = [row for row in rows if not row.error]
+        for row, segment in zip(rows, shared_segments([row.prompt.ids for row in rows]), strict=True):
+            row.segment = segment
+        self.waiting.extend(_in_order(rows))
+        while self.waiting or self.running:
+            if self.deadline is not None and time.perf_counter() > self.deadline:
+                yield from ((row.index, row.finished("time")) for row in (*self.running, *self.waiting))
+                return
+            try:
+                done = self._advance()
+            except torch.OutOfMemoryError:
+                done = None
+            # Outside the except block: the traceback would keep the failed step's tensors alive.
+            yield from ((row.index, row.finished()) for row in (self._give_way() if done is None else done))
+
+    @torch.inference_mode()
+    def _advance(self) -> list[_Row]:
+        """Lets waiting rows join or, when there is no place, runs one step; returns the rows that are done."""
+        joining = self._joining()
+        before = time.perf_counter()
+        if joining:
+            self._compute_segments(joining)
+            computed = time.perf_counter()
+            for row in joining:
+                row.began = before if row.began is None else row.began
+                self.waiting.popleft()
+            logits = self.decoder.prefill([row.history for row in joining], [row.segment for row in joining])
+            self.running.extend(joining)
+            self._write(joining, logits)
+            seconds = time.perf_counter() - computed
+            fresh = [len(row.history) - row.step - (row.segment.end if row.segment else 0) for row in joining]
+            for row, tokens in zip(joining, fresh, strict=True):
+                row.prefill_s += seconds * tokens / sum(fresh)
+        else:
+            logits = self.decoder.step([row.written[-1] for row in self.running])
+            self._write(self.running, logits)
+            seconds = time.perf_counter() - before
+            for row in self.running:
+                row.decode_s += seconds / len(self.running)
+        for row in self.running:
+            row.batch_size = max(row.batch_size, len(self.running), 1 + (row.segment is not None))
+        return self._leave()
+
+    def _joining(self) -> list[_Row]:
+        """Returns the first waiting rows for which there is a place now."""
+        joining: list[_Row] = []
+        columns = max((self._columns(row) for row in self.running), default=0)
+        tokens = 0
+        for row in self.waiting:
+            count = len(self.running) + len(joining) + 1
+            columns = max(columns, self._columns(row))
+            tokens += len(row.history) - (row.segment.end if row.segment else 0)
+            full = count > self.slots or count * columns > self.budget
+            if (full and count > 1) or (joining and tokens > PREFILL_TOKENS):
+                break
+            joining.append(row)
+        return joining
+
+    def _columns(self, row: _Row) -> int:
+        return self.decoder.columns(len(row.prompt.ids), row.segment) + row.limit
+
+    def _compute_segments(self, rows: Sequence[_Row]) -> None:
+        """Computes the segments that these rows need and nobody has computed yet, parents first."""
+        needed = dict.fromkeys(s for row in rows if row.segment for s in row.segment.chain() if not s.keys)
+        while ready := [s for s in needed if not s.keys and (s.parent is None or s.parent.keys)]:
+            while len(ready) > 1 and sum(len(s.ids) for s in ready) > PREFILL_TOKENS:
+                ready.pop()
+            before = time.perf_counter()
+            self.decoder.compute(ready)
+            seconds = time.perf_counter() - before
+            for segment in ready:
+                segment.seconds += seconds * len(segment.ids) / sum(len(s.ids) for s in ready)
+
+    def _write(self, rows: Sequence[_Row], logits: torch.Tensor) -> None:
+        """Chooses the next token of each row and gives it to the row; waits for the device."""
+        broken = logits.amax(-1).isnan().tolist()
+        allowed = logits
+        held = [i for i, row in enumerate(rows) if row.matcher is not None and row.in_answer and not row.forced]
+        if held:
+            allowed = logits.clone()
+            for i in held:
+                allowed[i] = rows[i].matcher.masked(logits[i])
+        if any(broken):
+            allowed = allowed.nan_to_num(nan=0.0)
+        chosen = next_tokens(allowed, rows)
+        now = time.perf_counter()
+        asked = [i for i, row in enumerate(rows) if row.logprobs is not None]
+        logprobs = dict(zip(asked, _logprobs(logits[asked], [chosen[i] for i in asked]), strict=True)) if asked else {}
+        for i, row in enumerate(rows):
+            if broken[i]:
+                row.finish, row.error = "error", NOT_FINITE
+            elif row.forced:
+                row.push(row.forced.popleft(), now)
+            else:
+                row.push(chosen[i], now, logprobs.get(i))
+
+    def _leave(self) -> list[_Row]:
+        """Removes the rows that are done, and the segments that nobody needs any more."""
+        done = []
+        for place in reversed(range(len(self.running))):
+            if self.running[place].finish is None:
+                continue
+            row = self.running[place]
+            self.decoder.remove(place)
+            self.running[place] = self.running[-1]
+            self.running.pop()
+            for segment in row.segment.chain() if row.segment else []:
+                row.prefill_s += segment.seconds / segment.users
+                segment.left -= 1
+                if segment.left == 0:
+                    segment.keys, segment.values = [], []
+            done.append(row)
+        return done
+
+    def _give_way(self) -> list[_Row]:
+        """Memory ran out: all rows wait again, with what they have written, for half as many places."""
+        crowd = max(len(self.running), 1)
+        for row in (*self.running, *self.waiting):
+            for segment in row.segment.chain() if row.segment else []:
+                segment.keys, segment.values = [], []
+        self.waiting.extendleft(reversed(self.running))
+        self.running, self.decoder = [], self.kind(self.loaded)
+        plain._free_memory()
+        if self.slots == 1:
+            row = self.waiting.popleft()
+            row.finish, row.error = "error", f"out of memory on a sequence of {len(row.history)} tokens"
+            return [row]
+        self.slots = max(1, min(self.slots, crowd) // 2)
+        log.warning("out of memory on %d rows: going on with %d", crowd, self.slots)
+        return []
+
+
+def _logprobs(logits: torch.Tensor, tokens: Sequence[int]) -> list[float]:
+    logits = logits.float()
+    picked = logits.gather(1, torch.tensor(tokens, device=logits.device)[:, None]).squeeze(1)
+    return (picked - logits.logsumexp(-1)).tolist()
+
+
+def _cannot_begin(row: _Row, loaded: LoadedModel) -> str | None:
+    if not row.prompt.ids:
+        return "the prompt is empty"
+    if row.prompt.max_tokens < 1:
+        return f"max_tokens is {row.prompt.max_tokens}: nothing to generate"
+    if row.limit < 1:
+        return f"the prompt of {len(row.prompt.ids)} tokens fills the context of {loaded.max_length}"
+    return None
+
+
+def _in_order(rows: Sequence[_Row]) -> list[_Row]:
+    """Returns rows that share most beside one another, the largest groups first; within one, longest answers first.
+
+    Long answers first keeps the end of a run short: the last rows to join are those that leave soonest.
+    """
+    rank: dict[Segment, tuple[int, int]] = {}
+    for row in rows:
+        for segment in row.segment.chain() if row.segment else []:
+            rank.setdefault(segment, (-segment.users, len(rank)))
+
+    def key(row: _Row) -> tuple:
+        chain = row.segment.chain() if row.segment else []
+        return [rank[s] for s in chain], -row.limit, -len(row.prompt.ids), row.index
+
+    return sorted(rows, key=key)
