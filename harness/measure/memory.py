@@ -1,0 +1,150 @@
+"""How much memory a model takes: weights, key-value cache for each token, and what context × concurrency then fits.
+
+All of it from `config.json`, before anything is loaded. Bytes. The key-value cache of one token is
+
+    2 · layers · key-value heads · head size · bytes of a number
+
+less where a layer looks back through a window only. A model whose state is no such cache (recurrent, or compressed in
+a way not known here) has an unknown cache, never a zero one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+NUMBER_BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "float8": 1.0, "8bit": 1.0, "4bit": 0.5}
+SHARE = 0.9  # of the device's memory that is used: the rest is for activations and fragments
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Layers that look back over the whole context, and those that look back over a window of tokens."""
+
+    full: int
+    windowed: int
+    window: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """What a model needs, in bytes. `cache_bytes_per_token` None: unknown, and `reason` says why."""
+
+    weight_bytes: float
+    cache_bytes_per_token: float | None  # while no window is full
+    layers: Layers | None = None
+    context_length: int | None = None
+    reason: str | None = None
+
+    def cache_bytes(self, tokens: int) -> float | None:
+        """Returns the cache of one sequence of `tokens`: a windowed layer keeps no more than its window."""
+        if self.cache_bytes_per_token is None:
+            return None
+        layers = self.layers
+        kept = layers.full * tokens + layers.windowed * min(tokens, layers.window or tokens)
+        return self.cache_bytes_per_token / (layers.full + layers.windowed) * kept
+
+    def concurrency(self, memory_bytes: float, context: int) -> int | None:
+        """Returns how many sequences of `context` tokens fit beside the weights; None if the cache is unknown."""
+        one = self.cache_bytes(context)
+        if one is None:
+            return None
+        return max(0, int((memory_bytes * SHARE - self.weight_bytes) // one))
+
+    def largest_context(self, memory_bytes: float, concurrency: int = 1) -> int | None:
+        """Returns the longest context (at most the model's own) at which `concurrency` sequences fit."""
+        if self.cache_bytes_per_token is None or self.context_length is None:
+            return None
+        low, high = 0, self.context_length  # low fits
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.concurrency(memory_bytes, middle) >= concurrency:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+
+def footprint(
+    config: Mapping[str, Any], *, parameters: int, dtype: str = "bfloat16", cache_dtype: str | None = None
+) -> Footprint:
+    """Returns what a model with this `config.json` and so many parameters needs in `dtype`.
+
+    `cache_dtype`: of the cache, if another. `parameters` is in the files' headers, or from `count_parameters`.
+    """
+    weights = parameters * NUMBER_BYTES[dtype]
+    number = NUMBER_BYTES[cache_dtype or ("bfloat16" if dtype in {"8bit", "4bit", "float8"} else dtype)]
+    text = {**config, **(config.get("text_config") or {})}
+    context = next((text[k] for k in ("max_position_embeddings", "n_positions", "n_ctx") if text.get(k)), None)
+    layers = _layers(text)
+    width = _cached_numbers(text)
+    if layers is None or width is None:
+        kind = text.get("model_type", "this architecture")
+        return Footprint(weights, None, None, context, f"the state of {kind} is no key-value cache known here")
+    return Footprint(weights, (layers.full + layers.windowed) * width * number, layers, context)
+
+
+def _layers(text: Mapping[str, Any]) -> Layers | None:
+    """Returns the layers by how far they look back; None where any of them is no attention at all."""
+    count = text.get("num_hidden_layers") or text.get("n_layer") or text.get("num_layers")
+    if not count:
+        return None
+    window = text.get("sliding_window")
+    kinds = text.get("layer_types")
+    if kinds is not None:
+        if not set(kinds) <= {"full_attention", "sliding_attention"}:
+            return None
+        windowed = kinds.count("sliding_attention")
+        return Layers(len(kinds) - windowed, windowed, window)
+    if text.get("use_sliding_window", window is not None) and window:
+        return Layers(0, count, window)
+    return Layers(count, 0, None)
+
+
+def _cached_numbers(text: Mapping[str, Any]) -> int | None:
+    """Returns how many numbers one layer keeps for one token; None if that is not known."""
+    if text.get("kv_lora_rank"):  # multi-head latent attention, as servers cache it
+        return text["kv_lora_rank"] + text.get("qk_rope_head_dim", 0)
+    heads = text.get("num_attention_heads") or text.get("n_head")
+    hidden = text.get("hidden_size") or text.get("n_embd") or text.get("d_model")
+    if not heads or not hidden or text.get("state_size"):
+        return None
+    shared = 1 if text.get("multi_query") else heads
+    groups = text.get("num_key_value_heads") or text.get("num_kv_heads") or shared
+    return 2 * groups * (text.get("head_dim") or hidden // heads)
+
+
+def count_parameters(config_file: Path) -> int:
+    """Returns the parameters of the model that a `config.json` describes: built without memory, and without weights.
+
+    Takes seconds (transformers is imported). The folder has to be one that `models.check_safe` accepts.
+    """
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(config_file.parent, local_files_only=True, trust_remote_code=False)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    model.tie_weights()
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def used_memory(device: str = "cpu") -> dict[str, int | None]:
+    """Returns the bytes this process holds and held at most, and the most that torch allocated on a GPU."""
+    import resource
+    import sys
+
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    status = Path("/proc/self/status")
+    now = None
+    if status.is_file():
+        held = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
+        now = int(held[0]) * 1024 if held else None
+    allocated = None
+    if device.startswith("cuda"):
+        import torch
+
+        allocated = torch.cuda.max_memory_allocated(device)
+    return {"rss_bytes": now, "peak_rss_bytes": most, "peak_allocated_bytes": allocated}

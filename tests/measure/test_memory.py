@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from pytest import approx
+
+from harness.measure.memory import count_parameters, footprint, used_memory
+
+LLAMA_70B = {  # config.json of Llama-3.3-70B-Instruct
+    "model_type": "llama",
+    "hidden_size": 8192,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 8,
+    "head_dim": 128,
+    "max_position_embeddings": 131072,
+}
+GEMMA = {  # every sixth layer looks back over everything
+    "model_type": "gemma3_text",
+    "hidden_size": 2560,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "max_position_embeddings": 32768,
+    "sliding_window": 1024,
+    "layer_types": ["sliding_attention"] * 5 + ["full_attention"],
+}
+
+
+def test_a_large_llama_takes_what_is_known_of_it():
+    found = footprint(LLAMA_70B, parameters=70_553_706_496)
+    assert found.weight_bytes == approx(141.1e9, rel=1e-3)
+    assert found.cache_bytes_per_token == 2 * 80 * 8 * 128 * 2 == 327_680
+    assert footprint(LLAMA_70B, parameters=70_553_706_496, dtype="4bit").weight_bytes == approx(35.3e9, rel=1e-3)
+
+
+def test_what_fits_leaves_no_room_for_one_more():
+    found = footprint(LLAMA_70B, parameters=70_553_706_496, dtype="float8", cache_dtype="float8")
+    free = 141e9 * 0.9 - 70.55e9
+    assert found.concurrency(141e9, 8192) == int(free // (8192 * 163_840)) == 41
+    longest = found.largest_context(141e9, concurrency=16)
+    assert found.concurrency(141e9, longest) == 16 and found.concurrency(141e9, longest + 1) == 15
+    assert found.largest_context(141e9) == 131_072  # the model's own limit
+    assert found.concurrency(60e9, 10) == 0 and found.largest_context(60e9) == 0
+
+
+def test_layers_with_a_window_keep_no_more_than_it():
+    found = footprint(GEMMA, parameters=10, dtype="bfloat16")
+    layer = 2 * 4 * 256 * 2
+    assert found.cache_bytes_per_token == 6 * layer
+    assert found.cache_bytes(1000) == 6 * layer * 1000
+    assert found.cache_bytes(10_000) == layer * (10_000 + 5 * 1024)
+
+
+@pytest.mark.parametrize(
+    ("config", "numbers"),
+    [
+        ({"n_layer": 12, "n_head": 12, "n_embd": 768}, 2 * 12 * 768),  # GPT-2
+        ({"num_hidden_layers": 32, "num_attention_heads": 71, "hidden_size": 4544, "multi_query": True}, 2 * 32 * 64),
+        ({"num_hidden_layers": 61, "num_attention_heads": 128, "hidden_size": 7168, "kv_lora_rank": 512,
+          "qk_rope_head_dim": 64}, 61 * 576),  # DeepSeek-V3
+        ({"text_config": LLAMA_70B, "vision_config": {}}, 2 * 80 * 8 * 128),
+        ({**LLAMA_70B, "sliding_window": 4096, "use_sliding_window": False}, 2 * 80 * 8 * 128),  # Qwen2
+    ],
+)  # fmt: skip
+def test_the_cache_of_other_architectures(config, numbers):
+    assert footprint(config, parameters=1, dtype="bfloat16").cache_bytes_per_token == 2 * numbers
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"model_type": "mamba", "num_hidden_layers": 64, "hidden_size": 2560, "state_size": 16},
+        {"model_type": "qwen3_next", "num_hidden_layers": 4, "num_attention_heads": 8, "hidden_size": 64,
+         "layer_types": ["linear_attention"] * 3 + ["full_attention"]},
+        {},
+    ],
+)  # fmt: skip
+def test_a_state_that_is_no_known_cache_is_unknown_and_not_zero(config):
+    found = footprint(config, parameters=1)
+    assert found.cache_bytes_per_token is None and "no key-value cache known here" in found.reason
+    assert found.cache_bytes(10) is None and found.concurrency(1e9, 10) is None and found.largest_context(1e9) is None
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["stories260K", "TinyStories-656K", "banking77-tiny"])
+def test_the_figures_are_those_of_the_loaded_model_and_its_real_cache(shared, name):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    folder = shared / "models" / name
+    parameters = count_parameters(folder / "config.json")
+    found = footprint(json.loads((folder / "config.json").read_text()), parameters=parameters, dtype="float32")
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    held = {p.data_ptr(): p.nbytes for p in model.parameters()}
+    assert found.weight_bytes == approx(sum(held.values()), rel=0.10)
+    with torch.no_grad():
+        cache = model(torch.ones(1, 37, dtype=torch.long), use_cache=True).past_key_values
+    numbers = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
+    assert found.cache_bytes(37) == approx(numbers, rel=0.10)
+
+
+def test_this_process_holds_some_memory_and_no_gpu_was_asked():
+    used = used_memory()
+    assert used["peak_rss_bytes"] >= 10_000_000 and used["peak_allocated_bytes"] is None
