@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .errors import StoreError
+from harness.errors import StoreError
 
 PLAN, RESPONSES, LOCK = "plan.json", "responses.jsonl", ".lock"
 START = "0" * 64  # what the first line of a log names as the hash before it
