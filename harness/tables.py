@@ -182,7 +182,7 @@ def _rich(table: Table, group: int) -> Any:
         needed = max(len(_plain(row[i])) for row in every)
         words = max(map(len, column.split()))  # a header may break between words
         justify = "left" if i == 0 else "right"
-        shown.add_column(Text(column), justify=justify, min_width=min(max(needed, words), 24), overflow="fold")
+        shown.add_column(Text(column), justify=justify, width=min(max(needed, words), 24), overflow="fold")
     for row in table.groups[group][1]:
         shown.add_row(*(Text(_plain(cell)) for cell in row))
     shown.add_row()
