@@ -72,6 +72,10 @@ def score(
         on_stats(replace(walk.stats, total_s=total, peak_memory_bytes=peak_bytes(loaded.device)))
 
 
+class _NotFinite(Exception):
+    """A batch gave NaN, and its rows hold several branches: a branch's NaN spreads over its row, hidden or not."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Read:
     """One row to forward, and the predictions judged in it: row index, token that came, sequence it belongs to."""
@@ -139,7 +143,12 @@ class _Walk:
     def _rows(self, reads: list[_Read], past: int) -> Iterator[tuple[int, ScoredSequence]]:
         while reads:
             n = self._fitting(reads, past)
-            results = self._attempt(reads[:n], past, keeps=False)
+            try:
+                results = self._attempt(reads[:n], past, keeps=False)
+            except _NotFinite:
+                alone = [self._row([index], past) for read in reads[:n] for index in read.inputs]
+                reads[:n] = sorted(alone, key=len, reverse=True)
+                continue
             if results is not None:
                 del reads[:n]
                 yield from results
@@ -151,8 +160,10 @@ class _Walk:
                 halves = inputs[: len(inputs) // 2], inputs[len(inputs) // 2 :]
                 reads += [self._row(half, past) for half in halves]
                 reads.sort(key=len, reverse=True)
-            else:
-                yield from self._fail(reads.pop(0).inputs)
+            else:  # one sequence: in parts, as a prefix that nothing comes after
+                index = reads.pop(0).inputs[0]
+                stop = int(self.trie.lengths[index])
+                yield from self.group(trie.Group(range(index, index + 1), past, stop, (), ()))
 
     def _fitting(self, reads: list[_Read], past: int) -> int:
         width = len(reads[0])
@@ -211,6 +222,8 @@ class _Walk:
         clock.mark()
         logprobs, hits = judged.cpu().numpy() if judged is not None else (np.zeros(0), np.zeros(0))  # the one wait
         forward_s, projection_s = clock.seconds()
+        if np.isnan(logprobs).any() and any(len(read.inputs) > 1 for read in reads) and not keeps:
+            raise _NotFinite
 
         owners = np.array([owner for read in reads for owner in read.owners], dtype=np.int64)
         np.add.at(self.logprob, owners, logprobs.astype(np.float64))

@@ -10,6 +10,7 @@ No torch here: plans are arrays, so they can be tested and counted without a mod
 
 from __future__ import annotations
 
+import itertools
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def build(sequences: Sequence[ScoreSequence]) -> Trie:
     # Big-endian bytes sort as the ids do, and compare at memory speed.
     keyed = sorted((np.array(ids, dtype=">u4").tobytes(), indices) for ids, indices in readers.items())
     inputs = tuple(np.frombuffer(key, dtype=">u4").astype(np.int64) for key, _ in keyed)
-    pairs = zip(inputs, inputs[1:])
+    pairs = itertools.pairwise(inputs)
     shared = np.array([0, *(_common(a, b) for a, b in pairs)][: len(inputs)], dtype=np.int64)
     lengths = np.array([len(ids) for ids in inputs], dtype=np.int64)
     longest = [max(sequences[index].n_scored for index in indices) for _, indices in keyed]
@@ -144,7 +145,7 @@ def _group(trie: Trie, members: range, start: int, stop: int, batch_tokens: int)
             groups.append(_group(trie, range(low, high), stop, common, batch_tokens))
         else:
             cuts = [low, *(low + 1 + np.flatnonzero(trie.shared[low + 1 : high] == common)).tolist(), high]
-            pending += [range(a, b) for a, b in zip(cuts, cuts[1:])]
+            pending += [range(a, b) for a, b in itertools.pairwise(cuts)]
     return Group(members, start, stop, _pack(units, min(ROW_TOKENS, batch_tokens)), tuple(groups))
 
 

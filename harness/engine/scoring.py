@@ -1,0 +1,114 @@
+"""Which method scores a model: the tree where it is shown to give the plain method's numbers, else the plain one."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.engine import plain, tree
+from harness.engine.cache import attention_kinds
+from harness.engine.loaded import LoadedModel
+from harness.engine.tokens import ScoredSequence, ScoreSequence
+
+log = logging.getLogger(__name__)
+
+Scorer = Callable[..., Iterator[tuple[int, ScoredSequence]]]
+
+NEEDED = ("attention_mask", "position_ids", "past_key_values", "use_cache")
+TRIAL_PREFIX, TRIAL_BRANCHES = 20, (8, 5, 9)  # tokens
+TRIAL_BUDGETS = (12, 512)  # tokens a batch: a prefix read in two parts and kept; everything in one row
+# Nats a judged token may differ by, on average. In half precision rounding depends on the model's depth: it is measured
+# on one sequence at a time, and branches that share may differ by a few times that.
+ALLOWED = 1e-4
+ALLOWED_HALF, ROUNDING_HALF, TIMES_ROUNDING = 0.05, 2e-3, 6
+
+
+def scorer_for(loaded: LoadedModel, engine: str = "auto") -> Scorer:
+    """Returns the `score` function to use: `tree.score` or `plain.score`, both with the same arguments.
+
+    engine "plain" asks for the reference method; "auto" tries the tree on a short text first and says in one line of
+    the log when the model cannot do it.
+    """
+    if engine == "plain":
+        return plain.score
+    why = obstacle(loaded)
+    if why is None:
+        return tree.score
+    log.info("scoring with the plain method: %s", why)
+    return plain.score
+
+
+def obstacle(loaded: LoadedModel) -> str | None:
+    """Returns why the tree method would not give this model's own numbers, or None if it does.
+
+    Asks the model, never its name: which inputs it takes, what its cache keeps, and last a trial on a short text.
+    """
+    model = loaded.model
+    if getattr(model.config, "is_encoder_decoder", False):
+        return "an encoder reads the prompt apart from the continuation"
+    part = tree.decoder(model)
+    if part is None or model.get_output_embeddings() is None:
+        return "the model has no part that ends before its vocabulary"
+    lacks = [name for name in NEEDED if name not in inspect.signature(part.forward).parameters]
+    if lacks:
+        return f"the model takes no {lacks[0]}"
+    if attention_kinds(model.config) is None:
+        return "some layers keep a state that branches cannot share"
+    try:
+        rounding, difference = _trial(loaded)
+    except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
+        return f"a trial failed: {type(error).__name__}: {reason}"
+    exact = model.dtype in (torch.float32, torch.float64)
+    allowed = ALLOWED if exact else max(ROUNDING_HALF, TIMES_ROUNDING * rounding)
+    if not (difference <= allowed and rounding <= (ALLOWED if exact else ALLOWED_HALF)):  # NaN is not
+        return f"on a trial a shared prefix moved log-probabilities by {max(rounding, difference):.2g} nats a token"
+    return None
+
+
+def _trial(loaded: LoadedModel) -> tuple[float, float]:
+    """Returns how far the tree is from the model's own numbers, in mean nats a token:
+    each sequence alone, and all together.
+
+    The text is longer than any small window the configuration speaks of, so that a model which counts positions by
+    their place in the row is found out.
+    """
+    text = loaded.model.config.get_text_config(decoder=True)
+    windows = [value for name, value in text.to_dict().items() if "window" in name and type(value) is int]
+    prefix = TRIAL_PREFIX + max((value for value in windows if value <= 512), default=0)
+    sequences = _trial_sequences(prefix, loaded.model.get_output_embeddings().weight.shape[0], loaded.max_length)
+    expected = [_model_itself(loaded, sequence) for sequence in sequences]
+    apart = [dict(tree.score(loaded, [one], batch_tokens=TRIAL_BUDGETS[0]))[0].logprob for one in sequences]
+    together = [dict(tree.score(loaded, sequences, batch_tokens=budget)) for budget in TRIAL_BUDGETS]
+    gaps = [
+        [abs(got - own) / one.n_scored for got, own, one in zip(scores, expected, sequences, strict=True)]
+        for scores in (apart, *([scored[i].logprob for i in range(len(sequences))] for scored in together))
+    ]
+    rounding, *differences = (float(np.mean(each)) for each in gaps)
+    return rounding, float(np.max(differences))
+
+
+def _trial_sequences(prefix: int, vocabulary: int, max_length: int) -> list[ScoreSequence]:
+    """Returns branches of several lengths after one prefix; two of them part again further down."""
+    ids = [(101 * place + 7 * place * place + 3) % vocabulary for place in range(prefix + sum(TRIAL_BRANCHES) + 4)]
+    head, rest = tuple(ids[: max(1, min(prefix, max_length - max(TRIAL_BRANCHES)))]), ids[prefix:]
+    branches = []
+    for length in TRIAL_BRANCHES:
+        branches.append(tuple(rest[:length]))
+        rest = rest[length:]
+    branches.append(branches[0][:4] + tuple(rest))
+    return [ScoreSequence((*head, *branch)[-max_length:], min(4, len(branch))) for branch in branches]
+
+
+@torch.inference_mode()
+def _model_itself(loaded: LoadedModel, sequence: ScoreSequence) -> float:
+    ids = torch.tensor([sequence.ids], device=loaded.device)
+    options: dict[str, Any] = {"use_cache": False}
+    logits = loaded.model(input_ids=ids[:, :-1], **options).logits[0, -sequence.n_scored :].float()
+    targets = ids[0, -sequence.n_scored :].to(logits.device)[:, None]
+    return float((logits.gather(1, targets)[:, 0] - logits.logsumexp(dim=1)).sum())
