@@ -5,8 +5,8 @@ Every function has a known-answer test and a test against a second method.
 """
 
 from harness.stats.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
-from harness.stats.bootstrap import bootstrap, bootstrap_sums, ratio_of_sums
-from harness.stats.classification import Classification, LabelScore, classification, multi_label
+from harness.stats.bootstrap import bootstrap_sums, ratio_of_sums
+from harness.stats.classification import Classification, LabelScore, multi_label, single_label
 from harness.stats.judge import ppi_mean, rogan_gladen
 from harness.stats.mean import accuracy, clopper_pearson, clustered_mean, t_mean, wilson
 from harness.stats.multiplicity import benjamini_hochberg, holm
@@ -21,9 +21,7 @@ __all__ = [
     "NonInferiority",
     "accuracy",
     "benjamini_hochberg",
-    "bootstrap",
     "bootstrap_sums",
-    "classification",
     "clopper_pearson",
     "clustered_mean",
     "cohen_kappa",
@@ -44,6 +42,7 @@ __all__ = [
     "ppi_mean",
     "ratio_of_sums",
     "rogan_gladen",
+    "single_label",
     "t_mean",
     "wilson",
 ]

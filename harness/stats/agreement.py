@@ -21,7 +21,10 @@ ONE_CATEGORY = "only one category was ever used: agreement beyond chance is not 
 
 
 def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], confidence: float = 0.95) -> Estimate:
-    """Returns Cohen's kappa of two judges of the same samples, with its large-sample interval."""
+    """Returns Cohen's kappa of two judges of the same samples, with its large-sample interval.
+
+    The interval covers a little less than it says below about 200 samples (93.7 % instead of 95 % at 100).
+    """
     check_confidence(confidence)
     if len(a) != len(b) or not len(a):
         raise ValueError(f"{len(a)} judgements against {len(b)}: they must be of the same samples")

@@ -35,7 +35,7 @@ def bootstrap(
 
     `rows` has shape (n,) or (n, k); `statistic` gets some of the rows, some of them repeated, and returns a number.
     For a function of column sums `bootstrap_sums` gives the same much faster. No interval (with a reason) where
-    there is one row or cluster, or where more than 1 % of the resamples have no value. Raises ValueError for empty input.
+    there is one row or cluster, or where over 1 % of the resamples have no value. Raises ValueError for empty input.
     """
     array = np.asarray(rows, dtype=float)
     if array.shape[:1] in ((), (0,)):
@@ -83,7 +83,9 @@ def bootstrap_sums(
     step, draws = max(1, BATCH // units), []
     for start in range(0, resamples, step):
         size = min(step, resamples - start)
-        draws.append(function(rng.multinomial(units, np.full(units, 1 / units), size=size) @ sums))
+        chosen = rng.integers(units, size=(size, units)) + units * np.arange(size)[:, None]
+        weights = np.bincount(chosen.ravel(), minlength=size * units).reshape(size, units)
+        draws.append(function(weights @ sums))
     left_out = function(total - sums) if method == "bca" else None
     return _estimate(value, np.concatenate(draws), left_out, len(array), method, confidence)
 

@@ -5,7 +5,7 @@ No answer (None) is an abstention: it misses the expected label and claims no ot
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,21 +39,22 @@ class Classification:
     confusion: tuple[tuple[int, ...], ...] | None
 
 
-def classification(
+def single_label(
     expected: Sequence[str],
     answers: Sequence[str | None],
     labels: Sequence[str] | None = None,
+    clusters: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Classification:
-    """Returns the scores of single labels, intervals by bootstrap over samples.
+    """Returns the scores of single labels, intervals by bootstrap over samples (or their clusters).
 
     `labels` sets their order and adds those that the data lack; without it they are all that occur, sorted.
     Raises ValueError for empty input, differing lengths, and a label that is none of `labels`.
     """
     truth = [{label} for label in expected]
     found = [None if answer is None else {answer} for answer in answers]
-    names, report = _report(truth, found, labels, confidence, seed)
+    names, report = _report(truth, found, labels, clusters, confidence, seed)
     index = {name: i for i, name in enumerate(names)}
     confusion = np.zeros((len(names), len(names) + 1), dtype=int)
     for label, answer in zip(expected, answers):
@@ -65,19 +66,21 @@ def multi_label(
     expected: Sequence[Collection[str]],
     answers: Sequence[Collection[str] | None],
     labels: Sequence[str] | None = None,
+    clusters: Sequence[Hashable] | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Classification:
-    """Returns the scores of sets of labels, as `classification` does; an empty set is an answer, None is none."""
+    """Returns the scores of sets of labels, as `single_label` does; an empty set is an answer, None is none."""
     truth = [set(labels_of) for labels_of in expected]
     found = [None if answer is None else set(answer) for answer in answers]
-    return _report(truth, found, labels, confidence, seed)[1]
+    return _report(truth, found, labels, clusters, confidence, seed)[1]
 
 
 def _report(
     truth: list[set[str]],
     found: list[set[str] | None],
     labels: Sequence[str] | None,
+    clusters: Sequence[Hashable] | None,
     confidence: float,
     seed: int,
 ) -> tuple[list[str], Classification]:
@@ -95,8 +98,8 @@ def _report(
     hits = wanted * given
     # tp, fp + fn: all that F1 needs, (n, 2L)
     table = np.concatenate([hits, wanted + given - 2 * hits], axis=1)
-    macro = bootstrap_sums(table, _macro_f1, confidence=confidence, seed=seed)
-    micro = bootstrap_sums(table, _micro_f1, confidence=confidence, seed=seed)
+    macro = bootstrap_sums(table, _macro_f1, clusters, confidence=confidence, seed=seed)
+    micro = bootstrap_sums(table, _micro_f1, clusters, confidence=confidence, seed=seed)
     scores = tuple(
         LabelScore(name, _share(tp, g), _share(tp, w), _share(2 * tp, g + w), int(w))
         for name, tp, w, g in zip(names, hits.sum(axis=0), wanted.sum(axis=0), given.sum(axis=0))
