@@ -144,8 +144,8 @@ def code(text: str, *, language: str | None = None, pick: Pick = "first") -> str
 
 def number(text: str, *, pick: Pick = "last", decimal: Decimals = "auto", percent: Percent = "ignore") -> str | None:
     """Returns a number of the text as plain digits: "1,234.50 EUR" is "1234.5". How it is read: reading.numbers."""
-    found = numbers(text, decimal)
-    return plain_number(scaled(found[0 if pick == "first" else -1], percent)) if found else None
+    found = next(numbers(text, decimal, backwards=pick == "last"), None)
+    return None if found is None else plain_number(scaled(found, percent))
 
 
 STRICT = re.compile(r"#### (-?[0-9.,]+)")

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from typing import Annotated, Any, Literal
 
 import regex
@@ -119,15 +120,17 @@ GROUPS = re.compile(rf"\d{{1,3}}(?:([.,'{SPACE}])\d{{3}})(?:\1\d{{3}})*|\d{{1,2}
 FOREIGN = str.maketrans({"٫": ".", "٬": ",", "−": "-", "﹣": "-", "－": "-", "．": ".", "，": ",", "’": "'", "＄": "$"})
 
 
-def numbers(text: str, decimal: Decimals = "auto") -> list[Number]:
-    """Returns the numbers of a text, in order; digits of any script, grouped or not, with exponent or per cent sign.
+def numbers(text: str, decimal: Decimals = "auto", backwards: bool = False) -> Iterator[Number]:
+    """Yields the numbers of a text, first to last or last to first.
 
-    `point`: 1,234.5; `comma`: 1.234,5 and 1 234,5. `auto`: the later of two different marks is the decimal one, a
+    Digits of any script, grouped or not, with exponent or per cent sign. `point`: 1,234.5; `comma`: 1.234,5 and 1 234,5. `auto`: the later of two different marks is the decimal one, a
     repeated mark groups, one comma before exactly three digits groups, any other single mark is decimal.
     Not read as numbers: digits within a word (m2, GPT-4), dates, versions and addresses (2024.05.03, 10.0.0.1),
     fractions and number words. A minus belongs to a number unless something to subtract from stands before it.
     """
-    return [number for match in NUMBER.finditer(_arabic(text, decimal)) for number in _read(match, decimal)]
+    found = NUMBER.finditer(_arabic(text, decimal))
+    for match in reversed(list(found)) if backwards else found:
+        yield from reversed(list(_read(match, decimal))) if backwards else _read(match, decimal)
 
 
 def _arabic(text: str, decimal: Decimals) -> str:
@@ -155,7 +158,10 @@ def _read(match: re.Match, decimal: Decimals) -> Iterator[Number]:
 
 def _plain(run: str, decimal: Decimals) -> str | None:
     """Returns digits and marks as digits with at most one point, None if they are no single number."""
-    whole, mark, fraction = run.rpartition(_point(run, decimal)) if _point(run, decimal) else (run, "", "")
+    if run.isdigit():
+        return run
+    mark = _point(run, decimal)
+    whole, _, fraction = run.rpartition(mark) if mark else (run, "", "")
     if (whole and not GROUPS.fullmatch(whole)) or (mark and not fraction.isdigit()):
         return None
     digits = re.sub(r"\D", "", whole) or "0"
@@ -168,7 +174,7 @@ def _point(run: str, decimal: Decimals) -> str:
         mark = "." if decimal == "point" else ","
         return mark if mark in run else ""
     marks = re.sub(r"\d", "", run)
-    if not marks or marks[-1] not in ".,":
+    if marks[-1] not in ".,":
         return ""
     if len(marks) > 1:
         return marks[-1] if marks.count(marks[-1]) == 1 else ""
@@ -192,7 +198,7 @@ def as_number(value: Any, decimal: Decimals = "auto", percent: Percent = "ignore
     if isinstance(value, float | Decimal):
         number = Decimal(str(value))
         return number if number.is_finite() and abs(number.adjusted()) <= MAX_DIGITS else None
-    found = numbers(bounded(value), decimal) if isinstance(value, str) else []
+    found = list(islice(numbers(bounded(value), decimal), 2)) if isinstance(value, str) else []
     return scaled(found[0], percent) if len(found) == 1 else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from itertools import islice
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -53,7 +54,7 @@ def _measure(value: Any, units: Mapping[str, float], decimal: Decimals, percent:
     """Returns the one number of a text in base units, None if it has a unit that is unknown."""
     if not isinstance(value, str):
         return as_number(value)
-    found = numbers(value[:1000], decimal)
+    found = list(islice(numbers(value[:1000], decimal), 2))
     if len(found) != 1:
         return None
     after = UNIT.match(value, found[0].end)
