@@ -10,8 +10,9 @@ import logging
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,8 +23,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from harness.engine import plain
+from harness.engine.generation import Generator
 from harness.engine.loaded import LoadedModel
 from harness.engine.sampling import row_seed
+from harness.engine.scoring import Scorer, scorer_for
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.errors import BackendError, ModelError
 from harness.models import check_safe, check_versions, context_length, resolve_model
@@ -39,9 +42,6 @@ QUANTIZATIONS = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True}}
 DEFAULT_CONTEXT = 2048  # tokens, where neither config nor tokenizer states a limit; as lm-eval
 NO_LIMIT = 10**9  # a tokenizer without a limit states one far above this
 
-SCORERS = {"auto": plain.score, "plain": plain.score}
-GENERATORS = {"auto": plain.generate, "plain": plain.generate}
-
 
 class TransformersBackend:
     """One model, loaded when constructed. See `Backend` for the contract."""
@@ -49,9 +49,11 @@ class TransformersBackend:
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
         self.loaded, self._about = load(config)
+        self._methods: dict[str, Any] = {}  # of running the model, found out when first needed
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields texts as they finish."""
+        run = self._generator()
         started = time.perf_counter()
         jobs, inputs = [], []
         prompts = [_render(self.loaded.tokenizer, request) for request in requests]
@@ -64,13 +66,13 @@ class TransformersBackend:
                 jobs.append(job)
                 inputs.append(job.input)
         waited = time.perf_counter() - started
-        run = GENERATORS[self.config.engine]
-        for index, made in run(self.loaded, inputs, batch_tokens=self.config.batch_tokens):
+        for index, made in run(inputs):
             elapsed = time.perf_counter() - started if len(requests) == 1 else None
             yield jobs[index].generated(made, waited, elapsed)
 
     def score(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields log-probabilities; a request is ready when the last of its continuations is."""
+        run = self._scorer()
         started = time.perf_counter()
         prompts = [_render(self.loaded.tokenizer, request) for request in requests]
         encoded = iter(
@@ -92,7 +94,6 @@ class TransformersBackend:
                 jobs.append(_ScoreJob(prompt, tuple(own), [None] * len(own)))
         owner = [(job, place) for job in jobs for place in range(len(job.sequences))]
         sequences = [job.sequences[place] for job, place in owner]
-        run = SCORERS[self.config.engine]
         for index, scored in run(self.loaded, sequences, batch_tokens=self.config.batch_tokens):
             job, place = owner[index]
             job.scored[place] = scored
@@ -106,9 +107,26 @@ class TransformersBackend:
     def close(self) -> None:
         """Drops the weights and gives their memory back."""
         self.loaded = None
+        self._methods.clear()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _scorer(self) -> Scorer:
+        """Returns the method that scores; the first call tries it out, so it stands outside any timing."""
+        if "score" not in self._methods:
+            self._methods["score"] = scorer_for(self.loaded, self.config.engine)
+        return self._methods["score"]
+
+    def _generator(self) -> Callable[[Sequence[plain.GenerationInput]], Iterator[tuple[int, plain.Generated]]]:
+        """Returns the method that generates; as above."""
+        if "generate" not in self._methods:
+            budget = self.config.batch_tokens
+            if self.config.engine == "plain":
+                self._methods["generate"] = partial(plain.generate, self.loaded, batch_tokens=budget)
+            else:
+                self._methods["generate"] = partial(Generator(self.loaded).run, budget=budget)
+        return self._methods["generate"]
 
     def _encode(self, texts: Sequence[str]) -> dict[str, list[int]]:
         loaded = self.loaded

@@ -19,14 +19,13 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from harness.engine.loaded import LoadedModel
+from harness.engine.memory import out_of_memory, release, token_budget
 from harness.engine.sampling import next_tokens
 from harness.engine.stopping import StopScanner, visible_text
 from harness.engine.tokens import ScoredSequence, ScoreSequence
 from harness.values import Finish, Sampling
 
 log = logging.getLogger(__name__)
-
-DEFAULT_BATCH_TOKENS = {"cpu": 4096, "mps": 8192, "cuda": 16384}  # tokens with padding; halved when memory runs out
 
 NOT_FINITE = "the model's logits are not finite numbers"
 
@@ -56,7 +55,7 @@ def score(
     def fail(row: tuple[tuple[int, ...], list[int]], error: str) -> list[tuple[int, ScoredSequence]]:
         return [(index, ScoredSequence(float("nan"), False, 0.0, 1, error)) for index in row[1]]
 
-    yield from _in_batches(rows, lambda row: len(row[0]), run, fail, _budget(loaded, batch_tokens))
+    yield from _in_batches(rows, lambda row: len(row[0]), run, fail, batch_tokens or token_budget(loaded))
 
 
 @torch.inference_mode()
@@ -139,7 +138,7 @@ def generate(
     `batch_tokens` bounds rows × (longest prompt + most tokens to generate). Prompts must not be empty, and must
     leave room for `max_tokens` in the context.
     """
-    budget = _budget(loaded, batch_tokens)
+    budget = batch_tokens or token_budget(loaded)
     pads = len({len(prompt.ids) for prompt in prompts}) > 1 and _honours_padding(loaded)
     groups: dict[int | None, list[tuple[int, GenerationInput]]] = {}
     for index, prompt in enumerate(prompts):
@@ -322,12 +321,12 @@ def _in_batches(
         try:
             results = run(batch)
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             results = None
         if results is None:
             # Outside the except block: the traceback would keep the failed batch's tensors alive.
-            _free_memory()
+            release()
             if len(batch) == 1:
                 results = fail(batch[0], f"out of memory on a sequence of {cost(batch[0])} tokens")
             else:
@@ -336,19 +335,3 @@ def _in_batches(
                 continue
         done += len(batch)
         yield from results
-
-
-def _budget(loaded: LoadedModel, batch_tokens: int | None) -> int:
-    return batch_tokens or DEFAULT_BATCH_TOKENS.get(loaded.device.type, DEFAULT_BATCH_TOKENS["cpu"])
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    words = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in words or "can't allocate memory" in words
-
-
-def _free_memory() -> None:
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    elif torch.backends.mps.is_available():
-        torch.mps.empty_cache()

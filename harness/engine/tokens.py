@@ -73,9 +73,10 @@ def encode_pairs(
 
     White space at the end of the context moves to the continuation. The context's ids are those it has alone; the
     continuation's are those of the whole text after as many ids, also where the tokenizer merges across the boundary
-    and the two do not make up the whole text's ids. An empty context becomes the prefix token. Longer sequences than the model reads lose tokens on the left, BOS first.
-    The same as lm-eval 0.4.13 `TemplateLM._encode_pair` and `loglikelihood`. Where the continuation has no token of
-    its own, or fills the whole window, the result is not `scorable`.
+    and the two do not make up the whole text's ids. An empty context becomes the prefix token. Longer sequences than
+    the model reads lose tokens on the left, BOS first. The same as lm-eval 0.4.13 `TemplateLM._encode_pair` and
+    `loglikelihood`. Where the continuation has no token of its own, or fills the whole window, the result is not
+    `scorable`.
     """
     split = [_move_white_space(context, continuation) for context, continuation in pairs]
     whole = [c + t for (given, _), (c, t) in zip(pairs, split) if given]

@@ -72,7 +72,7 @@ ODD: list[Item] = [  # where the two could part
     ("<s>Once upon", (" a time",)),
     ("<|start_story|>Once upon", (" a time", " a")),
     ("same", (" same", " same", " sa")),
-    ("snow ☃ and ž", (" ☃☃", " é")),
+    ("snow ☃ and ž", (" ☃ x", " é y")),
 ]
 
 
