@@ -9,9 +9,9 @@ I²/2 is missing. Source: reference/latency_and_cost.md §3.2, tested there and 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harness.errors import ConfigError
 
@@ -200,3 +200,13 @@ def project(
     per_token = 2.0 * active_parameters / (compute_share * (chip.flops_8bit if eight_bit else chip.flops))
     per_context = kv_bytes_per_token * (1.0 + weight_bytes / free) / (bandwidth_share * chip.bytes_per_s)
     return Capacity(a=per_token, b=per_token, c=per_context, label="projected")
+
+
+def shape_of(summary: Mapping[str, Any], gpus: int = 1) -> Shape | None:
+    """Returns the shape of a saturated scenario (`measure.summary`), uncached input; None if its tokens are unknown."""
+    read, written, rate = summary["input_tokens"], summary["output_tokens"], summary["requests_per_s"]
+    answered = summary["n"] - sum(summary["failed"].values())
+    if read is None or written is None or not rate or not answered:
+        return None
+    uncached = read - (summary["cached_tokens"] or 0)
+    return Shape(uncached / answered, written / answered, gpus / rate)

@@ -136,7 +136,10 @@ class Timed:
 
 @dataclass(frozen=True, slots=True)
 class LoadRun:
-    """What one scenario did. `stopped` says why it ended early; None: it did not."""
+    """What one scenario did.
+
+    `stopped` says why it ended early, beginning with saturated, hopeless, failing or time; None: it did not.
+    """
 
     scenario: Scenario
     timed: tuple[Timed, ...]  # empty when a sink took them
@@ -221,7 +224,7 @@ class _Watch:
         if self.stopped is not None:
             return False
         if elapsed > plan.max_seconds:
-            self.stopped = f"{plan.max_seconds:g} s are over"
+            self.stopped = f"time: {plan.max_seconds:g} s are over"
             return False
         if plan.kind == "rate" and self.out > plan.max_out:
             self.stopped = f"saturated: more than {plan.max_out} requests are out"
@@ -234,7 +237,7 @@ class _Watch:
         self.sink(timed)
         self.failed_in_a_row = self.failed_in_a_row + 1 if timed.error else 0
         if self.failed_in_a_row >= FAILURES_IN_A_ROW and self.stopped is None:
-            self.stopped = f"{FAILURES_IN_A_ROW} requests in a row failed, the last with: {timed.error}"
+            self.stopped = f"failing: {FAILURES_IN_A_ROW} requests in a row, the last with {timed.error}"
         if self.may_miss is not None and timed.index >= self.scenario.warmup and not timed.meets(self.scenario.slo):
             self.missed += 1
             if self.missed > self.may_miss and self.stopped is None:

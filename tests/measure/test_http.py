@@ -204,7 +204,7 @@ def test_a_server_that_fails_forever_ends_the_scenario_and_nothing_is_retried():
     with SyntheticServer(Reply(status=500)) as server:
         done = run_load(OpenAIStream(server.url, "m"), [REQUEST], Scenario("concurrency", requests=1000, warmup=0))
         asked = len(server.bodies)
-    assert done.stopped == f"{FAILURES_IN_A_ROW} requests in a row failed, the last with: http 500"
+    assert done.stopped == f"failing: {FAILURES_IN_A_ROW} requests in a row, the last with http 500"
     assert asked == done.issued == FAILURES_IN_A_ROW
     assert load_summary(done)["failed"] == {"http 500": FAILURES_IN_A_ROW}
 

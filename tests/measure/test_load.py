@@ -289,12 +289,12 @@ def test_a_bound_that_can_still_be_met_does_not_end_the_scenario():
 
 def test_a_server_that_only_fails_ends_the_scenario():
     done = run(drive(Plain(fail=lambda order: True), REQUESTS, Scenario("rate", level=5.0, requests=1000)))
-    assert done.stopped == f"{FAILURES_IN_A_ROW} requests in a row failed, the last with: http 500"
+    assert done.stopped == f"failing: {FAILURES_IN_A_ROW} requests in a row, the last with http 500"
 
 
 def test_a_scenario_never_outlasts_its_limit():
     done = run(drive(Plain(), REQUESTS, Scenario("concurrency", requests=1000, max_seconds=7.0)))
-    assert done.stopped == "7 s are over"
+    assert done.stopped == "time: 7 s are over"
     assert done.issued == 11
 
 

@@ -1,0 +1,142 @@
+"""What a recorded run says about money: a machine at several utilisations, against an API, and what it hangs on.
+
+Reads rows and records, runs nothing. Each figure has its label: measured, assumed (a price nobody quoted, a stated
+utilisation) or list price with its day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from harness.config import MachineConfig
+from harness.cost.attribution import attribute
+from harness.cost.breakeven import Service, Workload, break_even, replicas, tornado, usd_per_month, utilisation
+from harness.cost.machines import hourly
+from harness.cost.prices import Price, Processing, TokenCount, frozen, price_request
+from harness.stats.bootstrap import ratio_of_sums
+
+UTILISATIONS = (1.0, 0.5, 0.3, 0.1)  # production is said to lie between 0.3 and 0.6
+
+
+def cost_report(
+    row: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    machine: MachineConfig,
+    *,
+    requests_per_month: float | None = None,
+    price: Price | None = None,
+    processing: Processing = "standard",
+    service: Service | None = None,
+    measured_watts: float | None = None,
+) -> dict[str, Any]:
+    """Returns the costs of one row of `summary.json`, whose `records` are given, as JSON values. Unknown is None.
+
+    `service`: replicas, peaks and capacity, if known better than from this pass; its price and speed are then used.
+    `price`: of the API to compare with, at the tokens this model used on the same samples (its own tokenizer's).
+    """
+    done = row["throughput"]
+    hour = hourly(machine, measured_watts)
+    correct = [record["value"] or 0.0 for record in records]
+    passed = {
+        "wall_s": done["wall_s"],
+        "prefill_s": done["prefill_s"],
+        "decode_s": done["decode_s"],
+        "input_tokens": done["input_tokens"] or 0,
+        "output_tokens": done["output_tokens"] or 0,
+        "samples": done["samples"] or 0,
+        "correct": sum(correct) * (done["samples"] or 0) / len(records) if records else 0.0,
+        "usd_per_hour": hour.total,
+    }
+    report: dict[str, Any] = {
+        "machine": {"name": machine.name, "source": machine.source, "date": machine.date, **asdict(hour)},
+        "by_utilisation": {f"{u:g}": asdict(attribute(**passed, utilisation=u)) for u in UTILISATIONS},
+        "stated": {
+            "utilisation": machine.utilisation,
+            "label": "assumed",
+            **asdict(attribute(**passed, utilisation=machine.utilisation)),
+        },
+        "usd_per_correct_interval": _interval(row, records, correct, machine.utilisation, hour.total),
+    }
+    speed = None if not done["wall_s"] or not done["samples"] else done["samples"] / done["wall_s"]
+    if service is None and speed is not None and hour.total is not None:
+        service = Service(usd_per_hour=hour.total, requests_per_s=speed)
+    if service is not None and requests_per_month is not None:
+        report["month"] = {
+            "requests": requests_per_month,
+            "replicas": replicas(service, requests_per_month),
+            "utilisation": utilisation(service, requests_per_month),
+            "usd": usd_per_month(service, requests_per_month),
+        }
+    if price is not None:
+        report["api"] = _api(records, price, processing, sum(correct))
+        each = report["api"]["usd_per_request"]
+        if service is not None and each is not None:
+            report["break_even"] = asdict(break_even(service, each))
+            if requests_per_month is not None:
+                report["api"]["usd_month"] = each * requests_per_month
+    work = _workload(passed, machine.utilisation, len(records), sum(correct))
+    report["tornado"] = None if work is None else [asdict(bar) for bar in tornado(work)]
+    return report
+
+
+def _rates(done: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Returns the machine seconds an input and an output token took, idle time shared out; None if not split."""
+    busy = None if done["prefill_s"] is None or done["decode_s"] is None else done["prefill_s"] + done["decode_s"]
+    if not busy or not done["wall_s"] or not done["input_tokens"]:
+        return None
+    scale = done["wall_s"] / busy
+    writing = done["decode_s"] * scale / done["output_tokens"] if done["output_tokens"] else 0.0
+    return done["prefill_s"] * scale / done["input_tokens"], writing
+
+
+def _interval(
+    row: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    correct: Sequence[float],
+    share: float,
+    usd_per_hour: float | None,
+) -> dict[str, Any] | None:
+    """Returns the bootstrap interval of USD for a correct answer over samples, each costed by its own tokens."""
+    rates = _rates(row["throughput"])
+    if rates is None or usd_per_hour is None or not records:
+        return None
+    usd_per_s = usd_per_hour / 3600.0 / share
+    each = [(r["input_tokens"] * rates[0] + r["output_tokens"] * rates[1]) * usd_per_s for r in records]
+    clusters = [r["cluster"] for r in records] if all(r.get("cluster") is not None for r in records) else None
+    return asdict(ratio_of_sums(each, correct, clusters))
+
+
+def _api(records: Sequence[Mapping[str, Any]], price: Price, processing: Processing, correct: float) -> dict[str, Any]:
+    """Returns what the same requests cost at an API, each priced on its own."""
+    costs = [
+        price_request(price, TokenCount(input=r["input_tokens"], output=r["output_tokens"]), processing)
+        for r in records
+    ]
+    unknown = next((cost.reason for cost in costs if cost.usd is None), None)
+    total = None if unknown or not costs else sum(cost.usd for cost in costs)
+    return {
+        "price": frozen(price),
+        "processing": processing,
+        "label": f"list price of {price.retrieved.isoformat()}, at this model's own token counts",
+        "usd_per_request": None if total is None else total / len(costs),
+        "usd_per_1k_samples": None if total is None else total / len(costs) * 1e3,
+        "usd_per_correct_at_this_accuracy": total / correct if total is not None and correct else None,
+        "reason": unknown,
+    }
+
+
+def _workload(done: Mapping[str, Any], share: float, n: int, correct: float) -> Workload | None:
+    rates = _rates(done)
+    if rates is None or not n or not correct or done["usd_per_hour"] is None:
+        return None
+    return Workload(
+        usd_per_hour=done["usd_per_hour"],
+        gpu_s_per_input_token=rates[0],
+        gpu_s_per_output_token=rates[1],
+        input_tokens=done["input_tokens"] / done["samples"],
+        output_tokens=done["output_tokens"] / done["samples"],
+        utilisation=share,
+        accuracy=correct / n,
+    )

@@ -1,0 +1,227 @@
+"""A series of loads on one target: what a benchmark file asks for, one summary after another.
+
+A series ends early where going on would teach nothing: more concurrency that brings no more throughput, a higher rate
+after one that was saturated or hopeless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, overload
+
+from harness.errors import BackendError
+from harness.measure.load import Scenario, Slo, Timed, run_load
+from harness.measure.summary import load_summary
+from harness.measure.target import RequestFailed, Target
+from harness.values import Message, Request
+
+GAIN = 1.05  # throughput that the next level of concurrency must bring to be worth another
+FULL = 0.95  # share of the saturated rate up to which a sweep goes: at the rate itself a queue grows without end
+SWEEP = 5  # rates of a sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What to measure. Every scenario has the same number of requests, bounds and seed."""
+
+    single: bool = True
+    concurrency: tuple[int, ...] = ()
+    rate: tuple[float, ...] = ()
+    offline: bool = False
+    sweep: bool = False  # single, then all at once, then rates between the two
+    requests: int = 100
+    seconds: float = 0.0
+    max_seconds: float = 600.0
+    warmup: int = 5
+    slo: Slo | None = None
+    seed: int = 0
+
+
+def bench(
+    target: Target,
+    requests: Sequence[Request],
+    series: Series,
+    *,
+    count: Callable[[str], int] | None = None,
+    judge: Callable[[Request, str], float | None] | None = None,
+    keep: Callable[[str, Timed], None] | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yields the summary of each scenario as it ends. `keep` gets every timed request with its scenario's name.
+
+    Raises `BackendError` if the target does not answer a first request at all.
+    """
+    if not requests:
+        raise BackendError("there is nothing to send", where="bench", fix="give a task with samples, or lengths")
+    _greet(target, requests[0])
+
+    def measure(scenario: Scenario) -> dict[str, Any]:
+        run = run_load(target, requests, scenario, count=count, judge=judge)
+        if keep is not None:
+            for timed in run.timed:
+                keep(scenario.name, timed)
+        return load_summary(run)
+
+    base = Scenario(
+        "concurrency",
+        requests=series.requests,
+        seconds=series.seconds,
+        max_seconds=series.max_seconds,
+        warmup=series.warmup,
+        slo=series.slo,
+        seed=series.seed,
+    )
+    single = None
+    if series.single or series.sweep:
+        single = measure(base)
+        yield single
+    best = 0.0
+    for level in sorted(series.concurrency):
+        if level == 1 and single is not None:
+            found = single
+        else:
+            found = measure(replace(base, level=level, warmup=max(base.warmup, level), cooldown=level))
+            yield found
+        speed = found["requests_per_s"] or 0.0
+        if _over(found) or speed < best * GAIN:
+            break
+        best = speed
+    rates = list(series.rate)
+    if series.offline or series.sweep:
+        # warm already if anything ran before; a warm-up among requests sent at once would be no warm-up
+        flood = measure(replace(base, kind="offline", warmup=0, slo=None))
+        yield flood
+        if series.sweep and single["requests_per_s"] and flood["requests_per_s"]:
+            rates += sweep_rates(single["requests_per_s"], flood["requests_per_s"])
+    for level in sorted(rates):
+        found = measure(replace(base, kind="rate", level=level))
+        yield found
+        if _over(found):
+            break
+
+
+def _over(found: dict[str, Any]) -> bool:
+    """Returns whether a scenario was ended because the target could not keep up."""
+    return found["stopped"] is not None and not found["stopped"].startswith("time:")
+
+
+def sweep_rates(single_per_s: float, saturated_per_s: float, n: int = SWEEP) -> list[float]:
+    """Returns `n` rates, evenly spaced, up to just below saturation; half the single stream's rate is the lowest."""
+    low, high = single_per_s / 2.0, max(saturated_per_s, single_per_s) * FULL
+    return [low + (high - low) * i / (n - 1) for i in range(n)]
+
+
+def slo_capacity(summaries: Sequence[dict[str, Any]], slo: Slo) -> float | None:
+    """Returns the highest goodput (requests a second) of a rate at which enough requests met the bounds; None: none."""
+    good = [
+        s["goodput_per_s"]
+        for s in summaries
+        if s["kind"] == "rate" and s["stopped"] is None and (s["attainment"] or 0.0) >= slo.attainment
+    ]
+    return max(good, default=None)
+
+
+def knee(summaries: Sequence[dict[str, Any]]) -> int | None:
+    """Returns the position of the scenario with the most throughput for its response time (Kleinrock's power)."""
+    power = [
+        (s["requests_per_s"] / s["response_s"]["mean"], i)
+        for i, s in enumerate(summaries)
+        if s["requests_per_s"] and s["response_s"]["mean"]
+    ]
+    return max(power)[1] if power else None
+
+
+def _greet(target: Target, request: Request) -> None:
+    """Sends one request and tells the user what is wrong if it fails, before a series of failures does."""
+
+    async def first() -> None:
+        async with target:
+            async for _ in target.send(replace(request, max_tokens=min(request.max_tokens, 2))):
+                pass
+
+    fixes = {
+        "refused": "start the server, or mend the address",
+        "timeout": "see whether the server is busy or stuck",
+        "tls": "use http:// for a server without TLS, or mend its certificate",
+        "http 401": "set the variable named by key_env to a valid key",
+        "http 403": "ask for access to this model",
+        "http 404": "mend the address (it ends in /v1) or the model's name",
+        "http 429": "wait, or ask the provider for a higher limit",
+    }
+    try:
+        asyncio.run(first())
+    except RequestFailed as failed:
+        where = getattr(target, "url", "the model")
+        fix = fixes.get(failed.kind, "send the same request by hand and see what comes back")
+        if failed.retry_after_s is not None:
+            fix = f"wait {failed.retry_after_s:g} s, as the server asks"
+        raise BackendError(f"no answer to the first request: {failed}", where=where, fix=fix) from failed
+
+
+# --- requests ---------------------------------------------------------------------------------------------------------
+
+
+class Unlike(Sequence[Request]):
+    """The requests again and again, each opening with a number of its own, so that no prefix cache can help.
+
+    For speed alone: the model reads a changed prompt.
+    """
+
+    def __init__(self, requests: Sequence[Request], seed: int = 0) -> None:
+        self._requests, self._seed = requests, seed
+
+    def __len__(self) -> int:
+        return 1 << 40
+
+    @overload
+    def __getitem__(self, index: int) -> Request: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Request]: ...
+
+    def __getitem__(self, index):
+        if isinstance(index, slice):
+            raise TypeError("an endless sequence has no slices")
+        request = self._requests[index % len(self._requests)]
+        mark = f"[{random.Random(f'{self._seed}/{index}').getrandbits(48):012x}] "
+        if isinstance(request.prompt, str):
+            return replace(request, prompt=mark + request.prompt)
+        first, *others = request.prompt
+        return replace(request, prompt=(Message(first.role, mark + first.content), *others))
+
+
+WORDS = (
+    "the of and to in for on with as by at from this that which order report price table letter number month paper "
+    "water house street field river stone light paint glass metal engine signal market bridge garden window winter"
+)
+
+
+def synthetic_requests(
+    input_tokens: int, output_tokens: int, n: int, *, count: Callable[[str], int] | None = None, seed: int = 0
+) -> list[Request]:
+    """Returns `n` requests of about so many input tokens of common words, all different from the first word on.
+
+    With `count` the length is right to a few tokens; without one, a word is taken for a token. Output lengths need a
+    server that is told not to stop early (`extra: {ignore_eos: true}` where it knows that).
+    """
+    made = []
+    common = WORDS.split()
+    for i in range(n):
+        rng = random.Random(f"{seed}/{i}")
+        words = rng.choices(common, k=input_tokens)
+        if count is not None:
+            for _ in range(3):  # the length is almost linear in the words
+                words = words[: max(1, round(len(words) * input_tokens / max(1, count(" ".join(words)))))]
+                words += rng.choices(common, k=max(0, input_tokens - count(" ".join(words))))
+        made.append(
+            Request(
+                key=f"synthetic-{seed}-{i}",
+                sample_id=str(i),
+                mode="generate",
+                prompt=" ".join(words),
+                max_tokens=output_tokens,
+            )
+        )
+    return made

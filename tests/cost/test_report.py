@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import pytest
+from pytest import approx
+
+from harness.config import MachineConfig
+from harness.cost.breakeven import Service
+from harness.cost.prices import find_price, read_prices
+from harness.cost.report import cost_report
+
+MACHINE = MachineConfig.model_validate(
+    {"name": "m", "source": "q", "date": "2026-11-01", "utilisation": 0.5, "rented": {"per_hour": 3.6}}
+)
+ROW = {  # 100 s at USD 0.001 a second
+    "throughput": {
+        "wall_s": 100.0,
+        "prefill_s": 60.0,
+        "decode_s": 20.0,
+        "input_tokens": 40_000,
+        "output_tokens": 4_000,
+        "samples": 200,
+    }
+}
+RECORDS = [{"value": float(i % 4 != 0), "input_tokens": 200, "output_tokens": 20, "cluster": None} for i in range(200)]
+GPT = find_price(read_prices(), "gpt-5")
+
+
+def test_the_bill_at_each_utilisation_sums_from_its_parts():
+    found = cost_report(ROW, RECORDS, MACHINE)
+    for share, cost in found["by_utilisation"].items():
+        assert cost["usd"] == approx(0.1 / float(share), rel=1e-9)
+        assert sum(cost["parts"].values()) == approx(cost["usd"], rel=1e-9)
+    assert found["stated"]["usd_per_correct"] == approx(0.2 / 150)
+    assert found["stated"]["label"] == "assumed"
+
+
+def test_the_cost_of_a_correct_answer_has_an_interval_around_it():
+    found = cost_report(ROW, RECORDS, MACHINE)["usd_per_correct_interval"]
+    assert found["value"] == approx(0.2 / 150)
+    assert found["low"] < found["value"] < found["high"]
+    # costs alike: the interval is that of the accuracy turned over, 0.75 +- 0.06
+    assert (found["low"], found["high"]) == (approx(0.001 / 0.81, rel=0.02), approx(0.001 / 0.69, rel=0.02))
+
+
+def test_an_api_is_priced_by_request_and_the_break_even_follows():
+    found = cost_report(ROW, RECORDS, MACHINE, requests_per_month=1e6, price=GPT)
+    each = (200 * 1.25 + 20 * 10) / 1e6
+    assert found["api"]["usd_per_request"] == approx(each)
+    assert found["api"]["usd_month"] == approx(each * 1e6)
+    assert found["break_even"]["requests_per_month"] is None  # 2 requests a second for USD 3.60 never pay
+    assert found["month"] == {
+        "requests": 1e6,
+        "replicas": 1,
+        "utilisation": approx(1e6 / (2 * 730 * 3600)),
+        "usd": approx(3.6 * 730),
+    }
+
+
+def test_a_service_known_better_takes_the_place_of_the_pass():
+    fast = Service(usd_per_hour=3.6, requests_per_s=50.0, redundancy=2)
+    found = cost_report(ROW, RECORDS, MACHINE, requests_per_month=1e7, price=GPT, service=fast)
+    assert found["break_even"]["requests_per_month"] == approx(2 * 3.6 * 730 / 0.00045)
+    assert found["month"]["replicas"] == 2
+
+
+def test_what_was_not_measured_stays_unknown():
+    row = {"throughput": dict.fromkeys(ROW["throughput"])}
+    found = cost_report(row, RECORDS, MACHINE, requests_per_month=1e6, price=GPT)
+    assert found["stated"]["usd"] is None and found["usd_per_correct_interval"] is None and found["tornado"] is None
+    assert "month" not in found and "break_even" not in found
+    assert found["api"]["usd_per_request"] is not None
+
+
+def test_a_batch_price_that_is_not_listed_is_unknown_with_its_reason():
+    groq = find_price(read_prices(), "llama-3.3-70b-versatile")
+    found = cost_report(ROW, RECORDS, MACHINE, price=groq, processing="batch")
+    assert found["api"]["usd_per_request"] is None and "no batch price" in found["api"]["reason"]
+
+
+@pytest.mark.parametrize("name", ["utilisation", "usd_per_hour", "accuracy"])
+def test_the_tornado_is_around_the_cost_of_a_correct_answer(name):
+    found = cost_report(ROW, RECORDS, MACHINE)
+    bar = next(bar for bar in found["tornado"] if bar["name"] == name)
+    assert min(bar["usd_at_low"], bar["usd_at_high"]) < found["stated"]["usd_per_correct"]
+    assert max(bar["usd_at_low"], bar["usd_at_high"]) > found["stated"]["usd_per_correct"]

@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+from pytest import approx
+from servers import Reply, SyntheticServer
+
+from harness.cost.capacity import Shape, shape_of
+from harness.errors import BackendError
+from harness.measure.bench import (
+    Series,
+    Unlike,
+    bench,
+    knee,
+    slo_capacity,
+    sweep_rates,
+    synthetic_requests,
+)
+from harness.measure.http import OpenAIStream
+from harness.measure.load import Slo
+from harness.values import Message, Request
+
+REQUEST = Request(key="k", sample_id="s", mode="generate", prompt="hello", max_tokens=9)
+
+
+def names(server: SyntheticServer, series: Series) -> list[str]:
+    return [found["scenario"] for found in bench(OpenAIStream(server.url, "m"), [REQUEST], series)]
+
+
+def test_a_sweep_goes_from_one_request_over_all_at_once_to_the_rates_between():
+    with SyntheticServer(Reply(ttft_s=0.002)) as server:
+        found = names(server, Series(sweep=True, requests=20, warmup=1))
+    assert found[:2] == ["single", "offline"]
+    assert len(found) == 7 and all(name.startswith("rate") for name in found[2:])
+
+
+def test_rates_of_a_sweep_are_even_and_stay_below_saturation():
+    assert sweep_rates(2.0, 100.0) == approx([1.0, 24.5, 48.0, 71.5, 95.0])
+
+
+def test_concurrency_is_not_raised_when_it_brings_no_more_throughput():
+    # every answer waits for the server's one slot: a stall of 4 ms for all, whatever the concurrency
+    free = [0.0]
+
+    def one_slot(order, body):
+        now = time.monotonic()
+        free[0] = max(now, free[0]) + 0.004
+        return Reply(ttft_s=free[0] - now)
+
+    with SyntheticServer(one_slot) as server:
+        found = names(server, Series(concurrency=(1, 4, 16, 32, 64), requests=40, warmup=1))
+    assert found[0] == "single" and "concurrency 64" not in found
+
+
+def test_higher_rates_are_left_out_after_a_hopeless_one():
+    slo = Slo(ttft_s=0.01, attainment=0.9)
+    with SyntheticServer(Reply(ttft_s=0.03)) as server:
+        found = names(server, Series(single=False, rate=(50.0, 100.0, 200.0), requests=50, slo=slo))
+    assert found == ["rate 50"]
+
+
+def test_every_timed_request_can_be_kept_with_its_scenario():
+    kept = []
+    with SyntheticServer() as server:
+        series = Series(rate=(100.0,), requests=10, warmup=0)
+        list(bench(OpenAIStream(server.url, "m"), [REQUEST], series, keep=lambda name, t: kept.append((name, t.error))))
+    assert kept == [("single", None)] * 10 + [("rate 100", None)] * 10
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(status=401), "set the variable named by key_env"),
+        (Reply(status=429), "ask the provider for a higher limit"),
+        (Reply(status=429, retry_after="7"), "wait 7 s, as the server asks"),
+        (Reply(status=500), "send the same request by hand"),
+        (Reply(garbage_at=0), "no answer to the first request: invalid"),
+        (Reply(cut_after=0), "no answer to the first request: cut"),
+    ],
+)
+def test_a_target_that_does_not_answer_is_told_at_once_with_a_fix(reply, message):
+    with SyntheticServer(reply) as server, pytest.raises(BackendError, match=message) as caught:
+        names(server, Series())
+    assert server.url in str(caught.value)
+    assert len(server.bodies) == 1
+
+
+def test_a_server_that_is_not_there_is_told_at_once():
+    with SyntheticServer() as server:
+        pass
+    with pytest.raises(BackendError, match="start the server, or mend the address"):
+        names(server, Series())
+
+
+def test_nothing_to_send_is_refused():
+    with pytest.raises(BackendError, match="there is nothing to send"):
+        list(bench(OpenAIStream("http://127.0.0.1:1/v1", "m"), [], Series()))
+
+
+def test_no_two_requests_share_a_beginning_when_a_prefix_cache_must_not_help():
+    turns = Request("k", "s", "generate", (Message("system", "Be brief."), Message("user", "hi")))
+    endless = Unlike([REQUEST, turns])
+    sent = [endless[i] for i in range(200)]
+    opening = [r.prompt if isinstance(r.prompt, str) else r.prompt[0].content for r in sent]
+    assert len({text[:8] for text in opening}) == 200
+    assert opening[0].endswith("hello") and opening[1].endswith("Be brief.")
+    assert sent[0] == Unlike([REQUEST, turns])[0]  # repeatable
+
+
+def test_synthetic_prompts_have_their_length_and_no_common_beginning():
+    for count in (None, lambda text: len(text.split()), lambda text: round(1.4 * len(text.split()))):
+        made = synthetic_requests(200, 30, 5, count=count)
+        for request in made:
+            length = (count or (lambda text: len(text.split())))(request.prompt)
+            assert length == approx(200, abs=4)
+        assert {r.max_tokens for r in made} == {30}
+        assert len({r.prompt[:40] for r in made}) == 5
+
+
+def row(level: float, rate: float, response: float, attainment: float | None = None, **more) -> dict:
+    return {
+        "kind": "rate",
+        "level": level,
+        "requests_per_s": rate,
+        "response_s": {"mean": response},
+        "attainment": attainment,
+        "goodput_per_s": None if attainment is None else rate * attainment,
+        "stopped": None,
+        **more,
+    }
+
+
+def test_the_knee_is_where_throughput_still_pays_for_waiting():
+    assert knee([row(1, 1, 0.1), row(5, 5, 0.12), row(9, 9, 0.5), row(10, 9.5, 4.0)]) == 1
+    assert knee([]) is None
+
+
+def test_the_capacity_within_bounds_is_the_highest_rate_that_met_them():
+    points = [row(1, 1, 0.1, 1.0), row(5, 5, 0.2, 0.96), row(9, 8, 2.0, 0.3), row(8, 7, 1.0, 0.97, stopped="hopeless")]
+    assert slo_capacity(points, Slo(ttft_s=0.2, attainment=0.9)) == approx(4.8)
+    assert slo_capacity(points[2:3], Slo(attainment=0.9)) is None
+
+
+def test_a_saturated_scenario_is_a_shape_for_the_fit():
+    found = {"n": 12, "failed": {"cut": 2}, "requests_per_s": 4.0, "input_tokens": 1000, "output_tokens": 300}
+    assert shape_of({**found, "cached_tokens": 200}, gpus=2) == Shape(80.0, 30.0, 0.5)
+    assert shape_of({**found, "cached_tokens": None, "output_tokens": None}) is None
