@@ -436,8 +436,8 @@ def _templates(folder: Path) -> Iterator[tuple[str, str]]:
 def _check_template(source: str, where: str) -> None:
     """Raises ModelError if the template is too long, has `**`, or does not render within bounds in a child process.
 
-    Jinja's sandbox keeps a template from reaching Python, but not from filling memory. The child has 3 seconds of
-    processor time and 1 GB. A template may fail on the trial's messages (some accept no system message): that is
+    Jinja's sandbox keeps a template from reaching Python, but not from filling memory. The child has 2 seconds of
+    processor time and 512 MB. A template may fail on the trial's messages (some accept no system message): that is
     fine. It may not run out of time or memory, nor try to leave the sandbox.
     """
     if len(source) > MAX_TEMPLATE:
@@ -471,10 +471,10 @@ from jinja2.ext import loopcontrols
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 try:
     import resource
-    resource.setrlimit(resource.RLIMIT_CPU, (3, 3))
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
-except ImportError:
-    pass
+    resource.setrlimit(resource.RLIMIT_CPU, (2, 2))
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 29, 1 << 29))
+except (ImportError, ValueError, OSError):
+    pass  # no such limits here: the clock's stays
 source = sys.stdin.read()
 def refuse(message): raise TemplateError(message)
 environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols])
