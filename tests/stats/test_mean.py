@@ -56,6 +56,8 @@ def test_bootstrap_agrees_with_the_formula_for_a_mean():
 
 def test_clustered_errors_are_those_of_inspect_and_of_the_toy():
     assert clustered_mean(range(20), [i % 4 for i in range(20)]).stderr == approx(0.64550, abs=1e-5)
+    found = clustered_mean(range(20), [i % 4 for i in range(20)])
+    assert found.high - found.value == approx(3.182446 * 0.645497, abs=1e-5)  # t with 3 degrees of freedom
     assert t_mean(range(20)).stderr == approx(1.32288, abs=1e-5)
     clusters = [i // 4 for i in range(16)]
     assert clustered_mean(TOY, clusters).value == 0.5625
