@@ -76,10 +76,11 @@ def _parse(raw: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, 
     raw.seek(0)
     handle = gzip.GzipFile(fileobj=raw) if suffix.endswith(".gz") else raw
     try:
-        yield from reader(handle, path, source)
-    except UnicodeDecodeError as error:
-        data = path.read_bytes()
-        raise _undecodable(gzip.decompress(data) if handle is not raw else data, error.encoding, path) from None
+        try:
+            yield from reader(handle, path, source)
+        except UnicodeDecodeError as error:
+            data = path.read_bytes()
+            raise _undecodable(gzip.decompress(data) if handle is not raw else data, error.encoding, path) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"not a whole gzip file: {error}", where=str(path), fix="download or pack it again") from None
 
@@ -261,8 +262,10 @@ def _read_parquet(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[
         for batch in file.iter_batches(batch_size=4096):
             for row in batch.to_pylist():
                 yield plain(row)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"not a Parquet file: {first_line(error)}", where=str(path), fix="download it again") from None
+    except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"not a readable Parquet file: {first_line(error)}", where=str(path), fix="download it again"
+        ) from None
 
 
 def _read_excel(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, Any]]:
