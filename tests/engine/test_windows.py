@@ -1,0 +1,61 @@
+"""Long texts in windows: the peer's windows, and one number for a model that sees all of the text at once."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from engine.architectures import load
+
+from harness.engine import scoring
+from harness.engine.windows import bits_per_byte, rolling_windows
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("length", [0, 1, 9, 10, 11, 19, 20, 21, 57])
+@pytest.mark.parametrize("context", [1, 4, 10])
+def test_windows_are_the_peers(length, context):
+    utils = pytest.importorskip("lm_eval.utils")
+    ids = list(range(100, 100 + length))
+    peer = [
+        utils.make_disjoint_window(pair)
+        for pair in utils.get_rolling_token_windows(ids, prefix_token=7, max_seq_len=10, context_len=context)
+    ]
+    windows = rolling_windows(ids, max_length=10, prefix_token=7, context=context)
+    assert [(list(one.ids[: -one.n_scored]), list(one.ids[-one.n_scored :])) for one in windows] == peer
+
+
+def test_every_token_is_judged_once_and_no_window_is_too_long():
+    windows = rolling_windows(range(1000), max_length=64, prefix_token=7, context=16)
+    assert [token for one in windows for token in one.ids[-one.n_scored :]] == list(range(1000))
+    assert max(len(one.ids) for one in windows) == 65
+
+
+def test_a_context_longer_than_the_model_reads_is_refused():
+    with pytest.raises(ValueError, match=r"context is 65: it must be in 1\.\.64"):
+        rolling_windows(range(10), max_length=64, prefix_token=7, context=65)
+
+
+def test_a_uniform_model_needs_one_bit_for_a_coin():
+    assert bits_per_byte([-math.log(2)] * 8, "abcdefgh") == pytest.approx(1.0)
+    assert bits_per_byte([-math.log(2)] * 8, "ññññ") == pytest.approx(1.0)  # two bytes each
+    assert bits_per_byte([], "") is None
+
+
+def test_windows_through_the_engine_give_what_the_model_gives_for_the_whole_text():
+    loaded = load("llama")
+    ids = [5 + (11 * place) % 150 for place in range(100)]
+    windows = rolling_windows(ids, max_length=100, prefix_token=1)
+    scored = [one.logprob for _, one in scoring.scorer_for(loaded)(loaded, windows, batch_tokens=32)]
+    with torch.inference_mode():
+        logprobs = loaded.model(torch.tensor([[1, *ids[:-1]]])).logits[0].log_softmax(dim=-1)
+    whole = float(logprobs.gather(1, torch.tensor(ids)[:, None]).sum())
+    assert math.fsum(scored) == pytest.approx(whole, abs=1e-3)
