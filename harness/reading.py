@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 import regex
 from pydantic import AfterValidator
 
-MAX_CHARS = 1_000_000  # of an answer; no answer a person reads is longer
+MAX_CHARS = 300_000  # of an answer; of a longer one the middle is not read
 MAX_DIGITS = 300  # of a number
 PATTERN_SECONDS = 1.0  # for one pattern of a task file on one text
 
@@ -123,10 +123,13 @@ FOREIGN = str.maketrans({"٫": ".", "٬": ",", "−": "-", "﹣": "-", "－": "-
 def numbers(text: str, decimal: Decimals = "auto", backwards: bool = False) -> Iterator[Number]:
     """Yields the numbers of a text, first to last or last to first.
 
-    Digits of any script, grouped or not, with exponent or per cent sign. `point`: 1,234.5; `comma`: 1.234,5 and 1 234,5. `auto`: the later of two different marks is the decimal one, a
-    repeated mark groups, one comma before exactly three digits groups, any other single mark is decimal.
-    Not read as numbers: digits within a word (m2, GPT-4), dates, versions and addresses (2024.05.03, 10.0.0.1),
-    fractions and number words. A minus belongs to a number unless something to subtract from stands before it.
+    Digits of any script, grouped or not, with exponent or per cent sign. `point`: 1,234.5; `comma`: 1.234,5 and
+    1 234,5. `auto`: the later of two different marks is the decimal one, a repeated mark groups, one comma before
+    exactly three digits groups, any other single mark is decimal. A minus belongs to a number unless something to
+    subtract from stands before it.
+
+    Not read: digits within a word (m2, GPT-4), dates, versions and addresses (2024.05.03, 10.0.0.1), number words,
+    numbers of more than MAX_DIGITS digits. A fraction is two numbers.
     """
     found = NUMBER.finditer(_arabic(text, decimal))
     for match in reversed(list(found)) if backwards else found:

@@ -13,6 +13,7 @@ from harness.errors import DataError, nearest
 from harness.reading import as_text, squash
 from harness.scorers.text import contains, exact_match, text, token_f1
 
+MAX_PASSAGES = 100  # of one answer that are looked up
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|«([^»]+)»|„([^“”]+)[“”]|^>[ \t]?(.+)$', re.MULTILINE)
 
 
@@ -40,7 +41,7 @@ def citation(
         passages = [as_text(one) or "" for one in (value if isinstance(value, list) else [value])]
     else:
         passages = ["".join(groups) for groups in QUOTED.findall(as_text(answer) or "")]
-    passages = [_straight(one) for one in passages if one.strip()]
+    passages = [_straight(one) for one in passages if one.strip()][:MAX_PASSAGES]
     found = sum(len(one.split()) >= min_words and one in source for one in passages)
     return (found / len(passages) if passages else 0.0), {"cited": float(bool(passages))}
 
