@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from harness import prompts
@@ -110,7 +111,8 @@ def find_model(config: ModelConfig) -> PlannedModel:
             f"no backend '{config.backend}'", where=f"model {config.name}", fix=nearest(config.backend, BACKENDS)
         )
     if config.backend != "transformers":
-        return PlannedModel(config, digest(config.model_dump(mode="json")), None, {})
+        files = _script_digest(config)
+        return PlannedModel(config, digest([_settings(config), files]), None, files)
     if config.path is None:
         raise ConfigError("no `path`", where=f"model {config.name}", fix="add `path:` with a model folder or hub id")
     folder = resolve_model(config.path, revision=config.revision, trust_remote_code=config.trust_remote_code)
@@ -120,6 +122,15 @@ def find_model(config: ModelConfig) -> PlannedModel:
     deciding = {name: sha for name, sha in files.items() if not name.endswith((".md", ".txt")) or name == "merges.txt"}
     found = config.model_copy(update={"path": str(folder)})
     return PlannedModel(found, digest(deciding), inspect_model(folder), files)
+
+
+def _script_digest(config: ModelConfig) -> dict[str, str]:
+    if not isinstance(config.script, str):
+        return {}
+    try:
+        return {"script": hashlib.sha256(Path(config.script).read_bytes()).hexdigest()}
+    except OSError:
+        raise ConfigError(f"no script {config.script}", where=f"model {config.name}", fix="check the path") from None
 
 
 def stored(plan: Plan) -> dict[str, Any]:

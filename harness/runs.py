@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,9 +80,12 @@ def folder_for(plan: Plan, out: str | Path | None, root: Path = Path("results"))
         return Path(out)
     same = f"-{plan.config.run}-{plan.digest[:8]}"
     for found in sorted(root.glob(f"*{same}"), reverse=True):
-        if not (found / "summary.json").exists():
+        if not ((found / "summary.json").exists() and Result(found).complete):
             return found
-    return root / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}{same}"
+    now = datetime.now(UTC)
+    while (new := root / f"{now:%Y%m%dT%H%M%SZ}{same}").exists():
+        now += timedelta(seconds=1)  # another run of the same plan began in this second
+    return new
 
 
 def carry_out(plan: Plan, path: Path, load: Load = load) -> Iterator[Step]:

@@ -13,7 +13,7 @@ from typing import Any
 from harness import extract, scorers
 from harness.config import Columns, DataConfig, TaskConfig, TaskUse, bundled, find_file, read_task
 from harness.data import DataSource, Rows, assign_ids, load_rows
-from harness.errors import TaskError, nearest
+from harness.errors import DataError, TaskError, nearest
 from harness.prepare import PREPARE
 from harness.values import Sample
 
@@ -146,8 +146,11 @@ def _pool(config: TaskConfig, path: Path, override: Path | None, samples: tuple[
 
 
 def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) -> tuple[Sample, ...]:
-    ids = assign_ids(rows.rows, id_column)
     where = f"{path} ({rows.origin})"
+    try:
+        ids = assign_ids(rows.rows, id_column)
+    except DataError as error:
+        raise DataError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
     prepared = [_prepared(config, row, f"{where} row {i + 1}") for i, row in enumerate(rows.rows)]
     _need_column(prepared[0], config.answer, "answer", where)
     if config.cluster is not None:

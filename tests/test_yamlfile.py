@@ -52,7 +52,7 @@ def test_what_is_not_plain_is_refused_with_its_line(text: str, what: str):
 
 def test_a_missing_file_names_the_nearest(tmp_path: Path):
     (tmp_path / "quickstart.yaml").write_text("a: 1")
-    with pytest.raises(ConfigError, match="did you mean 'quickstart.yaml'"):
+    with pytest.raises(ConfigError, match=r"did you mean 'quickstart\.yaml'"):
         read_yaml(tmp_path / "quikstart.yaml")
 
 

@@ -1,0 +1,80 @@
+"""What is asked: templates of columns only, shots, messages; data are never read as a template."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from harness.config import TaskConfig
+from harness.errors import TaskError
+from harness.prompts import check_columns, columns_of, continuations, fill, render
+from harness.values import Message, Sample
+
+
+def task(**changes: Any) -> TaskConfig:
+    base = {"task": "t", "data": {"file": "x"}, "kind": "generate", "prompt": "Q: {q}\nA:", "answer": "a"}
+    return TaskConfig.model_validate(base | changes)
+
+
+def sample(id: str = "1", expected: Any = "four", **row: Any) -> Sample:
+    return Sample(id, "t", {"q": "2+2?", "a": "four", **row}, expected)
+
+
+def test_only_columns_are_put_in():
+    assert fill("{a} {b.c} {{a}} {a}", {"a": "x", "b.c": 1}) == "x 1 {a} x"
+    assert columns_of("{a} {{b}} {c d} {a}") == ("a", "c d")
+
+
+@pytest.mark.parametrize("hostile", ["{q}", "{{q}}", "{0.__class__}", "{% raw %}", "${PATH}", "%(q)s", "\\1", "\x00"])
+def test_data_are_never_a_template(hostile: str):
+    assert fill("<{q}>", {"q": hostile}) == f"<{hostile}>"
+
+
+def test_values_stand_as_text_and_nothing_stands_for_nothing():
+    row = {"a": None, "b": 3, "c": [1, "ü"], "d": {"x": True}, "e": 0.5, "f": False}
+    assert fill("{a}|{b}|{c}|{d}|{e}|{f}", row) == '|3|[1, "ü"]|{"x": true}|0.5|False'
+
+
+def test_text_has_system_description_shots_and_question():
+    config = task(system="Be brief.", description="About sums.\n\n")
+    shots = [sample("2", "six", q="3+3?")]
+    assert render(config, sample(), shots, chat=False) == ("Be brief.\n\nAbout sums.\n\nQ: 3+3?\nA: six\n\nQ: 2+2?\nA:")
+
+
+def test_messages_have_a_turn_for_each_shot():
+    config = task(system="Be brief.", description="About sums.\n\n")
+    shots = [sample("2", "six", q="3+3?")]
+    assert render(config, sample(), shots, chat=True) == (
+        Message("system", "Be brief.\n\nAbout sums."),
+        Message("user", "Q: 3+3?\nA:"),
+        Message("assistant", "six"),
+        Message("user", "Q: 2+2?\nA:"),
+    )
+
+
+def test_lettered_choices_stand_one_a_line():
+    config = task(kind="choice", choices="options", continuation="letter", prompt="{q}\n{choices}\nAnswer:")
+    asked = Sample("1", "t", {"q": "Which?", "options": ["x", "y"]}, "B", ("x", "y"), ("A", "B"), 1)
+    assert render(config, asked, [], chat=False) == "Which?\nA. x\nB. y\nAnswer:"
+    assert continuations(config, asked, chat=False) == (" A", " B")
+    assert continuations(config, asked, chat=True) == ("A", "B")
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "fix"),
+    [
+        ({"prompt": "{quest}"}, "prompt names column 'quest'", "known: a, q"),
+        ({"prompt": "{qq}"}, "prompt names column 'qq'", "q"),
+        ({"system": "{sys}"}, "system names column 'sys'", "known"),
+        ({"description": "{topic}"}, "description names column 'topic'", "known"),
+        ({"prompt": '{"a": 1}'}, "prompt names column '\"a\": 1'", "write {{ and }} for braces"),
+        ({"prompt": "{choices}"}, "prompt names column 'choices'", "known"),
+    ],
+)
+def test_a_column_that_is_not_there_is_named(changes: dict[str, Any], what: str, fix: str):
+    with pytest.raises(TaskError) as caught:
+        check_columns(task(**changes), [sample().row], "t.yaml")
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+    assert caught.value.where == "t.yaml"

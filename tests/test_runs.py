@@ -1,0 +1,291 @@
+"""A run from plan to table with the scripted model: resumed, refused, killed, judged again, verified."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from harness.config import RunConfig, validate
+from harness.errors import ConfigError, ModelError, StoreError
+from harness.execute import load
+from harness.plan import Plan, choose, make_plan
+from harness.runs import carry_out, finish, folder_for, merged, open_run, verified
+from harness.tasks import load_task
+
+TASK = """
+task: sums
+data: {file: sums.jsonl, id: id}
+kind: generate
+prompt: "{q}="
+answer: a
+stop: ["\\n"]
+extract: number
+"""
+COLOURS = """
+task: colours
+data: {file: colours.jsonl}
+kind: choice
+prompt: "The colour of {thing} is"
+choices: [red, green, blue]
+answer: colour
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Two tasks of our own, and scripts that get some of their samples right."""
+    sums = [{"id": f"s{i}", "q": f"{i}+{i}", "a": str(2 * i)} for i in range(12)]
+    things = [{"thing": thing, "colour": colour} for thing, colour in [("grass", "green"), ("sky", "blue")] * 5]
+    (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in sums))
+    (tmp_path / "colours.jsonl").write_text("".join(json.dumps(row) + "\n" for row in things))
+    (tmp_path / "sums.yaml").write_text(TASK)
+    (tmp_path / "colours.yaml").write_text(COLOURS)
+    rules = [{"sample": f"s{i}", "text": f" it is {2 * i}" if i % 3 else " no idea"} for i in range(12)]
+    rules += [{"prompt": "grass", "text": "green"}, {"prompt": "sky", "text": "red"}]
+    (tmp_path / "good.yaml").write_text(json.dumps({"answers": rules}))
+    (tmp_path / "slow.yaml").write_text(json.dumps({"answers": rules, "sleep_s": 0.002}))
+    broken = [{"sample": "s3", "error": "connection lost"}, {"sample": "s4", "text": "7 8 9"}, *rules]
+    (tmp_path / "broken.yaml").write_text(json.dumps({"answers": broken}))
+    return tmp_path
+
+
+def config(folder: Path, *scripts: str, **changes: Any) -> RunConfig:
+    names = scripts or ("good",)
+    models = [{"name": name, "backend": "fake", "script": str(folder / f"{name}.yaml")} for name in names]
+    tasks = [str(folder / "sums.yaml"), str(folder / "colours.yaml")]
+    return validate(RunConfig, {"run": "r", "tasks": tasks, "models": models} | changes, "test")
+
+
+def row(result: harness.Result, model: str, task: str) -> dict[str, Any]:
+    return next(row for row in result.summary["rows"] if (row["model"], row["task"]) == (model, task))
+
+
+def test_a_run_gives_each_sample_a_record_and_each_cell_a_row(folder: Path):
+    result = harness.run(config(folder, "good", "broken", machine="cloud-cpu"), out=folder / "out")
+    assert result.complete
+    assert len(result.records()) == 2 * (12 + 10)
+    good = row(result, "good", "sums")
+    assert good["n"] == 12 and good["accuracy"]["value"] == pytest.approx(8 / 12)
+    assert good["failures"] == {"no_answer": 4}
+    assert row(result, "good", "colours")["accuracy"]["value"] == 0.5
+    broken = row(result, "broken", "sums")
+    assert (broken["n"], broken["failures"]["backend_error"]) == (11, 1)  # left out of the mean, and counted
+    assert broken["difference"]["n"] == 11
+    # of the eleven samples both have a value for, "7 8 9" is wrong where the other is right
+    assert broken["difference"]["value"] == pytest.approx(-1 / 11)
+    assert good["cost"]["usd_per_correct"] > 0
+    assert good["latency"]["e2e_p50_s"] is None  # 12 values are too few for a median
+
+
+def test_references_say_what_guessing_scores(folder: Path):
+    references = harness.run(config(folder), out=folder / "out").summary["references"]
+    assert {(r["name"], r["task"]): r["value"] for r in references} == {
+        ("chance", "colours"): pytest.approx(1 / 3),
+        ("majority", "colours"): 0.5,
+    }
+
+
+def test_without_a_machine_cost_is_unknown_and_the_notes_say_how_to_set_one(folder: Path):
+    result = harness.run(config(folder), out=folder / "out")
+    assert row(result, "good", "sums")["cost"]["usd_per_1k_samples"] is None
+    assert any("--machine" in note for note in result.summary["notes"])
+
+
+def test_the_parts_of_the_cost_sum_to_seconds_times_price(folder: Path):
+    result = harness.run(config(folder, machine="cloud-cpu"), out=folder / "out")
+    machine = result.summary["machine"]
+    for found in result.summary["rows"]:
+        bill = found["throughput"]["wall_s"] / 3600 * machine["usd_per_hour"] / machine["utilisation"]
+        assert sum(found["cost"]["parts"].values()) == pytest.approx(bill, rel=1e-9)
+        per_sample = bill / found["throughput"]["samples"] * 1000
+        assert found["cost"]["usd_per_1k_samples"] == pytest.approx(per_sample, rel=1e-9)
+
+
+def test_the_subset_of_a_limit_is_seeded_nested_and_the_same_for_every_model(folder: Path):
+    plans = {n: make_plan(config(folder, "good", "slow", limit=n)) for n in (3, 6, 12, 99)}
+    chosen = {n: [[s.id for s in cell.samples] for cell in plan.cells] for n, plan in plans.items()}
+    assert chosen[3][0] == chosen[3][2] and len(chosen[3][0]) == 3
+    assert set(chosen[3][0]) < set(chosen[6][0]) < set(chosen[12][0]) and chosen[12][0] == chosen[99][0]
+    task = load_task(config(folder).tasks[0])
+    assert [s.id for s in choose(task, config(folder, limit=3, seed=1))] != chosen[3][0]
+    assert [s.id for s in choose(task, config(folder, first=3))] == ["s0", "s1", "s2"]
+
+
+def test_what_could_change_an_answer_changes_the_digest(folder: Path):
+    digest = make_plan(config(folder)).digest
+    assert make_plan(config(folder)).digest == digest
+    assert make_plan(config(folder, machine="h100", latency={"requests": 0})).digest == digest
+    assert make_plan(config(folder, seed=1)).digest != digest
+    assert make_plan(config(folder, limit=5)).digest != digest
+    assert make_plan(config(folder, "slow")).digest != digest
+    edits = [("sums.yaml", "number", "text"), ("sums.jsonl", '"22"', '"23"'), ("good.yaml", "red", "blue")]
+    for file, old, new in edits:
+        text = (folder / file).read_text()
+        (folder / file).write_text(text.replace(old, new))
+        assert make_plan(config(folder)).digest != digest, file
+        (folder / file).write_text(text)
+
+
+def test_another_plan_may_not_write_into_the_folder(folder: Path):
+    harness.run(config(folder), out=folder / "out")
+    with pytest.raises(StoreError) as caught:
+        harness.run(config(folder, seed=5), out=folder / "out")
+    assert "seed" in str(caught.value)
+
+
+def test_a_finished_run_asks_nothing_again(folder: Path):
+    harness.run(config(folder), out=folder / "out")
+    before = (folder / "out" / "responses.jsonl").read_bytes()
+
+    def refuse(model: Any) -> Any:
+        raise AssertionError("a model was loaded")
+
+    assert list(carry_out(make_plan(config(folder)), folder / "out", refuse)) == []
+    assert (folder / "out" / "responses.jsonl").read_bytes() == before
+
+
+def test_an_unfinished_run_of_the_same_plan_is_gone_on_with(folder: Path):
+    plan = make_plan(config(folder))
+    root = folder / "results"
+    first = folder_for(plan, None, root)
+    steps = carry_out(plan, first)
+    next(steps), next(steps)
+    steps.close()
+    assert folder_for(plan, None, root) == first
+    assert folder_for(make_plan(config(folder, seed=1)), None, root) != first
+    for _ in carry_out(plan, first):
+        pass
+    finish(first)
+    assert folder_for(plan, None, root) != first
+
+
+def test_an_incomplete_run_says_so_and_is_not_complete(folder: Path):
+    steps = carry_out(make_plan(config(folder)), folder / "out")
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    result = finish(folder / "out")
+    assert not result.complete
+    assert any(note.startswith("INCOMPLETE: good on sums: 5 of 12") for note in result.summary["notes"])
+
+
+def test_two_runs_may_not_write_into_one_folder(folder: Path):
+    steps = carry_out(make_plan(config(folder)), folder / "out")
+    next(steps)
+    with pytest.raises(StoreError, match="writing"):
+        next(carry_out(make_plan(config(folder)), folder / "out"))
+    steps.close()
+
+
+def test_judging_again_needs_neither_model_nor_data(folder: Path):
+    result = harness.run(config(folder), out=folder / "out")
+    before = {name: (folder / "out" / name).read_bytes() for name in ("records.jsonl", "summary.json", "table.md")}
+    for name in ("sums.jsonl", "sums.yaml", "colours.jsonl", "colours.yaml", "good.yaml"):
+        (folder / name).unlink()
+    for name in before:
+        (folder / "out" / name).unlink()
+    assert open_run(folder / "out").summary == result.summary
+    assert {name: (folder / "out" / name).read_bytes() for name in before} == before
+
+
+def test_verify_finds_a_changed_response_and_a_changed_record(folder: Path):
+    harness.run(config(folder), out=folder / "out")
+    assert verified(folder / "out")["ok"]
+    records = (folder / "out" / "records.jsonl").read_text()
+    (folder / "out" / "records.jsonl").write_text(records.replace('"value":0.0', '"value":1.0', 1))
+    found = verified(folder / "out")
+    assert not found["ok"] and "records.jsonl" in found["says"]
+    (folder / "out" / "records.jsonl").write_text(records)
+    lines = (folder / "out" / "responses.jsonl").read_text().split("\n")
+    lines[6] = lines[6].replace("no idea", "it is 12")
+    (folder / "out" / "responses.jsonl").write_text("\n".join(lines))
+    found = verified(folder / "out")
+    assert not found["ok"] and found["broken_line"] == 7
+
+
+def test_a_response_nobody_planned_stops_the_judging(folder: Path):
+    harness.run(config(folder), out=folder / "out")
+    samples = (folder / "out" / "samples.jsonl").read_text().split("\n", 1)[1]
+    (folder / "out" / "samples.jsonl").write_text(samples)
+    with pytest.raises(StoreError, match="is of no planned sample"):
+        finish(folder / "out")
+
+
+def test_versions_of_a_task_are_never_in_one_table(folder: Path):
+    first = harness.run(config(folder), out=folder / "one")
+    (folder / "sums.yaml").write_text(TASK + "version: 2\n")
+    second = harness.run(config(folder, "slow"), out=folder / "two")
+    with pytest.raises(StoreError, match="version 1 in one run and 2 in another"):
+        merged([first, second])
+    assert [r["model"] for r in merged([first, first])["rows"]] == ["good"] * 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"machine": "h10"}, ConfigError, "did you mean 'h100'"),
+        ({"models": [{"name": "x", "backend": "fkae"}]}, ConfigError, "did you mean 'fake'"),
+        ({"models": [{"name": "x"}]}, ConfigError, "no `path`"),
+        ({"models": ["no/such/folder"]}, ModelError, "no model"),
+        ({"tasks": ["mmul"]}, ConfigError, "did you mean 'mmlu'"),
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused_before_anything_is_written(
+    folder: Path, changes: dict[str, Any], error: type[Exception], message: str
+):
+    with pytest.raises(error, match=message):
+        harness.run(config(folder, **changes), out=folder / "out")
+    assert not (folder / "out").exists()
+
+
+def test_a_task_may_stand_only_once_in_a_run(folder: Path):
+    with pytest.raises(ConfigError, match="'sums' stands twice"):
+        make_plan(config(folder, tasks=[str(folder / "sums.yaml")] * 2))
+
+
+def _answers(path: Path) -> list[tuple]:
+    lines = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
+    return sorted((r["model"], r["task"], r["sample_id"], r["text"], r["answer"], r["value"]) for r in lines)
+
+
+def _child(plan: Plan, out: Path) -> int:
+    """Starts a process that carries out the plan and exits; returns its id."""
+    child = os.fork()
+    if child == 0:
+        try:
+            for _ in carry_out(plan, out, load):
+                pass
+        finally:
+            os._exit(0)
+    return child
+
+
+def test_killed_100_times_every_sample_is_there_exactly_once(folder: Path):
+    plan = make_plan(config(folder, "good", "slow", latency={"requests": 2, "warmup": 0}))
+    whole = folder / "whole"
+    for _ in carry_out(plan, whole):
+        pass
+    wanted = _answers(finish(whole).folder)
+    rng, kills, runs = random.Random(0), 0, 0
+    while kills < 100:
+        out, runs = folder / f"run{runs}", runs + 1
+        finished = False
+        while not finished:
+            child = _child(plan, out)
+            time.sleep(rng.uniform(0, 0.15))
+            os.kill(child, signal.SIGKILL)
+            _, status = os.waitpid(child, 0)
+            killed = os.WIFSIGNALED(status)
+            kills += killed
+            finished = not killed
+        assert _answers(finish(out).folder) == wanted
+        assert verified(out)["ok"]
+    assert runs >= 1

@@ -1,0 +1,182 @@
+"""Task files and rows become samples, or a message that names the row; shots depend on nothing but the sample."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.config import TaskUse
+from harness.errors import DataError, HarnessError, TaskError
+from harness.tasks import Task, load_task, shots_for, task_names
+
+ROWS = [
+    {"id": "a", "q": "one?", "label": "yes", "split": "test", "who": "u1"},
+    {"id": "b", "q": "two?", "label": "no", "split": "test", "who": "u1"},
+    {"id": "c", "q": "three?", "label": "yes", "split": "test", "who": "u2"},
+    {"id": "d", "q": "four?", "label": "no", "split": "dev", "who": "u2"},
+    {"id": "e", "q": "five?", "label": "yes", "split": "dev", "who": "u1"},
+]
+CHOICE: dict[str, Any] = {
+    "task": "t",
+    "data": {"file": "t.jsonl", "split": "test", "id": "id"},
+    "kind": "choice",
+    "prompt": "{q}",
+    "choices": ["no", "yes"],
+    "answer": "label",
+}
+
+
+def make(folder: Path, rows: list[dict[str, Any]] = ROWS, **changes: Any) -> Task:
+    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "t.yaml").write_text(yaml.safe_dump(CHOICE | changes))
+    return load_task(TaskUse(task=str(folder / "t.yaml")))
+
+
+def test_rows_of_the_split_become_samples_in_order(tmp_path: Path):
+    task = make(tmp_path, cluster="who")
+    assert [(s.id, s.expected, s.gold, s.cluster) for s in task.samples] == [
+        ("a", "yes", 1, "u1"),
+        ("b", "no", 0, "u1"),
+        ("c", "yes", 1, "u2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "golds"),
+    [
+        (["no", "yes", "no"], "auto", [0, 1, 0]),
+        (["A", "b", "A"], "auto", [0, 1, 0]),
+        (["0", "1", "1"], "auto", [0, 1, 1]),
+        ([0, 1, 1], "auto", [0, 1, 1]),
+    ],
+)
+def test_an_answer_is_the_choice_its_letter_or_its_index(tmp_path: Path, answers: list, kind: str, golds: list):
+    rows = [{**row, "label": answer} for row, answer in zip(ROWS, answers)]
+    task = make(tmp_path, rows, answer_is=kind)
+    assert [sample.gold for sample in task.samples] == golds
+
+
+def test_one_reading_of_the_answers_holds_for_the_whole_column(tmp_path: Path):
+    # "1" is a choice of the first row and an index in the second: only the index makes sense for both
+    rows = [{**ROWS[0], "options": ["1", "0"], "label": "1"}, {**ROWS[1], "options": ["x", "y"], "label": "0"}]
+    assert [sample.gold for sample in make(tmp_path, rows, choices="options").samples] == [1, 0]
+
+
+def test_a_number_is_an_index_even_where_it_is_also_a_choice(tmp_path: Path):
+    rows = [{**ROWS[0], "options": ["1", "0"], "label": 1}]
+    assert make(tmp_path, rows, choices="options").samples[0].gold == 1
+
+
+def test_identical_choices_keep_the_index_that_is_right(tmp_path: Path):
+    rows = [{**ROWS[0], "options": ["same", "same", "other"], "label": 1}]
+    sample = make(tmp_path, rows, choices="options").samples[0]
+    assert (sample.gold, sample.labels) == (1, ("same", "same", "other"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "row", "what", "where", "fix"),
+    [
+        ({"answer": "lable"}, {}, "answer names column 'lable'", "t.yaml", "did you mean 'label'?"),
+        ({"cluster": "whoo"}, {}, "cluster names column 'whoo'", "t.yaml", "did you mean 'who'?"),
+        ({}, {"label": "maybe"}, "answer 'maybe' is none of the choices", "row 2", "known: no, yes"),
+        ({}, {"label": "yess"}, "answer 'yess' is none of the choices", "row 2", "did you mean 'yes'?"),
+        ({}, {"label": None}, "no answer in column 'label'", "row 2", "fill it in"),
+        ({}, {"label": ""}, "no answer in column 'label'", "row 2", "fill it in"),
+        ({}, {"id": "a"}, "'a'", "t.jsonl", ""),
+        ({"choices": "options"}, {"options": ["x"]}, "column 'options'", "row 1", ""),
+        ({"prepare": "mmul"}, {}, "no function 'mmul'", "t.yaml", "did you mean 'mmlu'?"),
+        ({"prepare": "hellaswag"}, {}, "'hellaswag' cannot read this row", "row 1", "the columns here are id, q"),
+        ({"extract": "nubmer"}, {}, "unknown extractor 'nubmer'", "t.yaml", "did you mean 'number'?"),
+        ({"score": "exact_mach"}, {}, "unknown scorer 'exact_mach'", "t.yaml", "did you mean 'exact_match'?"),
+        ({"also": {"x": "nubmer"}}, {}, "unknown extractor 'nubmer'", "t.yaml", "did you mean"),
+        ({"data": {**CHOICE["data"], "split": "tset"}}, {}, "tset", "t.jsonl", "test"),
+        ({"data": {**CHOICE["data"], "file": "u.jsonl"}}, {}, "no such data file", "u.jsonl", "t.jsonl"),
+        ({"shots": {"n": 1, "from": "dve"}}, {}, "dve", "t.jsonl", "dev"),
+        ({"shots": {"n": 1, "from": "dev", "match": "whoo"}}, {}, "shots: match names column 'whoo'", "t.yaml", "who"),
+        ({"shots": {"n": 1, "from": "dev", "pick": "fixed", "ids": ["f"]}}, {}, "no row with id 'f'", "t.yaml", ""),
+    ],
+)
+def test_a_mistake_names_what_where_and_fix(
+    tmp_path: Path, changes: dict[str, Any], row: dict[str, Any], what: str, where: str, fix: str
+):
+    rows = [ROWS[0], {**ROWS[1], **row}, *ROWS[2:]] if row else ROWS
+    with pytest.raises(HarnessError) as caught:
+        make(tmp_path, rows, **changes)
+    assert what in caught.value.what
+    assert where in caught.value.where
+    assert fix in caught.value.fix
+
+
+def test_a_column_of_choices_that_is_no_list_is_refused(tmp_path: Path):
+    with pytest.raises(TaskError, match="column 'options' holds no list"):
+        make(tmp_path, [{**ROWS[0], "options": "x, y"}], choices="options")
+    with pytest.raises(TaskError, match="1 choices"):
+        make(tmp_path, [{**ROWS[0], "options": '["x"]'}], choices="options")
+    with pytest.raises(TaskError, match="an empty choice"):
+        make(tmp_path, [{**ROWS[0], "A": "x", "B": ""}], choices={"columns": ["A", "B"]})
+
+
+def test_sensitivity_can_only_be_raised(tmp_path: Path):
+    make(tmp_path, sensitivity="internal")
+    use = TaskUse(task=str(tmp_path / "t.yaml"), sensitivity="restricted")
+    assert load_task(use).config.sensitivity == "restricted"
+    with pytest.raises(TaskError, match="'internal' cannot be lowered to 'public'"):
+        load_task(use.model_copy(update={"sensitivity": "public"}))
+
+
+def ids(shots: tuple) -> list[str]:
+    return [shot.id for shot in shots]
+
+
+def test_shots_come_first_in_order_from_their_split(tmp_path: Path):
+    task = make(tmp_path, shots={"n": 2, "from": "dev"})
+    assert ids(shots_for(task, task.samples[0], 0)) == ["d", "e"]
+
+
+def test_shots_of_the_own_split_never_show_the_sample_itself(tmp_path: Path):
+    task = make(tmp_path, shots={"n": 2})
+    assert [ids(shots_for(task, sample, 0)) for sample in task.samples] == [["b", "c"], ["a", "c"], ["a", "b"]]
+
+
+def test_shots_may_be_named_and_may_share_a_column_with_the_sample(tmp_path: Path):
+    named = make(tmp_path, shots={"n": 1, "from": "dev", "pick": "fixed", "ids": ["e"]})
+    assert ids(shots_for(named, named.samples[0], 0)) == ["e"]
+    matched = make(tmp_path, shots={"n": 1, "from": "dev", "match": "who"})
+    assert [ids(shots_for(matched, sample, 0)) for sample in matched.samples] == [["e"], ["e"], ["d"]]
+
+
+def test_random_shots_depend_on_sample_and_seed_alone(tmp_path: Path):
+    rows = [{"id": str(i), "q": f"{i}?", "label": "yes", "split": "test"} for i in range(30)]
+    task = make(tmp_path, rows, shots={"n": 5, "pick": "random"})
+    drawn = {sample.id: ids(shots_for(task, sample, 7)) for sample in task.samples}
+    assert len(set(map(tuple, drawn.values()))) > 25
+    again = {sample.id: ids(shots_for(task, sample, 7)) for sample in reversed(task.samples)}
+    assert again == drawn
+    assert ids(shots_for(task, task.samples[3], 8)) != drawn["3"]
+
+
+def test_too_few_shots_are_an_error_and_not_fewer_shots(tmp_path: Path):
+    task = make(tmp_path, shots={"n": 3, "from": "dev"})
+    with pytest.raises(TaskError, match="sample a needs 3 shots, its data have 2"):
+        shots_for(task, task.samples[0], 0)
+
+
+def test_bundled_tasks_are_there_and_open_with_their_command():
+    names = task_names()
+    assert {"support-routing", "invoice-fields", "product-facts", "mmlu", "gsm8k", "banking77"} <= set(names)
+
+
+@pytest.mark.parametrize("name", ["support-routing", "invoice-fields", "product-facts"])
+def test_our_own_tasks_have_enough_rows(name: str):
+    assert len(load_task(TaskUse(task=name)).samples) >= 300
+
+
+def test_data_of_the_hub_say_how_to_give_a_local_copy(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    with pytest.raises(DataError, match="--data"):
+        load_task(TaskUse(task="arc-easy", data=None))
