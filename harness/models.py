@@ -180,7 +180,6 @@ REFUSED_KEYS = {  # whatever their value: each of them has made transformers or 
     "_experts_implementation_internal": "it can name a repository whose code is then run",
     "custom_pipelines": "it names Python code to run",
     "custom_generate": "it names Python code to run",
-    "auto_mapping": "it names a Python package to import",
     "megatron_config": "it makes a Python package named in the file be imported",
 }
 CODE_KEYS = ("auto_map", "custom_code", "trust_remote_code")  # allowed once the run file says trust_remote_code
@@ -298,6 +297,9 @@ def _lint(content: dict[str, Any], file: Path, trust_remote_code: bool) -> None:
         if isinstance(value, str) and followed and ELSEWHERE.search(value):
             what = f"the key '{dotted}' points outside the model's folder: {value[:80]!r}"
             raise ModelError(what, where=where, fix="remove the key, or give a file name inside the folder")
+        if key == "parent_library" and not re.fullmatch(r"transformers(\.\w+)*", str(value)):
+            what = f"the key '{dotted}' names a Python package to import: {str(value)[:80]!r}"
+            raise ModelError(what, where=where, fix="remove the key")
         if key.endswith("_class") and isinstance(value, str) and not re.fullmatch(r"\w+", value):
             raise ModelError(f"the key '{dotted}' is not a class name: {value[:80]!r}", where=where, fix="remove it")
 

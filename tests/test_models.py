@@ -235,7 +235,10 @@ def test_the_hubs_cache_may_link_to_its_blobs(good, tmp_path):
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
-        ({"auto_mapping": {"parent_library": "evil"}}, "it names a Python package to import"),
+        (
+            {"auto_mapping": {"parent_library": "evil"}},
+            "parent_library' names a Python package to import",
+        ),
         ({"megatron_config": {"a": 1}}, "a Python package named in the file be imported"),
     ],
 )
@@ -243,6 +246,9 @@ def test_a_hostile_adapter_is_refused(good, keys, message):
     with pytest.raises(ModelError, match="this is not an adapter"):
         check_safe(good, adapter=True)
     write(good, "adapter_config.json", {"peft_type": "LORA", "base_model_name_or_path": "org/base"})
+    check_safe(good, adapter=True)
+    library = "transformers.models.llama.modeling_llama"  # what peft itself writes
+    write(good, "adapter_config.json", {"auto_mapping": {"base_model_class": "Llama", "parent_library": library}})
     check_safe(good, adapter=True)
     write(good, "adapter_config.json", keys)
     with pytest.raises(ModelError, match=message):
