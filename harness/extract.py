@@ -166,7 +166,8 @@ ANSWER_IS = (
 )
 OPEN = r"[(\[{$]{0,3}"
 # What may follow a letter that is an answer; "A" and "I" before a plain word are words themselves.
-ENDED = r"(?=[)\]}.:,;*_`\"'$\n]|\s*$|\s+(?:because|since|as|which|for|and|with)\b|\s*[-–—(])"
+ENDED = r"(?=[)\]}.:,;!*_`\"'$\n]|\s*$|\s+(?:because|since|as|which|for|and|with)\b|\s*[-–—(])"
+ALONE = r"(?!\s*(?:and|or|&|,|/)\s*\(?\w\b)"  # not the first of several
 
 
 def letter(text: str, *, letters: str | None = None, labels: Sequence[str] = (), pick: Pick = "last") -> str | None:
@@ -199,7 +200,7 @@ def _letter_patterns(letters: str) -> tuple[re.Pattern, ...]:
             rf"|\\boxed\{{\s*(?:\\text\w*\{{)?\s*\(?{any_case}\)?\s*\}}"
             rf"|(?<!\w){one}[)\]*_`\"']{{0,4}}{right}"
         ),
-        re.compile(rf"^[ \t]*(?:[*_`]*\({one}\)|[*_`]*{one}[*_`]*(?:[.)]|$))", re.MULTILINE),
+        re.compile(rf"^[ \t]*[*_`]*(?:\({one}\)|{one}[*_`]*(?:[.)]|$)){ALONE}", re.MULTILINE),
         re.compile(rf"(?<!\w)\({one}\)"),
     )
 
