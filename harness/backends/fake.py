@@ -18,22 +18,19 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
-from harness.errors import ConfigError, nearest
+from harness.config import ModelConfig, Strict, validate
 from harness.values import Message, Request, Response
-
-if TYPE_CHECKING:
-    from harness.config import ModelConfig
+from harness.yamlfile import read_yaml
 
 
-class Rule(BaseModel):
+class Rule(Strict):
     """One scripted answer. A rule that names neither sample nor prompt fits every request."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", coerce_numbers_to_str=True)
+    model_config = ConfigDict(coerce_numbers_to_str=True)  # `sample: 7` is the sample "7"
 
     sample: str | None = None  # the sample's id
     prompt: str | None = None  # regular expression searched in the prompt
@@ -57,10 +54,8 @@ class Rule(BaseModel):
         )
 
 
-class Script(BaseModel):
+class Script(Strict):
     """What a fake model answers and how long it says it took."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     answers: tuple[Rule, ...] = ()
     prefill_s_per_token: float = Field(0.001, ge=0)  # seconds told per prompt token
@@ -68,24 +63,13 @@ class Script(BaseModel):
     sleep_s: float = Field(0.0, ge=0)  # seconds really waited per request, so that a run can be interrupted
 
 
-def read_script(path: str | Path) -> Script:
-    """Returns the script in a YAML or JSON file. Raises ConfigError if it is missing or holds something else."""
-    path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return Script.model_validate({} if content is None else content)
-    except FileNotFoundError:
-        beside = path.parent.iterdir() if path.parent.is_dir() else ()
-        near = nearest(path.name, (p.name for p in beside))
-        raise ConfigError("the fake model's script does not exist", where=str(path), fix=near) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"the fake model's script is not YAML: {error}", where=str(path)) from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(map(str, first["loc"])) or "the file"
-        fields = Rule.model_fields if place.startswith("answers") else Script.model_fields
-        fix = nearest(place.rsplit(".", 1)[-1], fields) if first["type"] == "extra_forbidden" else ""
-        raise ConfigError(f"{place}: {first['msg']}", where=str(path), fix=fix) from None
+def read_script(script: str | Path | Mapping[str, Any] | Sequence[Any]) -> Script:
+    """Returns the script in a YAML or JSON file, its content as already read, or its rules. Raises ConfigError."""
+    if isinstance(script, list | tuple):
+        script = {"answers": script}
+    if isinstance(script, Mapping):
+        return validate(Script, script, "the fake model's script")
+    return validate(Script, read_yaml(Path(script)).data, str(script))
 
 
 class FakeBackend:
@@ -97,7 +81,7 @@ class FakeBackend:
     @classmethod
     def from_config(cls, config: ModelConfig) -> FakeBackend:
         """Returns the fake a run file asks for."""
-        return cls(read_script(config.script) if config.script else None, name=config.name)
+        return cls(read_script(config.script) if config.script is not None else None, name=config.name)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields scripted texts, cut at stop strings and at `max_tokens` words."""

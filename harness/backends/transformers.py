@@ -10,8 +10,9 @@ import logging
 import math
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -28,6 +29,7 @@ from harness.engine.loaded import LoadedModel
 from harness.engine.sampling import row_seed
 from harness.engine.scoring import Scorer, scorer_for
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
+from harness.engine.tree import EngineStats
 from harness.errors import BackendError, ModelError
 from harness.models import check_safe, check_versions, context_length, resolve_model
 from harness.values import Message, Request, Response
@@ -50,6 +52,7 @@ class TransformersBackend:
         self.config = config
         self.loaded, self._about = load(config)
         self._methods: dict[str, Any] = {}  # of running the model, found out when first needed
+        self._took: deque[EngineStats] = deque(maxlen=1)  # by the last scoring that came to its end
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields texts as they finish."""
@@ -94,11 +97,17 @@ class TransformersBackend:
                 jobs.append(_ScoreJob(prompt, tuple(own), [None] * len(own)))
         owner = [(job, place) for job in jobs for place in range(len(job.sequences))]
         sequences = [job.sequences[place] for job, place in owner]
-        for index, scored in run(self.loaded, sequences, batch_tokens=self.config.batch_tokens):
+        encode_s = time.perf_counter() - started
+        keep = lambda stats: self._took.append(replace(stats, encode_s=encode_s))
+        for index, scored in run(self.loaded, sequences, batch_tokens=self.config.batch_tokens, on_stats=keep):
             job, place = owner[index]
             job.scored[place] = scored
             if None not in job.scored:
                 yield job.response(time.perf_counter() - started if len(requests) == 1 else None)
+
+    def statistics(self) -> Mapping[str, Any] | None:
+        """Returns what the last complete scoring took: tokens billed and really computed, seconds, memory."""
+        return asdict(self._took[0]) if self._took else None
 
     def describe(self) -> Mapping[str, Any]:
         """Returns what was loaded, as JSON values."""
@@ -436,6 +445,9 @@ def _unscorable(loaded: LoadedModel, request: Request, sequences: Sequence[Score
             return "the prompt is empty and the model has no token that opens a text"
         if max(sequence.ids) >= _vocabulary(loaded):
             return f"the tokenizer gives token {max(sequence.ids)}, the model knows {_vocabulary(loaded)}"
+        judged = max(sequence.ids[-sequence.n_scored :])
+        if judged >= _predicted(loaded):
+            return f"the tokenizer gives token {judged}, the model predicts {_predicted(loaded)}"
     return None
 
 
@@ -446,3 +458,9 @@ def _eos_text(loaded: LoadedModel) -> tuple[str, ...]:
 
 def _vocabulary(loaded: LoadedModel) -> int:
     return loaded.model.get_input_embeddings().weight.shape[0]
+
+
+def _predicted(loaded: LoadedModel) -> int:
+    """Returns how many tokens the head tells apart: it can be smaller than the vocabulary that is read."""
+    head = loaded.model.get_output_embeddings()
+    return _vocabulary(loaded) if head is None else head.weight.shape[0]
