@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import torch
 from harness.engine import plain, tree
 from harness.engine.cache import attention_kinds
 from harness.engine.loaded import LoadedModel
+from harness.engine.memory import peak_bytes
 from harness.engine.tokens import ScoredSequence, ScoreSequence
 
 log = logging.getLogger(__name__)
@@ -29,18 +31,43 @@ ALLOWED_HALF, ROUNDING_HALF, TIMES_ROUNDING = 0.05, 2e-3, 6
 
 
 def scorer_for(loaded: LoadedModel, engine: str = "auto") -> Scorer:
-    """Returns the `score` function to use: `tree.score` or `plain.score`, both with the same arguments.
+    """Returns the `score` function to use: `tree.score` or `plain_score`, both with the same arguments.
 
     engine "plain" asks for the reference method; "auto" tries the tree on a short text first and says in one line of
     the log when the model cannot do it.
     """
     if engine == "plain":
-        return plain.score
+        return plain_score
     why = obstacle(loaded)
     if why is None:
         return tree.score
     log.info("scoring with the plain method: %s", why)
-    return plain.score
+    return plain_score
+
+
+def plain_score(
+    loaded: LoadedModel,
+    sequences: Sequence[ScoreSequence],
+    *,
+    batch_tokens: int | None = None,
+    on_stats: Callable[[tree.EngineStats], None] | None = None,
+) -> Iterator[tuple[int, ScoredSequence]]:
+    """Yields what `plain.score` does, and tells `on_stats` what it took, as far as that is known."""
+    start, seconds = time.perf_counter(), 0.0
+    for index, scored in plain.score(loaded, sequences, batch_tokens=batch_tokens):
+        seconds += scored.prefill_s
+        yield index, scored
+    if on_stats is not None:
+        on_stats(
+            tree.EngineStats(
+                sequences=len(sequences),
+                prompt_tokens=sum(len(one.ids) for one in sequences),
+                forwarded_tokens=sum(map(len, {one.ids[:-1] for one in sequences})),
+                forward_s=seconds,
+                total_s=time.perf_counter() - start,
+                peak_memory_bytes=peak_bytes(loaded.device),
+            )
+        )
 
 
 def obstacle(loaded: LoadedModel) -> str | None:

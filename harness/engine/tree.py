@@ -33,22 +33,22 @@ CACHE_SHARE = 8  # positions of keys and values a batch may hold for each token 
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """What scoring a set of sequences took. Tokens are real ones; padding is counted apart. None: not measured."""
+    """What scoring a set of sequences took. Tokens are real ones; padding is counted apart. None: not known."""
 
-    sequences: int = 0
-    prompt_tokens: int = 0  # as a server without sharing bills them: every sequence whole
-    distinct_tokens: int = 0  # nodes of the prefix tree: the least that can be forwarded
-    forwarded_tokens: int = 0
-    padding_tokens: int = 0
-    judged_rows: int = 0  # rows projected onto the vocabulary
-    batches: int = 0
-    out_of_memory_retries: int = 0
-    longest_cache_tokens: int = 0  # positions in the one live cache
-    encode_s: float | None = None
-    forward_s: float = 0.0
-    projection_s: float = 0.0
+    sequences: int
+    prompt_tokens: int  # as a server without sharing bills them: every sequence whole
+    forwarded_tokens: int = 0  # really computed
+    distinct_tokens: int | None = None  # nodes of the prefix tree: the least that can be forwarded
+    padding_tokens: int | None = None
+    judged_rows: int | None = None  # rows projected onto the vocabulary
+    batches: int | None = None
+    out_of_memory_retries: int | None = None
+    longest_cache_tokens: int | None = None  # positions in the one live cache
+    encode_s: float | None = None  # texts to tokens, where the caller measured it
+    forward_s: float = 0.0  # without `projection_s`, where that is known
+    projection_s: float | None = None
     total_s: float = 0.0
-    peak_memory_bytes: int | None = None
+    peak_memory_bytes: int | None = None  # of the device, or of this process on the CPU
 
 
 def score(
@@ -107,6 +107,12 @@ class _Walk:
             sequences=len(sequences),
             prompt_tokens=sum(len(sequence.ids) for sequence in sequences),
             distinct_tokens=self.trie.distinct_tokens,
+            padding_tokens=0,
+            judged_rows=0,
+            batches=0,
+            out_of_memory_retries=0,
+            longest_cache_tokens=0,
+            projection_s=0.0,
         )
 
     def group(self, group: trie.Group) -> Iterator[tuple[int, ScoredSequence]]:

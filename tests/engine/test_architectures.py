@@ -9,7 +9,7 @@ import pytest
 import torch
 from engine.architectures import CONTEXT, VOCABULARY, WINDOW, each, load
 
-from harness.engine import plain, scoring, tree
+from harness.engine import scoring, tree
 from harness.engine.tokens import ScoreSequence
 
 SHARES = each(lambda architecture: architecture.shares)
@@ -67,7 +67,7 @@ def test_models_with_keys_and_values_of_every_position_share_them(name):
 def test_models_that_cannot_share_are_found_out_and_the_log_says_why(name, caplog):
     loaded = load(name)
     with caplog.at_level(logging.INFO, logger="harness.engine.scoring"):
-        assert scoring.scorer_for(loaded) is plain.score
+        assert scoring.scorer_for(loaded) is scoring.plain_score
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("scoring with the plain method: ")
 

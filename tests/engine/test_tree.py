@@ -236,8 +236,17 @@ def test_the_decoder_is_itself_again_after_a_projection(llama):
 
 
 def test_engine_plain_asks_for_the_reference_method(llama):
-    assert scoring.scorer_for(llama, "plain") is plain.score
+    assert scoring.scorer_for(llama, "plain") is scoring.plain_score
     assert scoring.scorer_for(llama) is tree.score
+
+
+def test_the_plain_method_tells_what_it_took_as_far_as_it_is_known(llama):
+    sequences, stats = questions(), []
+    scored = dict(scoring.plain_score(llama, sequences, on_stats=stats.append))
+    assert stats[0].prompt_tokens == sum(len(one.ids) for one in sequences)
+    assert stats[0].forwarded_tokens == sum(map(len, {one.ids[:-1] for one in sequences}))
+    assert stats[0].forward_s == pytest.approx(sum(one.prefill_s for one in scored.values()))
+    assert stats[0].distinct_tokens is None
 
 
 @pytest.mark.shared
