@@ -33,11 +33,10 @@ def check(table: Table, spec: Any, where: str, kind: str) -> None:
             TypeAdapter(known.get(option, open_type)).validate_python(value, strict=True)
         except ValidationError as error:
             message = error.errors()[0]["msg"].removeprefix("Value error, ")
-            raise TaskError(
-                f"{kind} '{name}': option '{option}' cannot be {value!r:.60}", where=where, fix=message
-            ) from None
+            what = f"{kind} '{name}': option '{option}' cannot be {value!r:.60}"
+            raise TaskError(what, where=where, fix=message) from None
         except TaskError as error:  # a spec inside a spec
-            raise TaskError(error.what, where=f"{where}: {option}", fix=error.fix) from None
+            raise TaskError(error.what, where=f"{where}: {option}{error.where}", fix=error.fix) from None
     for option in required - set(_mapping(table[name], options)):
         fix = f"{{{name}: {{{option}: ...}}}}"
         raise TaskError(f"{kind} '{name}' needs the option '{option}'", where=where, fix=fix)
