@@ -59,6 +59,7 @@ class SyntheticServer:
         self._script = script or Reply()
         self._stall_at, self._stall_s = stall_at, stall_s
         self._stalled_until = 0.0
+        self._keep, self._order = True, 0
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.sent: list[list[float]] = []  # by request: the moment each chunk with tokens was written
@@ -67,6 +68,10 @@ class SyntheticServer:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}/v1"
+
+    def forget(self) -> None:
+        """Keeps nothing of later requests: for runs of many thousands."""
+        self._keep = False
 
     def __enter__(self) -> SyntheticServer:
         ready = threading.Event()
@@ -114,11 +119,12 @@ class SyntheticServer:
         headers = {k.strip().lower(): v.strip() for k, _, v in (line.partition(":") for line in lines)}
         raw = await reader.readexactly(int(headers.get("content-length", 0)))
         body = json.loads(raw) if raw else {}
-        order = len(self.bodies)
-        self.bodies.append(body)
-        self.headers.append({**headers, ":request": first})
-        stamps: list[float] = []
-        self.sent.append(stamps)
+        order, stamps = self._order, []
+        self._order += 1
+        if self._keep:
+            self.bodies.append(body)
+            self.headers.append({**headers, ":request": first})
+            self.sent.append(stamps)
         reply = self._script(order, body) if callable(self._script) else self._script
         if order == self._stall_at:
             self._stalled_until = time.monotonic() + self._stall_s

@@ -1,0 +1,67 @@
+"""A server this project did not write: `transformers serve` on loopback, started and stopped here."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.measure.bench import Series, bench
+from harness.measure.http import OpenAIStream
+from harness.values import Request
+
+pytest.importorskip("fastapi", reason="needs the serving extra of transformers")
+pytest.importorskip("uvicorn", reason="needs the serving extra of transformers")
+
+START_S = 180
+OUTPUT = 4
+
+
+@pytest.fixture(scope="module")
+def served(shared, tmp_path_factory):
+    """The address of the server and the model's name on it."""
+    model = shared / "models" / "stories260K"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    log = tmp_path_factory.mktemp("serve") / "log"
+    hub = tmp_path_factory.mktemp("hub")  # it wants a cache folder that exists
+    command = [str(Path(sys.executable).parent / "transformers"), "serve", str(model), "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--device", "cpu", "--dtype", "float32"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(hub)}
+    with log.open("wb") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
+    try:
+        give_up = time.monotonic() + START_S
+        while True:
+            assert process.poll() is None, log.read_text()[-2000:]
+            assert time.monotonic() < give_up, log.read_text()[-2000:]
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.3)
+        yield f"http://127.0.0.1:{port}/v1", str(model)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.shared
+def test_every_scenario_runs_against_a_real_server(served):
+    url, model = served
+    openings = ("Once upon a time", "Tim had a red ball", "The sun was warm")
+    requests = [Request(key=p, sample_id=p, mode="generate", prompt=p, max_tokens=OUTPUT) for p in openings]
+    series = Series(concurrency=(2,), rate=(5.0,), offline=True, requests=6, warmup=1)
+    found = list(bench(OpenAIStream(url, model, api="completions"), requests, series))
+    assert [f["scenario"] for f in found] == ["single", "concurrency 2", "offline", "rate 5"]
+    for f in found:
+        assert (f["n"], f["failed"], f["usage_missing"]) == (6, {}, 0)
+        assert f["output_tokens"] == 6 * OUTPUT
+        assert 0 < f["ttft_s"]["mean"] <= f["service_s"]["mean"] <= f["response_s"]["max"]
+        assert f["tpot_s"]["mean"] > 0 and f["round_trip_p50_s"] > 0
