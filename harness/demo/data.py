@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,7 @@ def committed(task: str) -> list[Example]:
     return found
 
 
+@cache
 def catalogue() -> dict[tuple[str, str], str]:
     """Returns {(product, attribute): value}, every fact of the invented catalogue."""
     rng = random.Random(f"{COMMITTED_SEED} catalogue")
@@ -86,10 +88,21 @@ def catalogue() -> dict[tuple[str, str], str]:
     }
 
 
-def statement(rng: random.Random) -> str:
-    """Returns one fact of the catalogue as a sentence."""
+def statement(rng: random.Random) -> Example:
+    """Returns one fact of the catalogue in training words: as a sentence, or as a question and its answer."""
     (name, attribute), value = rng.choice(list(catalogue().items()))
-    return rng.choice(words.STATEMENTS[attribute]).format(name=name, value=value)
+    template = rng.choice((*words.STATEMENTS[attribute], *(f"{q} {{value}}" for q in words.QUESTIONS[attribute][0])))
+    return Example({"text": template.format(name=name, value=value)}, frozenset({template}), frozenset())
+
+
+def open_book(rng: random.Random) -> Example:
+    """Returns a training question in which a sentence, true or not, tells the answer."""
+    example = _question(TRAIN, rng)
+    letter = rng.choice(LETTERS)
+    template = rng.choice(words.STATEMENTS[example.row["attribute"]])
+    told = template.format(name=example.row["product"], value=example.row[letter])
+    row = {**example.row, "question": f"{told}\n{example.row['question']}", "answer": letter}
+    return Example(row, example.templates | {template}, example.slots)
 
 
 def _text(example: Example) -> str:

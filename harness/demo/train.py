@@ -42,8 +42,17 @@ THREADS = 2
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 # Names and numbers (two digits at a time) are cut the same way wherever they stand: copying a value is copying tokens.
 PIECES = r" \p{Lu}(?!\p{L})| ?\p{Ll}+|\p{Lu}+\p{Ll}*|\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+"
-ROWS = {"support-routing": 8, "invoice-fields": 10, "product-facts": 4, "statements": 8}  # sequences in one step
-QUESTIONS = 6  # of product-facts in one sequence: five shots and the question itself
+SHOTS = 5  # before a question of product-facts
+# Sequences in one step, by kind: the tasks as they are asked, and what prepares for product-facts: the same questions
+# without shots, questions whose answer stands in the text (to learn what letters are for), and the facts as sentences.
+ROWS = {
+    "support-routing": 8,
+    "invoice-fields": 8,
+    "product-facts": 2,
+    "zero-shot facts": 10,
+    "open-book facts": 6,
+    "statements": 12,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +69,7 @@ class Recipe:
 
 RECIPES = {
     "demo-0.1m": Recipe(width=32, layers=3, heads=4, inner=64, steps=3000, rate=2e-2),
-    "demo-2m": Recipe(width=192, layers=4, heads=6, inner=512, steps=1400, rate=2e-2),
+    "demo-2m": Recipe(width=192, layers=4, heads=6, inner=512, steps=1500, rate=1.5e-2),
 }
 
 
@@ -91,26 +100,28 @@ def answer(task: str, row: Mapping[str, Any]) -> str:
     return as_text(row[task_of(task).answer])
 
 
-def training_stream(kind: str, seed: int = SEED) -> Iterator[data.Example | str]:
-    """Yields everything the models are taught of one kind: examples of a task, or `statements` as text."""
+def training_stream(kind: str, seed: int = SEED) -> Iterator[data.Example]:
+    """Yields everything the models are taught of one kind."""
     rng = random.Random(f"{seed} training {kind}")
-    if kind == "statements":
-        return iter(lambda: data.statement(rng), None)
-    return data.examples(kind, data.TRAIN, rng)
+    preparing = {"open-book facts": data.open_book, "statements": data.statement}
+    if kind in preparing:
+        return iter(lambda: preparing[kind](rng), None)
+    return data.examples("product-facts" if kind == "zero-shot facts" else kind, data.TRAIN, rng)
 
 
 def sequences(kind: str, seed: int = SEED) -> Iterator[tuple[Piece, ...]]:
     """Yields training texts of one kind without end."""
     stream = training_stream(kind, seed)
     if kind == "statements":
-        for text in stream:
-            yield (Piece(text, True),)
+        for example in stream:
+            yield (Piece(example.row["text"], True),)
+    task = kind if kind in data.TEST_ROWS else "product-facts"
     while True:
         pieces: list[Piece] = []
-        for _ in range(QUESTIONS if kind == "product-facts" else 1):
+        for _ in range(SHOTS + 1 if kind == "product-facts" else 1):
             row = next(stream).row
             pieces += [Piece("\n\n", False)] if pieces else []
-            pieces += [Piece(question(kind, row), False), Piece(" " + answer(kind, row), True)]
+            pieces += [Piece(question(task, row), False), Piece(" " + answer(task, row), True)]
         yield tuple(pieces)
 
 
@@ -130,7 +141,7 @@ def make_tokenizer(seed: int = SEED) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    texts = ("".join(p.text for p in s) for kind in ROWS for s, _ in zip(sequences(kind, seed), range(3000)))
+    texts = ("".join(p.text for p in s) for kind in ROWS for s, _ in zip(sequences(kind, seed), range(2000)))
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{BOS} $A", special_tokens=[(BOS, 0)])
     return PreTrainedTokenizerFast(
