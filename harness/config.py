@@ -170,6 +170,16 @@ class TaskConfig(Strict):
 # --- models ----------------------------------------------------------------------------------------------------------
 
 
+class LimitsConfig(Strict):
+    """How hard a server is asked, and when to give up. None of it changes an answer."""
+
+    concurrency: Annotated[int, Field(ge=1, le=1024)] = 8  # requests in flight at most; fewer while it says 429
+    attempts: Annotated[int, Field(ge=1, le=100)] = 8  # of one request
+    sample_s: Annotated[float, Field(gt=0)] = 600.0  # seconds for one request, all its attempts and waits together
+    silence_s: Annotated[float, Field(gt=0)] = 120.0  # seconds without a byte that end an attempt
+    max_cost: Annotated[float, Field(gt=0)] | None = None  # USD; nothing is sent that could exceed it
+
+
 class ModelConfig(Strict):
     """What runs the requests, and how."""
 
@@ -187,7 +197,18 @@ class ModelConfig(Strict):
     batch_tokens: Annotated[int, Field(ge=1)] | None = None  # tokens in one batch; default: from free memory
     max_length: Annotated[int, Field(ge=2)] | None = None  # tokens; default: what the model allows
     threads: Annotated[int, Field(ge=1)] | None = None  # CPU; default: the cores this process may use
-    script: Any = None  # backend fake: rules, or the path of a YAML file with them
+    script: Any = None  # backend fake: rules, or the path of a YAML file with them; recorded: the file of answers
+    # servers and APIs
+    model: str | None = None  # its name at the server; default: `name`
+    base_url: str | None = None  # with its version, as http://127.0.0.1:8000/v1; default: the provider's own
+    api: Literal["chat", "completions"] = "chat"  # completions: the prompt as it is, without a chat template
+    api_key_env: str | None = None  # environment variable with the key; default: the provider's, at its own address only
+    allow_http: bool = False  # send without encryption to a host that is not this machine
+    stream: bool = True  # off: the answer comes in one piece, and the first token has no time
+    logprobs: bool = False  # keep the log-probability of each generated token
+    extra: Mapping[str, Any] = Field(default_factory=dict)  # added to each request's body, as {reasoning_effort: low}
+    price: str | Mapping[str, float] | None = None  # PROVIDER/MODEL of the price file, or {input, output} USD per 1M
+    limits: LimitsConfig = LimitsConfig()
 
 
 # --- machines --------------------------------------------------------------------------------------------------------
