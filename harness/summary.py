@@ -103,8 +103,25 @@ def _clusters(records: Sequence[Record]) -> list[str] | None:
 def _metrics(records: Sequence[Record]) -> dict[str, Any]:
     """Returns the further metrics, over the records that are counted; one that a failed answer lacks is 0 there."""
     counted = [record for record in records if record.value is not None]
-    names = dict.fromkeys(name for record in counted for name in record.metrics)
-    return {name: _estimate([r.metrics.get(name, 0.0) for r in counted], _clusters(counted)) for name in names}
+    names = dict.fromkeys(name for record in counted for name in record.metrics if name not in COUNTS)
+    found = {name: _estimate([r.metrics.get(name, 0.0) for r in counted], _clusters(counted)) for name in names}
+    return found | _micro_f1(counted)
+
+
+COUNTS = (
+    "shared",
+    "found",
+    "expected",
+)  # of fields or entities in one answer; together they make the micro-averaged F1
+
+
+def _micro_f1(records: Sequence[Record]) -> dict[str, Any]:
+    """Returns 2 · shared / (found + expected) over all answers, where the scorer counts parts of an answer."""
+    shared, found, expected = (sum(record.metrics.get(name, 0.0) for record in records) for name in COUNTS)
+    if not any("expected" in record.metrics for record in records):
+        return {}
+    value = 2 * shared / (found + expected) if found + expected else None
+    return {"micro_f1": {"value": value, "low": None, "high": None, "method": "micro-averaged F1", "reason": None}}
 
 
 def _difference(model: str, records: Sequence[Record], base: Sequence[Record] | None) -> dict[str, Any] | None:

@@ -50,7 +50,12 @@ def quality(summary: Mapping[str, Any]) -> Table:
     return Table("How well", columns, tuple(groups))
 
 
-_LEFT_OUT = {"accuracy_bytes", "shared", "found", "expected"}  # in the records and the CSV, too much for a table
+_LEFT_OUT = {
+    "accuracy_bytes",
+    "valid_json",
+    "hallucinated",
+    "missed",
+}  # in the records and the CSV, too much for a table
 _SHORT = {"accuracy_norm": "norm.", "all_correct": "all right"}
 _PLACES = {"this machine": "local"}
 
