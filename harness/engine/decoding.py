@@ -567,44 +567,44 @@ class PaddedDecoder(_Buffers):
 
 @torch.inference_mode()
 def works(kind: type[PackedDecoder] | type[PaddedDecoder], loaded: LoadedModel) -> bool:
-    """Returns whether this decoder gives the model's own logits while rows join, share a prefix, step and leave."""
-    return all(_agrees(kind(loaded, shared_length=shared), loaded) for shared in (1, SHARED_LENGTH))
-
-
-def _agrees(decoder: PackedDecoder | PaddedDecoder, loaded: LoadedModel) -> bool:
+    """Returns whether this decoder gives the model's own logits while rows join, share prefixes, step and leave."""
     vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
     long = [(11 * k + 5) % vocabulary for k in range(11)]
-    short = [*long[:4], (3 * long[4] + 1) % vocabulary, long[2]]
-    segment = Segment(tuple(long[:4]), None, users=2)
+    short = [*long[:3], (3 * long[3] + 1) % vocabulary]
+    root = Segment(tuple(long[:2]), None, users=2)  # copied to each row
+    child = Segment(tuple(long[2:7]), root, users=1)  # read where it is
     rows: list[list[int]] = []
+    seen: list[tuple[list[int], int, torch.Tensor]] = []  # a row, how many of its tokens were read, the logits after
 
-    def agrees(logits: torch.Tensor, which: Sequence[list[int]]) -> bool:
-        return all(
-            _same(got, loaded.model(torch.tensor([ids], device=loaded.device)).logits[0, -1])
-            for got, ids in zip(logits, which)
-        )
+    def note(logits: torch.Tensor, which: Sequence[list[int]]) -> None:
+        seen.extend((ids, len(ids), after) for ids, after in zip(which, logits, strict=True))
 
-    def step() -> bool:
-        for k, ids in enumerate(rows):
-            ids.append((7 * len(ids) + k) % vocabulary)
-        return agrees(decoder.step([ids[-1] for ids in rows]), rows)
+    def step() -> None:
+        for place, ids in enumerate(rows):
+            ids.append((7 * len(ids) + place) % vocabulary)
+        note(decoder.step([ids[-1] for ids in rows]), rows)
 
-    def join(ids: list[int], after: Segment | None) -> bool:
+    def join(ids: list[int], after: Segment | None) -> None:
         rows.append(list(ids))
-        return agrees(decoder.prefill([ids], [after]), rows[-1:])
-
-    def leave(place: int) -> bool:
-        decoder.remove(place)
-        rows[place] = rows[-1]
-        rows.pop()
-        return step()
+        note(decoder.prefill([ids], [after]), rows[-1:])
 
     try:
-        decoder.compute([segment])
-        return join(short, segment) and step() and join(long, segment) and step() and join(long[3:], None) and leave(0)
+        decoder = kind(loaded, shared_length=3)
+        decoder.compute([root])
+        join(short, root)
+        step()
+        decoder.compute([child])
+        join(long, child)
+        step()
+        join(long[3:], None)
+        decoder.remove(0)
+        rows[0] = rows.pop()
+        step()
+        alone = {id(ids): loaded.model(torch.tensor([ids], device=loaded.device)).logits[0] for ids, _, _ in seen}
     except Exception as error:  # a model may fail in any way when it is run in a way it was not written for
-        log.info("%s does not fit this model: %s", type(decoder).__name__, error)
+        log.info("%s does not fit this model: %s", kind.__name__, error)
         return False
+    return all(_same(after, alone[id(ids)][read - 1]) for ids, read, after in seen)
 
 
 def _same(got: torch.Tensor, expected: torch.Tensor) -> bool:
