@@ -66,7 +66,9 @@ def write_model(folder: Path, kind: str, *, bos: bool = True, chat: bool = False
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(6 if kind != "rwkv" else 2)
-    model.generation_config = transformers.GenerationConfig(eos_token_id=1, temperature=0.3, do_sample=True)
+    model.generation_config = transformers.GenerationConfig(
+        eos_token_id=1, temperature=0.3, do_sample=True, repetition_penalty=3.0
+    )
     model.save_pretrained(folder)
     return folder
 
