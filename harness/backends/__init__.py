@@ -23,7 +23,14 @@ def _transformers(config: ModelConfig) -> Backend:
     return TransformersBackend(config)
 
 
+def _openai(config: ModelConfig) -> Backend:
+    from harness.backends.openai import OpenAIBackend
+
+    return OpenAIBackend(config)
+
+
 BACKENDS: dict[str, Callable[[ModelConfig], Backend]] = {
     "fake": _fake,
+    "openai": _openai,
     "transformers": _transformers,
 }

@@ -1,0 +1,355 @@
+"""Many requests to one server: how many at once, when to try again, when to give up, and what it all cost.
+
+    run(requests, ask, limits=..., price=...)  ->  one response a request, as they finish
+
+`ask(request, attempt)` runs in a thread of its own and returns a response or raises `AttemptFailed`. Everything else
+happens in the thread that iterates: it starts attempts, collects what they bring, and is the only one that decides.
+
+- A refusal for rate (429) halves the number of requests in flight and holds all of them back for as long as the server
+  asks; each success adds a little.
+- Other failures are tried again after a wait that doubles, with jitter. The same failure three times in a row is the
+  server's considered answer: the sample fails.
+- A sample has a number of attempts and a wall clock. An attempt that outlives the clock is abandoned, whatever it
+  hangs in, and what it may bring later is not read.
+- No request is sent that could exceed the spend limit: tokens cannot be more than bytes of prompt and `max_tokens`.
+- What concerns every request alike, such as a wrong key, stops the run before anything is recorded.
+"""
+
+from __future__ import annotations
+
+import heapq
+import queue
+import random
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+from harness.backends.remote import redact
+from harness.config import LimitsConfig, ModelConfig, validate
+from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
+from harness.errors import BackendError, ConfigError, HarnessError
+from harness.values import Request, Response
+
+FIRST_WAIT_S = 0.5  # before the second attempt; doubled for each later one
+LONGEST_WAIT_S = 60.0
+SAME = 3  # identical failures in a row that fail a sample
+OVERHEAD = 512  # tokens a chat template may add to a prompt: for the most a request can cost
+
+
+class AttemptFailed(Exception):
+    """An attempt without an answer. `kind` is short and fixed, so that failures can be counted by it."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str = "",
+        *,
+        retry: bool = True,
+        wait_s: float | None = None,  # as the server asks
+        busy: bool = False,  # refused for rate
+        billed: bool = True,  # the server may have worked: without `used`, what it charges is unknown
+        used: TokenCount | None = None,
+        fatal: HarnessError | None = None,  # concerns every request: raised, unless some were answered already
+    ) -> None:
+        self.kind, self.detail = kind, redact(detail).strip()[:500]
+        super().__init__(f"{kind}: {self.detail}" if self.detail else kind)
+        self.retry, self.wait_s, self.busy, self.billed = retry, wait_s, busy, billed
+        self.used, self.fatal = used, fatal
+
+
+@dataclass(eq=False, slots=True)
+class Attempt:
+    """One try of one request. `abandoned` is set when nobody waits for it any more."""
+
+    number: int
+    in_flight: int  # with this one, when it began
+    waited_s: float  # since the attempt before ended
+    handed_s: float  # from the first attempt's begin to this one's
+    alone: bool  # the only request of its call: its times may be told
+    began: float = field(default_factory=time.perf_counter)
+    abandoned: threading.Event = field(default_factory=threading.Event)
+
+    def check(self) -> None:
+        """Raises AttemptFailed if the answer is no longer wanted. To be called for each piece that arrives."""
+        if self.abandoned.is_set():
+            raise AttemptFailed("abandoned")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an attempt brought, and the tokens it used; None: the server did not say."""
+
+    response: Response
+    used: TokenCount | None
+
+
+Ask = Callable[[Request, Attempt], Answer]
+
+
+@dataclass(eq=False, slots=True)
+class _Job:
+    request: Request
+    number: int
+    worst: float = 0.0  # USD one more attempt could cost
+    began: float | None = None
+    free_at: float = 0.0  # when the attempt before ended
+    tries: list[dict[str, Any]] = field(default_factory=list)
+    last: str = ""
+    same: int = 0
+    attempt: Attempt | None = None
+
+
+def price_of(config: ModelConfig, provider: str | None = None) -> Price | None:
+    """Returns what a model's tokens cost: as stated, as listed by name, or for a provider's own as listed for it.
+
+    None is unknown. Raises ConfigError for a name the price file does not list.
+    """
+    model = config.model or config.name
+    if isinstance(config.price, str):
+        prices = read_prices()
+        found = find_price(prices, config.price)
+        if found is None:
+            raise ConfigError(
+                f"no price for '{config.price}'", where=f"model {config.name}", fix=suggest(prices, config.price)
+            )
+        return found
+    if config.price is not None:
+        stated = {"provider": config.backend, "model": model, "source": "run file", "retrieved": date.today()}
+        return validate(Price, {**stated, **config.price}, f"price of model {config.name}")
+    return find_price(read_prices(), model, provider) if provider else None
+
+
+def most_usd(request: Request, price: Price) -> float:
+    """Returns what one attempt can cost at most, in USD. A token is at least one byte of prompt."""
+    texts = (request.prompt,) if isinstance(request.prompt, str) else tuple(turn.content for turn in request.prompt)
+    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) + OVERHEAD
+    inputs = size * max(1, len(request.continuations)) + sum(len(c.encode()) for c in request.continuations)
+    used = TokenCount(input=inputs, output=request.max_tokens if request.mode == "generate" else 1)
+    dearest = max((price_request(price, u).usd or 0.0 for u in (used, replace(used, cache_write=inputs))), default=0.0)
+    return dearest
+
+
+def run(
+    requests: Sequence[Request],
+    ask: Ask,
+    *,
+    limits: LimitsConfig,
+    price: Price | None = None,
+    processing: Processing = "standard",
+) -> Iterator[Response]:
+    """Yields one response a request, with `details.attempts` and `details.usd`.
+
+    Raises BackendError for what concerns every request, and when the spend limit is reached, after all answers that
+    were under way: the requests left are still owed, and nothing was recorded for them.
+    """
+    yield from _Run(ask, limits, price, processing, alone=len(requests) == 1).go(requests)
+
+
+class _Run:
+    """The state of one call. Only the iterating thread touches it; attempts speak through `results`."""
+
+    def __init__(
+        self, ask: Ask, limits: LimitsConfig, price: Price | None, processing: Processing, *, alone: bool
+    ) -> None:
+        self.ask, self.limits, self.price, self.processing, self.alone = ask, limits, price, processing, alone
+        self.results: queue.SimpleQueue[tuple[_Job, Attempt, Answer | BaseException]] = queue.SimpleQueue()
+        self.flying: set[_Job] = set()
+        self.width = float(limits.concurrency)  # requests that may be in flight
+        self.narrowed = 0.0  # when it was last halved
+        self.held_until = 0.0  # no attempt begins before
+        self.spent = 0.0
+        self.answered = 0
+        self.stop: HarnessError | None = None
+
+    def go(self, requests: Sequence[Request]) -> Iterator[Response]:
+        self.fresh = deque(_Job(request, i, self._worst(request)) for i, request in enumerate(requests))
+        self.later: list[tuple[float, int, _Job]] = []  # heap by the moment a job may go on
+        try:
+            while self.flying or ((self.fresh or self.later) and self.stop is None):
+                self._start()
+                if not self.flying and self.stop is not None:
+                    break
+                yield from self._collect()
+        finally:
+            for job in self.flying:
+                if job.attempt is not None:
+                    job.attempt.abandoned.set()
+        if self.stop is not None:
+            raise self.stop
+
+    # --- starting
+
+    def _start(self) -> None:
+        while self.stop is None and len(self.flying) < max(1, int(self.width)):
+            now = time.perf_counter()
+            if now < self.held_until:
+                return
+            if self.later and self.later[0][0] <= now:
+                job = heapq.heappop(self.later)[2]
+            elif self.fresh:
+                job = self.fresh.popleft()
+            else:
+                return
+            if not self._affordable(job):
+                (self.fresh.appendleft if job.began is None else self._put_back)(job)
+                if not self.flying:
+                    self.stop = self._too_dear(job)
+                return
+            self._fly(job, now)
+
+    def _put_back(self, job: _Job) -> None:
+        heapq.heappush(self.later, (time.perf_counter(), job.number, job))
+
+    def _fly(self, job: _Job, now: float) -> None:
+        job.began = now if job.began is None else job.began
+        job.attempt = Attempt(
+            number=len(job.tries) + 1,
+            in_flight=len(self.flying) + 1,
+            waited_s=now - job.free_at if job.tries else 0.0,
+            handed_s=now - job.began,
+            alone=self.alone,
+            began=now,
+        )
+        self.flying.add(job)
+        threading.Thread(target=self._try, args=(job, job.attempt), daemon=True, name="harness-ask").start()
+
+    def _try(self, job: _Job, attempt: Attempt) -> None:
+        try:
+            outcome: Answer | BaseException = self.ask(job.request, attempt)
+        except BaseException as error:  # told to the iterating thread, which raises what is no AttemptFailed
+            outcome = error
+        self.results.put((job, attempt, outcome))
+
+    # --- collecting
+
+    def _collect(self) -> Iterator[Response]:
+        """Waits for the next thing to happen, and yields what it makes final."""
+        now = time.perf_counter()
+        ends = [self._deadline(job) for job in self.flying]
+        if (self.fresh or self.later) and len(self.flying) < max(1, int(self.width)) and self.stop is None:
+            ready = self.later[0][0] if self.later and not self.fresh else now
+            if not self.flying or ready > now or self.held_until > now:
+                ends.append(max(ready, self.held_until))
+        try:
+            job, attempt, outcome = self.results.get(timeout=max(0.0, min(ends, default=now) - now))
+        except queue.Empty:
+            yield from self._overdue()
+            return
+        if job.attempt is not attempt or job not in self.flying:
+            return  # abandoned earlier: its sample is done
+        self.flying.discard(job)
+        job.free_at = time.perf_counter()
+        if isinstance(outcome, Answer):
+            yield self._answered(job, attempt, outcome)
+        elif isinstance(outcome, AttemptFailed):
+            yield from self._failed(job, attempt, outcome)
+        else:
+            raise outcome
+
+    def _answered(self, job: _Job, attempt: Attempt, answer: Answer) -> Response:
+        self.answered += 1
+        self.width = min(float(self.limits.concurrency), self.width + 1 / self.width)
+        self._record(job, attempt, "answered", used=answer.used, billed=True)
+        response = answer.response
+        return replace(response, details={**response.details, **self._bill(job)})
+
+    def _failed(self, job: _Job, attempt: Attempt, failed: AttemptFailed) -> Iterator[Response]:
+        self._record(job, attempt, failed.kind, used=failed.used, billed=failed.billed, detail=failed.detail)
+        if failed.fatal is not None and not self.answered:
+            self.stop = self.stop or failed.fatal
+            return
+        now = time.perf_counter()
+        wait = FIRST_WAIT_S * 2 ** (len(job.tries) - 1) * random.uniform(0.5, 1.0)
+        wait = min(wait, LONGEST_WAIT_S) if failed.wait_s is None else failed.wait_s
+        if failed.busy:
+            if attempt.began >= self.narrowed:
+                self.width, self.narrowed = max(1.0, self.width / 2), now
+            self.held_until = max(self.held_until, now + min(wait, self.limits.sample_s))
+        job.same = job.same + 1 if str(failed) == job.last else 1
+        job.last = str(failed)
+        if not failed.retry:
+            yield self._given_up(job, str(failed))
+        elif job.same >= SAME and not failed.busy:
+            yield self._given_up(job, f"{failed} ({job.same} times)")
+        elif len(job.tries) >= self.limits.attempts:
+            yield self._given_up(job, f"{failed} (the last of {len(job.tries)} attempts)")
+        elif now + wait >= self._deadline(job):
+            yield self._given_up(job, f"{failed} (the next attempt would be after {self.limits.sample_s:g} s)")
+        else:
+            heapq.heappush(self.later, (now + wait, job.number, job))
+
+    def _overdue(self) -> Iterator[Response]:
+        now = time.perf_counter()
+        for job in [job for job in self.flying if self._deadline(job) <= now]:
+            self.flying.discard(job)
+            job.attempt.abandoned.set()
+            self._record(job, job.attempt, "abandoned", used=None, billed=True)
+            yield self._given_up(job, f"no answer within {self.limits.sample_s:g} s")
+
+    def _given_up(self, job: _Job, error: str) -> Response:
+        return Response(
+            key=job.request.key, prompt=None, finish_reason="error", error=redact(error), details=self._bill(job)
+        )
+
+    def _deadline(self, job: _Job) -> float:
+        return job.began + self.limits.sample_s
+
+    # --- the bill
+
+    def _record(
+        self, job: _Job, attempt: Attempt, outcome: str, *, used: TokenCount | None, billed: bool, detail: str = ""
+    ) -> None:
+        """Adds what an attempt took. `usd` None is unknown; a refusal costs nothing."""
+        if used is not None:
+            usd = price_request(self.price, used, self.processing).usd
+        else:
+            usd = None if billed else 0.0
+        # what is unknown counts as the most it can be, so that the limit holds
+        self.spent += job.worst if usd is None else usd
+        line = {"outcome": outcome, "s": time.perf_counter() - attempt.began, "waited_s": attempt.waited_s, "usd": usd}
+        if used is not None:
+            line["tokens"] = asdict(used)
+        if detail:
+            line["detail"] = detail
+        job.tries.append(line)
+
+    def _bill(self, job: _Job) -> dict[str, Any]:
+        parts = [line["usd"] for line in job.tries]
+        return {"attempts": job.tries, "usd": None if None in parts else sum(parts)}
+
+    def _worst(self, request: Request) -> float:
+        return 0.0 if self.price is None else most_usd(request, self.price)
+
+    def _affordable(self, job: _Job) -> bool:
+        if self.limits.max_cost is None:
+            return True
+        under_way = sum(other.worst for other in self.flying)
+        return self.spent + under_way + job.worst <= self.limits.max_cost
+
+    def _too_dear(self, job: _Job) -> BackendError:
+        return BackendError(
+            f"the spend limit of ${self.limits.max_cost:g} is reached: ${self.spent:.4f} spent in this sitting, "
+            f"and the next request could cost ${job.worst:.4f}",
+            fix="raise `max_cost`; the same command goes on where it stopped",
+        )
+
+
+def retry_after(value: str | None, now: datetime | None = None) -> float | None:
+    """Returns the seconds of a Retry-After header, which holds seconds or a date; None for none or neither."""
+    if not value:
+        return None
+    try:
+        return max(0.0, float(value))
+    except ValueError:
+        pass
+    try:
+        moment = parsedate_to_datetime(value)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())
