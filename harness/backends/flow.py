@@ -158,6 +158,8 @@ class _Run:
     ) -> None:
         self.ask, self.limits, self.price, self.processing, self.alone = ask, limits, price, processing, alone
         self.results: queue.SimpleQueue[tuple[_Job, Attempt, Answer | BaseException]] = queue.SimpleQueue()
+        self.fresh: deque[_Job] = deque()
+        self.later: list[tuple[float, int, _Job]] = []  # heap by the moment a job may go on
         self.flying: set[_Job] = set()
         self.width = float(limits.concurrency)  # requests that may be in flight
         self.narrowed = 0.0  # when it was last halved
@@ -167,8 +169,7 @@ class _Run:
         self.stop: HarnessError | None = None
 
     def go(self, requests: Sequence[Request]) -> Iterator[Response]:
-        self.fresh = deque(_Job(request, i, self._worst(request)) for i, request in enumerate(requests))
-        self.later: list[tuple[float, int, _Job]] = []  # heap by the moment a job may go on
+        self.fresh.extend(_Job(request, i, self._worst(request)) for i, request in enumerate(requests))
         try:
             while self.flying or ((self.fresh or self.later) and self.stop is None):
                 self._start()

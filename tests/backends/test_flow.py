@@ -1,0 +1,245 @@
+"""Rate, retries, clocks and money, with attempts that are plain functions: no server, no network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime
+
+import pytest
+
+from harness.backends import flow
+from harness.backends.flow import Answer, AttemptFailed, most_usd, price_of, retry_after, run
+from harness.config import LimitsConfig, ModelConfig
+from harness.cost.prices import TokenCount
+from harness.errors import BackendError, ConfigError
+from harness.values import Message, Request, Response
+
+PRICE = price_of(ModelConfig(name="m", backend="openai", price={"input": 1.0, "output": 10.0}))
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.002)
+
+
+def requests(n: int, **changes) -> list[Request]:
+    return [Request(f"k{i}", str(i), "generate", "hi", **{"max_tokens": 10, **changes}) for i in range(n)]
+
+
+def answer(request: Request, used: TokenCount | None = TokenCount(100, 5)) -> Answer:  # noqa: B008
+    return Answer(Response(request.key, None, text="ok"), used)
+
+
+class Script:
+    """Fails each request as told, then answers; counts what was asked, and how much at once."""
+
+    def __init__(self, *failures: AttemptFailed, seconds: float = 0.0) -> None:
+        self.failures, self.seconds = failures, seconds
+        self.asked: Counter[str] = Counter()
+        self.at_once = self.most_at_once = 0
+        self.lock = threading.Lock()
+
+    def __call__(self, request: Request, attempt) -> Answer:
+        with self.lock:
+            number = self.asked[request.key]
+            self.asked[request.key] += 1
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+        time.sleep(self.seconds)
+        with self.lock:
+            self.at_once -= 1
+        if number < len(self.failures):
+            raise self.failures[number]
+        return answer(request)
+
+
+def outcomes(response: Response) -> list[str]:
+    return [line["outcome"] for line in response.details["attempts"]]
+
+
+def test_each_request_is_answered_once_and_no_more_run_at_once_than_allowed():
+    script = Script(seconds=0.002)
+    responses = list(run(requests(40), script, limits=LimitsConfig(concurrency=5)))
+    assert sorted(r.key for r in responses) == sorted(f"k{i}" for i in range(40))
+    assert set(script.asked.values()) == {1}
+    assert 1 < script.most_at_once <= 5
+
+
+def test_a_failure_is_tried_again_and_every_attempt_is_kept():
+    script = Script(AttemptFailed("http 500", "a"), AttemptFailed("cut", "b"))
+    (response,) = run(requests(1), script, limits=LimitsConfig())
+    assert response.text == "ok"
+    assert outcomes(response) == ["http 500", "cut", "answered"]
+    assert all(line["waited_s"] > 0 for line in response.details["attempts"][1:])
+
+
+def test_the_same_failure_three_times_fails_the_sample_and_not_the_run():
+    def ask(request, attempt):
+        if request.key == "k1":
+            raise AttemptFailed("http 500", "always the same")
+        return answer(request)
+
+    responses = {r.key: r for r in run(requests(3), ask, limits=LimitsConfig(attempts=50))}
+    assert responses["k0"].error is responses["k2"].error is None
+    assert responses["k1"].error == "http 500: always the same (3 times)"
+    assert len(outcomes(responses["k1"])) == 3
+
+
+def test_different_failures_end_with_the_number_of_attempts():
+    script = Script(*(AttemptFailed("http 500", str(i)) for i in range(9)))
+    (response,) = run(requests(1), script, limits=LimitsConfig(attempts=4))
+    assert "the last of 4 attempts" in response.error and script.asked["k0"] == 4
+
+
+def test_what_cannot_get_better_is_not_tried_again():
+    (response,) = run(requests(1), Script(AttemptFailed("http 400", "bad", retry=False)), limits=LimitsConfig())
+    assert response.error == "http 400: bad" and len(outcomes(response)) == 1
+
+
+def test_a_refusal_for_rate_holds_everything_back_as_long_as_asked():
+    script = Script(AttemptFailed("http 429", wait_s=0.3, busy=True, billed=False))
+    responses = list(run(requests(8), script, limits=LimitsConfig(concurrency=8)))
+    assert all(outcomes(r) == ["http 429", "answered"] for r in responses)
+    assert all(r.details["attempts"][1]["waited_s"] >= 0.29 for r in responses)
+
+
+def test_the_flow_narrows_to_what_the_server_takes():
+    script, refused = Script(seconds=0.004), []
+
+    def ask(request, attempt):
+        if script.at_once >= 2:
+            refused.append(attempt.in_flight)
+            raise AttemptFailed("http 429", busy=True, billed=False)
+        return script(request, attempt)
+
+    responses = list(run(requests(60), ask, limits=LimitsConfig(concurrency=16, attempts=50)))
+    assert all(r.error is None for r in responses)
+    assert max(refused[:14]) > 8 and max(refused[-3:]) < 6  # at first all are sent at once, later only a few
+
+
+def test_refusals_for_rate_alone_end_in_bounded_time():
+    script = Script(*[AttemptFailed("http 429", busy=True, billed=False)] * 99)
+    responses = list(run(requests(3), script, limits=LimitsConfig(attempts=5)))
+    assert all("the last of 5 attempts" in r.error for r in responses)
+
+
+def test_a_wait_longer_than_the_sample_may_take_is_not_waited():
+    began = time.perf_counter()
+    script = Script(AttemptFailed("http 500", wait_s=3600))
+    (response,) = run(requests(1), script, limits=LimitsConfig(sample_s=5))
+    assert "the next attempt would be after 5 s" in response.error and time.perf_counter() - began < 5
+
+
+def test_an_attempt_that_hangs_is_abandoned_and_what_it_brings_later_is_not_read():
+    release, seen = threading.Event(), []
+
+    def ask(request, attempt):
+        if request.key == "k0":
+            release.wait(10)
+            seen.append(attempt.abandoned.is_set())
+        return answer(request)
+
+    responses = {r.key: r for r in run(requests(4), ask, limits=LimitsConfig(sample_s=0.2, concurrency=2))}
+    release.set()
+    assert responses["k0"].error == "no answer within 0.2 s" and outcomes(responses["k0"]) == ["abandoned"]
+    assert responses["k0"].details["usd"] is None  # it may have been billed: unknown, not nothing
+    assert [responses[f"k{i}"].error for i in (1, 2, 3)] == [None] * 3
+
+
+def test_what_concerns_every_request_stops_the_run_before_anything_is_answered():
+    wrong_key = BackendError("the server refuses the key", fix="check the key")
+    script = Script(*[AttemptFailed("http 401", retry=False, billed=False, fatal=wrong_key)] * 9)
+    with pytest.raises(BackendError, match="refuses the key"):
+        list(run(requests(50), script, limits=LimitsConfig(concurrency=3)))
+    assert sum(script.asked.values()) <= 6
+
+
+def test_the_same_after_an_answer_fails_its_sample_only():
+    def ask(request, attempt):
+        if request.key == "k2":
+            raise AttemptFailed("http 403", retry=False, fatal=BackendError("no"))
+        return answer(request)
+
+    responses = list(run(requests(4), ask, limits=LimitsConfig(concurrency=1)))
+    assert [r.error for r in responses] == [None, None, "http 403", None]
+
+
+def test_our_own_mistakes_keep_their_traceback():
+    def ask(request, attempt):
+        return 1 / 0
+
+    with pytest.raises(ZeroDivisionError):
+        list(run(requests(3), ask, limits=LimitsConfig()))
+
+
+def test_every_attempt_is_paid_for_and_a_refusal_costs_nothing():
+    script = Script(
+        AttemptFailed("http 429", busy=True, billed=False), AttemptFailed("cut", used=TokenCount(100, 2)), seconds=0
+    )
+    (response,) = run(requests(1), script, limits=LimitsConfig(), price=PRICE)
+    assert [line["usd"] for line in response.details["attempts"]] == pytest.approx([0, 120e-6, 150e-6])
+    assert response.details["usd"] == pytest.approx(270e-6)
+
+
+def test_a_price_or_usage_that_is_unknown_makes_the_cost_unknown_not_nothing():
+    (response,) = run(requests(1), Script(), limits=LimitsConfig())
+    assert response.details["usd"] is None
+    (response,) = run(requests(1), lambda r, a: answer(r, None), limits=LimitsConfig(), price=PRICE)
+    assert response.details["usd"] is None
+
+
+def test_nothing_is_sent_that_could_exceed_the_spend_limit():
+    worst = most_usd(requests(1)[0], PRICE)
+    cost = 150e-6
+    limit = 10 * cost + worst
+    script, seen = Script(seconds=0.001), []
+    with pytest.raises(BackendError) as caught:
+        for response in run(requests(1000), script, limits=LimitsConfig(concurrency=4, max_cost=limit), price=PRICE):
+            seen.append(response)
+    assert "the spend limit of $" in str(caught.value) and "raise `max_cost`" in str(caught.value)
+    assert sum(r.details["usd"] for r in seen) <= limit
+    assert len(seen) == sum(script.asked.values()) == 11  # every one that was paid for came out
+
+
+def test_the_most_a_request_can_cost_is_above_what_it_does_cost():
+    text = Request("k", "s", "generate", "naïve ☃" * 10, max_tokens=7)
+    assert most_usd(text, PRICE) >= (len(("naïve ☃" * 10).encode()) * 1.0 + 7 * 10.0) / 1e6
+    turns = Request("k", "s", "generate", (Message("user", "a" * 50), Message("assistant", "b" * 50)), max_tokens=7)
+    assert most_usd(turns, PRICE) >= (100 * 1.0 + 7 * 10.0) / 1e6
+
+
+def test_a_consumer_that_stops_leaves_nothing_waiting():
+    attempts = []
+
+    def ask(request, attempt):
+        attempts.append(attempt)
+        if request.key != "k0":
+            attempt.abandoned.wait(10)
+        return answer(request)
+
+    responses = run(requests(6), ask, limits=LimitsConfig(concurrency=3))
+    next(responses)
+    responses.close()
+    assert all(attempt.abandoned.is_set() for attempt in attempts if attempt is not attempts[0])
+
+
+def test_retry_after_is_seconds_or_a_date():
+    now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
+    cases = {"7": 7.0, "0.5": 0.5, "-3": 0.0, "Thu, 01 Jan 2026 12:00:30 GMT": 30.0, "soon": None, "": None}
+    assert {value: retry_after(value, now) for value in cases} == cases
+
+
+def test_a_price_is_stated_listed_or_unknown():
+    def priced(**changes):
+        return price_of(ModelConfig(name="gpt-5", backend="openai", **changes), "openai")
+
+    assert priced().output == 10.0 and priced().provider == "openai"
+    assert priced(price={"input": 1, "output": 2}).output == 2
+    assert priced(price="google/gemini-2.5-pro").output == 10.0
+    assert priced(model="gpt-unheard-of") is None
+    with pytest.raises(ConfigError, match=r"no price for 'openai/gpt5'(.|\n)*did you mean 'openai/gpt-5'"):
+        priced(price="openai/gpt5")
+    with pytest.raises(ConfigError, match="unknown key 'outptu'"):
+        priced(price={"input": 1, "outptu": 2})
