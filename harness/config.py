@@ -195,6 +195,8 @@ class ModelConfig(Strict):
     trust_remote_code: bool = False  # run Python that comes with the weights: only if you have read it
     engine: Literal["auto", "plain"] = "auto"  # plain: the slow reference method
     batch_tokens: Annotated[int, Field(ge=1)] | None = None  # tokens in one batch; default: from free memory
+    deterministic: bool = False  # compose batches alike whatever memory is free: the same bits in every run
+    replicas: Annotated[int, Field(ge=1)] = 1  # copies of the model, each on a device of its own, that share scoring
     max_length: Annotated[int, Field(ge=2)] | None = None  # tokens; default: what the model allows
     threads: Annotated[int, Field(ge=1)] | None = None  # CPU; default: the cores this process may use
     script: Any = None  # backend fake: rules, or the path of a YAML file with them; recorded: the file of answers
@@ -202,7 +204,9 @@ class ModelConfig(Strict):
     model: str | None = None  # its name at the server; default: `name`
     base_url: str | None = None  # with its version, as http://127.0.0.1:8000/v1; default: the provider's own
     api: Literal["chat", "completions"] = "chat"  # completions: the prompt as it is, without a chat template
-    api_key_env: str | None = None  # environment variable with the key; default: the provider's, at its own address only
+    api_key_env: str | None = (
+        None  # environment variable with the key; default: the provider's, at its own address only
+    )
     allow_http: bool = False  # send without encryption to a host that is not this machine
     stream: bool = True  # off: the answer comes in one piece, and the first token has no time
     logprobs: bool = False  # keep the log-probability of each generated token

@@ -26,6 +26,8 @@ from transformers.utils import logging as transformers_logging
 from harness.engine import plain
 from harness.engine.generation import Generator
 from harness.engine.loaded import LoadedModel
+from harness.engine.memory import token_budget
+from harness.engine.parallel import Replicas
 from harness.engine.sampling import row_seed
 from harness.engine.scoring import Scorer, scorer_for
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
@@ -50,7 +52,7 @@ class TransformersBackend:
 
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
-        self.loaded, self._about = load(config)
+        self.loaded, self._about = load(_one_of(config, 0))
         self._methods: dict[str, Any] = {}  # of running the model, found out when first needed
         self._took: deque[EngineStats] = deque(maxlen=1)  # by the last scoring that came to its end
 
@@ -99,7 +101,7 @@ class TransformersBackend:
         sequences = [job.sequences[place] for job, place in owner]
         encode_s = time.perf_counter() - started
         keep = lambda stats: self._took.append(replace(stats, encode_s=encode_s))
-        for index, scored in run(self.loaded, sequences, batch_tokens=self.config.batch_tokens, on_stats=keep):
+        for index, scored in run(self.loaded, sequences, batch_tokens=self._budget(), on_stats=keep):
             job, place = owner[index]
             job.scored[place] = scored
             if None not in job.scored:
@@ -115,6 +117,8 @@ class TransformersBackend:
 
     def close(self) -> None:
         """Drops the weights and gives their memory back."""
+        if "replicas" in self._methods:
+            self._methods["replicas"].close()
         self.loaded = None
         self._methods.clear()
         gc.collect()
@@ -123,14 +127,24 @@ class TransformersBackend:
 
     def _scorer(self) -> Scorer:
         """Returns the method that scores; the first call tries it out, so it stands outside any timing."""
-        if "score" not in self._methods:
+        if "score" not in self._methods and self.config.replicas > 1:
+            others = [partial(_copy, self.config, place) for place in range(1, self.config.replicas)]
+            self._methods["replicas"] = Replicas(self.loaded, self.config.engine, others)
+            self._methods["score"] = self._methods["replicas"].score
+        elif "score" not in self._methods:
             self._methods["score"] = scorer_for(self.loaded, self.config.engine)
         return self._methods["score"]
+
+    def _budget(self) -> int | None:
+        """Returns the tokens of a batch, None for what free memory allows."""
+        if self.config.batch_tokens is None and self.config.deterministic:
+            return token_budget(self.loaded, deterministic=True)
+        return self.config.batch_tokens
 
     def _generator(self) -> Callable[[Sequence[plain.GenerationInput]], Iterator[tuple[int, plain.Generated]]]:
         """Returns the method that generates; as above."""
         if "generate" not in self._methods:
-            budget = self.config.batch_tokens
+            budget = self._budget()
             if self.config.engine == "plain":
                 self._methods["generate"] = partial(plain.generate, self.loaded, batch_tokens=budget)
             else:
@@ -174,6 +188,24 @@ def load(config: ModelConfig) -> tuple[LoadedModel, dict[str, Any]]:
         add_bos=None,
     )
     return loaded, _about(config, folder, loaded, time.perf_counter() - started)
+
+
+def _one_of(config: ModelConfig, place: int) -> ModelConfig:
+    """Returns the settings of one of a model's replicas: its own accelerator, or its part of the cores."""
+    if config.replicas == 1:
+        return config
+    kind = _device(config.device)
+    if kind == "cpu":
+        return config.model_copy(update={"threads": max(1, (config.threads or available_cores()) // config.replicas)})
+    if kind != "cuda" or config.replicas > torch.cuda.device_count():
+        found = torch.cuda.device_count() if kind == "cuda" else 0
+        what = f"{config.replicas} replicas on device '{config.device}': there are {found} devices to share between"
+        raise BackendError(what, where=f"model '{config.name}'", fix="replicas: 1, or device: auto, cuda or cpu")
+    return config.model_copy(update={"device": f"cuda:{place}"})
+
+
+def _copy(config: ModelConfig, place: int) -> tuple[LoadedModel, str]:
+    return load(_one_of(config, place))[0], config.engine
 
 
 def available_cores() -> int:
