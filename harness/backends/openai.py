@@ -315,7 +315,8 @@ class OpenAIBackend:
         if code == "content_filter":
             return AttemptFailed("content filter", said, retry=False, billed=False)
         if 300 <= status < 400:
-            return AttemptFailed("redirect", f"to {headers.get('location', 'nowhere')}: not followed", retry=False)
+            to = headers.get("location", "nowhere")
+            return AttemptFailed("redirect", f"to {to}: not followed", retry=False, billed=False)
         retry = status >= 500 or status in {408, 409, 425}
         return AttemptFailed(kind, said, retry=retry, billed=False, wait_s=retry_after(headers.get("retry-after")))
 
