@@ -155,7 +155,9 @@ def _flat(row: Row, prefix: str = "") -> dict[str, Any]:
 
 
 def _safe(value: Any) -> Any:
-    return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
+    if not isinstance(value, str):
+        return value
+    return _plain(f"'{value}" if value[:1] in ("=", "+", "-", "@") else value)
 
 
 def terminal(summary: Mapping[str, Any], width: int = 100) -> str:

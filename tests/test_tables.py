@@ -1,0 +1,125 @@
+"""A summary becomes tables that are safe to open anywhere and say "unknown" where nothing is known."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from harness.tables import FORMATS, csv_text, latex, markdown, quality, speed, terminal
+
+ESTIMATE = {"value": 0.86, "low": 0.816, "high": 0.895, "stderr": None, "method": "wilson", "reason": None}
+UNKNOWN = {"value": None, "low": None, "high": None, "stderr": None, "method": None, "reason": "no answer"}
+
+
+def row(model: str = "m", **changes: Any) -> dict[str, Any]:
+    cost = dict.fromkeys(("usd_per_1m_input", "usd_per_1m_output", "usd_per_1k_samples", "usd_per_correct"))
+    return {
+        "model": model,
+        "task": "t",
+        "task_version": 2,
+        "mode": "score",
+        "n": 300,
+        "accuracy": ESTIMATE,
+        "metrics": {},
+        "difference": None,
+        "failures": {},
+        "latency": {"ttft_p50_s": None, "tpot_p50_s": None, "e2e_p50_s": 0.0181},
+        "throughput": {"input_tokens_per_s": 12345.6, "output_tokens_per_s": None},
+        "cost": cost,
+        "where": "this machine",
+    } | changes
+
+
+def summary(*rows: dict[str, Any]) -> dict[str, Any]:
+    references = [{"name": "chance", "task": "t", "n": 300, "value": 1 / 77}]
+    return {"run": "r", "rows": list(rows), "references": references, "baseline": "m", "notes": ["Measured here."]}
+
+
+def cells(table: Any, group: int = 0) -> list[tuple[str, ...]]:
+    return list(table.groups[group][1])
+
+
+def test_accuracy_stands_with_its_interval_and_references_below():
+    found = cells(quality(summary(row())))
+    assert found[0][:4] == ("m", "300", "86.0 [81.6, 89.5]", "")
+    assert found[1][:3] == ("(chance)", "300", "1.3")
+
+
+def test_a_difference_is_marked_where_its_interval_excludes_nothing():
+    clear = {"value": -0.1, "low": -0.15, "high": -0.05}
+    unclear = {"value": 0.02, "low": -0.01, "high": 0.05}
+    found = cells(quality(summary(row(difference=clear), row(difference=unclear))))
+    assert found[0][3] == "-10.0 [-15.0, -5.0]*"
+    assert found[1][3] == "+2.0 [-1.0, +5.0]"
+
+
+def test_unknown_is_a_dash_and_never_a_zero():
+    found = cells(speed(summary(row())))[0]
+    assert found == ("m", "–", "–", "18.1", "12,346", "–", "–", "–", "–", "–")
+    assert cells(quality(summary(row(accuracy=UNKNOWN))))[0][2] == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (1234.5, "1,234"),
+        (12.345, "12.3"),
+        (1.2345, "1.23"),
+        (0.0123, "0.0123"),
+        (3.6e-6, "3.6e-06"),
+        (999, "999"),
+    ],
+)
+def test_numbers_have_three_significant_digits(value: float, text: str):
+    rate = {"input_tokens_per_s": value, "output_tokens_per_s": None}
+    assert cells(speed(summary(row(throughput=rate))))[0][4] == text
+
+
+def test_scored_and_generated_never_share_a_group():
+    found = quality(summary(row(), row("n", mode="generate")))
+    assert [title for title, _ in found.groups] == [
+        "t · version 2 · choices scored",
+        "t · version 2 · text generated",
+    ]
+
+
+def test_failures_are_counted_by_kind():
+    found = cells(quality(summary(row(failures={"no_answer": 3, "backend_error": 1}))))
+    assert found[0][4] == "1 backend_error, 3 no_answer"
+
+
+@pytest.mark.parametrize(
+    "name", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum", "\tx", "a|b", "<script>", "x\x1b[31m", "a\u202eb"]
+)
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_a_hostile_name_does_nothing_in_any_format(form: str, name: str):
+    text = FORMATS[form](summary(row(name)))
+    assert "\x1b" not in text and "\u202e" not in text
+    if form == "csv":
+        first = next(csv.DictReader(io.StringIO(text)))["model"]
+        assert first.startswith("'") == (name[0] in "=+-@")
+    if form == "markdown":
+        line = next(line for line in text.splitlines() if "86.0" in line)
+        assert line.replace("\\|", "").count("|") == text.splitlines()[4].count("|")
+        assert "<script>" not in text
+
+
+def test_the_terminal_table_fits_100_columns():
+    rows = [row("a-model-with-a-rather-long-name-for-a-table", difference={"value": -0.1, "low": -0.15, "high": -0.05})]
+    assert max(map(len, terminal(summary(*rows)).splitlines())) <= 100
+
+
+def test_csv_has_every_number_at_full_precision():
+    found = next(csv.DictReader(io.StringIO(csv_text(summary(row())))))
+    assert float(found["accuracy_low"]) == 0.816
+    assert float(found["latency_e2e_p50_s"]) == 0.0181
+    assert found["cost_usd_per_correct"] == ""
+
+
+def test_markdown_and_latex_hold_both_tables_and_the_notes():
+    for text in (markdown(summary(row())), latex(summary(row()))):
+        assert "86.0 [81.6, 89.5]" in text and "18.1" in text and "Measured here." in text
