@@ -51,18 +51,21 @@ def bench(
 ) -> Iterator[dict[str, Any]]:
     """Yields the summary of each scenario as it ends. `keep` gets every timed request with its scenario's name.
 
-    Raises `BackendError` if the target does not answer a first request at all.
+    The first of them has `first_request_s`: how long a request took that came before any other (a cold start).
+    Raises `BackendError` if the target does not answer that request at all.
     """
     if not requests:
         raise BackendError("there is nothing to send", where="bench", fix="give a task with samples, or lengths")
-    _greet(target, requests[0])
+    cold = {"first_request_s": _greet(target, requests[0])}
 
     def measure(scenario: Scenario) -> dict[str, Any]:
         run = run_load(target, requests, scenario, count=count, judge=judge)
         if keep is not None:
             for timed in run.timed:
                 keep(scenario.name, timed)
-        return load_summary(run)
+        found = {**load_summary(run), **cold}
+        cold.clear()
+        return found
 
     base = Scenario(
         "concurrency",
@@ -133,13 +136,16 @@ def knee(summaries: Sequence[dict[str, Any]]) -> int | None:
     return max(power)[1] if power else None
 
 
-def _greet(target: Target, request: Request) -> None:
-    """Sends one request and tells the user what is wrong if it fails, before a series of failures does."""
+def _greet(target: Target, request: Request) -> float:
+    """Sends one request and returns its seconds. If it fails the user is told why, and no series of failures begins."""
 
-    async def first() -> None:
+    async def first() -> float:
+        loop = asyncio.get_running_loop()
         async with target:
-            async for _ in target.send(replace(request, max_tokens=min(request.max_tokens, 2))):
+            began = loop.time()
+            async for _ in target.send(request):
                 pass
+            return loop.time() - began
 
     fixes = {
         "refused": "start the server, or mend the address",
@@ -151,7 +157,7 @@ def _greet(target: Target, request: Request) -> None:
         "http 429": "wait, or ask the provider for a higher limit",
     }
     try:
-        asyncio.run(first())
+        return asyncio.run(first())
     except RequestFailed as failed:
         where = getattr(target, "url", "the model")
         fix = fixes.get(failed.kind, "send the same request by hand and see what comes back")

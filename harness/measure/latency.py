@@ -10,10 +10,10 @@ reference/latency_and_cost.md §1.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from harness.values import Estimate, Request, Response
+from harness.values import Estimate, Response
 
 TAIL = 10  # values that must lie beyond a percentile before it is given
 
@@ -52,20 +52,6 @@ def tpot(response: Response) -> float | None:
     if response.output_tokens < 2 or response.ttft_s is None or response.last_token_s is None:
         return None
     return (response.last_token_s - response.ttft_s) / (response.output_tokens - 1)
-
-
-def run_alone(
-    ask: Callable[[Request], Response], requests: Sequence[Request], *, n: int = 20, warmup: int = 2
-) -> list[Response]:
-    """Asks `n` requests one at a time after `warmup` untimed ones, and returns the timed responses.
-
-    The requests are taken in turn and again from the start if there are fewer than `n`.
-    """
-    if not requests:
-        return []
-    for i in range(warmup):
-        ask(requests[i % len(requests)])
-    return [ask(requests[i % len(requests)]) for i in range(n)]
 
 
 def latency_summary(responses: Iterable[Response], *, warmup: int = 0) -> dict[str, Any]:

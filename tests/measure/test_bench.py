@@ -93,6 +93,16 @@ def test_a_server_that_is_not_there_is_told_at_once():
         names(server, Series())
 
 
+def test_the_cold_start_stands_apart_from_the_warm_requests():
+    def slow_at_first(order, body):
+        return Reply(ttft_s=0.0 if order else 0.3)
+
+    with SyntheticServer(slow_at_first) as server:
+        series = Series(rate=(50.0,), requests=5, warmup=0)
+        first, second = bench(OpenAIStream(server.url, "m"), [REQUEST], series)
+    assert first["first_request_s"] >= 0.3 and "first_request_s" not in second
+
+
 def test_nothing_to_send_is_refused():
     with pytest.raises(BackendError, match="there is nothing to send"):
         list(bench(OpenAIStream("http://127.0.0.1:1/v1", "m"), [], Series()))

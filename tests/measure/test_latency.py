@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from harness.measure.latency import latency_summary, percentile, run_alone, tpot
-from harness.measure.throughput import throughput
-from harness.values import Request, Response
+from harness.measure.latency import latency_summary, percentile, tpot
+from harness.values import Response
 
 
 def answer(i: int = 0, *, tokens: int = 11, ttft: float = 0.1, last: float = 1.1, e2e: float = 1.2, **rest) -> Response:
@@ -85,34 +84,3 @@ def test_a_task_that_only_scores_has_the_latency_of_an_answer_and_no_token_times
     assert found["e2e_p50_s"] == approx(0.3)
     assert found["ttft_p50_s"] is None and found["tpot_p50_s"] is None
     assert found["reasons"]["tpot_p50_s"] == "p50 needs 20 values, there are 0"
-
-
-def test_requests_run_alone_in_turn_after_the_warm_up():
-    asked = []
-
-    def ask(request: Request) -> Response:
-        asked.append(request.key)
-        return answer()
-
-    requests = [Request(key=k, sample_id=k, mode="generate", prompt="p") for k in "abc"]
-    assert len(run_alone(ask, requests, n=5, warmup=2)) == 5
-    assert "".join(asked) == "ab" + "abcab"
-    assert run_alone(ask, [], n=5) == []
-
-
-def test_throughput_counts_real_tokens_of_answers_that_came():
-    responses = [answer(i) for i in range(4)] + [Response(key="x", prompt=None, input_tokens=7, error="refused")]
-    found = throughput(responses, wall_s=2.0)
-    assert found == {
-        "wall_s": 2.0,
-        "input_tokens": 28,
-        "output_tokens": 44,
-        "input_tokens_per_s": 14.0,
-        "output_tokens_per_s": 22.0,
-    }
-
-
-def test_throughput_without_a_duration_or_without_output_is_unknown_and_not_zero():
-    assert throughput([answer()], wall_s=None)["output_tokens_per_s"] is None
-    scored = Response(key="s", prompt="p", logprobs=(-1.0,), input_tokens=9)
-    assert throughput([scored], wall_s=1.0)["output_tokens_per_s"] is None
