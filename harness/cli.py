@@ -65,6 +65,7 @@ def run_command(
     machine: Machine = None,
     baseline: Baseline = None,
     latency: Latency = None,
+    seal: Annotated[bool, typer.Option(help="keep this process off the network where the run needs none")] = True,
     as_json: Json = False,
 ) -> None:
     """Run models on tasks, or go on where a run stopped, and print the table.
@@ -74,15 +75,20 @@ def run_command(
         harness run quickstart
         harness run --model ./my-model --task tasks/tickets.yaml --limit 200
     """
+    from harness import seal as seals
     from harness.plan import make_plan
     from harness.progress import shown
     from harness.runs import carry_out, finish, folder_for
 
-    plan = make_plan(_configuration(config, model, task, data, limit, first, seed, machine, baseline, latency))
+    wanted = _configuration(config, model, task, data, limit, first, seed, machine, baseline, latency)
+    off = seals.Seal("none", "switched off by --no-seal")
+    sealed = seals.seal_run(wanted, ("kernel", "namespace")) if seal else off
+    plan = make_plan(wanted)
     folder = folder_for(plan, out)
     _say(f"run folder: {folder}")
+    _say(f"sealed: {sealed}")
     try:
-        shown(plan, carry_out(plan, folder))
+        shown(plan, carry_out(plan, folder, sealed=sealed))
     except KeyboardInterrupt:
         _say(f"interrupted: the same command goes on where it stopped ({folder})")
         raise typer.Exit(130) from None

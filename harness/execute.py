@@ -38,8 +38,11 @@ def load(config: ModelConfig) -> Backend:
     return BACKENDS[config.backend](config)
 
 
-def execute(plan: Plan, folder: RunFolder, load: Load = load) -> Iterator[Step]:
-    """Yields each step as it is done and on disk. Stopping at any point leaves a run that can be resumed."""
+def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None = None) -> Iterator[Step]:
+    """Yields each step as it is done and on disk. Stopping at any point leaves a run that can be resumed.
+
+    `sealed` is what kept data on this machine meanwhile; it is written down for each model.
+    """
     if folder.responses().note:
         logging.getLogger("harness").info(folder.responses().note)
     for model in plan.models:
@@ -48,7 +51,7 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load) -> Iterator[Step]:
             continue
         started = time.perf_counter()
         with closing(load(model.config)) as backend:
-            described = {"load_s": time.perf_counter() - started, **backend.describe()}
+            described = {"load_s": time.perf_counter() - started, "sealed": sealed, **backend.describe()}
             measure(folder, {"kind": "model", "model": model.config.name, **described})
             for cell in cells:
                 yield from _answers(cell, backend, folder)

@@ -17,6 +17,7 @@ from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.plan import Plan, make_plan, stored
 from harness.score import records
+from harness.seal import Seal, seal_run
 from harness.store import (
     RunFolder,
     read_responses,
@@ -61,15 +62,18 @@ class Result:
         return pandas.DataFrame(read_jsonl(self.folder / "records.jsonl"))
 
 
-def run(config: str | RunConfig, *, out: str | Path | None = None) -> Result:
+def run(config: str | RunConfig, *, out: str | Path | None = None, seal: bool = False) -> Result:
     """Runs or resumes a configuration (a file, a bundled name, or values), and returns its result.
 
     `out` is the run folder; default: `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished
-    one of the same plan. Raises a HarnessError for what the user can mend.
+    one of the same plan. `seal` keeps this process off the network, for good (`harness.seal`); whether it did is in
+    `summary["sealed"]`. Raises a HarnessError for what the user can mend.
     """
-    plan = make_plan(read_run(config) if isinstance(config, str) else config)
+    wanted = read_run(config) if isinstance(config, str) else config
+    sealed = seal_run(wanted) if seal else Seal("none", "harness.run was not asked to: seal=True")
+    plan = make_plan(wanted)
     folder = folder_for(plan, out)
-    for _ in carry_out(plan, folder):
+    for _ in carry_out(plan, folder, sealed=sealed):
         pass
     return finish(folder)
 
@@ -88,12 +92,12 @@ def folder_for(plan: Plan, out: str | Path | None, root: Path = Path("results"))
     return new
 
 
-def carry_out(plan: Plan, path: Path, load: Load = load) -> Iterator[Step]:
+def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None = None) -> Iterator[Step]:
     """Yields each step of a run as it is done; everything is on disk when a step is yielded."""
     with RunFolder.create_or_resume(path, stored(plan)) as folder:
         if not (path / "samples.jsonl").exists():
             write_jsonl_atomic(path / "samples.jsonl", _sample_lines(plan))
-        yield from execute(plan, folder, load)
+        yield from execute(plan, folder, load, None if sealed is None else str(sealed))
 
 
 def finish(path: Path) -> Result:

@@ -41,6 +41,7 @@ def summarise(
         for cell in plan["cells"]
         if (cell["model"], cell["task"]) in by_cell
     ]
+    sealed = _sealed(measurements)
     return {
         "run": plan["run"],
         "digest": plan["digest"],
@@ -48,7 +49,8 @@ def summarise(
         "references": _references(plan, samples),
         "baseline": baseline,
         "machine": None if machine is None else _machine(machine),
-        "notes": _notes(plan, rows, machine),
+        "sealed": sealed,
+        "notes": _notes(plan, rows, machine, sealed),
     }
 
 
@@ -227,7 +229,21 @@ def _references(plan: Line, samples: Mapping[tuple[str, str], Sample]) -> list[d
     return found
 
 
-def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None) -> list[str]:
+def _sealed(measurements: Sequence[Line]) -> str | None:
+    """Returns what kept the data on this machine, over all sittings: the weakest. None if that was not noted."""
+    found = [line.get("sealed") for line in measurements if line["kind"] == "model"]
+    if not found or None in found:
+        return None
+    return next((kind for kind in found if kind.startswith("none")), found[0])
+
+
+_SEALS = {
+    "kernel": "Sealed: kernel: the process could not open a network connection.",
+    "namespace": "Sealed: namespace: the process had a network of its own, with nothing in it.",
+}
+
+
+def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, sealed: str | None) -> list[str]:
     notes = []
     host = plan["host"]
     notes.append(f"Measured on {host['processor'] or host['system']}, {host['cores']} cores.")
@@ -241,6 +257,8 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None) -> l
             f"Cost: measured seconds x the price of '{machine.name}' ({cost}; {origin}) at {machine.utilisation:.0%} "
             "utilisation. It holds for the machine measured if that is the one priced."
         )
+    if sealed is not None:
+        notes.append(_SEALS.get(sealed, f"Sealed: {sealed}."))
     for row in rows:
         if row["responses"] < row["expected"]:
             notes.append(

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.seal import Seal
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -16,6 +18,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "shared" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _unsealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the tests is never sealed: that lasts. Child processes are, and tests of the seal use those."""
+    monkeypatch.setattr("harness.seal.seal_run", lambda *_: Seal("none", "tests share this process"))
 
 
 @pytest.fixture(scope="session")

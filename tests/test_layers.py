@@ -26,6 +26,7 @@ LAYERS = (
     ("stats",),
     ("cost",),
     ("backends",),
+    ("seal",),
     ("plan",),
     ("store",),
     ("execute",),
