@@ -29,7 +29,7 @@ from harness.engine.loaded import LoadedModel
 from harness.engine.memory import token_budget
 from harness.engine.parallel import Replicas
 from harness.engine.sampling import row_seed
-from harness.engine.scoring import Scorer, scorer_for
+from harness.engine.scoring import Scorer, near_ties, scorer_for
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.engine.tree import EngineStats
 from harness.errors import BackendError, ModelError
@@ -106,6 +106,10 @@ class TransformersBackend:
             job.scored[place] = scored
             if None not in job.scored:
                 yield job.response(time.perf_counter() - started if len(requests) == 1 else None)
+        if self.loaded.model.dtype in (torch.bfloat16, torch.float16):
+            decisions = [[one.logprob for one in job.scored] for job in jobs if len(job.scored) > 1]
+            ties = near_ties(decisions, self.loaded.model.dtype)
+            log.info("%d of %d decisions between choices lie within rounding of a tie", ties, len(decisions))
 
     def statistics(self) -> Mapping[str, Any] | None:
         """Returns what the last complete scoring took: tokens billed and really computed, seconds, memory."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -68,6 +68,17 @@ def plain_score(
                 peak_memory_bytes=peak_bytes(loaded.device),
             )
         )
+
+
+def near_ties(decisions: Iterable[Sequence[float]], dtype: torch.dtype) -> int:
+    """Returns how many decisions between choices lie within rounding of a tie.
+
+    decisions: the log-probabilities (nats) of each decision's choices. Rounding is the spacing of numbers of `dtype`
+    where logits are: between 16 and 32, so 0.125 in bf16.
+    """
+    spacing = 16 * torch.finfo(dtype).eps
+    best_two = (sorted(choices)[-2:] for choices in decisions if len(choices) > 1)
+    return sum(best - second <= spacing for second, best in best_two)
 
 
 def obstacle(loaded: LoadedModel) -> str | None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+
 import pytest
 
 from harness.backends.transformers import TransformersBackend
@@ -45,6 +48,14 @@ def test_a_scoring_tells_the_tokens_billed_and_the_tokens_computed(llama):
     assert took["distinct_tokens"] <= took["forwarded_tokens"] <= 1.03 * took["distinct_tokens"]
     assert took["encode_s"] > 0
     assert sum(r.prefill_s for r in responses) == pytest.approx(took["forward_s"] + took["projection_s"])
+
+
+def test_half_precision_says_how_many_decisions_are_near_a_tie(models, caplog):
+    backend = build(models("llama"), dtype="bf16")
+    with caplog.at_level(logging.INFO, logger="harness.backends.transformers"):
+        scores(backend)
+    backend.close()
+    assert re.fullmatch(r"\d of 4 decisions between choices lie within rounding of a tie", caplog.messages[-1])
 
 
 def test_nothing_was_scored_and_nothing_is_told(models):

@@ -249,6 +249,13 @@ def test_the_plain_method_tells_what_it_took_as_far_as_it_is_known(llama):
     assert stats[0].distinct_tokens is None
 
 
+def test_decisions_within_rounding_of_a_tie_are_counted():
+    decisions = [(-3.0, -3.1, -9.0), (-3.0, -3.2), (-4.0, -4.0), (-1.0,), (float("nan"), -2.0)]
+    assert scoring.near_ties(decisions, torch.bfloat16) == 2
+    assert scoring.near_ties(decisions, torch.float16) == 1
+    assert scoring.near_ties([], torch.bfloat16) == 0
+
+
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["TinyStories-656K", "stories260K"])
 def test_trained_models_score_as_the_plain_method_does(shared, name):
