@@ -17,11 +17,12 @@ from typing import Any
 import torch
 
 from harness.engine import plain
-from harness.engine.decoding import PREFILL_TOKENS, PackedDecoder, PaddedDecoder, Segment, shared_segments, works
+from harness.engine.decoding import DECODERS, decoder_for
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import out_of_memory, release
 from harness.engine.plain import NOT_FINITE, Generated, GenerationInput
 from harness.engine.sampling import next_tokens
+from harness.engine.segments import Segment, shared_segments
 from harness.engine.stopping import StopScanner, visible_text
 from harness.engine.structured import Constraint
 from harness.engine.thinking import Thinking, ThinkingTracker, Thought
@@ -31,6 +32,7 @@ from harness.values import Finish
 log = logging.getLogger(__name__)
 
 SLOTS = {"cpu": 32, "mps": 32, "cuda": 128}  # rows that run together; more are hardly faster, and take memory
+PREFILL_TOKENS = 4096  # tokens run at once when rows join (one longer prompt runs alone)
 BUDGET = {"cpu": 65_536, "mps": 65_536, "cuda": 524_288}  # tokens of keys and values: rows x longest row
 
 
@@ -73,10 +75,8 @@ class Generator:
 
     def __init__(self, loaded: LoadedModel) -> None:
         self.loaded = loaded
-        decoders = {"packed": PackedDecoder, "padded": PaddedDecoder}
-        fitting = (name for name, kind in decoders.items() if works(kind, loaded))
-        self.method = next(fitting, "plain")
-        self.decoder = decoders.get(self.method)
+        self.method = decoder_for(loaded) or "plain"
+        self.decoder = DECODERS.get(self.method)
         self.batches = self.decoder is not None or _rows_keep_apart(loaded)
 
     def run(

@@ -9,10 +9,13 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from harness.engine import generation
-from harness.engine.decoding import PackedDecoder, PaddedDecoder, Segment, shared_segments, works
+from harness.engine import generation, packed
+from harness.engine.decoding import works
 from harness.engine.generation import Generator, RowInput
+from harness.engine.packed import PackedDecoder
+from harness.engine.padded import PaddedDecoder
 from harness.engine.plain import NOT_FINITE
+from harness.engine.segments import Segment, shared_segments
 from harness.engine.structured import Grammars
 from harness.engine.thinking import Markers, Thinking
 from harness.errors import BackendError
@@ -90,10 +93,10 @@ def test_the_method_is_chosen_by_what_the_model_can_do(name: str, method: str):
 def test_the_padded_decoder_gives_the_same_as_the_packed_one(name: str):
     model, prompts = loaded(name), mixed_prompts(20)
     generator = Generator(model)
-    packed = dict(generator.run(prompts, slots=4))
+    one = dict(generator.run(prompts, slots=4))
     generator.decoder = PaddedDecoder
-    padded = dict(generator.run(prompts, slots=4))
-    assert [packed[i].ids for i in range(20)] == [padded[i].ids for i in range(20)]
+    other = dict(generator.run(prompts, slots=4))
+    assert [one[i].ids for i in range(20)] == [other[i].ids for i in range(20)]
 
 
 @pytest.mark.parametrize("name", ["llama", "gemma3", "gemma2"])
@@ -129,6 +132,21 @@ def test_weights_in_bf16_give_nearly_the_same_as_alone():
     results = dict(Generator(model).run(prompts, slots=8))
     same = sum(results[i].ids == generated_alone(model, p) for i, p in enumerate(prompts))
     assert same >= 27
+
+
+def test_attention_over_parts_adds_up_to_attention_over_the_whole_and_sees_nothing_hidden():
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 3, 4, 8), torch.randn(2, 3, 9, 8), torch.randn(2, 3, 9, 8)
+    hidden = torch.zeros(2, 1, 1, 9, dtype=torch.bool)
+    hidden[0, ..., :5], hidden[1, ..., 2:7] = True, True  # of row 0, the first part is hidden as a whole
+    whole, total = packed.attend(query, key, value, 0.3, hidden)
+    parts = [packed.attend(query, key[:, :, a:b], value[:, :, a:b], 0.3, hidden[..., a:b]) for a, b in ((0, 5), (5, 9))]
+    weights = torch.stack([lse for _, lse in parts]).softmax(0)[..., None]
+    assert torch.allclose(sum(w * out for w, (out, _) in zip(weights, parts)), whole, atol=1e-6)
+    assert torch.allclose(torch.logaddexp(parts[0][1], parts[1][1]), total, atol=1e-6)
+    assert (parts[0][1][0] == -torch.inf).all()
+    other, other_total = packed.attend(query, key, value, 0.3, hidden, softcap=1e6)  # by hand, without the kernel
+    assert torch.allclose(other, whole, atol=1e-5) and torch.allclose(other_total, total, atol=1e-5)
 
 
 # --- shared prefixes -------------------------------------------------------------------------------------------------
