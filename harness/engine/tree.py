@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -120,9 +120,7 @@ class _Walk:
         failed = yield from self._prefix(group)
         if failed:
             return
-        reads = [self._row(inputs, group.stop) for inputs in group.rows]
-        reads.sort(key=len, reverse=True)
-        yield from self._rows(reads, group.stop)
+        yield from self._rows(self._longest_first(group.rows, group.stop), group.stop)
         for inner in group.groups:
             yield from self.group(inner)
         self.cache.cut(group.start)
@@ -146,34 +144,33 @@ class _Walk:
         self.stats = replace(self.stats, longest_cache_tokens=max(self.stats.longest_cache_tokens, group.stop))
         return False
 
-    def _rows(self, reads: list[_Read], past: int) -> Iterator[tuple[int, ScoredSequence]]:
-        while reads:
-            n = self._fitting(reads, past)
+    def _longest_first(self, rows: Iterable[tuple[int, ...]], past: int) -> list[tuple[int, ...]]:
+        return sorted(rows, key=lambda inputs: -trie.width(self.trie, inputs, past))
+
+    def _rows(self, rows: list[tuple[int, ...]], past: int) -> Iterator[tuple[int, ScoredSequence]]:
+        """Reads rows of inputs, the longest first, in batches that fit the budget."""
+        while rows:
+            width = trie.width(self.trie, rows[0], past)
+            n = max(1, min(len(rows), self.budget // width, CACHE_SHARE * self.budget // (past + width)))
+            batch = rows[:n]
             try:
-                results = self._attempt(reads[:n], past, keeps=False)
+                results = self._attempt([self._row(inputs, past) for inputs in batch], past, keeps=False)
             except _NotFinite:
-                alone = [self._row([index], past) for read in reads[:n] for index in read.inputs]
-                reads[:n] = sorted(alone, key=len, reverse=True)
+                rows[:n] = self._longest_first([(index,) for inputs in batch for index in inputs], past)
                 continue
             if results is not None:
-                del reads[:n]
+                del rows[:n]
                 yield from results
             elif n > 1:
-                self.budget = max(1, n * len(reads[0]) // 2)
+                self.budget = max(1, n * width // 2)
                 log.warning("out of memory on %d rows: trying again with %d tokens a batch", n, self.budget)
-            elif len(reads[0].inputs) > 1:
-                inputs = reads.pop(0).inputs
-                halves = inputs[: len(inputs) // 2], inputs[len(inputs) // 2 :]
-                reads += [self._row(half, past) for half in halves]
-                reads.sort(key=len, reverse=True)
+            elif len(batch[0]) > 1:
+                half = len(batch[0]) // 2
+                rows[:] = self._longest_first([batch[0][:half], batch[0][half:], *rows[1:]], past)
             else:  # one sequence: in parts, as a prefix that nothing comes after
-                index = reads.pop(0).inputs[0]
+                index = rows.pop(0)[0]
                 stop = int(self.trie.lengths[index])
                 yield from self.group(trie.Group(range(index, index + 1), past, stop, (), ()))
-
-    def _fitting(self, reads: list[_Read], past: int) -> int:
-        width = len(reads[0])
-        return max(1, min(len(reads), self.budget // width, CACHE_SHARE * self.budget // (past + width)))
 
     def _fail(self, inputs: Sequence[int]) -> Iterator[tuple[int, ScoredSequence]]:
         for index in inputs:

@@ -164,6 +164,20 @@ def _pack(units: list[tuple[int, range]], capacity: int) -> tuple[tuple[int, ...
     return tuple(rows)
 
 
+def forks(trie: Trie, inputs: Sequence[int], start: int) -> list[int]:
+    """Returns where each of `inputs` (ascending indices) leaves the one before it in a row after `start` tokens.
+
+    What an input shares with one further back is the least that any neighbours on the way share.
+    """
+    pairs = itertools.pairwise(inputs)
+    return [start, *(max(start, int(trie.shared[a + 1 : b + 1].min())) for a, b in pairs)]
+
+
+def width(trie: Trie, inputs: Sequence[int], start: int) -> int:
+    """Returns the tokens of `row(trie, inputs, start)` without making it."""
+    return sum(int(trie.lengths[index]) - fork for index, fork in zip(inputs, forks(trie, inputs, start)))
+
+
 def row(trie: Trie, inputs: Sequence[int], start: int, stop: int | None = None) -> Row:
     """Returns positions start..stop-1 of `inputs` (ascending indices) as one row; what they share is there once.
 
@@ -173,11 +187,8 @@ def row(trie: Trie, inputs: Sequence[int], start: int, stop: int | None = None) 
     path = np.zeros(max(ends), dtype=np.int64)  # row index of each position of the branch being walked
     tokens, depths, slots, branches = [], [], [], []
     n = 0
-    for place, (index, end) in enumerate(zip(inputs, ends)):
-        # What an input shares with one further back is the least that any neighbours on the way share.
-        fork = start
-        if place:
-            fork = max(start, min(end, int(trie.shared[inputs[place - 1] + 1 : index + 1].min())))
+    for index, end, fork in zip(inputs, ends, forks(trie, inputs, start)):
+        fork = min(end, fork)
         path[fork:end] = np.arange(n, n + end - fork)
         tokens.append(trie.inputs[index][fork:end])
         depths.append(np.arange(fork, end))
