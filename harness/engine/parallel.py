@@ -19,7 +19,7 @@ from harness.engine import trie
 from harness.engine.loaded import LoadedModel
 from harness.engine.scoring import Scorer, scorer_for
 from harness.engine.tokens import ScoredSequence, ScoreSequence
-from harness.engine.tree import EngineStats
+from harness.engine.tree import EngineStats, together
 from harness.errors import BackendError
 
 SLACK = 0.1  # of a device's share of the work: how far a cut may move to fall where little is shared
@@ -86,7 +86,7 @@ class Replicas:
         while waiting:
             yield from self._arrived(parts, waiting, took, wait=True)
         if on_stats is not None:
-            on_stats(_together(took))
+            on_stats(together(took))
 
     def close(self) -> None:
         """Ends the processes. Closing twice is allowed."""
@@ -135,15 +135,3 @@ def _serve(load: Loader, jobs: Any, results: Any, place: int) -> None:
             results.put((place, "done", took[0]))
     except Exception:
         results.put((place, "error", traceback.format_exc(limit=-3).strip()))
-
-
-def _together(took: Sequence[EngineStats]) -> EngineStats:
-    """Returns the sum of what the copies took; elapsed seconds and the longest cache are the largest."""
-
-    def total(name: str) -> Any:
-        values = [getattr(stats, name) for stats in took]
-        if None in values:
-            return None
-        return max(values) if name in ("total_s", "longest_cache_tokens") else sum(values)
-
-    return EngineStats(**{name: total(name) for name in EngineStats.__dataclass_fields__})

@@ -6,6 +6,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,7 +41,8 @@ def scorer_for(loaded: LoadedModel, engine: str = "auto") -> Scorer:
         return plain_score
     why = obstacle(loaded)
     if why is None:
-        return tree.score
+        limit = _rescaled_beyond(loaded.model.config)
+        return tree.score if limit is None else partial(_by_length, limit)
     log.info("scoring with the plain method: %s", why)
     return plain_score
 
@@ -68,6 +70,37 @@ def plain_score(
                 peak_memory_bytes=peak_bytes(loaded.device),
             )
         )
+
+
+def _rescaled_beyond(config: Any) -> int | None:
+    """Returns the length from which on a model turns all its positions by other angles, or None if it never does."""
+    text = config.get_text_config(decoder=True)
+    rope = getattr(text, "rope_parameters", None) or {}
+    if rope.get("rope_type") not in ("dynamic", "longrope"):
+        return None
+    stated = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
+    return stated or text.max_position_embeddings
+
+
+def _by_length(
+    limit: int,
+    loaded: LoadedModel,
+    sequences: Sequence[ScoreSequence],
+    *,
+    batch_tokens: int | None = None,
+    on_stats: Callable[[tree.EngineStats], None] | None = None,
+) -> Iterator[tuple[int, ScoredSequence]]:
+    """Yields what any scorer does, where sequences beyond `limit` tokens cannot share a prefix with shorter ones."""
+    took: list[tree.EngineStats] = []
+    long = [len(sequence.ids) - 1 > limit for sequence in sequences]
+    for run, wanted in ((tree.score, False), (plain_score, True)):
+        indices = [index for index, is_long in enumerate(long) if is_long == wanted]
+        if indices:
+            part = [sequences[index] for index in indices]
+            for index, scored in run(loaded, part, batch_tokens=batch_tokens, on_stats=took.append):
+                yield indices[index], scored
+    if on_stats is not None:
+        on_stats(tree.together(took) if took else tree.EngineStats(0, 0))
 
 
 def near_ties(decisions: Iterable[Sequence[float]], dtype: torch.dtype) -> int:

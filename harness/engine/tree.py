@@ -51,6 +51,18 @@ class EngineStats:
     peak_memory_bytes: int | None = None  # of the device, or of this process on the CPU
 
 
+def together(took: Sequence[EngineStats]) -> EngineStats:
+    """Returns what several runs took: sums; of elapsed seconds and the longest cache, the largest."""
+
+    def total(name: str) -> Any:
+        values = [getattr(stats, name) for stats in took]
+        if None in values:
+            return None
+        return max(values) if name in ("total_s", "longest_cache_tokens") else sum(values)
+
+    return EngineStats(**{name: total(name) for name in EngineStats.__dataclass_fields__})
+
+
 def score(
     loaded: LoadedModel,
     sequences: Sequence[ScoreSequence],

@@ -65,6 +65,19 @@ ARCHITECTURES: dict[str, Architecture] = {
         ),
     ),
     "phi3": Architecture("Phi3Config", _shape()),
+    "phi3_long": Architecture(  # turns every position by other angles in texts beyond 64 tokens
+        "Phi3Config",
+        _shape(
+            original_max_position_embeddings=64,
+            rope_parameters={
+                "rope_type": "longrope",
+                "rope_theta": 10_000.0,
+                "short_factor": [1.0] * 4,
+                "long_factor": [6.0] * 4,
+                "original_max_position_embeddings": 64,
+            },
+        ),
+    ),
     "gpt2": Architecture(  # learned absolute positions
         "GPT2Config",
         {
