@@ -101,6 +101,32 @@ def run_command(
 
 
 @app.command()
+def init(
+    file: Annotated[Path, typer.Argument(help="your data: CSV, TSV, Excel, JSONL, JSON or Parquet")],
+    out: Annotated[Path | None, typer.Option(help="the task file; default: beside the data")] = None,
+    sheet: Annotated[str | None, typer.Option(help="of an Excel file")] = None,
+    input: Annotated[str | None, typer.Option("--input", metavar="COLUMN", help="what the model is shown")] = None,
+    answer: Annotated[str | None, typer.Option("--answer", metavar="COLUMN", help="what is right")] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="confirm each guess")] = False,
+    as_json: Json = False,
+) -> None:
+    """Write a task file for your own data: guesses what each column is, and says what stands out in them."""
+    from harness import init as inits
+
+    found = inits.look(file, sheet=sheet, input=input, answer=answer)
+    if ask:
+        told = {key: typer.prompt(text, default=guess, err=True) for key, text, guess in inits.questions(found)}
+        found = inits.look(file, sheet=sheet, **told)
+    written = inits.write(found, out)
+    print(
+        json.dumps({**found.as_json(), "written": str(written.task)}, ensure_ascii=False) if as_json else found.text()
+    )
+    if written.data is not None:
+        _say(f"copied the data to {written.data}: a task reads only what lies in its own folder")
+    _say(f"wrote {written.task}\nnext: harness check {written.task}")
+
+
+@app.command()
 def check(
     config: Config = None,
     model: Models = None,

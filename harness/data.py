@@ -168,7 +168,7 @@ def _read_single(place: _Place, source: DataSource, asked: str | None, own: bool
         return replace(found, rows=rows)
     if own:
         return _read_files(place, [path], source, named=False)
-    sibling = _sibling(path, str(asked))
+    sibling = sibling_split(path, str(asked))
     if sibling is None:
         end = suffix_of(path)
         raise DataError(
@@ -180,7 +180,7 @@ def _read_single(place: _Place, source: DataSource, asked: str | None, own: bool
     return _read_files(place.at(sibling), [sibling], source, named=False)
 
 
-def _sibling(path: Path, split: str) -> Path | None:
+def sibling_split(path: Path, split: str) -> Path | None:
     """Returns tickets_train.csv for tickets_test.csv and "train", if that is a file of its own."""
     parts = re.split(r"([-_.])", stem_of(path))
     for index in range(len(parts) - 1, -1, -1):

@@ -10,6 +10,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from harness.reading import as_text
+from harness.scorers.assertions import ASSERTIONS
+
 Row = Mapping[str, Any]
 
 
@@ -46,9 +49,27 @@ def banking77(row: Row) -> dict[str, Any]:
     return {**row, "label": row["category"] if "category" in row else row["label_text"]}
 
 
+UNKNOWN = re.compile(
+    r"(?:not-)?[a-z]+(?:-[a-z]+)+(?:\([\d.]+\))?|fn|eval|grade|javascript|python|file|similar(?:\([\d.]+\))?"
+)
+
+
+def promptfoo(row: Row) -> dict[str, Any]:
+    """Returns `expected` and `assertion` (how it is judged) from `__expected`; without a prefix it is `equals`."""
+    text = as_text(row["__expected"] if "__expected" in row else row["__expected1"]) or ""
+    kind, colon, rest = text.partition(":")
+    kind = kind.strip()
+    if colon and kind in ASSERTIONS:
+        return {**row, "expected": rest.strip(), "assertion": kind}
+    if UNKNOWN.fullmatch(kind) and colon:
+        raise ValueError(f"the assertion '{kind}' is none of {', '.join(ASSERTIONS)}")
+    return {**row, "expected": text, "assertion": "equals"}
+
+
 PREPARE: dict[str, Callable[[Row], dict[str, Any]]] = {
     "arc": arc,
     "banking77": banking77,
     "hellaswag": hellaswag,
     "mmlu": mmlu,
+    "promptfoo": promptfoo,
 }

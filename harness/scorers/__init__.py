@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness import specs
+from harness.scorers.assertions import promptfoo
 from harness.scorers.choice import label, multi_label
 from harness.scorers.documents import answer_or_abstain, citation
 from harness.scorers.entities import entities
@@ -42,6 +43,7 @@ SCORERS: Mapping[str, Callable[..., float | tuple[float, dict[str, float]]]] = {
     "citation": citation,
     "answer_or_abstain": answer_or_abstain,
     "refusal": refusal,
+    "promptfoo": promptfoo,
 }
 
 

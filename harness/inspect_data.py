@@ -1,0 +1,296 @@
+"""A data file that nobody has described: how it is to be read, and what stands in its columns.
+
+table = read_table(Path("tickets.csv"))        encoding, delimiter, header or none are found, and said
+columns_of(table.rows)                         a Column for each: its kind, gaps, distinct values, lengths
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import io
+import json
+import re
+import sys
+import zipfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+from harness.errors import DataError
+from harness.formats import READERS, DataSource, read_file, suffix_of
+
+Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]
+DELIMITERS = ",;\t|"
+MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+USUAL_NAMES = {"id", "question", "answer", "text", "label", "input", "output", "prompt", "target", "category"}
+SNIFFED = 200  # records of a CSV from which the delimiter and the header are found
+SNIFFED_CHARS = 1_000_000
+COUNTED = 5_000  # distinct values of a column that are told apart; of more only the number is known
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """The rows of a file and how they were read. `source` has what a task file must say to read them again."""
+
+    path: Path
+    rows: tuple[dict[str, Any], ...]
+    source: DataSource
+    digest: str  # sha256 of the file
+    encoding: str  # for people
+    notes: tuple[str, ...]  # what a person should know about the reading
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """What stands in one column. Rows are counted from 1."""
+
+    name: str
+    kind: Kind
+    filled: int
+    empty: tuple[int, ...]  # rows without a value
+    distinct: int | None  # None: not counted (lists, objects)
+    counts: Mapping[str, int]  # value as text -> rows; empty if there are more than COUNTED
+    words: int  # median, of the values as text
+    longest: int  # characters
+    longest_row: int
+    kinds: Mapping[str, int]  # what the values are, and how many of each
+
+    @property
+    def unique(self) -> bool:
+        """Returns whether every row has a value of its own."""
+        return not self.empty and self.filled > 1 and self.distinct == self.filled
+
+
+def read_table(path: Path, sheet: str | None = None) -> Table:
+    """Returns the rows of a file of any format read here, with encoding, delimiter and header found.
+
+    Raises DataError for a file that cannot be read, or that holds no rows.
+    """
+    if not path.is_file():
+        there = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+        fix = f"the folder holds: {', '.join(there[:8])}" if there else "check the path"
+        what = "this is a folder, not a file" if path.is_dir() else "no such file"
+        raise DataError(what, where=str(path), fix=fix)
+    suffix = suffix_of(path).removesuffix(".gz")
+    if suffix not in READERS:
+        fix = f"save it as one of: {', '.join(READERS)}"
+        raise DataError(f"'{path.suffix}' is no format read here", where=str(path), fix=fix)
+    source, encoding, notes = DataSource(file=path.name, sheet=sheet), "", []
+    if suffix not in {".parquet", ".xlsx"}:
+        encoding, named = _encoding(path)
+        source = replace(source, encoding=named)
+        if named == "cp1252":
+            notes.append("not UTF-8: read as Windows text (cp1252); look whether accents and quotes came out right")
+    if suffix in {".csv", ".tsv"}:
+        delimiter, header = _dialect(path, encoding, "\t" if suffix == ".tsv" else ",")
+        if delimiter != ("\t" if suffix == ".tsv" else ","):
+            source = replace(source, delimiter=delimiter)
+            encoding += f", delimiter {delimiter!r}"
+        if header:
+            source = replace(source, header=header)
+            notes.append(f"the first line looks like data, not like names: columns are named {', '.join(header)}")
+    if suffix == ".xlsx":
+        notes += _excel_notes(path)
+    rows, digest = read_file(path, source)
+    if not rows:
+        raise DataError("the file holds no rows", where=str(path), fix="fill it, or name another file")
+    return Table(path, tuple(rows), source, digest, encoding or suffix[1:], tuple(notes))
+
+
+def columns_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+    """Returns what stands in each column, in the order in which the rows name them."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return tuple(_column(name, [row.get(name) for row in rows]) for name in names)
+
+
+def as_text(value: Any) -> str:
+    """Returns a value as it would stand in a prompt."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else str(value) if not isinstance(value, list | dict) else json.dumps(value, default=str)
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def _bytes(path: Path) -> io.BufferedIOBase:
+    return gzip.open(path) if suffix_of(path).endswith(".gz") else path.open("rb")  # type: ignore[return-value]
+
+
+def _encoding(path: Path) -> tuple[str, str | None]:
+    """Returns the encoding for people, and the one a task file has to name (None: it is found without)."""
+    try:
+        with _bytes(path) as handle:
+            head = handle.read(4096)
+            for mark, name in (
+                (codecs.BOM_UTF8, "utf-8-sig"),
+                (codecs.BOM_UTF16_LE, "utf-16"),
+                (codecs.BOM_UTF16_BE, "utf-16"),
+            ):
+                if head.startswith(mark):
+                    return name, None
+            if b"\0" in head:
+                even, odd = head[::2].count(0), head[1::2].count(0)
+                name = "utf-16-le" if odd > even else "utf-16-be"
+                return name, name
+            decoder = codecs.getincrementaldecoder("utf-8")()
+            handle.seek(0)
+            for block in iter(partial(handle.read, 1 << 20), b""):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return "cp1252", "cp1252"
+    except (OSError, EOFError) as error:
+        raise DataError(f"the file cannot be read: {error}", where=str(path), fix="check the file") from None
+    return "utf-8", None
+
+
+def _dialect(path: Path, encoding: str, usual: str) -> tuple[str, tuple[str, ...] | None]:
+    """Returns the delimiter, and names for the columns where the first line holds none."""
+    with _bytes(path) as handle:
+        text = io.TextIOWrapper(handle, encoding, newline="", errors="replace").read(SNIFFED_CHARS)
+    best = max((usual, *DELIMITERS.replace(usual, "")), key=lambda mark: _fit(_records(text, mark)))
+    records = _records(text, best)
+    return best, _names(records) if len(records) > 1 else None
+
+
+def _records(text: str, delimiter: str) -> list[list[str]]:
+    csv.field_size_limit(sys.maxsize)
+    found: list[list[str]] = []
+    try:
+        for cells in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter):
+            if cells:
+                found.append(cells)
+            if len(found) == SNIFFED:
+                break
+    except csv.Error:
+        pass
+    return found[:-1] if len(text) == SNIFFED_CHARS and 1 < len(found) < SNIFFED else found  # the last may be cut
+
+
+def _fit(records: list[list[str]]) -> float:
+    """Returns how well a delimiter cuts: the share of records with as many cells as the first, if it has several."""
+    if not records or len(records[0]) < 2:
+        return 0.0
+    return sum(len(cells) == len(records[0]) for cells in records) / len(records)
+
+
+def _names(records: list[list[str]]) -> tuple[str, ...] | None:
+    """Returns names for the columns of a table whose first record is data; None if it is a header.
+
+    It is data if a cell of it is a number, a sentence, or a short value that its own column repeats.
+    """
+    first = [cell.strip() for cell in records[0]]
+    columns = [[cells[i].strip() for cells in records[1:] if len(cells) == len(first)] for i in range(len(first))]
+    repeats = [Counter(column)[cell] >= max(2, len(column) / 50) for cell, column in zip(first, columns)]
+    if USUAL_NAMES & {cell.lower() for cell in first}:
+        return None
+    if not any(_like_data(cell) or again for cell, again in zip(first, repeats) if cell):
+        return None
+    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+    answers = {first[-1], *columns[-1]}
+    if 4 <= len(first) <= 12 and answers <= set(letters[: len(first) - 2]):
+        return ("question", *letters[: len(first) - 2], "answer")
+    return tuple(f"column_{i + 1}" for i in range(len(first)))
+
+
+def _like_data(cell: str) -> bool:
+    words = cell.split()
+    return (
+        bool(re.fullmatch(r"[-+]?[$€£]?\d[\d.,]*%?", cell))
+        or len(cell) > 100
+        or (len(words) > 4 and cell[-1] in ".?!:")
+    )
+
+
+def _excel_notes(path: Path) -> Iterator[str]:
+    """Yields what an Excel file holds that rows do not show: merged cells and formulas."""
+    merged: list[str] = []
+    formulas = 0
+    try:
+        with zipfile.ZipFile(path) as book:
+            for name in book.namelist():
+                if re.fullmatch(r"xl/worksheets/[^/]+\.xml", name):
+                    with book.open(name) as sheet:
+                        xml = sheet.read(300_000_000)
+                    merged += [ref.decode() for ref in re.findall(rb'<mergeCell\s+ref="([A-Z0-9:]{1,30})"', xml)]
+                    formulas += len(re.findall(rb"<f[ />]", xml))
+    except (zipfile.BadZipFile, OSError):
+        return  # the reader says what is wrong
+    if merged:
+        yield f"merged cells ({', '.join(merged[:5])}): only the first cell of each has the value, the others are empty"
+    if formulas:
+        yield f"{formulas} formulas: the values that the spreadsheet program last stored are used"
+
+
+# --- columns ---------------------------------------------------------------------------------------------------------
+
+NUMBER = re.compile(r"[-+−]?[$€£]?\s?\d[\d.,'\u00a0\u202f]*\s?%?")
+YES_NO = ({"yes", "no"}, {"true", "false"}, {"y", "n"})
+
+
+def _column(name: str, values: list[Any]) -> Column:
+    empty = tuple(
+        i for i, value in enumerate(values, 1) if value is None or (isinstance(value, str) and not value.strip())
+    )
+    gaps = set(empty)
+    filled = [value for i, value in enumerate(values, 1) if i not in gaps] if gaps else values
+    types = Counter(map(type, filled))
+    kinds = Counter({_TYPES.get(kind, "text"): 0 for kind in types})
+    for kind, count in types.items():
+        kinds[_TYPES.get(kind, "text")] += count
+    nested = bool(kinds.keys() & {"list", "object"})
+    texts = [as_text(value) for value in filled]
+    counts = Counter(texts) if not nested else Counter()
+    lengths = [len(text) for text in texts]
+    longest = max(lengths, default=0)
+    row = next((i for i, value in enumerate(values, 1) if i not in gaps and len(as_text(value)) == longest), 1)
+    step = max(1, len(texts) // 10_000)
+    words = int(median([text.count(" ") + 1 for text in texts[::step]])) if texts else 0
+    return Column(
+        name=name,
+        kind=_kind(kinds, counts, texts),
+        filled=len(filled),
+        empty=empty,
+        distinct=None if nested else len(counts),
+        counts=counts if len(counts) <= COUNTED else {},
+        words=words,
+        longest=longest,
+        longest_row=row,
+        kinds=dict(kinds),
+    )
+
+
+_TYPES = {bool: "yes/no", int: "number", float: "number", list: "list", dict: "object", str: "text"}
+
+
+def _kind(kinds: Mapping[str, int], counts: Mapping[str, int], texts: Sequence[str]) -> Kind:
+    if not kinds:
+        return "empty"
+    if len(kinds) > 1:
+        return "mixed"
+    kind = next(iter(kinds))
+    if kind != "text":
+        return kind  # type: ignore[return-value]
+    if all(NUMBER.fullmatch(text.strip()) for text in counts):
+        return "number"
+    if {text.strip().lower() for text in list(counts)[:10]} in YES_NO:
+        return "yes/no"
+    if all(text.lstrip()[:1] in "[{" for text in texts):
+        found = {type(_json(text)) for text in texts}
+        if found in ({list}, {dict}):
+            return "list" if found == {list} else "object"
+    return "text"
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
