@@ -11,7 +11,7 @@ from pytest import approx
 from servers import count_tokens
 from virtual import run
 
-from harness.measure.load import FAILURES_IN_A_ROW, Scenario, Slo, Timed, drive
+from harness.measure.load import FAILURES_IN_A_ROW, OPEN_CONNECTIONS, Scenario, Slo, Timed, drive
 from harness.measure.summary import load_summary
 from harness.measure.target import Chunk, InProcess, RequestFailed, Usage
 from harness.values import Request, Response
@@ -138,8 +138,9 @@ def test_a_count_off_by_the_end_token_is_believed():
 
 def test_thinking_that_is_billed_but_not_streamed_does_not_move_tpot():
     chunks = [(2.0, {"text": "tok "})] + [(0.05, {"text": "tok "})] * 10
-    timed = one(Scripted(*chunks, (0.0, {"usage": Usage(7, 411, reasoning_tokens=400)})), count=count_tokens)
-    assert (timed.streamed, timed.usage_differs, timed.tpot_s) == (11, False, approx(0.05))
+    for count in (count_tokens, None):
+        timed = one(Scripted(*chunks, (0.0, {"usage": Usage(7, 411, reasoning_tokens=400)})), count=count)
+        assert (timed.streamed, timed.usage_differs, timed.tpot_s) == (11, False, approx(0.05))
 
 
 def test_no_tokens_at_all_is_an_empty_answer_and_no_latency():
@@ -222,6 +223,27 @@ def test_waiting_for_a_turn_offline_is_in_the_response_time():
     found = summary(Plain(ttft=1.0, tokens=1, slots=2), Scenario("offline", requests=20, warmup=0))
     assert found["response_s"]["max"] == approx(10.0)
     assert found["requests_per_s"] == approx(2.0)
+
+
+def test_a_request_that_waited_in_the_client_counts_from_when_it_was_due():
+    # all are due at once; those beyond the open connections are sent a second later
+    done = run(
+        drive(Plain(ttft=1.0, tokens=1), REQUESTS, Scenario("offline", requests=OPEN_CONNECTIONS + 10, warmup=0))
+    )
+    waited = [t for t in done.timed if t.t_send > 0.5]
+    assert len(waited) == 10
+    for timed in waited:
+        assert (timed.service_s, timed.response_s) == (approx(1.0), approx(2.0))
+
+
+def test_a_generator_that_was_itself_held_up_does_not_hide_it():
+    def slow_judge(request: Request, text: str) -> float:
+        asyncio.get_running_loop()._now += 0.5  # as a garbage collection, or a scorer that blocks
+        return 1.0
+
+    found = summary(Plain(ttft=0.1, tokens=1), Scenario("rate", level=1.9, requests=200, warmup=0), judge=slow_judge)
+    assert found["late_s"]["max"] > 0.5
+    assert found["response_s"]["mean"] - found["service_s"]["mean"] == approx(found["late_s"]["mean"])
 
 
 def test_warm_up_and_cool_down_are_in_no_percentile():
