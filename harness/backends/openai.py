@@ -1,177 +1,91 @@
 """A model behind the OpenAI interface: OpenAI itself, or any server that speaks it, asked with the official SDK.
 
-Chat and completions, streamed or in one piece. A stop string is also looked for here, since servers differ in whether
-they return it and some take no stop strings at all. A parameter that the server refuses is left out from then on, and
-every response names it in `details.refused`.
-
-Given text is scored through completions with `echo` or, on vLLM, `prompt_logprobs`: only open servers offer it.
+Chat and completions, streamed or in one piece. Given text is scored through completions with `echo`, which open
+servers such as vLLM offer and closed APIs do not.
 """
 
 from __future__ import annotations
 
-import logging
 import re
-import ssl
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import httpx2
 import openai
 
-from harness.backends.flow import Answer, Attempt, AttemptFailed, price_of, retry_after, run
-from harness.backends.remote import PROVIDERS, can_score, redact, server, where
+from harness.backends.api import ApiBackend, Reading, turns
+from harness.backends.flow import Answer, Attempt, AttemptFailed, run
+from harness.backends.remote import can_score
 from harness.config import ModelConfig
 from harness.cost.prices import TokenCount
-from harness.errors import BackendError, HarnessError, nearest
-from harness.values import Finish, Message, Request, Response
-
-log = logging.getLogger("harness")
+from harness.errors import BackendError
+from harness.values import Request, Response
 
 PROBE_S = 10.0  # for the list of models
-MOST_STOPS = 4  # the interface takes no more; the others are only looked for here
-FINISH: dict[str, Finish] = {"length": "length", "max_tokens": "length"}  # anything else is a stop
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)
 
 
-class OpenAIBackend:
-    """One model at one server. See `Backend` for the contract."""
+class OpenAIBackend(ApiBackend):
+    """One model at one server that speaks the OpenAI interface."""
+
+    package = "openai"
+    most_stops = 4
+    sdk_error = openai.APIError
+    required = frozenset({"model", "messages", "prompt", "stream", "extra_body"})
 
     def __init__(self, config: ModelConfig) -> None:
-        self.config = config
-        self.server = server(config)
-        self.model = config.model or config.name
-        own = self.server.host == httpx2.URL(PROVIDERS["openai"].url).host
-        self.limit_name = "max_completion_tokens" if own and config.api == "chat" else "max_tokens"
-        self.price = price_of(config, "openai" if own else None)
-        if config.limits.max_cost is not None and self.price is None:
-            raise BackendError(
-                f"a spend limit needs a price, and none is known for {self.model}",
-                where=f"model {config.name}",
-                fix="add `price: {input: ..., output: ...}` in USD per 1M tokens",
-            )
-        self.server.key()
-        http = self.server.client(
-            openai.DefaultHttpxClient,
-            silence_s=config.limits.silence_s,
-            connections=config.limits.concurrency,
-        )
+        super().__init__(config)
+        self.limit_name = "max_completion_tokens" if self.own and config.api == "chat" else "max_tokens"
         self.client = openai.OpenAI(
-            api_key="set by the guard when a request is sent",
+            api_key="put in by the guard when a request is sent",
             base_url=self.server.url,
             max_retries=0,
-            http_client=http,
+            http_client=self.http,
+            timeout=self.http.timeout,
         )
-        self.refused: dict[str, str] = {}  # parameter -> what the server said
-        self.versions: set[str] = set()  # of the model, as the server names them
         self.order_checked = False
-        self.known = self._models()
+        probe = self.client.with_options(timeout=httpx2.Timeout(min(PROBE_S, config.limits.silence_s)))
+        self.known = self.probe(lambda: (model.id for model in probe.models.list().data))
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
-        """Yields texts as they finish."""
-        return run(requests, self._generate, limits=self.config.limits, price=self.price)
-
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
-        """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
-        if not can_score(self.config):
-            raise self._cannot_score("")
-        if requests and not self.order_checked:
-            self._check_order(requests)
-            self.order_checked = True
-        yield from run(requests, self._score, limits=self.config.limits, price=self.price)
-
-    def describe(self) -> Mapping[str, Any]:
-        """Returns what is known of the model and its server."""
-        return {
-            "model": self.model,
-            "backend": "openai",
-            "dtype": None,
-            "device": None,
-            "parameters": None,
-            "context_length": None,
-            "chat_template_sha256": None,
-            "where": where(self.config),
-            "api": self.config.api,
-            "price": None if self.price is None else self.price.model_dump(mode="json", exclude_none=True),
-            "versions": {"openai": openai.__version__},
-        }
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self.client.close()
-
-    # --- generation
-
-    def _generate(self, request: Request, attempt: Attempt) -> Answer:
-        params = self._params(request)
-        create = (self.client.chat if self.config.api == "chat" else self.client).completions.create
-        reading = Reading(began=time.perf_counter())
-        try:
-            reply = create(**params)
-            if self.config.stream:
-                with reply:
-                    for chunk in reply:
-                        attempt.check()
-                        reading.add(chunk.to_dict(warnings=False))
-            else:
-                reading.add(reply.to_dict(warnings=False))
-            reading.close()
-        except Exception as error:
-            raise self._failure(error, params, reading) from error
-        self.versions.update(filter(None, [reading.model]))
-        return Answer(self._response(request, attempt, reading), reading.used)
-
-    def _params(self, request: Request) -> dict[str, Any]:
-        """Returns the arguments of the SDK's `create`, less what the server refused."""
+    def params(self, request: Request) -> dict[str, Any]:
         chat, sampling = self.config.api == "chat", request.sampling
-        asked: dict[str, Any] = {self.limit_name: request.max_tokens, "temperature": sampling.temperature}
+        asked: dict[str, Any] = {"model": self.model, self.limit_name: request.max_tokens}
+        asked |= {"temperature": sampling.temperature, "stream": self.config.stream}
         extra: dict[str, Any] = dict(self.config.extra)
         if sampling.temperature > 0:
             asked |= {"top_p": sampling.top_p, "seed": sampling.seed + request.epoch}
-            defaults = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}  # open servers take these
-            extra |= {key: getattr(sampling, key) for key, usual in defaults.items() if getattr(sampling, key) != usual}
+            usual = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}  # open servers take these
+            extra |= {key: value for key in usual if (value := getattr(sampling, key)) != usual[key]}
         if request.stop:
-            asked["stop"] = list(request.stop[:MOST_STOPS])
+            asked["stop"] = list(request.stop[: self.most_stops])
         if self.config.logprobs:
             asked["logprobs"] = True if chat else 1
         if self.config.stream:
             asked["stream_options"] = {"include_usage": True}
-        params = {"model": self.model, **asked, "stream": self.config.stream}
         if chat:
-            params["messages"] = [{"role": turn.role, "content": turn.content} for turn in _turns(request)]
+            asked["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns(request)]
         else:
-            params["prompt"] = _text(request)
-        kept = {key: value for key, value in params.items() if key not in self.refused}
-        kept_extra = {key: value for key, value in extra.items() if key not in self.refused}
-        return kept | ({"extra_body": kept_extra} if kept_extra else {})
+            asked["prompt"] = _text(request)
+        return asked | {"extra_body": extra}
 
-    def _response(self, request: Request, attempt: Attempt, reading: Reading) -> Response:
-        text, stop_string = cut("".join(reading.text), request.stop)
-        times = reading.times()
-        details: dict[str, Any] = {"times": times, "in_flight": attempt.in_flight, **reading.details()}
-        if self.refused:
-            details["refused"] = dict(self.refused)
-        if len(request.stop) > MOST_STOPS and "stop" not in self.refused:
-            details["refused"] = {
-                **details.get("refused", {}),
-                "stop": f"only {MOST_STOPS} are taken; all are cut here",
-            }
-        used = reading.used or TokenCount(0, 0)
-        alone = attempt.alone
-        shifted = {name: None if s is None or not alone else s + attempt.handed_s for name, s in times.items()}
-        return Response(
-            key=request.key,
-            prompt=request.prompt if isinstance(request.prompt, str) else None,
-            text=text,
-            input_tokens=used.input,
-            output_tokens=used.output,
-            finish_reason="stop" if stop_string is not None else FINISH.get(reading.finish or "", "stop"),
-            stop_string=stop_string if stop_string is not None else reading.stop_string,
-            batch_size=attempt.in_flight,
-            details=details,
-            **shifted,
-        )
+    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
+        reply = (self.client.chat if self.config.api == "chat" else self.client).completions.create(**params)
+        if not self.config.stream:
+            return read(reading, reply.to_dict(warnings=False))
+        with reply:
+            for chunk in reply:
+                check()
+                read(reading, chunk.to_dict(warnings=False))
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
+        if not can_score(self.config):
+            raise self.cannot_score()
+        if requests and not self.order_checked:
+            self._check_order(requests)
+            self.order_checked = True
+        yield from run(requests, self._score, limits=self.config.limits, price=self.price)
 
     # --- scoring
 
@@ -198,11 +112,11 @@ class OpenAIBackend:
                     tokens = max(tokens, used.input)
                     total = TokenCount(total.input + used.input, total.output + used.output, total.cache_read)
         except NotEchoed as error:
-            raise AttemptFailed("unsupported", str(error), retry=False, fatal=self._cannot_score(str(error))) from None
+            raise AttemptFailed("unsupported", str(error), retry=False, fatal=self.cannot_score(str(error))) from None
         except Exception as error:
-            failure = self._failure(error, params, Reading(began))
+            failure = self.failure(error, params, Reading(began))
             if failure.kind in {"http 400", "http 422"} and re.search("echo|logprobs", failure.detail):
-                failure.fatal = self._cannot_score(failure.detail)
+                failure.fatal = self.cannot_score(failure.detail)
             raise failure from error
         elapsed = time.perf_counter() - began
         response = Response(
@@ -239,193 +153,34 @@ class OpenAIBackend:
                         fix="switch its prefix cache off, or run choice tasks with `as: generate`",
                     )
 
-    def _cannot_score(self, why: str) -> BackendError:
-        return BackendError(
-            "the server does not tell the log-probability of given text" + (f": {why}" if why else ""),
-            where=f"{self.model} at {self.server.url}, api: {self.config.api}",
-            fix="run choice tasks as their generated twin: `as: generate` in the run file",
-        )
 
-    # --- what goes wrong
+def read(reading: Reading, body: Mapping[str, Any]) -> None:
+    """Takes in one chunk, or the whole answer. Reads only what it knows: new and missing fields are no failure.
 
-    def _models(self) -> tuple[str, ...]:
-        """Returns the models the server lists; nothing where it lists none. Raises BackendError if nobody answers."""
-        try:
-            return tuple(model.id for model in self.client.with_options(timeout=PROBE_S).models.list().data)
-        except Exception as error:
-            failure = self._failure(error, {}, Reading(time.perf_counter()))
-            if failure.fatal is not None:
-                raise failure.fatal from None
-            if failure.kind in {"connection", "tls", "timeout"}:
-                raise BackendError(
-                    f"no answer: {failure}", where=self.server.url, fix="check that the server runs at `base_url`"
-                ) from None
-            return ()
-
-    def _failure(self, error: Exception, params: Mapping[str, Any], reading: Reading) -> AttemptFailed:
-        """Returns what an exception of the SDK means."""
-        if isinstance(error, AttemptFailed):
-            return error
-        cause = error.__cause__ or error.__context__
-        for inner in (error, cause):
-            if isinstance(inner, HarnessError):
-                return AttemptFailed("stopped", str(inner), retry=False, billed=False, fatal=inner)
-        began = bool(reading.chunks)
-        if isinstance(error, openai.APIStatusError):
-            return self._refusal(error, params)
-        if isinstance(error, openai.APITimeoutError | httpx2.TimeoutException):
-            return AttemptFailed("timeout", f"nothing for {self.config.limits.silence_s:g} s", used=reading.used)
-        if isinstance(error, openai.APIConnectionError | httpx2.TransportError):
-            detail = str(cause or error)
-            if isinstance(cause, ssl.SSLError) or "CERTIFICATE" in detail or "SSL" in detail:
-                return AttemptFailed("tls", detail, billed=False)
-            kind = "cut" if began or "incomplete" in detail or "disconnected" in detail else "connection"
-            return AttemptFailed(kind, detail, billed=kind == "cut", used=reading.used)
-        if isinstance(error, openai.APIError):  # an error event in the stream
-            return AttemptFailed("server error", str(error.message), used=reading.used)
-        if isinstance(error, ValueError | TypeError | KeyError | AttributeError | IndexError | httpx2.HTTPError):
-            return AttemptFailed("invalid", f"{type(error).__name__}: {error}", used=reading.used)
-        raise error
-
-    def _refusal(self, error: openai.APIStatusError, params: Mapping[str, Any]) -> AttemptFailed:
-        status, headers = error.status_code, error.response.headers
-        body = error.body if isinstance(error.body, dict) else {}
-        said = str(body.get("message") or body.get("detail") or error.message)
-        code = str(body.get("code") or "")
-        kind, place = f"http {status}", self.server.url
-        if code == "insufficient_quota":
-            fatal = BackendError(f"the account has no credit left: {redact(said)}", where=place)
-            return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
-        if status == 429 or (status == 503 and headers.get("retry-after")):
-            wait = retry_after(headers.get("retry-after"))
-            millis = retry_after(headers.get("retry-after-ms"))
-            wait = wait if millis is None else millis / 1000
-            return AttemptFailed(kind, said, wait_s=wait, busy=True, billed=False)
-        if status in {401, 403}:
-            key = f"the key in {self.server.key_env}" if self.server.key_env else "a request without a key"
-            fix = "check the key and what it may do" if self.server.key_env else "name its variable in `api_key_env`"
-            fatal = BackendError(f"the server refuses {key} ({status}): {redact(said)[:200]}", where=place, fix=fix)
-            return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
-        if status == 404 and params:
-            near = nearest(self.model, self.known) if self.known else "check `model` and `base_url`"
-            fatal = BackendError(f"the server has no {self.model} (404): {redact(said)[:200]}", where=place, fix=near)
-            return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
-        if status in {400, 422} and (name := self._refused_parameter(body, said, params)):
-            return AttemptFailed("refused parameter", name, billed=False, wait_s=0.0)
-        if code == "content_filter":
-            return AttemptFailed("content filter", said, retry=False, billed=False)
-        if 300 <= status < 400:
-            to = headers.get("location", "nowhere")
-            return AttemptFailed("redirect", f"to {to}: not followed", retry=False, billed=False)
-        retry = status >= 500 or status in {408, 409, 425}
-        return AttemptFailed(kind, said, retry=retry, billed=False, wait_s=retry_after(headers.get("retry-after")))
-
-    def _refused_parameter(self, body: Mapping[str, Any], said: str, params: Mapping[str, Any]) -> str | None:
-        """Notes the optional parameter a 400 is about, and returns its name; None if it is about something else."""
-        optional = {*params, *params.get("extra_body", {})} - {"model", "messages", "prompt", "stream", "extra_body"}
-        named = str(body.get("param") or "").split(".")[0]
-        if named not in optional:
-            found = [name for name in optional if re.search(rf"\b{re.escape(name)}\b", said)]
-            named = max(found, key=len, default="")
-        if not named:
-            return None
-        other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}.get(named)
-        if other is not None:
-            if other not in said or self.limit_name == other:
-                return None  # the value is what the server does not like
-            self.limit_name = other
-        else:
-            self.refused[named] = redact(said)[:200]
-        return named
-
-
-# --- reading what comes back -----------------------------------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class Reading:
-    """What has arrived of one answer. Reads only what it knows; new and missing fields are no failure."""
-
-    began: float
-    text: list[str] = field(default_factory=list)
-    thinking: int = 0  # characters
-    refusal: list[str] = field(default_factory=list)
-    logprobs: list[float] = field(default_factory=list)
-    chunks: int = 0  # with tokens
-    first: float | None = None
-    last: float | None = None
-    ended: float | None = None
-    finish: str | None = None
-    stop_string: str | None = None
-    used: TokenCount | None = None
-    model: str | None = None
-    fingerprint: str | None = None
-
-    def add(self, body: Mapping[str, Any]) -> None:
-        """Takes in one chunk, or the whole answer. What comes after the answer has ended is not part of it."""
-        now = time.perf_counter()
-        if isinstance(body.get("error"), dict | str) and body["error"]:
-            raise AttemptFailed("server error", str(body["error"]))
-        self.model = self.model or body.get("model")
-        self.fingerprint = self.fingerprint or body.get("system_fingerprint")
-        self.used = usage(body.get("usage")) or self.used
-        choices = body.get("choices") or []
-        if not choices or self.finish is not None:
-            return
-        choice = choices[0]
-        part = choice.get("delta") or choice.get("message") or {}
-        text = part.get("content") or choice.get("text") or ""
-        thinking = part.get("reasoning_content") or part.get("reasoning") or ""
-        if not isinstance(text, str):
-            raise AttemptFailed("invalid", f"the text is a {type(text).__name__}")
-        if text or thinking:
-            self.first = now if self.first is None else self.first
-            self.last = now
-            self.chunks += 1
-            self.text.append(text)
-            self.thinking += len(str(thinking))
-        if part.get("refusal"):
-            self.refusal.append(str(part["refusal"]))
-        self.logprobs += _token_logprobs(choice.get("logprobs"))
-        if choice.get("finish_reason"):
-            self.finish = str(choice["finish_reason"])
-        if isinstance(choice.get("stop_reason"), str):  # vLLM names the string
-            self.stop_string = choice["stop_reason"]
-
-    def close(self) -> None:
-        """Raises AttemptFailed if the answer has not ended."""
-        self.ended = time.perf_counter()
-        if self.finish is None:
-            raise AttemptFailed("cut", "the answer ended without a finish reason", used=self.used)
-
-    def times(self) -> dict[str, float | None]:
-        """Returns seconds since the request was sent; an answer in one piece has no first token."""
-        streamed = self.chunks > 1
-        since = lambda moment: None if moment is None else moment - self.began
-        return {
-            "ttft_s": since(self.first) if streamed else None,
-            "last_token_s": since(self.last) if streamed else None,
-            "e2e_s": since(self.ended),
-        }
-
-    def details(self) -> dict[str, Any]:
-        """Returns what else the server told; only what it did tell."""
-        refusal = "".join(self.refusal) or ("content_filter" if self.finish == "content_filter" else None)
-        known = {
-            "model_version": self.model,
-            "system_fingerprint": self.fingerprint,
-            "finish": self.finish,
-            "refusal": refusal,
-            "thinking_characters": self.thinking or None,
-            "token_logprobs": self.logprobs or None,
-            "usage": None if self.used is not None else "not told by the server",
-        }
-        if self.used is not None:
-            known |= {
-                "cached_tokens": self.used.cache_read or None,
-                "reasoning_tokens": self.used.reasoning or None,
-            }
-        return {key: value for key, value in known.items() if value is not None}
+    What comes after the answer has ended is not part of it, but for the usage.
+    """
+    if isinstance(body.get("error"), dict | str) and body["error"]:
+        raise AttemptFailed("server error", str(body["error"]))
+    reading.model = reading.model or body.get("model")
+    reading.fingerprint = reading.fingerprint or body.get("system_fingerprint")
+    reading.used = usage(body.get("usage")) or reading.used
+    choices = body.get("choices") or []
+    if not choices or reading.finish is not None:
+        return
+    choice = choices[0]
+    part = choice.get("delta") or choice.get("message") or {}
+    reading.add(
+        part.get("content") or choice.get("text"),
+        part.get("reasoning_content") or part.get("reasoning"),
+    )
+    reading.refusal += str(part.get("refusal") or "")
+    reading.logprobs += _token_logprobs(choice.get("logprobs"))
+    if choice.get("finish_reason"):
+        reading.finish = str(choice["finish_reason"])
+        if reading.finish == "content_filter":
+            reading.refusal = reading.refusal or "content_filter"
+    if isinstance(choice.get("stop_reason"), str):  # vLLM names the string
+        reading.stop_string = choice["stop_reason"]
 
 
 def usage(told: Any) -> TokenCount | None:
@@ -480,19 +235,6 @@ def _token_logprobs(told: Any) -> list[float]:
     if told.get("content"):
         return [float(item["logprob"]) for item in told["content"]]
     return [float(value) for value in told.get("token_logprobs") or [] if value is not None]
-
-
-def cut(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
-    """Returns the text before the first stop string, and that string; the whole text and None if there is none."""
-    found = [(text.find(stop), -len(stop), stop) for stop in stops if stop in text]
-    if not found:
-        return text, None
-    at, _, stop = min(found)
-    return text[:at], stop
-
-
-def _turns(request: Request) -> tuple[Message, ...]:
-    return (Message("user", request.prompt),) if isinstance(request.prompt, str) else request.prompt
 
 
 def _text(request: Request) -> str:

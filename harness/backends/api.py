@@ -1,0 +1,328 @@
+"""What the backends of servers share: one model behind an SDK, asked by `flow.run`, read piece by piece.
+
+A backend of a provider says how a request is put (`params`), how it is sent and read (`ask`), and what its refusals
+look like where they differ. All else is here: what an exception means, what a refused parameter does, how an answer
+becomes a response.
+
+A stop string is also looked for here, since servers differ in whether they return it and some take none. A parameter
+that the server refuses is left out from then on, and every response names it in `details.refused`.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import httpx2
+
+from harness.backends.flow import Answer, Attempt, AttemptFailed, price_of, retry_after, run
+from harness.backends.remote import redact, server, where
+from harness.config import ModelConfig
+from harness.cost.prices import TokenCount
+from harness.errors import BackendError, HarnessError, nearest
+from harness.values import Finish, Message, Request, Response
+
+FINISH: dict[str, Finish] = {"length": "length", "max_tokens": "length", "MAX_TOKENS": "length"}  # others are stops
+
+
+class ApiBackend:
+    """One model at one server. See `Backend` for the contract."""
+
+    package: ClassVar[str]  # of the SDK
+    most_stops: ClassVar[int]  # stop strings the interface takes; the others are only looked for here
+    sdk_error: ClassVar[type[Exception]]
+    limit_name = "max_tokens"
+    required: ClassVar[frozenset[str]]  # arguments that cannot be left out
+
+    def __init__(self, config: ModelConfig) -> None:
+        self.config = config
+        self.server = server(config)
+        self.model = config.model or config.name
+        self.own = self.server.host == httpx2.URL(self.server.provider.url).host
+        self.price = price_of(config, config.backend if self.own else None)
+        if config.limits.max_cost is not None and self.price is None:
+            raise BackendError(
+                f"a spend limit needs a price, and none is known for {self.model}",
+                where=f"model {config.name}",
+                fix="add `price: {input: ..., output: ...}` in USD per 1M tokens",
+            )
+        self.server.key()
+        self.refused: dict[str, str] = {}  # parameter -> what the server said
+        self.http = self.server.client(
+            httpx2.Client, silence_s=config.limits.silence_s, connections=config.limits.concurrency
+        )
+        self.known: tuple[str, ...] = ()  # models the server lists
+
+    def params(self, request: Request) -> dict[str, Any]:
+        """Returns the arguments of the SDK's call, `extra_body` among them. What was refused is taken out later."""
+        raise NotImplementedError
+
+    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
+        """Sends a request and reads the answer; calls `check` for each piece."""
+        raise NotImplementedError
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields texts as they finish."""
+        return run(requests, self._generate, limits=self.config.limits, price=self.price)
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Raises BackendError: this interface does not tell the log-probability of given text."""
+        raise self.cannot_score()
+
+    def describe(self) -> Mapping[str, Any]:
+        """Returns what is known of the model and its server."""
+        return {
+            "model": self.model,
+            "backend": self.config.backend,
+            "dtype": None,
+            "device": None,
+            "parameters": None,
+            "context_length": None,
+            "chat_template_sha256": None,
+            "where": where(self.config),
+            "api": self.config.api,
+            "price": None if self.price is None else self.price.model_dump(mode="json", exclude_none=True),
+            "versions": {self.package: version(self.package)},
+        }
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.http.close()
+
+    def cannot_score(self, why: str = "") -> BackendError:
+        """Returns what is raised where choices cannot be scored."""
+        return BackendError(
+            "the server does not tell the log-probability of given text" + (f": {why}" if why else ""),
+            where=f"{self.model} at {self.server.url}",
+            fix="run choice tasks as their generated twin: `as: generate` in the run file",
+        )
+
+    # --- generation
+
+    def _generate(self, request: Request, attempt: Attempt) -> Answer:
+        params = self._kept(self.params(request))
+        reading = Reading(began=time.perf_counter())
+        try:
+            self.ask(params, reading, attempt.check)
+            reading.close()
+        except Exception as error:
+            raise self.failure(error, params, reading) from error
+        return Answer(self._response(request, attempt, reading), reading.used)
+
+    def _kept(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        kept = {key: value for key, value in params.items() if key not in self.refused}
+        if extra := {key: v for key, v in params.get("extra_body", {}).items() if key not in self.refused}:
+            return kept | {"extra_body": extra}
+        kept.pop("extra_body", None)
+        return kept
+
+    def _response(self, request: Request, attempt: Attempt, reading: Reading) -> Response:
+        text, stop_string = cut("".join(reading.text), request.stop)
+        times = reading.times()
+        details: dict[str, Any] = {"times": times, "in_flight": attempt.in_flight, **reading.details()}
+        refused = dict(self.refused)
+        if len(request.stop) > self.most_stops:
+            refused.setdefault("stop", f"only {self.most_stops} are taken; all are cut here")
+        if refused:
+            details["refused"] = refused
+        used = reading.used or TokenCount(0, 0)
+        alone = attempt.alone
+        shifted = {name: None if s is None or not alone else s + attempt.handed_s for name, s in times.items()}
+        return Response(
+            key=request.key,
+            prompt=request.prompt if isinstance(request.prompt, str) else None,
+            text=text,
+            input_tokens=used.input,
+            output_tokens=used.output,
+            finish_reason="stop" if stop_string is not None else FINISH.get(reading.finish or "", "stop"),
+            stop_string=stop_string if stop_string is not None else reading.stop_string,
+            batch_size=attempt.in_flight,
+            details=details,
+            **shifted,
+        )
+
+    # --- what goes wrong
+
+    def probe(self, list_models: Callable[[], Iterator[str]]) -> tuple[str, ...]:
+        """Returns the models the server lists; nothing where it lists none. Raises BackendError if nobody answers."""
+        try:
+            return tuple(list_models())
+        except Exception as error:
+            failure = self.failure(error, {}, Reading(time.perf_counter()))
+            if failure.fatal is not None:
+                raise failure.fatal from None
+            if failure.kind in {"connection", "tls", "timeout"}:
+                raise BackendError(
+                    f"no answer: {failure}", where=self.server.url, fix="check that the server runs at `base_url`"
+                ) from None
+            return ()
+
+    def failure(self, error: Exception, params: Mapping[str, Any], reading: Reading) -> AttemptFailed:
+        """Returns what an exception of the SDK means."""
+        if isinstance(error, AttemptFailed):
+            return error
+        both = (error, error.__cause__ or error.__context__)
+        for inner in both:
+            if isinstance(inner, HarnessError):
+                return AttemptFailed("stopped", str(inner), retry=False, billed=False, fatal=inner)
+        reply = getattr(error, "response", None)
+        if isinstance(error, self.sdk_error) and reply is not None and reply.status_code >= 300:
+            return self._refusal(error, reply, params)
+        if any(isinstance(inner, httpx2.TimeoutException) for inner in both):
+            return AttemptFailed("timeout", f"nothing for {self.config.limits.silence_s:g} s", used=reading.used)
+        if transport := next((inner for inner in both if isinstance(inner, httpx2.TransportError)), None):
+            detail = str(transport)
+            if isinstance(transport.__context__, ssl.SSLError) or "CERTIFICATE" in detail or "SSL" in detail:
+                return AttemptFailed("tls", detail, billed=False)
+            kind = "cut" if reading.chunks or isinstance(transport, httpx2.RemoteProtocolError) else "connection"
+            return AttemptFailed(kind, detail, billed=kind == "cut", used=reading.used)
+        if isinstance(error, self.sdk_error):  # an error event in the stream
+            return AttemptFailed("server error", str(error), used=reading.used)
+        if isinstance(error, ValueError | TypeError | KeyError | AttributeError | IndexError | httpx2.HTTPError):
+            return AttemptFailed("invalid", f"{type(error).__name__}: {error}", used=reading.used)
+        raise error
+
+    def _refusal(self, error: Any, reply: Any, params: Mapping[str, Any]) -> AttemptFailed:
+        """Returns what an answer other than 200 means."""
+        status, headers, body = reply.status_code, reply.headers, error_body(error)
+        said = str(body.get("message") or body.get("detail") or error)
+        code = str(body.get("code") or body.get("status") or body.get("type") or "")
+        kind, place = f"http {status}", self.server.url
+        wait = retry_after(headers.get("retry-after"))
+        if (millis := retry_after(headers.get("retry-after-ms"))) is not None:
+            wait = millis / 1000
+        if code == "insufficient_quota":
+            fatal = BackendError(f"the account has no credit left: {redact(said)}", where=place)
+            return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
+        if status in {429, 529} or (status == 503 and wait is not None):
+            return AttemptFailed(kind, said, wait_s=wait, busy=True, billed=False)
+        if status in {401, 403} or "API key not valid" in said:
+            key = f"the key in {self.server.key_env}" if self.server.key_env else "a request without a key"
+            fix = "check the key and what it may do" if self.server.key_env else "name its variable in `api_key_env`"
+            fatal = BackendError(f"the server refuses {key} ({status}): {redact(said)[:200]}", where=place, fix=fix)
+            return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
+        if status == 404 and params:
+            near = nearest(self.model, self.known) if self.known else "check `model` and `base_url`"
+            fatal = BackendError(f"the server has no {self.model} (404): {redact(said)[:200]}", where=place, fix=near)
+            return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
+        if status in {400, 422} and (name := self._refused_parameter(body, said, params)):
+            return AttemptFailed("refused parameter", name, billed=False, wait_s=0.0)
+        if code == "content_filter":
+            return AttemptFailed("content filter", said, retry=False, billed=False)
+        if 300 <= status < 400:
+            to = headers.get("location", "nowhere")
+            return AttemptFailed("redirect", f"to {to}: not followed", retry=False, billed=False)
+        retry = status >= 500 or status in {408, 409, 425}
+        return AttemptFailed(kind, said, retry=retry, billed=False, wait_s=wait)
+
+    def _refused_parameter(self, body: Mapping[str, Any], said: str, params: Mapping[str, Any]) -> str | None:
+        """Notes the optional parameter a 400 is about, and returns its name; None if it is about something else."""
+        optional = {*params, *params.get("extra_body", {})} - self.required
+        named = str(body.get("param") or "").split(".")[0]
+        if named not in optional:
+            found = [name for name in optional if re.search(rf"\b{re.escape(name)}\b", said)]
+            named = max(found, key=len, default="")
+        if not named:
+            return None
+        other = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}.get(named)
+        if other is None:
+            self.refused[named] = redact(said)[:200]
+        elif other not in said or self.limit_name == other:
+            return None  # the value is what the server does not like
+        else:
+            self.limit_name = other
+        return named
+
+
+def error_body(error: Any) -> Mapping[str, Any]:
+    """Returns what an SDK's exception holds of the server's error: message, code, param; {} for anything else."""
+    body = next((b for b in (getattr(error, "body", None), getattr(error, "details", None)) if isinstance(b, dict)), {})
+    inner = body.get("error")
+    return inner if isinstance(inner, dict) else body
+
+
+# --- reading what comes back -----------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Reading:
+    """What has arrived of one answer. Each provider's backend tells it what a piece holds."""
+
+    began: float
+    text: list[str] = field(default_factory=list)
+    thinking: int = 0  # characters
+    refusal: str = ""  # by the provider's own signal
+    logprobs: list[float] = field(default_factory=list)
+    chunks: int = 0  # with tokens
+    first: float | None = None
+    last: float | None = None
+    ended: float | None = None
+    finish: str | None = None
+    stop_string: str | None = None
+    used: TokenCount | None = None
+    model: str | None = None
+    fingerprint: str | None = None
+
+    def add(self, text: Any = "", thinking: Any = "") -> None:
+        """Takes in a piece of text or thinking, at this moment. An empty piece is no token."""
+        if not isinstance(text or "", str):
+            raise AttemptFailed("invalid", f"the text is a {type(text).__name__}")
+        if text or thinking:
+            now = time.perf_counter()
+            self.first = now if self.first is None else self.first
+            self.last = now
+            self.chunks += 1
+            self.text.append(text or "")
+            self.thinking += len(str(thinking or ""))
+
+    def close(self) -> None:
+        """Raises AttemptFailed if the answer has not ended."""
+        self.ended = time.perf_counter()
+        if self.finish is None:
+            raise AttemptFailed("cut", "the answer ended without a finish reason", used=self.used)
+
+    def times(self) -> dict[str, float | None]:
+        """Returns seconds since the request was sent; an answer in one piece has no first token."""
+        streamed = self.chunks > 1
+        since = lambda moment: None if moment is None else moment - self.began
+        return {
+            "ttft_s": since(self.first) if streamed else None,
+            "last_token_s": since(self.last) if streamed else None,
+            "e2e_s": since(self.ended),
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Returns what else the server told; only what it did tell."""
+        known = {
+            "model_version": self.model,
+            "system_fingerprint": self.fingerprint,
+            "finish": self.finish,
+            "refusal": self.refusal or None,
+            "thinking_characters": self.thinking or None,
+            "token_logprobs": self.logprobs or None,
+            "usage": None if self.used is not None else "not told by the server",
+        }
+        if self.used is not None:
+            known |= {
+                "cached_tokens": self.used.cache_read or None,
+                "reasoning_tokens": self.used.reasoning or None,
+            }
+        return {key: value for key, value in known.items() if value is not None}
+
+
+def cut(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
+    """Returns the text before the first stop string, and that string; the whole text and None if there is none."""
+    found = [(text.find(stop), -len(stop), stop) for stop in stops if stop in text]
+    if not found:
+        return text, None
+    at, _, stop = min(found)
+    return text[:at], stop
+
+
+def turns(request: Request) -> tuple[Message, ...]:
+    return (Message("user", request.prompt),) if isinstance(request.prompt, str) else request.prompt
