@@ -41,7 +41,7 @@ def scorer_for(loaded: LoadedModel, engine: str = "auto") -> Scorer:
         return plain_score
     why = obstacle(loaded)
     if why is None:
-        limit = _rescaled_beyond(loaded.model.config)
+        limit = rescaled_beyond(loaded.model.config)
         return tree.score if limit is None else partial(_by_length, limit)
     log.info("scoring with the plain method: %s", why)
     return plain_score
@@ -72,7 +72,7 @@ def plain_score(
         )
 
 
-def _rescaled_beyond(config: Any) -> int | None:
+def rescaled_beyond(config: Any) -> int | None:
     """Returns the length from which on a model turns all its positions by other angles, or None if it never does."""
     text = config.get_text_config(decoder=True)
     rope = getattr(text, "rope_parameters", None) or {}
