@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from harness.backends.base import Backend
+from harness.backends.remote import can_score, egress, where
+from harness.errors import BackendError
 
 if TYPE_CHECKING:
     from harness.config import ModelConfig
+
+__all__ = ["BACKENDS", "Backend", "can_score", "egress", "where"]
 
 
 def _fake(config: ModelConfig) -> Backend:
@@ -23,14 +28,25 @@ def _transformers(config: ModelConfig) -> Backend:
     return TransformersBackend(config)
 
 
-def _openai(config: ModelConfig) -> Backend:
-    from harness.backends.openai import OpenAIBackend
+_SDKS = {"openai": "OpenAIBackend", "anthropic": "AnthropicBackend", "google": "GoogleBackend"}
 
-    return OpenAIBackend(config)
+
+def _api(config: ModelConfig) -> Backend:
+    try:
+        module = import_module(f"harness.backends.{config.backend}")  # the providers' packages take seconds to import
+    except ModuleNotFoundError as error:
+        raise BackendError(
+            f"backend '{config.backend}' needs the package {error.name}",
+            where=f"model {config.name}",
+            fix="pip install 'openweights-harness[api]'",
+        ) from None
+    return getattr(module, _SDKS[config.backend])(config)
 
 
 BACKENDS: dict[str, Callable[[ModelConfig], Backend]] = {
     "fake": _fake,
-    "openai": _openai,
+    "openai": _api,
+    "anthropic": _api,
+    "google": _api,
     "transformers": _transformers,
 }

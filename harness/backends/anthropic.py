@@ -1,0 +1,108 @@
+"""A model behind Anthropic's Messages interface, asked with the official SDK and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anthropic
+
+from harness.backends.api import ApiBackend, Reading, turns
+from harness.backends.flow import AttemptFailed
+from harness.config import ModelConfig
+from harness.cost.prices import TokenCount
+from harness.values import Request
+
+
+class AnthropicBackend(ApiBackend):
+    """One model at Anthropic, or at a server that speaks its interface."""
+
+    package = "anthropic"
+    most_stops = 8191
+    sdk_error = anthropic.APIError
+    required = frozenset({"model", "messages", "max_tokens", "stream", "extra_body"})
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.client = anthropic.Anthropic(
+            api_key="put in by the guard when a request is sent",
+            base_url=self.server.url,
+            max_retries=0,
+            http_client=self.http,
+            timeout=self.http.timeout,
+        )
+        self.known = self.probe(lambda: (model.id for model in self.client.models.list(limit=1000).data))
+
+    def params(self, request: Request) -> dict[str, Any]:
+        """Returns the arguments of `messages.create`. Sampling goes by `extra_body`: newer models take none."""
+        said = turns(request)
+        asked: dict[str, Any] = {
+            "model": self.model,
+            "max_tokens": request.max_tokens,
+            "messages": [{"role": turn.role, "content": turn.content} for turn in said if turn.role != "system"],
+            "stream": True,
+        }
+        if system := "\n\n".join(turn.content for turn in said if turn.role == "system"):
+            asked["system"] = system
+        if stops := [stop for stop in request.stop if stop.strip()]:  # a stop of white space alone is refused
+            asked["stop_sequences"] = stops
+        sampling = request.sampling
+        extra: dict[str, Any] = {"temperature": sampling.temperature}
+        if sampling.temperature > 0 and sampling.top_p < 1:
+            extra["top_p"] = sampling.top_p
+        if sampling.temperature > 0 and sampling.top_k:
+            extra["top_k"] = sampling.top_k
+        return asked | {"extra_body": extra | dict(self.config.extra)}
+
+    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
+        with self.client.messages.create(**params) as reply:
+            for event in reply:
+                check()
+                read(reading, event.to_dict(warnings=False))
+
+
+def read(reading: Reading, event: Mapping[str, Any]) -> None:
+    """Takes in one event of the stream. Reads only what it knows."""
+    kind = event.get("type")
+    if kind == "error":
+        raise AttemptFailed("server error", str(event.get("error")))
+    if kind == "message_start":
+        message = event.get("message") or {}
+        reading.model = message.get("model")
+        reading.used = usage(message.get("usage"), None)
+    elif kind == "content_block_delta":
+        delta = event.get("delta") or {}
+        reading.add(delta.get("text"), delta.get("thinking"))
+    elif kind == "message_delta":
+        delta = event.get("delta") or {}
+        reading.used = usage(event.get("usage"), reading.used) or reading.used
+        if delta.get("stop_reason"):
+            reading.finish = str(delta["stop_reason"])
+        reading.stop_string = delta.get("stop_sequence") or reading.stop_string
+        if reading.finish == "refusal":
+            reading.refusal = str((delta.get("stop_details") or {}).get("category") or "refusal")
+
+
+def usage(told: Any, before: TokenCount | None) -> TokenCount | None:
+    """Returns the tokens so far; counts are cumulative, and what an event does not tell is as `before`.
+
+    Anthropic counts input without the cached tokens; here they are part of it.
+    """
+    if not isinstance(told, Mapping):
+        return before
+    read_ = told.get("cache_read_input_tokens")
+    write = told.get("cache_creation_input_tokens")
+    fresh, output = told.get("input_tokens"), told.get("output_tokens")
+    thinking = (told.get("output_tokens_details") or {}).get("thinking_tokens")
+    try:
+        old = before or TokenCount(0, 0)
+        cache_read = old.cache_read if read_ is None else int(read_)
+        cache_write = old.cache_write if write is None else int(write)
+        bare = old.input - old.cache_read - old.cache_write if fresh is None else int(fresh)
+        made = old.output if output is None else int(output)
+        thought = old.reasoning if thinking is None else int(thinking)
+    except (TypeError, ValueError):
+        return before
+    if min(cache_read, cache_write, bare, made, thought) < 0:
+        return before
+    return TokenCount(bare + cache_read + cache_write, made, cache_read, cache_write, thought)

@@ -1,0 +1,102 @@
+"""A model behind Google's Gemini interface, asked with the official SDK and streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google import genai
+from google.genai import errors, types
+
+from harness.backends.api import ApiBackend, Reading, turns
+from harness.config import ModelConfig
+from harness.cost.prices import TokenCount
+from harness.values import Request
+
+# How an answer ends when the provider withholds it.
+WITHHELD = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR"})
+ROLES = {"user": "user", "assistant": "model"}
+
+
+class GoogleBackend(ApiBackend):
+    """One Gemini model."""
+
+    package = "google-genai"
+    most_stops = 5
+    sdk_error = errors.APIError
+    required = frozenset({"contents"})
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.client = genai.Client(
+            api_key="put in by the guard when a request is sent",
+            vertexai=False,
+            http_options=types.HttpOptions(
+                base_url=self.server.url, api_version="v1beta", httpx_client=self.http, headers={}
+            ),
+        )
+        self.known = self.probe(
+            lambda: ((model.name or "").removeprefix("models/") for model in self.client.models.list())
+        )
+
+    def params(self, request: Request) -> dict[str, Any]:
+        """Returns the content and settings, flat, so that a refused setting can be left out by its name."""
+        said, sampling = turns(request), request.sampling
+        asked: dict[str, Any] = {
+            "contents": [
+                {"role": ROLES[turn.role], "parts": [{"text": turn.content}]} for turn in said if turn.role != "system"
+            ],
+            "max_output_tokens": request.max_tokens,
+            "temperature": sampling.temperature,
+        }
+        if system := "\n\n".join(turn.content for turn in said if turn.role == "system"):
+            asked["system_instruction"] = system
+        if request.stop:
+            asked["stop_sequences"] = list(request.stop[: self.most_stops])
+        if sampling.temperature > 0:
+            asked |= {"top_p": sampling.top_p, "seed": sampling.seed + request.epoch}
+            asked |= {"top_k": sampling.top_k} if sampling.top_k else {}
+        return asked | dict(self.config.extra)
+
+    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
+        settings = {key: value for key, value in params.items() if key != "contents"}
+        stream = self.client.models.generate_content_stream(
+            model=self.model, contents=params["contents"], config=settings
+        )
+        for chunk in stream:
+            check()
+            read(reading, chunk.model_dump(mode="json", exclude_none=True, exclude={"sdk_http_response"}))
+
+
+def read(reading: Reading, body: Mapping[str, Any]) -> None:
+    """Takes in one chunk. Reads only what it knows."""
+    reading.model = body.get("model_version") or reading.model
+    reading.used = usage(body.get("usage_metadata")) or reading.used
+    if blocked := (body.get("prompt_feedback") or {}).get("block_reason"):
+        reading.finish, reading.refusal = str(blocked), f"prompt: {blocked}"
+    for candidate in (body.get("candidates") or [])[:1]:
+        for part in (candidate.get("content") or {}).get("parts") or []:
+            if part.get("thought"):
+                reading.add("", part.get("text"))
+            else:
+                reading.add(part.get("text"))
+        if candidate.get("finish_reason"):
+            reading.finish = str(candidate["finish_reason"])
+            if reading.finish in WITHHELD:
+                reading.refusal = reading.finish
+
+
+def usage(told: Any) -> TokenCount | None:
+    """Returns the tokens the server says it used. Google counts thinking beside the answer; here it is part of it."""
+    if not isinstance(told, Mapping) or "prompt_token_count" not in told:
+        return None
+    try:
+        thought = int(told.get("thoughts_token_count") or 0)
+        return TokenCount(
+            input=int(told["prompt_token_count"]),
+            output=int(told.get("candidates_token_count") or 0) + thought,
+            cache_read=int(told.get("cached_content_token_count") or 0),
+            reasoning=thought,
+        )
+    except (TypeError, ValueError):
+        return None

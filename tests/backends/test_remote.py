@@ -1,0 +1,155 @@
+"""Where a request goes and what may go with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from harness.backends.remote import HIDDEN, can_score, egress, is_loopback, redact, server, where
+from harness.config import ModelConfig
+from harness.errors import PolicyError
+
+PLANTED = [
+    "sk-proj-abcDEF0123456789abcDEF",
+    "sk-ant-api03-abcDEF0123456789-_x",
+    "sk-or-v1-0123456789abcdef0123456789",
+    "sk_live_0123456789abcdef",
+    "pk-0123456789abcdef",
+    "rk_live_0123456789abcdef",
+    "gsk_0123456789abcdefABCDEF",
+    "xai-0123456789abcdefABCDEF",
+    "pplx-0123456789abcdefABCDEF",
+    "nvapi-0123456789abcdefABCDEF",
+    "r8_0123456789abcdefABCDEF",
+    "csk-0123456789abcdefABCDEF",
+    "hf_abcdefghijklmnopqrstuvwxyz",
+    "ghp_0123456789abcdefABCDEF",
+    "gho_0123456789abcdefABCDEF",
+    "ghs_0123456789abcdefABCDEF",
+    "github_pat_0123456789abcdef",
+    "glpat-0123456789abcdefABCD",
+    "AIzaSyA0123456789abcdefABCDEF",
+    "AKIAIOSFODNN7EXAMPLE",
+    "ya29.a0AfH6SMBx0123456789",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
+]
+OWN = [f"opaque value {i} without any pattern" for i in range(8)]  # known by the variable that holds them
+FRAMES = [
+    "{}",
+    "Incorrect API key provided: {}. You can find your key at",
+    "https://h/v1?key={}&alt=sse",
+    "{{'authorization': 'Bearer {}'}}",
+    "({})\n",
+]
+
+
+@pytest.mark.parametrize("frame", FRAMES)
+def test_thirty_planted_secrets_appear_in_no_text(frame):
+    environment = {f"PROVIDER_{i}_API_KEY": value for i, value in enumerate(OWN)} | {"HOME": "/home/me", "A_TOKEN": "x"}
+    for secret in [*PLANTED, *OWN]:
+        found = redact(frame.format(secret), environment)
+        assert secret not in found and HIDDEN in found
+        assert secret[-12:] not in found
+    assert len(PLANTED) + len(OWN) == 30
+
+
+def test_a_user_and_password_in_an_address_are_hidden():
+    assert redact("cannot reach https://me:pass-word@h:99/v1", {}) == f"cannot reach https://{HIDDEN}@h:99/v1"
+
+
+def test_ordinary_text_stays_as_it_is():
+    text = "http 400: temperature is not supported; task-9 of risk-assessment, skip_me, home /home/me, x"
+    assert redact(text, {"HOME": "/home/me", "A_TOKEN": "x"}) == text
+
+
+HOSTS = {
+    "127.0.0.1": True,
+    "127.8.9.1": True,
+    "localhost": True,
+    "::1": True,
+    "0.0.0.0": False,
+    "10.0.0.1": False,
+    "127.0.0.1.example.com": False,
+    "localhost.example.com": False,
+    "127.1": False,
+    "2130706433": False,
+    "example.com": False,
+}
+
+
+def test_this_machine_is_only_what_cannot_be_another():
+    assert {host: is_loopback(host) for host in HOSTS} == HOSTS
+
+
+def model(**changes) -> ModelConfig:
+    return ModelConfig(**{"name": "m", "backend": "openai", **changes})
+
+
+CASES = [  # model, runs on, prompts leave for, may score
+    (model(), "api.openai.com", "api.openai.com", False),
+    (model(api="completions"), "api.openai.com", "api.openai.com", False),
+    (model(base_url="http://127.0.0.1:8000/v1"), "this machine", None, False),
+    (model(base_url="http://localhost:8000/v1", api="completions"), "this machine", None, True),
+    (model(base_url="https://gpu.example.com/v1", api="completions"), "gpu.example.com", "gpu.example.com", True),
+    (model(base_url="https://127.0.0.1@evil.example/v1"), None, None, None),
+    (model(backend="anthropic"), "api.anthropic.com", "api.anthropic.com", False),
+    (
+        model(backend="google"),
+        "generativelanguage.googleapis.com",
+        "generativelanguage.googleapis.com",
+        False,
+    ),
+    (model(backend="transformers"), "this machine", None, True),
+    (model(backend="fake"), "this machine", None, True),
+    (model(backend="recorded"), "recorded", None, False),
+]
+
+
+@pytest.mark.parametrize(("config", "runs_on", "leaves_for", "scores"), CASES, ids=lambda value: str(value)[:30])
+def test_where_a_model_runs_and_where_its_prompts_go(config, runs_on, leaves_for, scores):
+    if runs_on is None:
+        with pytest.raises(Exception, match="user name"):
+            where(config)
+        return
+    assert (where(config), egress(config), can_score(config)) == (runs_on, leaves_for, scores)
+
+
+def test_asking_where_loads_no_sdk():
+    code = (
+        "import sys; from harness.backends import where; from harness.config import ModelConfig; "
+        "where(ModelConfig(name='m', backend='openai')); "
+        "print({'openai', 'anthropic', 'google.genai', 'httpx2', 'torch'} & set(sys.modules))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
+
+
+def request(url: str, **headers: str) -> SimpleNamespace:
+    from httpx2 import URL
+
+    return SimpleNamespace(url=URL(url), headers={"accept": "*/*", "X-Stainless-OS": "Linux", **headers})
+
+
+def test_a_request_to_another_host_or_port_is_stopped(monkeypatch):
+    monkeypatch.setenv("A_KEY", "planted-secret")
+    place = server(model(base_url="https://h.example:99/v1", api_key_env="A_KEY"))
+    own = request("https://h.example:99/v1/models")
+    place.guard(own)
+    assert own.headers == {"accept": "*/*", "authorization": "Bearer planted-secret"}
+    for url in ("https://h.example/v1", "https://other.example:99/v1", "https://h.example.evil:99/v1"):
+        other = request(url)
+        with pytest.raises(PolicyError, match="was stopped"):
+            place.guard(other)
+        assert "authorization" not in other.headers
+
+
+def test_the_key_is_read_when_it_is_used(monkeypatch):
+    monkeypatch.setenv("A_KEY", "first-value")
+    place = server(model(base_url="https://h/v1", api_key_env="A_KEY"))
+    monkeypatch.setenv("A_KEY", "second-value")
+    sent = request("https://h/v1/models")
+    place.guard(sent)
+    assert sent.headers["authorization"] == "Bearer second-value"
+    assert "value" not in repr(place)
