@@ -49,10 +49,10 @@ def self_test(task: Task) -> SelfTest:
     samples = task.samples[:TRIED]
     gold_fails, empty_passes, wrong_passes, wrong_tried = [], [], [], 0
     for i, sample in enumerate(samples):
-        if not _is_pattern(task, sample) and _value(task, sample, _gold(sample)) != 1.0:
+        if not _is_pattern(task, sample) and _value(task, sample, _gold(task, sample)) != 1.0:
             gold_fails.append(sample.id)
         empty = _value(task, sample, Response(key="", prompt=None, text="", finish_reason="stop"))
-        if not sample.labels and empty > 0:
+        if empty > 0:
             empty_passes.append(sample.id)
         wrong = _wrong(task, sample, samples, i)
         if wrong is not None:
@@ -67,38 +67,45 @@ def _is_pattern(task: Task, sample: Sample) -> bool:
     return sample.row.get("assertion") == "regex" if task.config.score == "promptfoo" else task.config.score == "regex"
 
 
-def _gold(sample: Sample) -> Response:
+def _gold(task: Task, sample: Sample) -> Response:
+    if task.config.kind == "cloze":
+        return Response(key="", prompt=None, logprobs=(-1.0,), greedy=(True,))
     if sample.labels:
-        return _preferring(sample, sample.gold or 0)
-    return Response(key="", prompt=None, text=answer_text(sample), finish_reason="stop")
+        return _preferring(sample, *(sample.right or (sample.gold or 0,)))
+    return Response(key="", prompt=None, text=answer_text(task.config, sample), finish_reason="stop")
 
 
 def _wrong(task: Task, sample: Sample, samples: tuple[Sample, ...], i: int) -> Response | None:
+    if task.config.kind == "cloze":
+        return Response(key="", prompt=None, logprobs=(-1.0,), greedy=(False,))
     if sample.labels:
-        return _preferring(sample, ((sample.gold or 0) + 1) % len(sample.labels))
+        wrong = set(range(len(sample.labels))) - {sample.gold or 0, *sample.right}
+        return _preferring(sample, min(wrong)) if wrong else None
     others = (other for other in samples[i + 1 :] + samples[:i] if not _same_answer(task, sample, other))
     other = next(others, None)
-    return None if other is None else Response(key="", prompt=None, text=answer_text(other), finish_reason="stop")
+    if other is None:
+        return None
+    return Response(key="", prompt=None, text=answer_text(task.config, other), finish_reason="stop")
 
 
 def _same_answer(task: Task, sample: Sample, other: Sample) -> bool:
     """Returns whether two samples' reference answers say the same, as the task finds answers."""
     if _is_pattern(task, sample) or _is_pattern(task, other):
         return True
-    found = [extract(task.config.extract, answer_text(one)) for one in (sample, other)]
+    found = [extract(task.config.extract, answer_text(task.config, one)) for one in (sample, other)]
     if task.config.score == "promptfoo":  # a part of another answer may be asked for
         return str(sample.expected).casefold() in str(other.expected).casefold()
     return found[0] == found[1] or sample.expected == other.expected
 
 
-def _preferring(sample: Sample, choice: int) -> Response:
+def _preferring(sample: Sample, *choices: int) -> Response:
     # the gap is wide so that the length of a choice does not decide
-    logprobs = tuple(-1.0 if i == choice else -1e6 for i in range(len(sample.labels)))
+    logprobs = tuple(-1.0 if i in choices else -1e6 for i in range(len(sample.labels)))
     return Response(key="", prompt=None, logprobs=logprobs)
 
 
 def _value(task: Task, sample: Sample, response: Response) -> float:
-    if sample.labels and response.logprobs is None:
+    if task.config.kind != "generate" and response.logprobs is None:
         return 0.0
     score = judge(task.config, sample, response)
     if score.failure is Failure.SCORER_ERROR:
@@ -146,7 +153,7 @@ class Report:
             yield f"  data: {task.data_origin}"
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
             yield from (f"    | {line}" for line in _prompt_text(cell.requests[0].prompt).split("\n"))
-            yield f"  right answer: {answer_text(samples[0])}"
+            yield f"  right answer: {answer_text(task.config, samples[0])}"
             sizes = sorted(len(_prompt_text(request.prompt)) for request in cell.requests)
             yield f"  prompt length in characters: median {sizes[len(sizes) // 2]}, longest {sizes[-1]}"
             yield from (f"  self-test: {line}" for line in test.lines())

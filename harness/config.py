@@ -22,6 +22,7 @@ from harness.yamlfile import YamlFile, read_yaml
 Sensitivity = Literal["public", "internal", "restricted"]
 Switch = Literal["auto", "on", "off"]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*(\[[A-Za-z0-9._+-]+\])?$"  # in brackets: which of the task's prompts
 
 
 class Strict(BaseModel):
@@ -55,7 +56,7 @@ class DataConfig(Strict):
 
     file: str | None = None
     hub: str | None = None
-    config: str | None = None
+    config: str | tuple[str, ...] | None = None  # several: each row says in `_file` which it is from
     split: str | None = None
     revision: str | None = None
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
@@ -82,6 +83,7 @@ class ShotsConfig(Strict):
     """Examples shown before the question, drawn without regard to order, subset or number of processes."""
 
     n: Annotated[int, Field(ge=0, le=1000)]
+    file: str | None = None  # examples of their own, beside the task file, with the columns the prompt names
     split: str | None = Field(default=None, alias="from")  # default: the task's own split, never the sample itself
     pick: Literal["first", "random", "fixed"] = "first"  # random: seeded by sample; fixed: the rows named by `ids`
     match: str | None = None  # column whose value a shot shares with the sample
@@ -98,10 +100,24 @@ class GenerationConfig(Strict):
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
 
 
+class PromptConfig(Strict):
+    """One of several ways to ask a task's question, and what goes with it; what is left out is the task's own."""
+
+    prompt: str
+    system: str | None = None
+    target: str | None = None
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
+    stop: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] | None = None
+    extract: Any = None
+
+
+Cost = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
 class TaskConfig(Strict):
     """One evaluation, complete in itself."""
 
-    task: Name
+    task: Annotated[str, Field(pattern=TASK_NAME, max_length=100)]
     version: Annotated[int, Field(ge=1)] = 1
     asks: str = ""  # one line for people: what a right answer is
     source: str = ""
@@ -110,10 +126,11 @@ class TaskConfig(Strict):
     sensitivity: Sensitivity = "public"
     data: DataConfig
     prepare: str | None = None  # a named function of harness.tasks.PREPARE that brings rows to one shape
-    kind: Literal["choice", "generate"]
+    kind: Literal["choice", "cloze", "generate"]  # cloze: would the model itself write the answer, token by token?
     system: str | None = None
     description: str = ""  # printed once, before shots and question
-    prompt: str
+    prompt: str = ""
+    prompts: Annotated[Mapping[Name, PromptConfig], Field(min_length=1)] | None = None  # instead: a row for each
     delimiter: str = " "  # between a prompt and its answer, in shots and before each scored choice
     separator: str = "\n\n"  # between shots
     choices: (
@@ -126,8 +143,11 @@ class TaskConfig(Strict):
         | None
     ) = None  # a fixed list, a column that holds a list, or {columns: [...]}
     continuation: Literal["text", "letter"] = "text"  # what is scored for each choice
+    ending: str = ""  # scored instead: this text, the same after each choice, which is then part of the prompt
     answer: str  # column
-    answer_is: Literal["auto", "text", "letter", "index"] = "auto"  # choice tasks
+    answer_is: Literal["auto", "text", "letter", "index", "flags"] = "auto"  # choice tasks; flags: 1 for each right one
+    target: str = ""  # the right answer as one would write it, in shots for instance; default: the answer
+    costs: Mapping[str, Mapping[str, Cost]] | None = None  # right label -> answer -> cost of it; unnamed answers cost 1
     shots: ShotsConfig | None = None
     cluster: str | None = None  # column: samples that share it are not independent
     chat: Switch = "auto"  # auto: generated tasks use the model's chat template if it has one; scored tasks never
@@ -158,12 +178,25 @@ class TaskConfig(Strict):
                 raise PydanticCustomError("twice", "the same choice stands twice")
         return value
 
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _texts_to_prompts(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: {"prompt": one} if isinstance(one, str) else one for name, one in value.items()}
+        return value
+
     @model_validator(mode="after")
     def _kinds(self) -> TaskConfig:
         if self.kind == "choice" and self.choices is None:
             raise PydanticCustomError("choices", "a choice task needs `choices`: a list, a column, or {columns: [...]}")
-        if self.kind == "generate" and self.choices is not None:
-            raise PydanticCustomError("choices", "a generate task has no `choices`; use `kind: choice`")
+        if self.kind != "choice" and self.choices is not None:
+            raise PydanticCustomError(
+                "choices", "a {kind} task has no `choices`; use `kind: choice`", {"kind": self.kind}
+            )
+        if self.kind != "choice" and (self.ending or self.answer_is == "flags"):
+            raise PydanticCustomError("choices", "`ending` and `answer_is: flags` are for `kind: choice`")
+        if bool(self.prompt) == (self.prompts is not None):
+            raise PydanticCustomError("one_prompt", "give either `prompt` or `prompts`")
         return self
 
 

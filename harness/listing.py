@@ -55,9 +55,9 @@ def _one_task(name: str, as_json: bool) -> str:
     except HarnessError as error:
         return "\n".join([*lines, "# its data are not on this machine, so no prompt can be shown:", str(error)])
     sample = task.samples[0]
-    prompt = render(config, sample, shots_for(task, sample, 0), chat=False)
+    prompt = render(task.config, sample, shots_for(task, sample, 0), chat=False)
     shown = [f"# the prompt of sample {sample.id}, of {len(task.samples)}:", str(prompt)]
-    return "\n".join([*lines, *shown, f"# right answer: {answer_text(sample)}"])
+    return "\n".join([*lines, *shown, f"# right answer: {answer_text(task.config, sample)}"])
 
 
 def _model(path: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from harness.backends import BACKENDS
 from harness.config import ModelConfig, RunConfig, read_machine
 from harness.errors import ConfigError, ModelError, nearest
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
-from harness.tasks import Task, digest, load_task, shots_for
+from harness.tasks import Task, digest, load_tasks, shots_for
 from harness.values import Mode, Request, Sample, Sampling
 
 SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
@@ -77,7 +77,7 @@ def make_plan(config: RunConfig) -> Plan:
     """
     read_machine(config.machine)
     models = [find_model(model) for model in config.models]
-    tasks = [load_task(use) for use in config.tasks]
+    tasks = [task for use in config.tasks for task in load_tasks(use)]
     _refuse_two_of_a_name(tasks)
     for task in tasks:
         prompts.check_columns(task.config, [sample.row for sample in task.samples[:1]], task.where)
@@ -98,7 +98,7 @@ def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
         return task.samples
 
     def rank(sample: Sample) -> str:
-        return hashlib.sha256(f"{config.seed}|{task.name}|{sample.id}".encode()).hexdigest()
+        return hashlib.sha256(f"{config.seed}|{task.family}|{sample.id}".encode()).hexdigest()
 
     kept = {sample.id for sample in sorted(task.samples, key=rank)[: config.limit]}
     return tuple(sample for sample in task.samples if sample.id in kept)
@@ -202,7 +202,7 @@ def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
 
 def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: int) -> Cell:
     chat = _uses_chat(model, task)
-    mode: Mode = "score" if task.config.kind == "choice" else "generate"
+    mode: Mode = "generate" if task.config.kind == "generate" else "score"
     requests = tuple(_request(model, task, sample, mode, chat, seed) for sample in samples)
     return Cell(model, task, mode, chat, samples, requests)
 
@@ -223,6 +223,7 @@ def _request(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat: 
     config = task.config
     prompt = prompts.render(config, sample, shots_for(task, sample, seed), chat)
     scored = prompts.continuations(config, sample, chat) if mode == "score" else ()
+    given = prompts.given(config, sample) if mode == "score" else ()
     sampling = Sampling(**config.generation.model_dump(), seed=seed)
     asked = {
         "semantics": SEMANTICS,
@@ -232,11 +233,12 @@ def _request(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat: 
         "mode": mode,
         "prompt": prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt],
         "continuations": scored,
+        **({"given": given} if given else {}),
         "max_tokens": config.max_tokens if mode == "generate" else None,
         "stop": config.stop if mode == "generate" else None,
         "sampling": asdict(sampling) if mode == "generate" else None,
     }
-    return Request(digest(asked), sample.id, mode, prompt, scored, config.max_tokens, config.stop, sampling)
+    return Request(digest(asked), sample.id, mode, prompt, scored, given, config.max_tokens, config.stop, sampling)
 
 
 def _settings(config: ModelConfig) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def check_columns(task: TaskConfig, rows: Sequence[Mapping[str, Any]], where: st
     """Raises TaskError for a `{column}` of the task that its data do not have."""
     known = set(rows[0])
     extra = {"choices"} if task.choices is not None else set()
-    for key in ("prompt", "description", "system"):
+    for key in ("prompt", "description", "system", "target", "ending"):
         for column in columns_of(getattr(task, key) or ""):
             if column not in known | extra:
                 hint = (
@@ -75,24 +75,42 @@ def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool
     if not chat:
         system = task.system + task.separator if task.system else ""
         examples = "".join(
-            fill(task.prompt, _values(shot)) + task.delimiter + answer_text(shot) + task.separator for shot in shots
+            fill(task.prompt, _values(shot)) + _answered(task, shot, task.delimiter) + task.separator for shot in shots
         )
         return system + description + examples + question
     head = "\n\n".join(part.strip() for part in (task.system, description) if part and part.strip())
     turns = [Message("system", head)] if head else []
     for shot in shots:
-        turns += [Message("user", fill(task.prompt, _values(shot))), Message("assistant", answer_text(shot))]
+        turns += [Message("user", fill(task.prompt, _values(shot))), Message("assistant", _answered(task, shot, ""))]
     return (*turns, Message("user", question))
 
 
 def continuations(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str, ...]:
-    """Returns what is scored after the prompt, one for each choice; under a chat template without the delimiter."""
-    return tuple(("" if chat else task.delimiter) + label for label in sample.labels)
+    """Returns what is scored after the prompt: for each choice, or the answer (cloze).
+
+    Under a chat template it comes without the delimiter, unless something is `given` before it.
+    """
+    if task.ending:
+        return (task.delimiter + fill(task.ending, sample.row),) * len(sample.choices)
+    scored = sample.labels if task.kind == "choice" else (answer_text(task, sample),)
+    return tuple(("" if chat else task.delimiter) + text for text in scored)
 
 
-def answer_text(sample: Sample) -> str:
-    """Returns the right answer as a shot shows it."""
-    return as_text(sample.expected)
+def given(task: TaskConfig, sample: Sample) -> tuple[str, ...]:
+    """Returns what follows the prompt before each continuation: the choices, if it is an ending that is scored."""
+    return sample.choices if task.ending else ()
+
+
+def answer_text(task: TaskConfig, sample: Sample) -> str:
+    """Returns the right answer as one would write it."""
+    return fill(task.target, sample.row) if task.target else as_text(sample.expected)
+
+
+def _answered(task: TaskConfig, shot: Sample, delimiter: str) -> str:
+    """Returns what follows the prompt of a shot."""
+    if task.ending:
+        return shot.choices[shot.gold or 0] + task.delimiter + fill(task.ending, shot.row)
+    return delimiter + answer_text(task, shot)
 
 
 def _values(sample: Sample) -> Mapping[str, Any]:

@@ -235,7 +235,8 @@ def _sample_lines(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _sample(line: Mapping[str, Any]) -> Sample:
-    return Sample(**{**line, "choices": tuple(line["choices"]), "labels": tuple(line["labels"])})
+    several = {key: tuple(line.get(key, ())) for key in ("choices", "labels", "right")}
+    return Sample(**{**line, **several})
 
 
 def _record_line(record: Record) -> dict[str, Any]:

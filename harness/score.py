@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ def judge(task: TaskConfig, sample: Sample, response: Response) -> Score:
     """Returns the judgement of one response: a value, or a named failure."""
     if response.error is not None:
         return Score(None, None, Failure.BACKEND_ERROR)
+    if task.kind == "cloze":
+        return judge_cloze(response)
     if sample.labels:
         return judge_choice(task, sample, response)
     return judge_text(task, task.extract, sample, response)
@@ -26,13 +29,21 @@ def judge(task: TaskConfig, sample: Sample, response: Response) -> Score:
 def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
     """Returns whether the most likely choice is the right one; of equals the first counts.
 
+    Where several are right, the value is the share of the probability of all choices that falls on them (Lin et al.
+    2022, TruthfulQA's MC2), and the metric `accuracy` says whether the most likely one is among them.
+
     Further metrics where the texts of the choices were scored: `accuracy_norm` divides each log-probability by the
     characters of its choice, `accuracy_bytes` by its UTF-8 bytes (lm-evaluation-harness 0.4.13, api/task.py).
     """
     logprobs = np.array(response.logprobs)
     best = int(np.argmax(logprobs))
+    if sample.right:
+        share = np.exp(logprobs - logprobs.max())
+        right = list(sample.right)
+        mass = float(share[right].sum() / share.sum())
+        return Score(mass, sample.labels[best], None, {"accuracy": float(best in right)})
     metrics = {}
-    if task.continuation == "text":
+    if task.continuation == "text" and not task.ending:
         characters = np.array([len(choice) for choice in sample.choices])
         in_bytes = np.array([len(choice.encode("utf-8", "surrogatepass")) for choice in sample.choices])
         metrics = {
@@ -40,6 +51,12 @@ def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
             "accuracy_bytes": float(np.argmax(logprobs / in_bytes) == sample.gold),
         }
     return Score(float(best == sample.gold), sample.labels[best], None, metrics)
+
+
+def judge_cloze(response: Response) -> Score:
+    """Returns whether each token of the answer was the most likely one. Metric: the `probability` of the answer."""
+    (logprob,), (greedy,) = response.logprobs, response.greedy
+    return Score(float(greedy), None, None, {"probability": math.exp(min(logprob, 0.0))})
 
 
 def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) -> Score:

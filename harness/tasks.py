@@ -6,7 +6,7 @@ import hashlib
 import json
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,10 @@ from harness.data import DataSource, Rows, assign_ids, load_rows
 from harness.errors import DataError, TaskError, nearest
 from harness.prepare import PREPARE
 from harness.values import Sample
+from harness.yamlfile import YamlFile
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+NO_ANSWER = "no_answer"  # in `costs`: what it costs if there is none
 _SENSITIVITY = ("public", "internal", "restricted")
 
 
@@ -38,17 +40,32 @@ class Task:
         return self.config.task
 
     @property
+    def family(self) -> str:
+        """Returns the task's name without the prompt's: shots and subsets are drawn alike for all of its prompts."""
+        return self.config.task.partition("[")[0]
+
+    @property
     def where(self) -> str:
         """Returns what messages name: the task file and the data really read."""
         return f"{self.path} ({self.data_origin})"
 
 
+def load_tasks(use: TaskUse) -> tuple[Task, ...]:
+    """Returns the task a run uses, once for each of its prompts: then named `task[prompt]`. Raises as `load_task`."""
+    task = _load(use)
+    return tuple(_asked_by(task, name) for name in task.config.prompts or ()) or (task,)
+
+
 def load_task(use: TaskUse) -> Task:
-    """Returns the task a run uses, its data read and every row checked.
+    """Returns the task a run uses (with the first of its prompts), its data read and every row checked.
 
     Raises TaskError or DataError for anything that would make the score wrong: a missing column, a row without an
     answer, an answer that is none of the choices, an id that stands twice, an unknown extractor or scorer.
     """
+    return load_tasks(use)[0]
+
+
+def _load(use: TaskUse) -> Task:
     path = find_file(use.task, "tasks")
     config, file = read_task(path)
     config = _raised(config, use)
@@ -56,14 +73,44 @@ def load_task(use: TaskUse) -> Task:
         raise TaskError(
             f"no function '{config.prepare}'", where=file.where(("prepare",)), fix=nearest(config.prepare, PREPARE)
         )
-    for key, spec in (("extract", config.extract), *((f"also.{name}", spec) for name, spec in config.also.items())):
-        extract.check_spec(spec, file.where(tuple(key.split("."))))
+    _check_extractors(config, file)
     if config.score is not None:
         scorers.check_spec(config.score, file.where(("score",)))
+    _check_costs(config, file)
     override = Path(use.data) if use.data is not None else None
     rows = _rows(config, path, override, config.data.split)
     samples = _samples(config, rows, path, config.data.id)
     return Task(config, path, samples, _pool(config, path, override, samples), rows.digest, rows.origin)
+
+
+def _asked_by(task: Task, name: str) -> Task:
+    """Returns the task with one of its prompts."""
+    own = {key: value for key, value in task.config.prompts[name] if value is not None}
+    config = task.config.model_copy(update={**own, "task": f"{task.name}[{name}]", "prompts": None})
+    samples, pool = (tuple(replace(one, task=config.task) for one in several) for several in (task.samples, task.pool))
+    return replace(task, config=config, samples=samples, pool=pool)
+
+
+def _check_extractors(config: TaskConfig, file: YamlFile) -> None:
+    extract.check_spec(config.extract, file.where(("extract",)))
+    for name, spec in config.also.items():
+        extract.check_spec(spec, file.where(("also", name)))
+    for name, prompt in (config.prompts or {}).items():
+        if prompt.extract is not None:
+            extract.check_spec(prompt.extract, file.where(("prompts", name, "extract")))
+
+
+def _check_costs(config: TaskConfig, file: YamlFile) -> None:
+    """Raises TaskError for a label in `costs` that is none of the task's choices, where those are a fixed list."""
+    if config.costs is None or not isinstance(config.choices, tuple):
+        return
+    for right, costs in config.costs.items():
+        for label in (right, *costs):
+            known = config.choices if label == right else (*config.choices, NO_ANSWER)
+            if label not in known:
+                raise TaskError(
+                    f"costs: '{label}' is none of the choices", where=file.where(("costs",)), fix=nearest(label, known)
+                )
 
 
 def task_names() -> list[str]:
@@ -88,7 +135,7 @@ def shots_for(task: Task, sample: Sample, seed: int) -> tuple[Sample, ...]:
             fix="lower `shots: n`, or name a larger split in `shots: from`",
         )
     if shots.pick == "random":
-        return tuple(random.Random(f"{seed}|{task.name}|{sample.id}").sample(pool, shots.n))
+        return tuple(random.Random(f"{seed}|{task.family}|{sample.id}").sample(pool, shots.n))
     return pool[: shots.n]
 
 
@@ -111,15 +158,36 @@ def _raised(config: TaskConfig, use: TaskUse) -> TaskConfig:
 
 
 def _rows(config: TaskConfig, path: Path, override: Path | None, split: str | None) -> Rows:
-    return load_rows(_source(config.data), base=path.parent, override=override, split=split)
+    names = config.data.config
+    if not isinstance(names, tuple):
+        return load_rows(_source(config.data, names), base=path.parent, override=override, split=split)
+    if override is not None and override.is_file():
+        what = f"this task reads {len(names)} sets of rows, one file is not enough"
+        raise TaskError(what, where=str(override), fix=f"give a folder that holds {names[0]}, {names[1]}, ... each")
+    parts = []
+    for name in names:
+        source = _source(config.data, name)
+        parts.append(load_rows(source, base=path.parent, override=_part(override, name), split=split))
+    rows = tuple({**row, "_file": name} for name, part in zip(names, parts) for row in part.rows)
+    origin = f"{parts[0].origin} and {len(names) - 1} more"
+    return Rows(rows, digest([part.digest for part in parts]), origin, sum((part.files for part in parts), ()))
 
 
-def _source(data: DataConfig) -> DataSource:
-    return DataSource(**data.model_dump())
+def _part(folder: Path | None, name: str) -> Path | None:
+    """Returns the file or folder of one of several configurations in a local copy."""
+    if folder is None:
+        return None
+    files = sorted(path for path in folder.glob(f"{name}.*") if path.is_file())
+    return files[0] if files else folder / name
+
+
+def _source(data: DataConfig, config: str | None) -> DataSource:
+    return DataSource(**{**data.model_dump(), "config": config})
 
 
 def _same_split(config: TaskConfig) -> bool:
-    return config.shots is not None and config.shots.split in {None, config.data.split}
+    shots = config.shots
+    return shots is not None and shots.file is None and shots.split in {None, config.data.split}
 
 
 def _pool(config: TaskConfig, path: Path, override: Path | None, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
@@ -128,6 +196,9 @@ def _pool(config: TaskConfig, path: Path, override: Path | None, samples: tuple[
         return ()
     if _same_split(config):
         pool = samples
+    elif shots.file is not None:
+        rows = load_rows(DataSource(file=shots.file), base=path.parent)
+        pool = _samples(config.model_copy(update={"prepare": None}), rows, path, None)
     else:
         pool = _samples(config, _rows(config, path, override, shots.split), path, config.data.id)
     if shots.match is not None and shots.match not in pool[0].row:
@@ -197,7 +268,14 @@ def _sample(config: TaskConfig, id: str, row: Mapping[str, Any], expected: Any) 
 def _choice_sample(config: TaskConfig, id: str, row: Mapping[str, Any], choices: tuple[str, ...], gold: int) -> Sample:
     labels = choices if config.continuation == "text" else tuple(LETTERS[: len(choices)])
     cluster = str(row[config.cluster]) if config.cluster is not None else None
-    return Sample(id, config.task, row, labels[gold], choices, labels, gold, cluster)
+    right = _flagged(row[config.answer]) if config.answer_is == "flags" else ()
+    return Sample(id, config.task, row, labels[gold], choices, labels, gold, right, cluster)
+
+
+def _flagged(flags: Any) -> tuple[int, ...]:
+    """Returns where a list of 0 and 1 holds 1; nothing if it is no such list."""
+    known = isinstance(flags, list | tuple) and all(flag in (0, 1) for flag in flags)
+    return tuple(i for i, flag in enumerate(flags) if flag) if known else ()
 
 
 def _choices(config: TaskConfig, row: Mapping[str, Any], where: str) -> tuple[str, ...]:
@@ -260,6 +338,9 @@ def _golds(config: TaskConfig, answers: Sequence[Any], choices: Sequence[tuple[s
 
 
 def _gold(kind: str, answer: Any, choices: tuple[str, ...]) -> int | None:
+    if kind == "flags":
+        right = _flagged(answer)
+        return right[0] if right and len(answer) == len(choices) else None
     text = str(answer).strip()
     if kind == "text":
         return choices.index(text) if text in choices else None

@@ -45,7 +45,8 @@ class Sample:
     expected: Any  # generate: the reference answer; choice: the label of the right choice
     choices: tuple[str, ...] = ()  # choice tasks: the texts
     labels: tuple[str, ...] = ()  # choice tasks: what stands for each choice (its letter, or the text itself)
-    gold: int | None = None  # choice tasks: index of the right choice
+    gold: int | None = None  # choice tasks: index of the right choice (of several: the first)
+    right: tuple[int, ...] = ()  # choice tasks where several choices are right: the indexes of all of them
     cluster: str | None = None  # samples of one cluster are not independent
 
 
@@ -65,7 +66,8 @@ class Sampling:
 class Request:
     """One thing asked of a model.
 
-    `score`: the log-probability of each of `continuations` after `prompt`. `generate`: a text after `prompt`.
+    `score`: the log-probability of each of `continuations` after `prompt`, or after `prompt` and its own text in
+    `given`. `generate`: a text after `prompt`.
     A prompt of messages is rendered by the backend with the model's own chat template; text is sent as it is.
     """
 
@@ -74,10 +76,16 @@ class Request:
     mode: Mode
     prompt: str | tuple[Message, ...]
     continuations: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()  # one for each continuation, or none
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     epoch: int = 0
+
+    @property
+    def pairs(self) -> tuple[tuple[str, str], ...]:
+        """Returns (what stands between the prompt and it, continuation) for each continuation."""
+        return tuple(zip(self.given or ("",) * len(self.continuations), self.continuations, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,12 +102,12 @@ class FakeBackend:
                 continue
             logprobs = rule.logprobs
             if logprobs is None:
-                logprobs = tuple(_logprob(prompt, text, preferred=rule.text) for text in request.continuations)
+                logprobs = tuple(_logprob(prompt + given, text, preferred=rule.text) for given, text in request.pairs)
             elif len(logprobs) != len(request.continuations):
                 error = f"the script gives {len(logprobs)} logprobs for {len(request.continuations)} continuations"
                 yield Response(key=request.key, prompt=prompt, error=error)
                 continue
-            tokens = _count(prompt) + max(map(_count, request.continuations), default=0)
+            tokens = _count(prompt) + max((_count(given + text) for given, text in request.pairs), default=0)
             seconds = tokens * self.script.prefill_s_per_token
             yield Response(
                 key=request.key,

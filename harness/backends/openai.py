@@ -96,15 +96,15 @@ class OpenAIBackend(ApiBackend):
         logprobs, greedy, tokens, model = [], [], 0, None
         total = TokenCount(0, 0)
         try:
-            for continuation in request.continuations:
+            for given, continuation in request.pairs:
                 attempt.check()
-                whole = request.prompt + continuation
+                whole = request.prompt + given + continuation
                 params = {"model": self.model, "prompt": whole, "max_tokens": 1, "temperature": 0.0, "stream": False}
                 params |= {"echo": True, "logprobs": 1}
                 reply = self.client.completions.create(**params, extra_body=self.config.extra or None)
                 body = reply.to_dict(warnings=False)
                 model = body.get("model")
-                value, most_likely = echoed(body, request.prompt, whole)
+                value, most_likely = echoed(body, request.prompt + given, whole)
                 used = usage(body.get("usage"))
                 logprobs.append(value)
                 greedy.append(most_likely)
