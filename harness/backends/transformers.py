@@ -83,7 +83,7 @@ class TransformersBackend:
         encoded = iter(
             encode_pairs(
                 self.loaded.tokenizer,
-                [(p.text, text) for p in prompts if p.error is None for text in p.request.continuations],
+                [(p.text + given, text) for p in prompts if p.error is None for given, text in p.request.pairs],
                 max_length=self.loaded.max_length,
                 prefix_token=self.loaded.prefix_token,
                 add_bos=self.loaded.add_bos,
