@@ -24,12 +24,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 from transformers.utils import logging as transformers_logging
 
 from harness.engine import plain
-from harness.engine.generation import Generator
+from harness.engine.generation import Generator, RowGenerated, RowInput
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import token_budget
 from harness.engine.parallel import Replicas
 from harness.engine.sampling import row_seed
 from harness.engine.scoring import Scorer, near_ties, scorer_for
+from harness.engine.thinking import Thinking, markers_of
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.engine.tree import EngineStats
 from harness.errors import BackendError, ModelError
@@ -145,14 +146,11 @@ class TransformersBackend:
             return token_budget(self.loaded, deterministic=True)
         return self.config.batch_tokens
 
-    def _generator(self) -> Callable[[Sequence[plain.GenerationInput]], Iterator[tuple[int, plain.Generated]]]:
+    def _generator(self) -> Callable[[Sequence[RowInput]], Iterator[tuple[int, RowGenerated]]]:
         """Returns the method that generates; as above."""
         if "generate" not in self._methods:
-            budget = self._budget()
-            if self.config.engine == "plain":
-                self._methods["generate"] = partial(plain.generate, self.loaded, batch_tokens=budget)
-            else:
-                self._methods["generate"] = partial(Generator(self.loaded).run, budget=budget)
+            generator = Generator(self.loaded, "plain" if self.config.engine == "plain" else None)
+            self._methods["generate"] = partial(generator.run, budget=self.config.batch_tokens)
         return self._methods["generate"]
 
     def _encode(self, texts: Sequence[str]) -> dict[str, list[int]]:
@@ -346,7 +344,7 @@ class _Prompt:
     text: str = ""
     details: Mapping[str, Any] | None = None
     error: str | None = None
-    input: plain.GenerationInput | None = None
+    input: RowInput | None = None
     truncated_left: int = 0
 
     def failed(self, why: str) -> Response:
@@ -354,7 +352,7 @@ class _Prompt:
         error = f"sample '{self.request.sample_id}': {why}"
         return Response(key=self.request.key, prompt=self.text or None, finish_reason="error", error=error)
 
-    def generated(self, made: plain.Generated, waited: float, elapsed: float | None) -> Response:
+    def generated(self, made: RowGenerated, waited: float, elapsed: float | None) -> Response:
         """Returns the response; `elapsed` seconds since it was asked are known only of a request that ran alone."""
         if made.error is not None:
             return self.failed(made.error)
@@ -373,7 +371,7 @@ class _Prompt:
             ttft_s=None if elapsed is None else waited + made.first_token_s,
             last_token_s=None if elapsed is None else waited + made.last_token_s,
             e2e_s=elapsed,
-            details=self.details or {},
+            details={**(self.details or {}), **made.details()},
         )
 
 
@@ -464,7 +462,9 @@ def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
     seed = row_seed(sampling.seed, request.sample_id, request.epoch)
     # A model may spell its end-of-text token out in ordinary tokens; that ends the answer too, as in lm-eval.
     stop = (*request.stop, *_eos_text(loaded))
-    given = plain.GenerationInput(kept, request.max_tokens, stop, sampling, seed)
+    markers = markers_of(loaded.tokenizer)
+    thinking = Thinking(markers) if markers else None
+    given = RowInput(kept, request.max_tokens, stop, sampling, seed, thinking=thinking)
     return _Prompt(request, prompt.text, details, None, given, len(ids) - len(kept))
 
 

@@ -8,10 +8,11 @@ The same token ids as the model's own `generate` on each prompt alone, within fl
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from harness.engine.loaded import LoadedModel
 from harness.engine.memory import out_of_memory, release
 from harness.engine.plain import NOT_FINITE, Generated, GenerationInput
 from harness.engine.sampling import next_tokens
+from harness.engine.scoring import rescaled_beyond
 from harness.engine.segments import Segment, shared_segments
 from harness.engine.stopping import StopScanner, visible_text
 from harness.engine.structured import Constraint
@@ -69,15 +71,33 @@ class RowGenerated(Generated):
     thought: Thought | None = None  # None: nobody asked
     confidence: Confidence | None = None  # None: nobody asked, or there is no answer
 
+    def details(self) -> dict[str, Any]:
+        """Returns what a response has no field for, as JSON values; times of a batch are named so."""
+        known: dict[str, Any] = {}
+        if self.shared_tokens:
+            known["shared_tokens"] = self.shared_tokens
+        if self.batch_size > 1:
+            times = {"queued_s": self.queued_s, "first_token_s": self.first_token_s, "last_token_s": self.last_token_s}
+            known["in_batch"] = times
+        if self.thought is not None and self.thought.text is not None:
+            known |= {"thinking": self.thought.text, "thinking_tokens": self.thought.tokens}
+            known |= {"thinking_cut": self.thought.cut, "thinking_forced": self.thought.forced}
+        if self.confidence is not None:
+            known["confidence"] = asdict(self.confidence)
+        return known
+
 
 class Generator:
     """Runs prompts through one model with the best decoder that fits it: `method` is packed, padded or plain."""
 
-    def __init__(self, loaded: LoadedModel) -> None:
+    def __init__(self, loaded: LoadedModel, method: str | None = None) -> None:
+        """method: packed, padded or plain, untried; None: the first that fits."""
         self.loaded = loaded
-        self.method = decoder_for(loaded) or "plain"
+        self.method = method or decoder_for(loaded) or "plain"
         self.decoder = DECODERS.get(self.method)
-        self.batches = self.decoder is not None or _rows_keep_apart(loaded)
+        # Beyond this length a model turns all positions by other angles: such a row runs alone, as `generate` runs it.
+        self.limit = rescaled_beyond(loaded.model.config) or math.inf
+        self.batches = self.decoder is None and self.limit == math.inf and _rows_keep_apart(loaded)
 
     def run(
         self,
@@ -89,31 +109,36 @@ class Generator:
     ) -> Iterator[tuple[int, RowGenerated]]:
         """Yields (index into prompts, what the model wrote) as rows finish.
 
-        slots: rows that run together. budget: rows x longest row, in tokens. wall_s: seconds for all prompts; rows
-        still running then end with the finish reason `time`, as do those that have not begun.
+        slots: rows that run together (unheeded when plain). budget: rows x longest row, in tokens. wall_s: seconds
+        for all prompts; rows still running then end with the finish reason `time`, as do those that have not begun.
         """
         deadline = None if wall_s is None else time.perf_counter() + wall_s
-        if self.decoder is None:
-            yield from self._run_plain(prompts, deadline)
-            return
         kind = self.loaded.device.type
-        places = max(1, slots or SLOTS.get(kind, SLOTS["cpu"]))
-        batch = _Batch(self.loaded, self.decoder, places, budget or BUDGET.get(kind, BUDGET["cpu"]), deadline)
-        yield from batch.run(prompts)
+        longest = [min(len(p.ids) + p.max_tokens, self.loaded.max_length) for p in prompts]
+        plainly = [i for i, n in enumerate(longest) if self.decoder is None or n > self.limit]
+        others = sorted(set(range(len(prompts))) - set(plainly))
+        if others:
+            places = max(1, slots or SLOTS.get(kind, SLOTS["cpu"]))
+            batch = _Batch(self.loaded, self.decoder, places, budget or BUDGET.get(kind, BUDGET["cpu"]), deadline)
+            for index, generated in batch.run([prompts[i] for i in others]):
+                yield others[index], generated
+        if plainly:
+            for index, generated in self._run_plain([prompts[i] for i in plainly], budget, deadline):
+                yield plainly[index], generated
 
     def _run_plain(
-        self, prompts: Sequence[GenerationInput], deadline: float | None
+        self, prompts: Sequence[GenerationInput], budget: int | None, deadline: float | None
     ) -> Iterator[tuple[int, RowGenerated]]:
         """Sorted batches of the model's own `generate`; the deadline is looked at between batches."""
         if any(getattr(p, "constraint", None) for p in prompts):
             raise BackendError(
-                "this model's cache is not keys and values: its answers cannot be held to a schema, regex or choices",
-                fix="use another model, or leave out 'schema', 'regex' and 'choices'",
+                "the plain method cannot hold answers to a schema, regex or choices",
+                fix="engine: auto, another model, or a task without 'schema', 'regex' and 'choices'",
             )
         start, owed = time.perf_counter(), set(range(len(prompts)))
-        for index, generated in plain.generate(self.loaded, prompts, batch_tokens=None if self.batches else 1):
+        for index, generated in plain.generate(self.loaded, prompts, batch_tokens=budget if self.batches else 1):
             owed.discard(index)
-            yield index, _from_plain(self.loaded.tokenizer, prompts[index], generated, start)
+            yield index, _from_plain(self.loaded, prompts[index], generated, start)
             if deadline is not None and time.perf_counter() > deadline:
                 break
         for index in sorted(owed):
@@ -128,13 +153,14 @@ def _rows_keep_apart(loaded: LoadedModel) -> bool:
     return all(next(plain.generate(loaded, [p]))[1].ids == together[i].ids for i, p in enumerate(prompts))
 
 
-def _from_plain(tokenizer: Any, prompt: GenerationInput, got: Generated, start: float) -> RowGenerated:
+def _from_plain(loaded: LoadedModel, prompt: GenerationInput, got: Generated, start: float) -> RowGenerated:
     thinking, text, thought = getattr(prompt, "thinking", None), got.text, None
     if thinking is not None:
-        tracker = ThinkingTracker(tokenizer, thinking, prompt.ids)
-        for token in got.ids:
+        ids = got.ids[:-1] if got.ids and got.ids[-1] in loaded.eos_tokens else got.ids
+        tracker = ThinkingTracker(loaded.tokenizer, thinking, prompt.ids)
+        for token in ids:
             tracker.push(token)
-        text, thought = tracker.split(got.ids, prompt.stop)
+        text, thought = tracker.split(ids, prompt.stop)
     fields = {name: getattr(got, name) for name in Generated.__dataclass_fields__} | {"text": text}
     queued = max(0.0, time.perf_counter() - start - got.last_token_s)
     return RowGenerated(**fields, queued_s=queued, thought=thought)

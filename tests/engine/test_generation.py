@@ -25,6 +25,8 @@ from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
 
 torch.set_num_threads(1)
 
+THINK = Thinking(Markers("<think>", "</think>"), budget=7)
+
 
 class Numbers:
     """A tokenizer for models of no language: a token's text is its number and a space."""
@@ -406,9 +408,27 @@ def test_log_probabilities_are_those_of_the_model(talker: Generator):
         assert results[i].confidence.first == pytest.approx(expected[0], abs=1e-4)
 
 
-# --- thinking and grammars in the batch ------------------------------------------------------------------------------
+def test_details_name_the_times_of_a_batch_as_such_and_say_only_what_is_known(talker: Generator):
+    apart = [RowInput(ids=tuple(ids_of(f"{i} is alone")), max_tokens=4, logprobs=i == 0) for i in range(2)]
+    results = dict(talker.run(apart))
+    assert set(results[0].details()) == {"in_batch", "confidence"} and set(results[1].details()) == {"in_batch"}
+    assert set(results[1].details()["in_batch"]) == {"queued_s", "first_token_s", "last_token_s"}
+    ((_, alone),) = talker.run(apart[1:])
+    assert alone.details() == {}
+    ((_, thinker),) = talker.run([RowInput(ids=tuple(ids_of("Why?<think>")), max_tokens=5, thinking=THINK)])
+    assert thinker.details()["thinking_cut"] and thinker.details()["thinking_tokens"] == 5
 
-THINK = Thinking(Markers("<think>", "</think>"), budget=7)
+
+def test_the_plain_method_fills_the_same_fields(talker: Generator):
+    plain = Generator(talker.loaded, "plain")
+    prompts = [replace(p, thinking=THINK, max_tokens=5 + i) for i, p in enumerate(text_prompts(4))]
+    one, other = dict(plain.run(prompts)), dict(talker.run(prompts))
+    for i in range(4):
+        assert (one[i].ids, one[i].text, one[i].thought) == (other[i].ids, other[i].text, other[i].thought)
+        assert one[i].finish_reason == other[i].finish_reason
+
+
+# --- thinking and grammars in the batch ------------------------------------------------------------------------------
 
 
 def test_a_thinking_budget_ends_the_thought_and_the_answer_follows(talker: Generator):
@@ -469,7 +489,7 @@ def test_a_model_that_only_runs_plainly_refuses_grammars_and_splits_thoughts():
     generator = Generator(replace(loaded("mamba", vocab_size=270), tokenizer=bytes_tokenizer()))
     grammars = Grammars(bytes_tokenizer(), vocabulary=270, eos_token=2)
     prompt = RowInput(ids=tuple(ids_of("Why?<think>")), max_tokens=5, thinking=Thinking(Markers("<think>", "</think>")))
-    with pytest.raises(BackendError, match="cannot be held to a schema, regex or choices"):
+    with pytest.raises(BackendError, match="plain method cannot hold answers to a schema"):
         list(generator.run([replace(prompt, constraint=grammars.choices(["yes"]))]))
     (_, result), *_ = generator.run([prompt])
     assert result.thought.cut and result.text == ""
