@@ -21,7 +21,7 @@ def judge(task: TaskConfig, sample: Sample, response: Response) -> Score:
         return Score(None, None, Failure.BACKEND_ERROR)
     if task.kind == "cloze":
         return judge_cloze(response)
-    if sample.labels:
+    if task.kind == "choice":
         return judge_choice(task, sample, response)
     return judge_text(task, task.extract, sample, response)
 

@@ -22,6 +22,7 @@ LAYERS = (
     ("prepare",),
     ("tasks",),
     ("prompts",),
+    ("twin",),
     ("models",),
     ("engine",),
     ("stats",),

@@ -1,0 +1,77 @@
+"""A choice task asked as text: what a model gets that does not tell the log-probability of given text.
+
+The two are different measurements and have different names (`task` and `task[generated]`): two rows, never one
+comparison. For a fair one, every model of the comparison gets the twin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from harness.config import TaskConfig
+from harness.errors import TaskError
+from harness.prompts import columns_of
+from harness.tasks import LETTERS, Task
+from harness.values import Sample
+
+BY_LETTER = "Answer with the letter of the right choice and nothing else."
+BY_NAME = "Answer with one of these and nothing else: {}."
+
+
+def twin(task: Task) -> Task:
+    """Returns the task asked as text: a fixed list is answered by name, choices that differ by row by letter.
+
+    The instruction joins the description, so that shots and question stay as they are. Choices that the prompt does
+    not show are listed before its last line. Raises TaskError for a task that is no choice of one out of several.
+    """
+    config = task.config
+    if config.kind != "choice" or config.ending or any(sample.right for sample in task.samples):
+        raise TaskError(
+            f"task '{task.name}' cannot be asked as text",
+            where=task.where,
+            fix="leave `as: generate` out: only choices of which one is right have a generated twin",
+        )
+    by_name = isinstance(config.choices, tuple) and config.continuation == "text"
+    if not by_name and (most := max(len(sample.choices) for sample in task.samples)) > len(LETTERS):
+        raise TaskError(
+            f"a row has {most} choices, and letters name {len(LETTERS)}",
+            where=task.where,
+            fix="leave `as: generate` out, or write the choices as a fixed list",
+        )
+    name = f"{task.name[:-1]}.generated]" if task.name.endswith("]") else f"{task.name}[generated]"
+    told = BY_NAME.format(", ".join(map(_braced, config.choices))) if by_name else BY_LETTER
+    changed = config.model_copy(
+        update={
+            "task": name,
+            "kind": "generate",
+            "choices": None,
+            "continuation": "text",
+            "answer_is": "auto",
+            "description": f"{config.description.rstrip()}\n\n{told}\n\n".lstrip("\n"),
+            "prompt": config.prompt if by_name else _listing(config),
+            "costs": config.costs if by_name else None,
+            "extract": "label" if by_name else "letter",
+            "score": "exact_match",
+        }
+    )
+    samples, pool = (tuple(_asked(one, name, by_name) for one in several) for several in (task.samples, task.pool))
+    return replace(task, config=changed, samples=samples, pool=pool)
+
+
+def _asked(sample: Sample, name: str, by_name: bool) -> Sample:
+    labels = sample.labels if by_name else tuple(LETTERS[: len(sample.choices)])
+    return replace(sample, task=name, labels=labels, expected=labels[sample.gold or 0])
+
+
+def _listing(config: TaskConfig) -> str:
+    """Returns the prompt with the lettered choices before its last line, if that asks for the answer."""
+    if "choices" in columns_of(config.prompt):
+        return config.prompt
+    before, _, last = config.prompt.rpartition("\n")
+    if before and last.rstrip().endswith(":"):
+        return f"{before}\n{{choices}}\n{last}"
+    return f"{config.prompt}\n{{choices}}\nAnswer:"
+
+
+def _braced(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")

@@ -1,0 +1,98 @@
+"""A choice task asked as text: what is asked, how it is judged, and that it is a row of its own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.config import TaskConfig, TaskUse
+from harness.errors import TaskError
+from harness.prompts import check_columns, render
+from harness.score import judge
+from harness.tasks import Task, load_task, shots_for
+from harness.twin import twin
+from harness.values import Message, Response
+
+ROWS = [
+    {"q": "Which is hot?", "options": ["ice", "fire"], "answer": "B", "team": "billing"},
+    {"q": "Which is cold?", "options": ["ice", "fire", "sun"], "answer": "A", "team": "ship{s}"},
+    {"q": "Which is wet?", "options": ["sun", "rain"], "answer": "B", "team": "billing"},
+]
+BY_NAME = {"prompt": "Ticket: {q}\nTeam:", "choices": ["billing", "ship{s}"], "answer": "team"}
+BY_LETTER = {"prompt": "Question: {q}\nAnswer:", "choices": "options", "answer": "answer"}
+
+
+def task(folder: Path, rows: list[dict[str, Any]] = ROWS, **given: Any) -> Task:
+    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "t.yaml").write_text(yaml.safe_dump({"task": "t", "data": {"file": "t.jsonl"}, "kind": "choice"} | given))
+    return load_task(TaskUse(task=str(folder / "t.yaml")))
+
+
+def asked(task: Task, index: int = 0, chat: bool = False) -> Any:
+    sample = task.samples[index]
+    return render(task.config, sample, shots_for(task, sample, 0), chat)
+
+
+def values(task: Task, *texts: str) -> list[tuple[float | None, str | None]]:
+    found = [judge(task.config, task.samples[0], Response("k", None, text=text)) for text in texts]
+    return [(score.value, score.answer) for score in found]
+
+
+def test_a_fixed_list_is_answered_by_name(tmp_path: Path):
+    made = twin(task(tmp_path, **BY_NAME))
+    assert asked(made) == (
+        "Answer with one of these and nothing else: billing, ship{s}.\n\nTicket: Which is hot?\nTeam:"
+    )
+    assert values(made, " Billing.", "ship{s}", "no idea") == [(1.0, "billing"), (0.0, "ship{s}"), (None, None)]
+
+
+def test_choices_of_each_row_are_listed_and_answered_by_letter(tmp_path: Path):
+    made = twin(task(tmp_path, **BY_LETTER))
+    told = "Answer with the letter of the right choice and nothing else.\n\n"
+    assert asked(made, 1) == told + "Question: Which is cold?\nA. ice\nB. fire\nC. sun\nAnswer:"
+    assert values(made, "B", "The answer is (A).", "fire") == [(1.0, "B"), (0.0, "A"), (None, None)]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "wanted"),
+    [
+        ("{q}\n{choices}\nAnswer:", "Which is hot?\nA. ice\nB. fire\nAnswer:"),
+        ("{q}", "Which is hot?\nA. ice\nB. fire\nAnswer:"),
+        ("Say:\n{q}", "Say:\nWhich is hot?\nA. ice\nB. fire\nAnswer:"),
+    ],
+)
+def test_choices_are_listed_once_and_before_the_answer(tmp_path: Path, prompt: str, wanted: str):
+    made = twin(task(tmp_path, **BY_LETTER | {"prompt": prompt}))
+    assert asked(made).endswith("nothing else.\n\n" + wanted)
+
+
+def test_shots_are_those_of_the_task_and_show_the_answer_in_the_same_form(tmp_path: Path):
+    scored = task(tmp_path, **BY_LETTER, shots={"n": 1, "pick": "random"}, description="Easy.\n\n")
+    made = twin(scored)
+    for sample, same in zip(scored.samples, made.samples):
+        assert [s.id for s in shots_for(scored, sample, 3)] == [s.id for s in shots_for(made, same, 3)]
+    head, shot, answer, question = asked(made, chat=True)
+    assert head == Message("system", "Easy.\n\nAnswer with the letter of the right choice and nothing else.")
+    assert (shot.role, answer.content, question.role) == ("user", "B" if "wet" in shot.content else "A", "user")
+
+
+def test_the_twin_is_a_generated_task_of_its_own_name_that_can_be_stored(tmp_path: Path):
+    for given in (BY_NAME, BY_LETTER):
+        made = twin(task(tmp_path, **given))
+        assert made.name == "t[generated]" and {sample.task for sample in made.samples} == {made.name}
+        check_columns(made.config, [{**made.samples[0].row, "choices": ""}], "here")
+        stored = made.config.model_dump(mode="json", by_alias=True)
+        assert TaskConfig.model_validate(json.loads(json.dumps(stored))) == made.config
+
+
+def test_what_is_no_choice_of_one_has_no_twin(tmp_path: Path):
+    several = task(tmp_path, [{"q": "?", "options": ["a", "b"], "answer": [1, 1]}], **BY_LETTER, answer_is="flags")
+    with pytest.raises(TaskError, match="cannot be asked as text"):
+        twin(several)
+    many = task(tmp_path, [{"q": "?", "options": [str(i) for i in range(30)], "answer": "3"}], **BY_LETTER)
+    with pytest.raises(TaskError, match="a row has 30 choices, and letters name 26"):
+        twin(many)
