@@ -23,6 +23,7 @@ LIMITS = {  # field: (is it allowed, what is)
     "min_p": (lambda v: 0 <= v <= 1, "between 0 and 1"),
     "repetition_penalty": (lambda v: 0 < v < float("inf"), "more than 0 (1 is none)"),
 }
+NUCLEUS = 1024  # tokens looked at first for top-p
 
 
 def check_sampling(sampling: Sampling, where: str = "") -> None:
@@ -61,14 +62,27 @@ def warp(logits: torch.Tensor, sampling: Sampling) -> torch.Tensor:
         kth = logits.topk(sampling.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < kth, -torch.inf)
     if sampling.top_p < 1:
-        ordered, places = logits.sort(descending=False)
-        out = ordered.softmax(-1).cumsum(-1) <= 1 - sampling.top_p
-        out[:, -1] = False  # the most likely token always stays
-        logits = logits.masked_fill(out.scatter(1, places, out), -torch.inf)
+        logits = _nucleus(logits, sampling.top_p)
     if sampling.min_p > 0:
         probs = logits.softmax(-1)
         logits = logits.masked_fill(probs < sampling.min_p * probs.amax(-1, keepdim=True), -torch.inf)
     return logits
+
+
+def _nucleus(logits: torch.Tensor, top_p: float) -> torch.Tensor:
+    """Returns logits with all at -inf but the most likely tokens: those with less than `top_p` above them.
+
+    Sorting a whole vocabulary takes longer than a step of a small model; mostly its first thousand tokens decide.
+    """
+    probs = logits.softmax(-1)
+    for count in (min(NUCLEUS, logits.shape[-1]), logits.shape[-1]):
+        best, places = probs.topk(count)
+        above = best.cumsum(-1) - best
+        if count == logits.shape[-1] or bool((above[:, -1] >= top_p).all()):
+            break
+    kept = torch.zeros_like(logits, dtype=torch.bool).scatter(1, places, above < top_p)
+    kept.scatter_(1, places[:, :1], True)  # the most likely token always stays
+    return logits.masked_fill(~kept, -torch.inf)
 
 
 def draw(logits: torch.Tensor, sampling: Sampling, seeds: Sequence[int], steps: Sequence[int]) -> torch.Tensor:
