@@ -10,6 +10,7 @@ import harness
 PACKAGE = Path(harness.__file__).parent
 LAYERS = (
     ("values", "errors"),
+    ("secrets",),
     ("yamlfile",),
     ("config",),
     ("formats",),

@@ -21,10 +21,11 @@ from typing import Any, ClassVar
 import httpx2
 
 from harness.backends.flow import Answer, Attempt, AttemptFailed, price_of, retry_after, run
-from harness.backends.remote import redact, server, where
+from harness.backends.remote import server, where
 from harness.config import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError, HarnessError, nearest
+from harness.secrets import redact
 from harness.values import Finish, Message, Request, Response
 
 FINISH: dict[str, Finish] = {"length": "length", "max_tokens": "length", "MAX_TOKENS": "length"}  # others are stops

@@ -29,10 +29,10 @@ from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from harness.backends.remote import redact
 from harness.config import LimitsConfig, ModelConfig, validate
 from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
 from harness.errors import BackendError, ConfigError, HarnessError
+from harness.secrets import redact
 from harness.values import Request, Response
 
 FIRST_WAIT_S = 0.5  # before the second attempt; doubled for each later one

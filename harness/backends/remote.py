@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import ipaddress
 import os
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness.errors import BackendError, ConfigError, PolicyError
+from harness.secrets import is_secret, redact
 
 if TYPE_CHECKING:
     from harness.config import ModelConfig
@@ -137,6 +137,12 @@ def server(config: ModelConfig) -> Server:
             where=where,
             fix="use https, or add `allow_http: true`",
         )
+    if config.api_key_env is not None and not is_secret(config.api_key_env):
+        raise ConfigError(
+            f"api_key_env names '{config.api_key_env}': its value could not be kept out of files and messages",
+            where=f"model {config.name}",
+            fix="name a variable that ends in KEY, TOKEN or SECRET",
+        )
     own = config.base_url is None or host == urlsplit(provider.url).hostname
     key_env = config.api_key_env or (provider.key_env if own else None)
     return Server(url, host, port or (443 if parts.scheme == "https" else 80), key_env, provider)
@@ -176,32 +182,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.split("%")[0]).is_loopback
     except ValueError:
         return False
-
-
-# --- secrets ---------------------------------------------------------------------------------------------------------
-
-HIDDEN = "[secret]"
-_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
-_PATTERNS = re.compile(
-    r"""(?x)
-      \b(?: sk | pk | rk | gsk | xai | pplx | nvapi | r8 | csk )[-_][A-Za-z0-9*_-]{6,}   # providers' keys
-    | \bhf_[A-Za-z0-9]{8,} | \bgh[opsu]_[A-Za-z0-9]{8,} | \bgithub_pat_\w{8,} | \bglpat-[\w-]{8,}
-    | \bAIza[\w-]{10,} | \bAKIA[A-Z0-9]{8,} | \bya29\.[\w.-]{8,}
-    | \beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?                                              # web tokens
-    | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)                                                     # user:password@host
-    | (?i:(?<=bearer\s))[^\s"',}]{6,}
-    | (?i:(?<=[?&]key=)|(?<=api-key:\s)|(?<=api_key=))[^\s"'&,}]{6,}
-    """
-)
-
-
-def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
-    """Returns a text without secrets: values of variables named like one (six characters or more), and key patterns.
-
-    `environment` defaults to that of the process.
-    """
-    environment = os.environ if environment is None else environment
-    values = {value.strip() for name, value in environment.items() if _NAMES.search(name)}
-    for value in sorted((v for v in values if len(v) >= 6), key=len, reverse=True):
-        text = text.replace(value, HIDDEN)
-    return _PATTERNS.sub(HIDDEN, text)

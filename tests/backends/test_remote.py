@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.backends.remote import HIDDEN, can_score, egress, is_loopback, redact, server, where
+from harness.backends.remote import can_score, egress, is_loopback, server, where
 from harness.config import ModelConfig
 from harness.errors import PolicyError
+from harness.secrets import HIDDEN, redact
 
 PLANTED = [
     "sk-proj-abcDEF0123456789abcDEF",

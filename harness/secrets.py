@@ -1,0 +1,68 @@
+"""Secrets kept out of what is written: known ones by value, others by their look.
+
+Everything that is printed, logged or stored goes through `redact`: messages of errors, log lines, what a backend says
+went wrong, the plan of a run. Answers of models are kept as they are: they are what is measured.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+HIDDEN = "[secret]"
+SHORTEST = 6  # characters of a value that is taken for a secret because of its variable's name
+_NAMED = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)\d*$", re.IGNORECASE)
+_LOOKS = re.compile(
+    r"""(?x)
+      \b(?: sk | pk | rk | gsk | xai | pplx | nvapi | r8 | csk )[-_][A-Za-z0-9*_-]{6,}     # providers of models
+    | \b(?: hf | gh[oprsu] | npm | dop_v1 | glc | fw | tgp_v1 )_[A-Za-z0-9_]{8,}            # tokens of services
+    | \bgithub_pat_\w{8,} | \bglpat-[\w-]{8,} | \bxox[abeprs]-[\w-]{8,} | \bpypi-[\w-]{8,}
+    | \bAIza[\w-]{10,} | \bya29\.[\w.-]{8,} | \b(?:AKIA|ASIA)[A-Z0-9]{8,}                   # clouds
+    | \bSG\.[\w-]{8,}\.[\w-]{8,}
+    | \beyJ[\w-]{8,}\.[\w-]{4,}(?:\.[\w-]*)?                                                # web tokens
+    | -----BEGIN[ ][A-Z ]*PRIVATE[ ]KEY-----[\s\S]*?(?:-----END[ ][A-Z ]*PRIVATE[ ]KEY-----|\Z)
+    | (?<=://)[^/\s:@]*:[^/\s@]+(?=@) | (?<=://)[^/\s:@]{8,}(?=@)                           # user:password@host
+    | (?i: (?<=bearer\s) | (?<=basic\s) )[^\s"',}]{6,}
+    | (?i: (?<=[?&]key=) | (?<=[?&]sig=) | (?<=token=) | (?<=secret=) | (?<=password=) | (?<=api_key=)
+         | (?<=api-key:\s) | (?<=apikey=) )[^\s"'&,}]{6,}
+    """
+)
+
+
+def is_secret(name: str) -> bool:
+    """Returns whether an environment variable of this name holds a secret."""
+    return _NAMED.search(name) is not None
+
+
+def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Returns a text without secrets.
+
+    Hidden are the values of environment variables named like one (OPENAI_API_KEY, HF_TOKEN), and what looks like a
+    key. Values under SHORTEST characters are left: hiding them would garble the text. `environment` defaults to that
+    of the process.
+    """
+    environment = os.environ if environment is None else environment
+    values = {value.strip() for name, value in environment.items() if is_secret(name)}
+    for value in sorted((value for value in values if len(value) >= SHORTEST), key=len, reverse=True):
+        text = text.replace(value, HIDDEN)
+    return _LOOKS.sub(HIDDEN, text)
+
+
+def redacted(value: Any) -> Any:
+    """Returns a JSON value with every text in it redacted, keys too."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, Mapping):
+        return {redacted(key): redacted(inner) for key, inner in value.items()}
+    return [redacted(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+class Redacting(logging.Formatter):
+    """Formats a log line, its traceback included, and hides the secrets in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the line as it is printed."""
+        return redact(super().format(record))
