@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ import typer
 
 from harness.config import LatencyConfig, ModelConfig, RunConfig, TaskUse, model_from_path, read_run, validate
 from harness.errors import ConfigError, HarnessError, nearest
+from harness.seal import QUIET
+from harness.secrets import Redacting, redact
 
 app = typer.Typer(
     name="harness",
@@ -292,22 +295,27 @@ def _say(text: str) -> None:
 
 def main() -> None:
     """Runs the command line; a HarnessError becomes three lines and exit code 2."""
-    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-    os.environ.setdefault("DO_NOT_TRACK", "1")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Redacting("%(message)s"))
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
     for noisy in ("httpx", "datasets", "transformers", "huggingface_hub", "urllib3", "filelock"):
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         app()
     except HarnessError as error:
-        print(error, file=sys.stderr)
+        print(redact(str(error)), file=sys.stderr)
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(0) from None
+    except Exception:
+        print(redact(traceback.format_exc()), file=sys.stderr, end="")  # a mistake of ours: it keeps its traceback
+        raise SystemExit(1) from None
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from harness.backends import BACKENDS
 from harness.backends.base import Backend
 from harness.config import ModelConfig
 from harness.plan import Cell, Plan
+from harness.secrets import redact, redacted, without_own
 from harness.store import RunFolder, append_jsonl
 from harness.values import Request, Response
 
@@ -74,7 +75,7 @@ def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
 
 def measure(folder: RunFolder, line: Mapping[str, Any]) -> None:
     """Adds a line to `measurements.jsonl`."""
-    append_jsonl(folder.path / "measurements.jsonl", line)
+    append_jsonl(folder.path / "measurements.jsonl", redacted(line))
 
 
 def measurements(path: Path) -> list[dict[str, Any]]:
@@ -130,6 +131,9 @@ def stored(cell: Cell, request: Request, response: Response) -> dict[str, Any]:
         "epoch": request.epoch,
         "mode": request.mode,
         **asdict(response),
+        "text": None if response.text is None else without_own(response.text),
+        "error": None if response.error is None else redact(response.error),
+        "details": redacted(response.details),
     }
 
 

@@ -18,6 +18,7 @@ from harness.backends import BACKENDS
 from harness.config import ModelConfig, RunConfig, read_machine
 from harness.errors import ConfigError, ModelError, nearest
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
+from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
 from harness.values import Mode, Request, Sample, Sampling
 
@@ -136,7 +137,7 @@ def _script_digest(config: ModelConfig) -> dict[str, str]:
 def stored(plan: Plan) -> dict[str, Any]:
     """Returns the content of `plan.json`."""
     machine = read_machine(plan.config.machine)
-    return {
+    content = {
         "digest": plan.digest,
         "identity": plan.identity,
         "run": plan.config.run,
@@ -159,6 +160,7 @@ def stored(plan: Plan) -> dict[str, Any]:
         "host": host(),
         "git": git_state(),
     }
+    return redacted(content)
 
 
 def host() -> dict[str, Any]:

@@ -42,9 +42,8 @@ Kind = Literal["kernel", "namespace", "none"]
 
 # Read by the hub client, datasets and transformers when they are imported.
 OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1"}
-QUIET = {
+QUIET = {  # no telemetry, in any run
     "HF_HUB_DISABLE_TELEMETRY": "1",
-    "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",  # a token is sent only where one is asked for
     "DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
     "VLLM_NO_USAGE_STATS": "1",

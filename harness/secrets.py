@@ -1,7 +1,8 @@
 """Secrets kept out of what is written: known ones by value, others by their look.
 
 Everything that is printed, logged or stored goes through `redact`: messages of errors, log lines, what a backend says
-went wrong, the plan of a run. Answers of models are kept as they are: they are what is measured.
+went wrong, the plan of a run. Answers of models lose only this process's own keys (`without_own`): the rest of them
+is what is measured.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 HIDDEN = "[secret]"
 SHORTEST = 6  # characters of a value that is taken for a secret because of its variable's name
+LONG = 16  # the same, in the answer of a model
 _NAMED = re.compile(r"(?:KEY|TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|CREDENTIALS?)\d*$", re.IGNORECASE)
 _LOOKS = re.compile(
     r"""(?x)
@@ -44,11 +46,24 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     key. Values under SHORTEST characters are left: hiding them would garble the text. `environment` defaults to that
     of the process.
     """
+    return _LOOKS.sub(HIDDEN, _without_values(text, environment, SHORTEST))
+
+
+def without_own(text: str, environment: Mapping[str, str] | None = None) -> str:
+    """Returns an answer without this process's own secrets, should a server have sent one back.
+
+    Nothing is judged by its look: a task may be about keys. Only values of LONG characters or more are hidden, so that
+    a placeholder such as `unused` does not change an answer.
+    """
+    return _without_values(text, environment, LONG)
+
+
+def _without_values(text: str, environment: Mapping[str, str] | None, shortest: int) -> str:
     environment = os.environ if environment is None else environment
     values = {value.strip() for name, value in environment.items() if is_secret(name)}
-    for value in sorted((value for value in values if len(value) >= SHORTEST), key=len, reverse=True):
+    for value in sorted((value for value in values if len(value) >= shortest), key=len, reverse=True):
         text = text.replace(value, HIDDEN)
-    return _LOOKS.sub(HIDDEN, text)
+    return text
 
 
 def redacted(value: Any) -> Any:
