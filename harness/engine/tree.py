@@ -73,7 +73,7 @@ def score(
     """Yields (index into sequences, what the model thinks of it) as they finish.
 
     batch_tokens bounds the tokens of a batch with padding; None: what the device's free memory allows. on_stats is
-    called once, after the last sequence. Every sequence must be `scorable`, and the model must be `shareable`.
+    called once, after the last sequence. Every sequence must be `scorable`, and `scoring.obstacle` must find none.
     """
     start = time.perf_counter()
     walk = _Walk(loaded, sequences, batch_tokens or token_budget(loaded))
