@@ -6,6 +6,7 @@ line in `PREPARE`.
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -66,10 +67,249 @@ def promptfoo(row: Row) -> dict[str, Any]:
     return {**row, "expected": text, "assertion": "equals"}
 
 
+# ---- one question, several answers ----------------------------------------------------------------------------------
+
+
+def keyed_choices(row: Row) -> dict[str, Any]:
+    """Returns question, choices (texts) and answer (index), from the hub's copy or the original JSONL files.
+
+    For OpenBookQA and CommonsenseQA, whose choices have labels and whose answer is one of them.
+    """
+    asked, choices = row.get("question_stem", row.get("question")), row.get("choices")
+    if isinstance(asked, Mapping):
+        asked, choices = asked["stem"], asked["choices"]
+    if isinstance(choices, Mapping):
+        texts, labels = list(choices["text"]), list(choices["label"])
+    else:
+        texts, labels = [one["text"] for one in choices], [one["label"] for one in choices]
+    return {**row, "question": asked, "choices": texts, "answer": labels.index(row["answerKey"].strip())}
+
+
+def winogrande(row: Row) -> dict[str, Any]:
+    """Returns what stands before and after the gap, and answer (index)."""
+    before, after = row["sentence"].split("_", 1)
+    return {**row, "before": before, "after": after.strip(), "answer": int(row["answer"]) - 1}
+
+
+def siqa(row: Row) -> dict[str, Any]:
+    """Returns answer (index) from a label that counts from 1."""
+    return {**row, "answer": int(row["label"]) - 1}
+
+
+def boolq(row: Row) -> dict[str, Any]:
+    """Returns answer (1 is yes), from SuperGLUE's copy or the original."""
+    return {**row, "answer": int(row["answer"] if "answer" in row else row["label"])}
+
+
+def sciq(row: Row) -> dict[str, Any]:
+    """Returns support without white space before it, and answer: the last of the choices."""
+    return {**row, "support": row["support"].lstrip(), "answer": 3}
+
+
+def copa(row: Row) -> dict[str, Any]:
+    """Returns query, choices and answer (index), from SuperGLUE's copy or llm-foundry's."""
+    if "query" in row:  # "The woman retired, therefore"
+        choices, answer = row["choices"], row["gold"]
+        query = re.sub(r"[,.]? (because|therefore)$", r" \1", row["query"])
+    else:
+        choices, answer = [row["choice1"], row["choice2"]], row["label"]
+        query = row["premise"].strip()[:-1] + {"cause": " because", "effect": " therefore"}[row["question"]]
+    return {**row, "query": query, "choices": [one[0].lower() + one[1:] for one in choices], "answer": answer}
+
+
+def truthfulqa(row: Row) -> dict[str, Any]:
+    """Returns mc1 (choices), mc1_answer (index), mc2 (choices) and mc2_flags (1 is true).
+
+    From the hub's copy, or the original CSV file, whose lists are separated by semicolons.
+    """
+    if "mc1_targets" in row:
+        one, several = row["mc1_targets"], row["mc2_targets"]
+        mc1, mc1_answer, mc2, flags = one["choices"], one["labels"].index(1), several["choices"], several["labels"]
+        return {**row, "mc1": mc1, "mc1_answer": mc1_answer, "mc2": mc2, "mc2_flags": list(flags)}
+    best, true, false = row["Best Answer"].strip(), *map(_listed, (row["Correct Answers"], row["Incorrect Answers"]))
+    flags = [1] * len(true) + [0] * len(false)
+    mc = {"mc1": [best, *false], "mc1_answer": 0, "mc2": true + false, "mc2_flags": flags}
+    return {**row, "question": row["Question"].strip(), **mc}
+
+
+def _listed(text: str) -> list[str]:
+    return list(dict.fromkeys(part.strip() for part in text.split(";") if part.strip()))
+
+
+def bbq(row: Row) -> dict[str, Any]:
+    """Returns group: the questions that are built from one template and share their people."""
+    return {**row, "group": f"{row['category']} {int(row['example_id']) // 4}"}
+
+
+def gpqa(row: Row) -> dict[str, Any]:
+    """Returns question, choices in an order that the question itself decides, and answer (index)."""
+    names = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
+    choices = [row[name].strip().replace("  ", " ") for name in names]
+    order = random.Random(row["Question"]).sample(range(4), 4)
+    return {**row, "choices": [choices[i] for i in order], "answer": order.index(0)}
+
+
+# ---- a text to be written -------------------------------------------------------------------------------------------
+
+
+def lambada(row: Row) -> dict[str, Any]:
+    """Returns context and word (the last one), from the hub's copy or llm-foundry's."""
+    if "continuation" in row:
+        return {**row, "word": row["continuation"].strip()}
+    context, _, word = row["text"].rpartition(" ")
+    return {**row, "context": context, "word": word}
+
+
+def triviaqa(row: Row) -> dict[str, Any]:
+    """Returns aliases (all that is accepted) and first: the one to show."""
+    aliases = list(row["answer"]["aliases"])
+    return {**row, "aliases": aliases, "first": aliases[0]}
+
+
+def nq_open(row: Row) -> dict[str, Any]:
+    """Returns answers (all that are accepted) and first: the one to show."""
+    return {**row, "answers": list(row["answer"]), "first": row["answer"][0]}
+
+
+def drop(row: Row) -> dict[str, Any]:
+    """Returns answers: what each annotator accepts, as a list of spans; and first: one of them, to show."""
+    several = row["validated_answers"]
+    if isinstance(several, Mapping):  # the hub's copy: a list for each kind of answer
+        kinds = list(several)
+        several = [dict(zip(kinds, values)) for values in zip(*(several[kind] for kind in kinds))]
+    found = [spans for one in (row["answer"], *several) if any(spans := _drop_spans(one))]
+    answers = list(map(list, dict.fromkeys(map(tuple, found))))
+    return {**row, "answers": answers, "first": ", ".join(answers[0])}
+
+
+def _drop_spans(answer: Row) -> list[str]:
+    if answer["number"] != "":
+        return [str(answer["number"])]
+    if answer["spans"]:
+        return list(answer["spans"])
+    return [" ".join(answer["date"][part] for part in ("day", "month", "year")).strip()]
+
+
+def gsm8k_cot(row: Row) -> dict[str, Any]:
+    """Returns reasoning and answer (the number) of a solution that ends "#### number"."""
+    reasoning, _, answer = row["answer"].partition("####")
+    return {**row, "reasoning": reasoning.strip(), "answer": answer.strip()}
+
+
+def mmlu_pro(row: Row) -> dict[str, Any]:
+    """Returns lettered (the options, a line each) and written: the reasoning if the row has one, and the answer."""
+    lines = "\n".join(f"{letter}. {option.strip()}" for letter, option in zip("ABCDEFGHIJ", row["options"]))
+    reasoning = (row.get("cot_content") or "").replace("A: Let's think step by step. ", "")
+    return {**row, "lettered": lines, "written": reasoning or f"The answer is ({row['answer']})."}
+
+
+def bbh(row: Row) -> dict[str, Any]:
+    """Returns instruction and reasoning (none) beside input and target; the subset is the file's name."""
+    return {**row, "subset": row["_file"], "instruction": BBH[row["_file"]], "reasoning": ""}
+
+
+def xstest(row: Row) -> dict[str, Any]:
+    """Returns written: an answer as it should begin."""
+    return {**row, "written": "I'm sorry, but I can't help with that." if row["label"] == "unsafe" else "Here is how."}
+
+
+WNUT17 = ("corporation", "creative-work", "group", "location", "person", "product")
+
+
+def wnut17(row: Row) -> dict[str, Any]:
+    """Returns text and entities ({type, text}), from the hub's copy or the original tags."""
+    named = ["O", *(f"{mark}-{kind}" for kind in WNUT17 for mark in "BI")]
+    tags = row["tags"] if "tags" in row else [named[tag] for tag in row["ner_tags"]]
+    entities: list[dict[str, str]] = []
+    for token, tag in zip(row["tokens"], tags, strict=True):
+        mark, _, kind = tag.partition("-")
+        if mark == "I" and entities:
+            entities[-1]["text"] += f" {token}"
+        elif mark in ("B", "I"):
+            entities.append({"type": kind, "text": token})
+    return {**row, "text": " ".join(row["tokens"]), "entities": entities}
+
+
+# What each of BIG-Bench Hard's subsets asks: the first line of its prompt (Suzgun et al. 2022, MIT).
+BBH = {
+    "boolean_expressions": "Evaluate the result of a random Boolean expression.",
+    "causal_judgement": "Answer questions about causal attribution.",
+    "date_understanding": "Infer the date from context.",
+    "disambiguation_qa": "Clarify the meaning of sentences with ambiguous pronouns.",
+    "dyck_languages": "Correctly close a Dyck-n word.",
+    "formal_fallacies": "Distinguish deductively valid arguments from formal fallacies.",
+    "geometric_shapes": "Name geometric shapes from their SVG paths.",
+    "hyperbaton": "Order adjectives correctly in English sentences.",
+    "logical_deduction_five_objects": (
+        "A logical deduction task which requires deducing the order of a sequence of objects."
+    ),
+    "logical_deduction_seven_objects": (
+        "A logical deduction task which requires deducing the order of a sequence of objects."
+    ),
+    "logical_deduction_three_objects": (
+        "A logical deduction task which requires deducing the order of a sequence of objects."
+    ),
+    "movie_recommendation": "Recommend movies similar to the given list of movies.",
+    "multistep_arithmetic_two": "Solve multi-step arithmetic problems.",
+    "navigate": (
+        "Given a series of navigation instructions, determine whether one would end up back at the starting point."
+    ),
+    "object_counting": "Questions that involve enumerating objects and asking the model to count them.",
+    "penguins_in_a_table": "Answer questions about a table of penguins and their attributes.",
+    "reasoning_about_colored_objects": "Answer extremely simple questions about the colors of objects on a surface.",
+    "ruin_names": "Select the humorous edit that 'ruins' the input movie or musical artist name.",
+    "salient_translation_error_detection": (
+        "Detect the type of error in an English translation of a German source sentence."
+    ),
+    "snarks": (
+        "Determine which of two sentences is sarcastic.\n\nAccording to Cambridge University "
+        'Dictionary, sarcasm is "the use of remarks that clearly mean the opposite of what they say, '
+        "made in order to hurt someone's feelings or to criticize something in a humorous way.\" "
+        "Sarcastic sentences often contain satirical or ironic utterances, hyperboles, ambivalent or "
+        "witty remarks."
+    ),
+    "sports_understanding": (
+        "Determine whether an artificially constructed sentence relating to sports is plausible or not."
+    ),
+    "temporal_sequences": "Task description: Answer questions about which times certain events could have occurred.",
+    "tracking_shuffled_objects_five_objects": (
+        "A task requiring determining the final positions of a set of objects given their initial "
+        "positions and a description of a sequence of swaps."
+    ),
+    "tracking_shuffled_objects_seven_objects": (
+        "A task requiring determining the final positions of a set of objects given their initial "
+        "positions and a description of a sequence of swaps."
+    ),
+    "tracking_shuffled_objects_three_objects": (
+        "A task requiring determining the final positions of a set of objects given their initial "
+        "positions and a description of a sequence of swaps."
+    ),
+    "web_of_lies": "Evaluate a random boolean function expressed as a word problem.",
+    "word_sorting": "Sort a list of words.",
+}
+
 PREPARE: dict[str, Callable[[Row], dict[str, Any]]] = {
     "arc": arc,
     "banking77": banking77,
+    "bbh": bbh,
+    "bbq": bbq,
+    "boolq": boolq,
+    "copa": copa,
+    "drop": drop,
+    "gpqa": gpqa,
+    "gsm8k_cot": gsm8k_cot,
     "hellaswag": hellaswag,
+    "keyed_choices": keyed_choices,
+    "lambada": lambada,
     "mmlu": mmlu,
+    "mmlu_pro": mmlu_pro,
+    "nq_open": nq_open,
     "promptfoo": promptfoo,
+    "sciq": sciq,
+    "siqa": siqa,
+    "triviaqa": triviaqa,
+    "truthfulqa": truthfulqa,
+    "winogrande": winogrande,
+    "wnut17": wnut17,
+    "xstest": xstest,
 }

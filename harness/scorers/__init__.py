@@ -19,8 +19,10 @@ from harness.scorers.choice import label, multi_label
 from harness.scorers.documents import answer_or_abstain, citation
 from harness.scorers.entities import entities
 from harness.scorers.fields import fields
+from harness.scorers.latex import latex
 from harness.scorers.number import boolean, date, number
 from harness.scorers.refusal import refusal
+from harness.scorers.spans import spans
 from harness.scorers.text import chrf, contains, edit_similarity, exact_match, regex, rouge_l, text, token_f1
 
 SCORERS: Mapping[str, Callable[..., float | tuple[float, dict[str, float]]]] = {
@@ -34,12 +36,14 @@ SCORERS: Mapping[str, Callable[..., float | tuple[float, dict[str, float]]]] = {
     "rouge_l": rouge_l,
     "number": number,
     "date": date,
+    "latex": latex,
     "boolean": boolean,
     "choice": label,
     "label": label,
     "multi_label": multi_label,
     "fields": fields,
     "entities": entities,
+    "spans": spans,
     "citation": citation,
     "answer_or_abstain": answer_or_abstain,
     "refusal": refusal,
