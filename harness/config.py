@@ -100,6 +100,12 @@ class GenerationConfig(Strict):
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
 
 
+class BestBy(Strict):
+    """Of several answers the one counts whose further metric is highest."""
+
+    best_by: str  # `confidence`, or a metric of the scorer
+
+
 class PromptConfig(Strict):
     """One of several ways to ask a task's question, and what goes with it; what is left out is the task's own."""
 
@@ -154,6 +160,11 @@ class TaskConfig(Strict):
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 256
     stop: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
     generation: GenerationConfig = GenerationConfig()
+    epochs: Annotated[int, Field(ge=1, le=1000)] = 1  # answers drawn to each sample
+    reduce: Annotated[
+        Annotated[Literal["mean", "majority", "any", "all"], Tag("(text)")] | Annotated[BestBy, Tag("(keys)")],
+        Discriminator(_by_shape),
+    ] = "mean"  # what several answers to one sample are worth
     extract: Any = "text"  # a name or {name: options}; or {extractions: ...} through `also`
     score: Any = None  # a name or {name: options}; default: exact_match
     also: Mapping[str, Any] = Field(default_factory=dict)  # further extractions of the same text: name -> extract spec

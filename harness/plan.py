@@ -6,8 +6,8 @@ import hashlib
 import os
 import platform
 import subprocess
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -34,6 +34,11 @@ class PlannedModel:
     info: ModelInfo | None  # None: not a model folder
     files: Mapping[str, str]  # sha256 by file name
 
+    @property
+    def key(self) -> str:
+        """Returns the digest of all of the model that could change an answer."""
+        return digest([self.config.name, self.digest, _settings(self.config)])
+
 
 @dataclass(frozen=True, slots=True)
 class Cell:
@@ -44,7 +49,7 @@ class Cell:
     mode: Mode
     chat: bool  # prompts are messages, rendered with the model's chat template
     samples: tuple[Sample, ...]
-    requests: tuple[Request, ...]  # one for each sample, in the same order
+    requests: tuple[Request, ...]  # one for each sample and epoch, in the order of the samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +210,7 @@ def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
 def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: int) -> Cell:
     chat = _uses_chat(model, task)
     mode: Mode = "generate" if task.config.kind == "generate" else "score"
-    requests = tuple(_request(model, task, sample, mode, chat, seed) for sample in samples)
+    requests = tuple(r for sample in samples for r in _requests(model, task, sample, mode, chat, seed))
     return Cell(model, task, mode, chat, samples, requests)
 
 
@@ -221,26 +226,30 @@ def _uses_chat(model: PlannedModel, task: Task) -> bool:
     return wanted == "on" or (wanted == "auto" and task.config.kind == "generate" and available)
 
 
-def _request(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat: bool, seed: int) -> Request:
+def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat: bool, seed: int) -> Iterator[Request]:
+    """Yields what is asked about one sample: once, or once for each epoch of a generated task."""
     config = task.config
+    scores, writes = mode == "score", mode == "generate"
     prompt = prompts.render(config, sample, shots_for(task, sample, seed), chat)
-    scored = prompts.continuations(config, sample, chat) if mode == "score" else ()
-    given = prompts.given(config, sample) if mode == "score" else ()
+    scored = prompts.continuations(config, sample, chat) if scores else ()
+    given = prompts.given(config, sample) if scores else ()
     sampling = Sampling(**config.generation.model_dump(), seed=seed)
     asked = {
         "semantics": SEMANTICS,
-        "model": [model.config.name, model.digest, _settings(model.config)],
+        "model": model.key,
         "task": [config.task, config.version],
         "sample": sample.id,
         "mode": mode,
         "prompt": prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt],
         "continuations": scored,
-        **({"given": given} if given else {}),
-        "max_tokens": config.max_tokens if mode == "generate" else None,
-        "stop": config.stop if mode == "generate" else None,
-        "sampling": asdict(sampling) if mode == "generate" else None,
+        "given": given,
+        "max_tokens": config.max_tokens if writes else None,
+        "stop": config.stop if writes else None,
+        "sampling": asdict(sampling) if writes else None,
     }
-    return Request(digest(asked), sample.id, mode, prompt, scored, given, config.max_tokens, config.stop, sampling)
+    base = Request("", sample.id, mode, prompt, scored, given, config.max_tokens, config.stop, sampling)
+    for epoch in range(config.epochs if writes else 1):
+        yield replace(base, key=digest({**asked, "epoch": epoch}), epoch=epoch)
 
 
 def _settings(config: ModelConfig) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from harness.config import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
 from harness.measure.latency import latency_summary
+from harness.reduce import reduce_epochs, repeated
 from harness.stats import accuracy, paired_difference
 from harness.values import Record, Response, Sample
 
@@ -63,20 +64,21 @@ def _row(
     machine: MachineConfig | None,
 ) -> dict[str, Any]:
     mine = [line for line in measurements if (line.get("model"), line.get("task")) == (cell["model"], cell["task"])]
-    counted = [record for record in records if record.value is not None]
     task = plan["tasks"][cell["task"]]
+    one_each = reduce_epochs(records, task["reduce"])
+    judged = [record for record in one_each if record.value is not None]
     passed = _pass([line for line in mine if line["kind"] == "pass"])
     return {
         "model": cell["model"],
         "task": cell["task"],
         "task_version": task["version"],
         "mode": cell["mode"],
-        "n": len(counted),
+        "n": len({record.sample_id for record in judged}),
         "responses": len(records),
         "expected": cell["n"],
-        "accuracy": _estimate([record.value for record in counted], _clusters(counted)),
-        "metrics": _metrics(records),
-        "difference": _difference(cell["model"], records, base),
+        "accuracy": _estimate([record.value for record in judged], _clusters(judged)),
+        "metrics": _metrics(records) | repeated(records),
+        "difference": _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
         "failures": dict(Counter(str(record.failure) for record in records if record.failure is not None)),
         "truncated_prompts": sum(record.truncated_left > 0 for record in records),
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),

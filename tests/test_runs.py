@@ -289,3 +289,13 @@ def test_killed_100_times_every_sample_is_there_exactly_once(folder: Path):
         assert _answers(finish(out).folder) == wanted
         assert verified(out)["ok"]
     assert runs >= 1
+
+
+def test_epochs_draw_several_answers_and_reduce_them(folder: Path):
+    (folder / "sums.yaml").write_text(TASK + "epochs: 3\nreduce: majority\n")
+    result = harness.run(config(folder), out=folder / "out")
+    found = row(result, "good", "sums")
+    assert (found["n"], found["responses"]) == (12, 36)
+    assert found["accuracy"]["value"] == pytest.approx(8 / 12)  # the scripted model says the same each time
+    assert found["metrics"]["pass@3"]["value"] == found["metrics"]["pass^3"]["value"] == pytest.approx(8 / 12)
+    assert len({request.key for cell in make_plan(config(folder)).cells for request in cell.requests}) == 36 + 10
