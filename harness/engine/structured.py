@@ -17,6 +17,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.errors import BackendError, TaskError
@@ -100,9 +101,8 @@ class Matcher:
     def masked(self, logits: torch.Tensor) -> torch.Tensor:
         """Returns logits [vocabulary] with every token that the grammar does not allow next at -inf."""
         self.torch.fill_next_token_bitmask(self.matcher, self.bits, 0)
-        places = torch.arange(logits.shape[-1])
-        allowed = (self.bits[0][places // 32] >> (places % 32)) & 1
-        return logits.masked_fill(allowed.to(logits.device) == 0, -torch.inf)
+        allowed = np.unpackbits(self.bits.numpy().view(np.uint8), bitorder="little")[: logits.shape[-1]]
+        return logits.masked_fill(torch.from_numpy(allowed == 0).to(logits.device), -torch.inf)
 
     def push(self, token: int) -> bool:
         """Takes one token; returns whether the answer is complete and nothing can follow."""
