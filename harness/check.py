@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from harness.backends.remote import egress, where
 from harness.config import RunConfig
 from harness.extract import extract
 from harness.plan import Plan, make_plan
@@ -135,7 +136,7 @@ class Report:
             "prompt_characters": sum(len(str(request.prompt)) for request in requests),
             "tasks": [asdict(test) for test in self.self_tests],
             "models": [
-                {"model": model.config.name, "runs_on": "this machine", "leaves_the_machine": "nothing"}
+                {"model": model.config.name, "runs_on": where(model.config), "leaves_the_machine": egress(model.config)}
                 for model in self.plan.models
             ],
         }
@@ -159,6 +160,9 @@ class Report:
             yield from (f"  self-test: {line}" for line in test.lines())
         for model in self.plan.models:
             if model.info is None:
+                host = egress(model.config)
+                leaves = "nothing leaves this machine" if host is None else f"every prompt is sent to {host}"
+                yield f"model {model.config.name}: runs on {where(model.config)}; {leaves}"
                 continue
             size = f"{model.info.parameters / 1e6:.3g} M parameters, {model.info.bytes / 1e6:.3g} MB of weights"
             context = f"context {model.info.context_length} tokens"

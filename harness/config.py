@@ -337,6 +337,7 @@ class RunConfig(Strict):
     first: Annotated[int, Field(ge=1)] | None = None  # the first N samples in order
     seed: int = 0
     latency: LatencyConfig = LatencyConfig()
+    allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to
 
     @field_validator("tasks", mode="before")
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from harness.backends import BACKENDS
 from harness.backends.base import Backend
+from harness.backends.remote import egress
 from harness.config import ModelConfig
 from harness.plan import Cell, Plan
 from harness.secrets import redact, redacted, without_own
@@ -119,7 +120,9 @@ def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Ite
             timed.append(response)
             yield Step(cell, "latency", response)
     times = [_times(response) for response in timed]
-    measure(folder, {**_named(cell, "latency"), "warmup": wanted.warmup, "responses": times})
+    sent = _sent(cell, [*timed, *(timed[i % len(timed)] for i in range(wanted.warmup))])
+    line = {"warmup": wanted.warmup, "sent_bytes": sent, "responses": times}
+    measure(folder, {**_named(cell, "latency"), **line})
 
 
 def stored(cell: Cell, request: Request, response: Response) -> dict[str, Any]:
@@ -156,12 +159,29 @@ def _pass(cell: Cell, responses: list[Response], wall_s: float) -> dict[str, Any
         **_named(cell, "pass"),
         "wall_s": wall_s,
         "samples": len(responses),
+        "sent_bytes": _sent(cell, responses),
         "failed": len(responses) - len(good),
         "input_tokens": sum(r.input_tokens for r in good),
         "output_tokens": sum(r.output_tokens for r in good),
         "prefill_s": sum(r.prefill_s or 0.0 for r in good) if split else None,
         "decode_s": sum(r.decode_s or 0.0 for r in good) if split else None,
     }
+
+
+def _sent(cell: Cell, responses: Sequence[Response]) -> int:
+    """Returns the bytes of text that left this machine for these responses, in all their attempts."""
+    if egress(cell.model.config) is None:
+        return 0
+    by_key = {request.key: request for request in cell.requests}
+    attempts = (len(response.details.get("attempts", ())) or 1 for response in responses)
+    return sum(tries * _bytes(by_key[response.key]) for tries, response in zip(attempts, responses))
+
+
+def _bytes(request: Request) -> int:
+    """Returns the bytes of a request's text. Each continuation is scored after the prompt, and sent with it."""
+    turns = (request.prompt,) if isinstance(request.prompt, str) else tuple(turn.content for turn in request.prompt)
+    prompt, ends = (sum(len(text.encode("utf-8", "replace")) for text in texts) for texts in (turns, request.continuations))
+    return prompt * max(1, len(request.continuations)) + ends
 
 
 def _times(response: Response) -> dict[str, Any]:

@@ -15,9 +15,11 @@ from typing import Any
 
 from harness import prompts
 from harness.backends import BACKENDS
+from harness.backends.remote import where
 from harness.config import ModelConfig, RunConfig, read_machine
 from harness.errors import ConfigError, ModelError, nearest
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
+from harness.policy import refuse_egress
 from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
 from harness.values import Mode, Request, Sample, Sampling
@@ -85,6 +87,7 @@ def make_plan(config: RunConfig) -> Plan:
     models = [find_model(model) for model in config.models]
     tasks = [task for use in config.tasks for task in load_tasks(use)]
     _refuse_two_of_a_name(tasks)
+    refuse_egress(config.models, [task.config for task in tasks], config.allow_egress)
     for task in tasks:
         prompts.check_columns(task.config, [sample.row for sample in task.samples[:1]], task.where)
     chosen = {task.name: choose(task, config) for task in tasks}
@@ -295,4 +298,4 @@ def _version(package: str) -> str | None:
 
 def _described(model: PlannedModel) -> dict[str, Any]:
     known = asdict(model.info) if model.info is not None else {}
-    return {"digest": model.digest, "backend": model.config.backend, "files": model.files, **known}
+    return {"digest": model.digest, "backend": model.config.backend, "where": where(model.config), "files": model.files, **known}

@@ -84,8 +84,25 @@ def _row(
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),
         "throughput": passed,
         "cost": _cost(passed, records, machine),
-        "where": "this machine",
+        "where": _place(plan, cell),
+        "leaves_machine": _leaves(_place(plan, cell), cell, len(records), mine),
     }
+
+
+def _place(plan: Line, cell: Line) -> str:
+    return plan["models"][cell["model"]].get("where", "this machine")
+
+
+def _leaves(place: str, cell: Line, asked: int, measurements: Sequence[Line]) -> dict[str, Any]:
+    """Returns where the data of a row went, of which share of the samples, and the bytes of text sent in all.
+
+    The bytes are unknown where a sitting was killed before it could count them.
+    """
+    if place in {"this machine", "recorded"}:
+        return {"hosts": [], "share_of_samples": 0.0, "bytes": 0}
+    counted = sum(line["samples"] for line in measurements if line["kind"] == "pass") >= asked
+    sent = sum(line.get("sent_bytes", 0) for line in measurements) if counted else None
+    return {"hosts": [place], "share_of_samples": asked / cell["n"], "bytes": sent}
 
 
 def _estimate(values: Sequence[float | None], clusters: Sequence[str] | None) -> dict[str, Any]:

@@ -33,11 +33,14 @@ def quality(summary: Mapping[str, Any]) -> Table:
     named = list(dict.fromkeys(name for row in rows for name in row["metrics"] if name not in _LEFT_OUT))
     columns = ("model", "n", "accuracy % [95 %]", f"vs {summary['baseline']}")
     columns += (*(f"{_SHORT.get(name, name)} %" for name in named), "failures", "runs on")
+    leaves = any(row.get("leaves_machine", {}).get("hosts") for row in rows)
+    columns += ("leaves the machine",) if leaves else ()
 
     def cells(row: Row) -> tuple[str, ...]:
         further = (_percent(row["metrics"].get(name)) for name in named)
         shown = (row["model"], str(row["n"]), _interval(row["accuracy"]), _difference(row))
-        return (*shown, *further, _failures(row), _PLACES.get(row["where"], row["where"]))
+        place = _PLACES.get(row["where"], row["where"])
+        return (*shown, *further, _failures(row), place, *((_leaving(row),) if leaves else ()))
 
     def reference(found: Row) -> tuple[str, ...]:
         shown = (f"({found['name']})", str(found["n"]), f"{100 * found['value']:.1f}", "")
@@ -238,6 +241,15 @@ def _difference(row: Row) -> str:
         return text
     clear = "*" if found["low"] > 0 or found["high"] < 0 else ""
     return f"{text} [{100 * found['low']:+.1f}, {100 * found['high']:+.1f}]{clear}"
+
+
+def _leaving(row: Row) -> str:
+    """Returns which share of the samples was sent to where the model runs, and the bytes of text."""
+    found = row.get("leaves_machine")
+    if not found or not found["hosts"]:
+        return "nothing"
+    size = UNKNOWN if found["bytes"] is None else f"{found['bytes'] / 1000:,.1f} kB"
+    return f"{found['share_of_samples']:.0%} of samples, {size}"
 
 
 def _failures(row: Row) -> str:

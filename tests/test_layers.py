@@ -31,7 +31,7 @@ LAYERS = (
     ("reduce",),
     ("cost",),
     ("backends",),
-    ("seal",),
+    ("policy", "seal"),
     ("plan",),
     ("store",),
     ("execute",),
