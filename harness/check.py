@@ -136,7 +136,11 @@ class Report:
             "prompt_characters": sum(len(str(request.prompt)) for request in requests),
             "tasks": [asdict(test) for test in self.self_tests],
             "models": [
-                {"model": model.config.name, "runs_on": where(model.config), "leaves_the_machine": egress(model.config)}
+                {
+                    "model": model.config.name,
+                    "runs_on": where(model.config),
+                    "leaves_the_machine": f"every prompt, to {host}" if (host := egress(model.config)) else "nothing",
+                }
                 for model in self.plan.models
             ],
         }

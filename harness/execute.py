@@ -179,9 +179,10 @@ def _sent(cell: Cell, responses: Sequence[Response]) -> int:
 
 def _bytes(request: Request) -> int:
     """Returns the bytes of a request's text. Each continuation is scored after the prompt, and sent with it."""
-    turns = (request.prompt,) if isinstance(request.prompt, str) else tuple(turn.content for turn in request.prompt)
-    prompt, ends = (sum(len(text.encode("utf-8", "replace")) for text in texts) for texts in (turns, request.continuations))
-    return prompt * max(1, len(request.continuations)) + ends
+    turns = [request.prompt] if isinstance(request.prompt, str) else [turn.content for turn in request.prompt]
+    prompt = "".join(turns).encode("utf-8", "replace")
+    ends = "".join(request.continuations).encode("utf-8", "replace")
+    return len(prompt) * max(1, len(request.continuations)) + len(ends)
 
 
 def _times(response: Response) -> dict[str, Any]:

@@ -298,4 +298,5 @@ def _version(package: str) -> str | None:
 
 def _described(model: PlannedModel) -> dict[str, Any]:
     known = asdict(model.info) if model.info is not None else {}
-    return {"digest": model.digest, "backend": model.config.backend, "where": where(model.config), "files": model.files, **known}
+    place = {"backend": model.config.backend, "where": where(model.config)}
+    return {"digest": model.digest, **place, "files": model.files, **known}
