@@ -211,8 +211,8 @@ def _roles(
             fix = "name it: --answer COLUMN; the columns are " + ", ".join(list(by_name)[:12])
             raise DataError("no column looks like an answer", where=str(path), fix=fix)
         answer = answers[0]
-    others = tuple(name for name in answers if name != answer)
     choices = _choices(columns, rows, answer, path)
+    others = tuple(name for name in answers if name != answer and not choices)
     taken = {answer, id, *choices}
     inputs = (input,) if input else _inputs([c for c in free if c.name not in taken], _promptfoo(answer), len(rows))
     if not inputs:
@@ -527,8 +527,12 @@ def _prompt(inputs: Sequence[str], ending: str) -> str:
     return "\n".join([*lines, ending]) if ending else "\n".join([*lines[:-1], f"{{{inputs[-1]}}}"])
 
 
+def _words(name: str) -> str:
+    return re.sub(r"[_\s]+", " ", name).strip()
+
+
 def _title(name: str) -> str:
-    words = re.sub(r"[_\s]+", " ", name).strip()
+    words = _words(name)
     return words[:1].upper() + words[1:]
 
 
@@ -668,7 +672,6 @@ def _personal(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> l
 def _leaks(table: Table, roles: Roles, split: str | None) -> Iterator[str]:
     """Yields how many inputs also stand in another split: of the same file, or of the file beside it."""
     others: list[tuple[str, list[str]]] = []
-    asked = [_input(row, roles.inputs) for row in _asked(table.rows, split)]
     if split is not None:
         names = dict.fromkeys(row.get("split") for row in table.rows)
         others = [
@@ -685,6 +688,7 @@ def _leaks(table: Table, roles: Roles, split: str | None) -> Iterator[str]:
                 except HarnessError:
                     continue
                 others.append((beside.name, [_input(row, roles.inputs) for row in rows]))
+    asked = [_input(row, roles.inputs) for row in _asked(table.rows, split)] if others else []
     for name, texts in others:
         there = set(texts) - {""}
         exact = [i for i, text in enumerate(asked, 1) if text in there]
@@ -822,7 +826,7 @@ def _file_text(found: Found, out: Path, file: str) -> str:
     head = {
         "task": name,
         "version": 1,
-        "asks": f"{_title(roles.answer)} of {' and '.join(_title(one) for one in roles.inputs)}"[:200],
+        "asks": f"{_words(roles.answer)}, given {' and '.join(map(_words, roles.inputs))}"[:200],
         "source": table.path.name,
         "licence": "not stated",
         "sensitivity": sensitivity,
