@@ -28,6 +28,12 @@ def _transformers(config: ModelConfig) -> Backend:
     return TransformersBackend(config)
 
 
+def _recorded(config: ModelConfig) -> Backend:
+    from harness.backends.recorded import RecordedBackend
+
+    return RecordedBackend(config)
+
+
 _SDKS = {"openai": "OpenAIBackend", "anthropic": "AnthropicBackend", "google": "GoogleBackend"}
 
 
@@ -48,5 +54,6 @@ BACKENDS: dict[str, Callable[[ModelConfig], Backend]] = {
     "openai": _api,
     "anthropic": _api,
     "google": _api,
+    "recorded": _recorded,
     "transformers": _transformers,
 }

@@ -92,7 +92,7 @@ class OpenAIBackend(ApiBackend):
     def _score(self, request: Request, attempt: Attempt) -> Answer:
         if not isinstance(request.prompt, str):
             raise AttemptFailed("unsupported", "a chat prompt cannot be scored by a server", retry=False, billed=False)
-        began, params = time.perf_counter(), {}
+        began = time.perf_counter()
         logprobs, greedy, tokens, model = [], [], 0, None
         total = TokenCount(0, 0)
         try:
@@ -114,7 +114,7 @@ class OpenAIBackend(ApiBackend):
         except NotEchoed as error:
             raise AttemptFailed("unsupported", str(error), retry=False, fatal=self.cannot_score(str(error))) from None
         except Exception as error:
-            failure = self.failure(error, params, Reading(began))
+            failure = self.failure(error, {"model": self.model}, Reading(began))
             if failure.kind in {"http 400", "http 422"} and re.search("echo|logprobs", failure.detail):
                 failure.fatal = self.cannot_score(failure.detail)
             raise failure from error

@@ -168,10 +168,11 @@ def can_score(config: ModelConfig) -> bool:
     """Returns whether a model may be asked for the log-probability of given text.
 
     Servers behind `api: completions` may; the first request shows whether this one does. A provider's own never does.
+    Recorded answers may hold log-probabilities; their first request shows it.
     """
     if config.backend == "openai":
         return config.api == "completions" and server(config).host != urlsplit(PROVIDERS["openai"].url).hostname
-    return config.backend not in {*PROVIDERS, "recorded"}
+    return config.backend not in PROVIDERS
 
 
 def is_loopback(host: str) -> bool:

@@ -1,0 +1,150 @@
+"""Answers that were given earlier, judged like any others: nothing is asked, nothing leaves the machine.
+
+    script: answers.csv                                        # columns id and text, see harness.importers
+    script: {file: old.csv, id: ticket, text: reply}           # columns of other names
+    script: {file: results.json, model: "openai:gpt-5"}        # one model of a log of several
+
+One file answers one task; a sample without an answer is an error of that sample. Where the prompts were recorded too,
+answers that belong to the samples one place before or after are refused: tools differ in whether they count from 0.
+Times are told as they were recorded, and only those of a table of one's own stand for latency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.backends.remote import where
+from harness.config import ModelConfig, Strict, validate
+from harness.errors import BackendError, ConfigError
+from harness.importers import Recorded, read_answers
+from harness.values import Message, Request, Response
+
+
+class Script(Strict):
+    """Which answers to read."""
+
+    file: str
+    id: str | None = None  # column, or field of a document of lm-eval
+    text: str | None = None  # column
+    model: str | None = None  # which model of a log of several
+
+
+class RecordedBackend:
+    """One model's recorded answers. See `Backend` for the contract."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        given = config.script or config.path
+        if given is None:
+            raise ConfigError(
+                "no recorded answers", where=f"model {config.name}", fix="add `script:` with a file of answers"
+            )
+        self.config = config
+        self.script = validate(Script, {"file": given} if isinstance(given, str) else given, f"model {config.name}")
+        script = self.script
+        self.answers = read_answers(script.file, id=script.id, text=script.text, model=script.model)
+
+    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields the recorded texts."""
+        yield from self._responses(requests, "text")
+
+    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields recorded log-probabilities. Raises BackendError if there are none at all."""
+        if all(answer.logprobs is None for answer in self.answers.by_sample.values()):
+            raise BackendError(
+                "the recorded answers are texts, not log-probabilities of choices",
+                where=self.script.file,
+                fix="run choice tasks as their generated twin: `as: generate` in the run file",
+            )
+        yield from self._responses(requests, "logprobs")
+
+    def describe(self) -> Mapping[str, Any]:
+        """Returns what is known of the model: what the file says."""
+        models = {answer.model for answer in self.answers.by_sample.values() if answer.model is not None}
+        return {
+            "model": next(iter(models), self.config.name),
+            "backend": "recorded",
+            "dtype": None,
+            "device": None,
+            "parameters": None,
+            "context_length": None,
+            "chat_template_sha256": None,
+            "where": where(self.config),
+            "origin": self.answers.origin,
+            "file": self.script.file,
+            "versions": {},
+        }
+
+    def close(self) -> None:
+        """Does nothing: there is nothing to free."""
+
+    def _responses(self, requests: Sequence[Request], wanted: str) -> Iterator[Response]:
+        if shifted(requests, self.answers.by_sample):
+            raise BackendError(
+                "the recorded answers seem to belong to the samples one place before or after",
+                where=self.script.file,
+                fix="name what holds the ids, as script: {file: ..., id: ...}; for a log of Inspect, `id: position`",
+            )
+        for request in requests:
+            yield self._response(request, wanted, alone=len(requests) == 1)
+
+    def _response(self, request: Request, wanted: str, *, alone: bool) -> Response:
+        answer = self.answers.by_sample.get((request.sample_id, request.epoch))
+        error = _fault(request, answer, wanted)
+        if answer is None or error is not None:
+            origin = {"origin": self.answers.origin}
+            return Response(request.key, None, finish_reason="error", error=error, details=origin)
+        unknown = answer.input_tokens is None or answer.output_tokens is None
+        details = {
+            "origin": self.answers.origin,
+            **answer.details,
+            **({"usd": answer.usd} if answer.usd is not None else {}),
+            **({"usage": "not recorded"} if unknown else {}),
+        }
+        return Response(
+            key=request.key,
+            prompt=answer.prompt,
+            text=answer.text if wanted == "text" else None,
+            logprobs=answer.logprobs if wanted == "logprobs" else None,
+            input_tokens=answer.input_tokens or 0,
+            output_tokens=answer.output_tokens or 0,
+            finish_reason=answer.finish,
+            ttft_s=answer.ttft_s if alone else None,
+            e2e_s=answer.e2e_s if alone else None,
+            details=details,
+        )
+
+
+def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int], Recorded]) -> bool:
+    """Returns whether the recorded prompts share more words with the request before or after than with their own.
+
+    Told only where all prompts are known and there are three or more.
+    """
+    recorded = [answers.get((request.sample_id, request.epoch)) for request in requests]
+    if len(requests) < 3 or any(answer is None or not answer.prompt for answer in recorded):
+        return False
+    theirs = [set(answer.prompt.split()) for answer in recorded]
+    ours = [set(_text(request.prompt).split()) for request in requests]
+
+    def shared(offset: int) -> float:
+        pairs = [(theirs[i + offset], ours[i]) for i in range(len(ours)) if 0 <= i + offset < len(theirs)]
+        return sum(len(a & b) / max(1, len(a | b)) for a, b in pairs) / len(pairs)
+
+    return max(shared(-1), shared(1)) > shared(0)
+
+
+def _text(prompt: str | tuple[Message, ...]) -> str:
+    return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
+
+
+def _fault(request: Request, answer: Recorded | None, wanted: str) -> str | None:
+    """Returns why a recorded answer is none to this request; None if it is one."""
+    if answer is None:
+        return f"no recorded answer to sample {request.sample_id}"
+    if answer.error is not None:
+        return answer.error
+    if getattr(answer, wanted) is None:
+        return f"the recorded answer to sample {request.sample_id} has no {wanted}"
+    if wanted == "logprobs" and len(answer.logprobs) != len(request.continuations):
+        return f"{len(answer.logprobs)} recorded log-probabilities for {len(request.continuations)} choices"
+    return None
