@@ -437,7 +437,7 @@ def _generate_task(
     base: dict[str, Any] = {"kind": "generate", "prompt": _prompt(roles.inputs, _asks(column.name))}
     if column.kind in ("list", "object"):
         base["prompt"] = _prompt(roles.inputs, _asks_json(column, values))
-    elif column.kind == "text" and not _named_question(roles.inputs) and _unfinished(roles.inputs, rows):
+    elif column.kind == "text" and not _is_asked(column, roles) and _unfinished(roles.inputs, rows):
         base["prompt"] = _prompt(roles.inputs, "")
     base |= {"answer": column.name, "max_tokens": _tokens(longest)}
     remarks = {"max_tokens": f"the longest answer has {longest} characters"}
@@ -556,8 +556,10 @@ def _braces(name: str) -> str:
     return name.replace("{", "{{").replace("}", "}}")
 
 
-def _named_question(inputs: Sequence[str]) -> bool:
-    return bool({_key(name) for name in inputs} & {"question", "query", "ticket", "message", "problem", "instruction"})
+def _is_asked(column: Column, roles: Roles) -> bool:
+    """Returns whether the input is something to answer, and no text to go on with."""
+    asking = {"question", "query", "ticket", "message", "problem", "instruction"}
+    return _promptfoo(column.name) or bool({_key(name) for name in roles.inputs} & asking)
 
 
 def _unfinished(inputs: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bool:
