@@ -313,6 +313,7 @@ class TaskUse(Strict):
     task: str  # a bundled name or the path of a task file
     data: str | None = None  # a local copy of the data: a file or a folder
     sensitivity: Sensitivity | None = None  # can only be raised
+    asked_as: Literal["generate"] | None = Field(default=None, alias="as")  # choices as text, for every model
 
 
 class LatencyConfig(Strict):

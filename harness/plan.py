@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from harness import prompts
-from harness.backends import BACKENDS
+from harness.backends import BACKENDS, can_score, takes_messages
 from harness.backends.remote import where
-from harness.config import ModelConfig, RunConfig, read_machine
-from harness.errors import ConfigError, ModelError, nearest
+from harness.config import ModelConfig, RunConfig, TaskUse, read_machine
+from harness.errors import ConfigError, ModelError, TaskError, nearest
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
 from harness.policy import refuse_egress
 from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
+from harness.twin import twin
 from harness.values import Mode, Request, Sample, Sampling
 
 SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
@@ -85,15 +86,42 @@ def make_plan(config: RunConfig) -> Plan:
     """
     read_machine(config.machine)
     models = [find_model(model) for model in config.models]
-    tasks = [task for use in config.tasks for task in load_tasks(use)]
+    tasks: list[Task] = []
+    for use in config.tasks:
+        for task in load_tasks(use):
+            prompts.check_columns(task.config, [sample.row for sample in task.samples[:1]], task.where)
+            tasks += _ways(task, use, models)
     _refuse_two_of_a_name(tasks)
     refuse_egress(config.models, [task.config for task in tasks], config.allow_egress)
-    for task in tasks:
-        prompts.check_columns(task.config, [sample.row for sample in task.samples[:1]], task.where)
     chosen = {task.name: choose(task, config) for task in tasks}
-    cells = tuple(_cell(model, task, chosen[task.name], config.seed) for model in models for task in tasks)
+    cells = tuple(
+        _cell(model, task, chosen[task.name], config.seed)
+        for model in models
+        for task in tasks
+        if task.config.kind == "generate" or can_score(model.config)
+    )
     identity = _identity(config, models, tasks, chosen)
     return Plan(config, cells, identity, digest(identity))
+
+
+def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Task, ...]:
+    """Returns the task as it is asked: scored, as text, or both.
+
+    Where one of the models does not score, the twin is asked of all, so that they can be compared; those that score do
+    that too. Raises TaskError for a task that such a model cannot be asked in any way.
+    """
+    if task.config.kind == "choice" and use.asked_as == "generate":
+        return (twin(task),)
+    silent = [model.config for model in models if not can_score(model.config)]
+    if task.config.kind == "generate" or not silent:
+        return (task,)
+    if task.config.kind != "choice":
+        raise TaskError(
+            f"task '{task.name}' needs the log-probability of given text, which {silent[0].name} does not tell",
+            where=task.where,
+            fix="leave the task or the model out of this run",
+        )
+    return (twin(task),) if len(silent) == len(models) else (task, twin(task))
 
 
 def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
@@ -219,7 +247,7 @@ def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: in
 
 def _uses_chat(model: PlannedModel, task: Task) -> bool:
     wanted = model.config.chat_template if model.config.chat_template != "auto" else task.config.chat
-    available = model.info is not None and model.info.has_chat_template
+    available = takes_messages(model.config) or (model.info is not None and model.info.has_chat_template)
     if wanted == "on" and model.info is not None and not available:
         raise ModelError(
             "the chat template is switched on, but the model has none",
@@ -256,8 +284,8 @@ def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat:
 
 
 def _settings(config: ModelConfig) -> dict[str, Any]:
-    """Returns the settings that could change an answer: all but where the files are, and how many threads compute."""
-    return config.model_dump(mode="json", exclude={"name", "path", "threads"})
+    """Returns the settings that could change an answer: not where the files are, what it costs, or how fast it goes."""
+    return config.model_dump(mode="json", exclude={"name", "path", "threads", "api_key_env", "price", "limits"})
 
 
 def _identity(

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.config import TaskConfig, TaskUse
+import harness
+from harness.config import RunConfig, TaskConfig, TaskUse, validate
 from harness.errors import TaskError
+from harness.plan import make_plan
 from harness.prompts import check_columns, render
 from harness.score import judge
 from harness.tasks import Task, load_task, shots_for
@@ -96,3 +98,63 @@ def test_what_is_no_choice_of_one_has_no_twin(tmp_path: Path):
     many = task(tmp_path, [{"q": "?", "options": [str(i) for i in range(30)], "answer": "3"}], **BY_LETTER)
     with pytest.raises(TaskError, match="a row has 30 choices, and letters name 26"):
         twin(many)
+
+
+# --- in a run --------------------------------------------------------------------------------------------------------
+
+FAKE = {"name": "open", "backend": "fake", "script": [{"prompt": "hot", "text": "The answer is B."}]}
+CLOSED = {"name": "closed", "backend": "anthropic", "model": "claude-haiku-4-5"}
+
+
+def config(folder: Path, *models: dict[str, Any], **use: Any) -> RunConfig:
+    given = {"run": "r", "tasks": [{"task": str(folder / "t.yaml"), **use}], "models": list(models)}
+    return validate(RunConfig, given | {"latency": {"requests": 0}}, "test")
+
+
+def cells(config: RunConfig) -> list[tuple[str, str, str]]:
+    return [(cell.model.config.name, cell.task.name, cell.mode) for cell in make_plan(config).cells]
+
+
+def test_where_one_model_does_not_score_every_model_gets_the_twin(tmp_path: Path):
+    task(tmp_path, **BY_LETTER)
+    assert cells(config(tmp_path, FAKE, CLOSED)) == [
+        ("open", "t", "score"),
+        ("open", "t[generated]", "generate"),
+        ("closed", "t[generated]", "generate"),
+    ]
+    assert cells(config(tmp_path, CLOSED)) == [("closed", "t[generated]", "generate")]
+    assert cells(config(tmp_path, FAKE)) == [("open", "t", "score")]
+
+
+def test_a_run_file_may_ask_for_the_twin_alone(tmp_path: Path):
+    task(tmp_path, **BY_LETTER)
+    asked = config(tmp_path, FAKE, **{"as": "generate"})
+    assert cells(asked) == [("open", "t[generated]", "generate")]
+    result = harness.run(asked, out=tmp_path / "out")
+    found = result.records().set_index("sample_id")
+    assert found.loc["0", "answer"] == "B" and found.loc["0", "value"] == 1.0
+    assert result.summary["references"][0]["name"] == "chance"
+
+
+def test_a_closed_model_is_asked_by_messages_and_an_open_server_by_its_interface(tmp_path: Path):
+    task(tmp_path, **BY_LETTER)
+    local = {"backend": "openai", "base_url": "http://127.0.0.1:9/v1"}
+    models = [CLOSED, {"name": "chat", **local}, {"name": "text", **local, "api": "completions"}]
+    plan = make_plan(config(tmp_path, *models, **{"as": "generate"}))
+    assert [cell.chat for cell in plan.cells] == [True, True, False]
+
+
+def test_a_task_that_has_no_twin_is_refused_with_a_model_that_does_not_score(tmp_path: Path):
+    task(tmp_path, kind="cloze", prompt="{q}", answer="answer")
+    with pytest.raises(TaskError, match="which closed does not tell"):
+        make_plan(config(tmp_path, FAKE, CLOSED))
+
+
+def test_how_fast_and_at_what_price_a_model_is_asked_changes_no_answer(tmp_path: Path):
+    task(tmp_path, **BY_LETTER)
+    digest = make_plan(config(tmp_path, CLOSED)).digest
+    limits = {"concurrency": 2, "max_cost": 1.0}
+    same = CLOSED | {"limits": limits, "price": {"input": 1, "output": 2}, "api_key_env": "MY_KEY"}
+    assert make_plan(config(tmp_path, same)).digest == digest
+    for change in ({"model": "another"}, {"extra": {"thinking": {"type": "disabled"}}}, {"base_url": "https://h"}):
+        assert make_plan(config(tmp_path, CLOSED | change)).digest != digest

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from harness.backends.base import Backend
-from harness.backends.remote import can_score, egress, where
+from harness.backends.remote import can_score, egress, takes_messages, where
 from harness.errors import BackendError
 
 if TYPE_CHECKING:
     from harness.config import ModelConfig
 
-__all__ = ["BACKENDS", "Backend", "can_score", "egress", "where"]
+__all__ = ["BACKENDS", "Backend", "can_score", "egress", "takes_messages", "where"]
 
 
 def _fake(config: ModelConfig) -> Backend:

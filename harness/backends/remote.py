@@ -1,4 +1,4 @@
-"""Where a request goes and what may go with it: addresses, keys, secrets kept out of messages. Loads no SDK.
+"""Where a request goes and what may go with it: addresses and keys. Loads no SDK.
 
 A backend sends to one host and port, that of its `base_url`. A redirect is an error, not another host; proxies of the
 environment are not read; a certificate is always checked. The key is read from its environment variable each time a
@@ -162,6 +162,11 @@ def egress(config: ModelConfig) -> str | None:
 def where(config: ModelConfig) -> str:
     """Returns where a model runs: a host name, `this machine`, or `recorded` for answers that are only read."""
     return "recorded" if config.backend == "recorded" else egress(config) or THIS_MACHINE
+
+
+def takes_messages(config: ModelConfig) -> bool:
+    """Returns whether a model is asked by messages, for which its server has the template."""
+    return config.backend in PROVIDERS and (config.api == "chat" or config.backend != "openai")
 
 
 def can_score(config: ModelConfig) -> bool:

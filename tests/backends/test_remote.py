@@ -11,60 +11,6 @@ import pytest
 from harness.backends.remote import can_score, egress, is_loopback, server, where
 from harness.config import ModelConfig
 from harness.errors import PolicyError
-from harness.secrets import HIDDEN, redact
-
-PLANTED = [
-    "sk-proj-abcDEF0123456789abcDEF",
-    "sk-ant-api03-abcDEF0123456789-_x",
-    "sk-or-v1-0123456789abcdef0123456789",
-    "sk_live_0123456789abcdef",
-    "pk-0123456789abcdef",
-    "rk_live_0123456789abcdef",
-    "gsk_0123456789abcdefABCDEF",
-    "xai-0123456789abcdefABCDEF",
-    "pplx-0123456789abcdefABCDEF",
-    "nvapi-0123456789abcdefABCDEF",
-    "r8_0123456789abcdefABCDEF",
-    "csk-0123456789abcdefABCDEF",
-    "hf_abcdefghijklmnopqrstuvwxyz",
-    "ghp_0123456789abcdefABCDEF",
-    "gho_0123456789abcdefABCDEF",
-    "ghs_0123456789abcdefABCDEF",
-    "github_pat_0123456789abcdef",
-    "glpat-0123456789abcdefABCD",
-    "AIzaSyA0123456789abcdefABCDEF",
-    "AKIAIOSFODNN7EXAMPLE",
-    "ya29.a0AfH6SMBx0123456789",
-    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.c2lnbmF0dXJl",
-]
-OWN = [f"opaque value {i} without any pattern" for i in range(8)]  # known by the variable that holds them
-FRAMES = [
-    "{}",
-    "Incorrect API key provided: {}. You can find your key at",
-    "https://h/v1?key={}&alt=sse",
-    "{{'authorization': 'Bearer {}'}}",
-    "({})\n",
-]
-
-
-@pytest.mark.parametrize("frame", FRAMES)
-def test_thirty_planted_secrets_appear_in_no_text(frame):
-    environment = {f"PROVIDER_{i}_API_KEY": value for i, value in enumerate(OWN)} | {"HOME": "/home/me", "A_TOKEN": "x"}
-    for secret in [*PLANTED, *OWN]:
-        found = redact(frame.format(secret), environment)
-        assert secret not in found and HIDDEN in found
-        assert secret[-12:] not in found
-    assert len(PLANTED) + len(OWN) == 30
-
-
-def test_a_user_and_password_in_an_address_are_hidden():
-    assert redact("cannot reach https://me:pass-word@h:99/v1", {}) == f"cannot reach https://{HIDDEN}@h:99/v1"
-
-
-def test_ordinary_text_stays_as_it_is():
-    text = "http 400: temperature is not supported; task-9 of risk-assessment, skip_me, home /home/me, x"
-    assert redact(text, {"HOME": "/home/me", "A_TOKEN": "x"}) == text
-
 
 HOSTS = {
     "127.0.0.1": True,
