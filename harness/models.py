@@ -110,7 +110,7 @@ def inspect_model(folder: Path) -> ModelInfo:
     for tensor in tensors:
         by_dtype[tensor["dtype"]] += math.prod(tensor["shape"])
     config = _read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
-    card = _front_matter(folder / "README.md")
+    card = front_matter(folder / "README.md")
     template = chat_template(folder)
     base = card.get("base_model")
     return ModelInfo(
@@ -160,7 +160,8 @@ def chat_template(folder: Path) -> str | None:
     return None
 
 
-def _front_matter(card: Path) -> dict[str, Any]:
+def front_matter(card: Path) -> dict[str, Any]:
+    """Returns the keys at the head of a model card; none where there are none, or they cannot be read."""
     if not card.is_file():
         return {}
     parts = card.read_text(encoding="utf-8", errors="replace")[:100_000].split("---\n", 2)
