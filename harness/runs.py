@@ -17,6 +17,7 @@ from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.plan import Plan, make_plan, stored
 from harness.score import records
+from harness.scorers import own
 from harness.seal import Seal, seal_run
 from harness.store import (
     RunFolder,
@@ -127,6 +128,8 @@ def judged(path: Path) -> list[Record]:
     configs = {
         name: TaskConfig.model_validate(config) for name, config in read_json(path / "plan.json")["tasks"].items()
     }
+    for name, config in configs.items():
+        own.refuse_unknown(config.score, name)
     samples = read_samples(path)
     lines = list(read_responses(path / "responses.jsonl"))
     _check_expected(lines, samples, path)

@@ -15,6 +15,7 @@ from harness.config import Columns, DataConfig, TaskConfig, TaskUse, bundled, fi
 from harness.data import DataSource, Rows, assign_ids, load_rows
 from harness.errors import DataError, TaskError, nearest
 from harness.prepare import PREPARE
+from harness.scorers import own
 from harness.values import Sample
 from harness.yamlfile import YamlFile
 
@@ -76,11 +77,18 @@ def _load(use: TaskUse) -> Task:
     _check_extractors(config, file)
     if config.score is not None:
         scorers.check_spec(config.score, file.where(("score",)))
+        config = config.model_copy(update={"score": own.admit(config.score, _own_folder(config, path), str(path))})
     _check_costs(config, file)
     override = Path(use.data) if use.data is not None else None
     rows = _rows(config, path, override, config.data.split)
     samples = _samples(config, rows, path, config.data.id)
     return Task(config, path, samples, _pool(config, path, override, samples), rows.digest, rows.origin)
+
+
+def _own_folder(config: TaskConfig, path: Path) -> Path | None:
+    """Returns the folder from which a task may load its own Python: None for a bundled task, and for hub data."""
+    ours = path.resolve().is_relative_to(bundled("tasks").resolve())
+    return None if ours or config.data.file is None else path.parent
 
 
 def _asked_by(task: Task, name: str) -> Task:

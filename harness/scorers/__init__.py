@@ -21,6 +21,7 @@ from harness.scorers.entities import entities
 from harness.scorers.fields import fields
 from harness.scorers.latex import latex
 from harness.scorers.number import boolean, date, number
+from harness.scorers.own import python
 from harness.scorers.refusal import refusal
 from harness.scorers.spans import spans
 from harness.scorers.text import chrf, contains, edit_similarity, exact_match, regex, rouge_l, text, token_f1
@@ -48,6 +49,7 @@ SCORERS: Mapping[str, Callable[..., float | tuple[float, dict[str, float]]]] = {
     "answer_or_abstain": answer_or_abstain,
     "refusal": refusal,
     "promptfoo": promptfoo,
+    "python": python,
 }
 
 
