@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import models as folders
+from harness import openness
 from harness.config import TaskConfig, TaskUse, find_file, read_task
 from harness.errors import HarnessError
 from harness.prompts import answer_text, render
@@ -63,17 +64,18 @@ def _one_task(name: str, as_json: bool) -> str:
 def _model(path: str) -> dict[str, Any]:
     folder = folders.resolve_model(path)
     folders.check_safe(folder)
-    return {"path": str(folder), **asdict(folders.inspect_model(folder)), "files": folders.digest_model(Path(folder))}
+    known = {**asdict(folders.inspect_model(folder)), "openness": asdict(openness.describe(folder))}
+    return {"path": str(folder), **known, "files": folders.digest_model(folder)}
 
 
 def _model_lines(model: dict[str, Any]) -> Iterator[str]:
+    declared = openness.describe(Path(model["path"]))
     yield f"{model['name']}  ({model['path']})"
     yield f"  architecture  {model['architecture'] or 'unknown'}"
     yield f"  parameters    {model['parameters']:,} in {model['dtype']}, {model['bytes'] / 1e6:,.1f} MB of weights"
     yield f"  context       {model['context_length'] or 'unknown'} tokens"
     yield f"  chat template {'yes' if model['has_chat_template'] else 'none'}"
-    yield f"  licence       {model['licence'] or 'unknown'}"
-    yield f"  base model    {model['base_model'] or 'not stated'}"
+    yield from (f"  {line}" for line in openness.lines(declared))
     yield "  safe to load  yes: safetensors only, no code in its configuration"
     for name, digest in model["files"].items():
         yield f"  sha256        {digest[:16]}…  {name}"

@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from harness import prompts
+from harness import openness, prompts
 from harness.backends import BACKENDS, can_score, takes_messages
 from harness.backends.remote import where
 from harness.config import ModelConfig, RunConfig, TaskUse, read_machine
@@ -155,8 +155,9 @@ def find_model(config: ModelConfig) -> PlannedModel:
     folder = resolve_model(config.path, revision=config.revision, trust_remote_code=config.trust_remote_code)
     check_safe(folder, trust_remote_code=config.trust_remote_code)
     files = digest_model(folder)
-    # the card and the licence change no answer
-    deciding = {name: sha for name, sha in files.items() if not name.endswith((".md", ".txt")) or name == "merges.txt"}
+    # the card, the licence and the list of what was released change no answer
+    about = (".md", ".txt", ".yml")
+    deciding = {name: sha for name, sha in files.items() if not name.endswith(about) or name == "merges.txt"}
     found = config.model_copy(update={"path": str(folder)})
     return PlannedModel(found, digest(deciding), inspect_model(folder), files)
 
@@ -327,4 +328,6 @@ def _version(package: str) -> str | None:
 def _described(model: PlannedModel) -> dict[str, Any]:
     known = asdict(model.info) if model.info is not None else {}
     place = {"backend": model.config.backend, "where": where(model.config)}
+    if model.info is not None:
+        known["openness"] = asdict(openness.describe(Path(str(model.config.path))))
     return {"digest": model.digest, **place, "files": model.files, **known}

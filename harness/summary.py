@@ -278,6 +278,11 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
         )
     if sealed is not None:
         notes.append(_SEALS.get(sealed, f"Sealed: {sealed}."))
+    for name, model in plan["models"].items():
+        declared = model.get("openness")
+        if declared is not None and declared["commercial"] in {"no", "conditional"}:
+            use = f"commercial use: {declared['commercial']} ({declared['reason']})"
+            notes.append(f"Licence of {name}: {declared['licence']}; {use}.")
     for row in rows:
         if row["responses"] < row["expected"]:
             notes.append(
