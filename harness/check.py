@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.backends.remote import egress, where
-from harness.config import RunConfig
+from harness.config import RunConfig, TaskConfig
 from harness.extract import extract
+from harness.openness import describe
 from harness.plan import Plan, make_plan
+from harness.policy import PolicyConfig, Used, broken
 from harness.prompts import answer_text
 from harness.score import judge
+from harness.seal import why_unsealed
 from harness.tasks import Task
 from harness.values import Failure, Message, Response, Sample
 
@@ -120,6 +124,8 @@ class Report:
 
     plan: Plan
     self_tests: tuple[SelfTest, ...]
+    policy: PolicyConfig | None = None
+    breaks: tuple[str, ...] = ()  # what of the plan breaks the policy
 
     @property
     def passed(self) -> bool:
@@ -132,6 +138,7 @@ class Report:
         return {
             "passed": self.passed,
             "digest": self.plan.digest,
+            "policy": None if self.policy is None else {"name": self.policy.policy, "breaks": self.breaks},
             "requests": len(requests),
             "prompt_characters": sum(len(str(request.prompt)) for request in requests),
             "tasks": [asdict(test) for test in self.self_tests],
@@ -172,12 +179,22 @@ class Report:
             context = f"context {model.info.context_length} tokens"
             yield f"model {model.config.name}: {size}, {context}; runs on this machine, nothing leaves it"
         yield f"{sum(len(cell.requests) for cell in self.plan.cells)} requests in all; nothing was sent"
+        if self.policy is not None:
+            yield f"policy {self.policy.policy}: {f'BROKEN {len(self.breaks)} times' if self.breaks else 'kept'}"
+            yield from (f"  {line}" for line in self.breaks)
 
 
-def report(config: RunConfig) -> Report:
-    """Returns what a run would do. Reads data and model files; loads no weights."""
+def report(config: RunConfig, policy: PolicyConfig | None = None) -> Report:
+    """Returns what a run would do, and whether it keeps a policy. Reads data and model files; loads no weights."""
     plan = make_plan(config)
-    return Report(plan, tuple(self_test(task) for task in plan.tasks))
+    breaks = () if policy is None else broken(policy, *_for_policy(plan), why_unsealed(config))
+    return Report(plan, tuple(self_test(task) for task in plan.tasks), policy, breaks)
+
+
+def _for_policy(plan: Plan) -> tuple[list[Used], list[TaskConfig]]:
+    known = [None if model.info is None else describe(Path(str(model.config.path))) for model in plan.models]
+    used = [Used(model.config, tuple(model.files), about) for model, about in zip(plan.models, known)]
+    return used, [task.config for task in plan.tasks]
 
 
 def _prompt_text(prompt: str | tuple[Message, ...]) -> str:

@@ -139,21 +139,25 @@ def check(
     first: First = None,
     seed: Seed = None,
     machine: Machine = None,
+    policy: Annotated[str | None, typer.Option(help="a policy file or bundled name that the run must keep")] = None,
     as_json: Json = False,
 ) -> None:
     """Show what a run would do and test its tasks' scorers; loads no weights, sends nothing.
 
     Prints a rendered prompt, the verdicts on gold, empty and wrong answers, and where the data would go. CONFIG may
-    also be a task file.
+    also be a task file. With --policy, what breaks it is named, and the exit code is 1.
     """
     from harness import check as checks
+    from harness.policy import read_policy
 
-    found = checks.report(
-        _configuration(config, model, task, data, limit, first, seed, machine, None, None, check=True)
-    )
+    rules = None if policy is None else read_policy(policy)
+    wanted = _configuration(config, model, task, data, limit, first, seed, machine, None, None, check=True)
+    found = checks.report(wanted, rules)
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.text())
     if not found.passed:
         raise typer.Exit(2)
+    if found.breaks:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """What may go where, and which models may be used at all.
 
-    refuse_egress(models, tasks, allowed)    at every plan: sensitive data and the places it would be sent to
-    read_policy(path), broken(policy, ...)   at `harness check --policy`: a house's own rules
+    refuse_egress(models, tasks, allowed)     at every plan: sensitive data and the places it would be sent to
+    broken(policy, models, tasks, unsealed)   at `harness check --policy`: a house's own rules
 
 Sensitivity travels with the data. `restricted` never leaves the machine, whatever a run file or command line says;
 `internal` leaves it only for hosts that the run file names; `public` may go anywhere.
@@ -9,11 +9,21 @@ Sensitivity travels with the data. `restricted` never leaves the machine, whatev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from harness.backends.remote import egress
-from harness.config import ModelConfig, TaskConfig
-from harness.errors import PolicyError
+from harness.config import ModelConfig, Name, Sensitivity, Strict, TaskConfig, find_file, validate
+from harness.errors import ConfigError, PolicyError, nearest
+from harness.licences import LICENCES, SEVERITY
+from harness.models import PICKLES
+from harness.openness import Openness
+from harness.yamlfile import read_yaml
 
 
 def refuse_egress(models: Sequence[ModelConfig], tasks: Sequence[TaskConfig], allowed: Sequence[str]) -> None:
@@ -36,3 +46,103 @@ def refuse_egress(models: Sequence[ModelConfig], tasks: Sequence[TaskConfig], al
                 raise PolicyError(
                     what, where=where, fix=f"add to the run file, if it may go there: allow_egress: [{host}]"
                 )
+
+
+# --- a house's own rules ---------------------------------------------------------------------------------------------
+
+LEVELS: tuple[Sensitivity, ...] = ("public", "internal", "restricted")
+
+
+class PolicyConfig(Strict):
+    """What a house allows. A rule that is not given allows everything, beyond what `refuse_egress` refuses anyway."""
+
+    policy: Name
+    licences: tuple[str, ...] | None = None  # of a model and all it was made from, by the hub's or SPDX's identifier
+    commercial: Literal["yes", "conditional"] | None = None  # the least that the licences must allow
+    formats: tuple[str, ...] | None = None  # of weight files, by suffix: safetensors
+    publishers: tuple[str, ...] | None = None  # as declared, or as the hub's folder names them
+    remote_code: bool = True  # false: no model may bring Python code of its own
+    egress: Mapping[Sensitivity, tuple[Annotated[str, Field(min_length=1)], ...]] | None = None  # hosts, by level
+    max_sensitivity: Sensitivity = "restricted"  # of the tasks that may be run here at all
+    require_seal: bool = False  # every run must be able to do without a network
+
+    @field_validator("licences")
+    @classmethod
+    def _licences_are_known(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in value or ():
+            if name not in LICENCES:
+                hint = {"name": name, "hint": nearest(name, LICENCES)}
+                raise PydanticCustomError("licence", "no licence '{name}' in our table; {hint}", hint)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """A model as a policy sees it."""
+
+    config: ModelConfig
+    files: tuple[str, ...]  # names in its folder
+    openness: Openness | None  # None: no folder
+
+
+def read_policy(name: str) -> PolicyConfig:
+    """Returns the policy of a file, or of a bundled one by name. Raises ConfigError."""
+    try:
+        path = find_file(name, "configs", "policies")
+    except ConfigError as error:
+        raise ConfigError(f"no policy '{name}'", fix=error.fix) from None
+    return validate(PolicyConfig, read_yaml(path).data, str(path))
+
+
+def broken(
+    policy: PolicyConfig, models: Sequence[Used], tasks: Sequence[TaskConfig], unsealed: str = ""
+) -> tuple[str, ...]:
+    """Returns what of a plan breaks a policy, a line each; none if it keeps it. `unsealed`: why it has no seal."""
+    found = [line for model in models for line in (*_model_breaks(policy, model), *_egress_breaks(policy, model, tasks))]
+    found += [
+        f"task {task.task}: {task.sensitivity}, and {policy.max_sensitivity} is the most that may be run here"
+        for task in tasks
+        if LEVELS.index(task.sensitivity) > LEVELS.index(policy.max_sensitivity)
+    ]
+    if policy.require_seal and unsealed:
+        found.append(f"the run could not be sealed: {unsealed}")
+    return tuple(found)
+
+
+def _model_breaks(policy: PolicyConfig, model: Used) -> Iterator[str]:
+    name, known = f"model {model.config.name}", model.openness
+    if model.config.trust_remote_code and not policy.remote_code:
+        yield f"{name}: it runs code of its own (trust_remote_code)"
+    if known is None:
+        # a server's weights cannot be looked at; a host that the policy names is allowed as it is
+        host = egress(model.config)
+        named = {each for hosts in (policy.egress or {}).values() for each in hosts}
+        rules = [rule for rule in ("licences", "commercial", "formats", "publishers") if getattr(policy, rule) is not None]
+        if model.config.backend not in _WITHOUT_WEIGHTS and rules and host not in named:
+            yield f"{name}: its {', '.join(rules)} cannot be told: it is asked at a server"
+        return
+    if policy.licences is not None:
+        for link in known.chain:
+            if link.licence is None or link.licence.lower() not in policy.licences:
+                made = "" if link is known.chain[0] else f" (of {link.name}, which it was made from)"
+                yield f"{name}: licence {link.licence or 'unknown'}{made} is not among those allowed"
+    if policy.commercial is not None and SEVERITY.index(known.commercial) > SEVERITY.index(policy.commercial):
+        yield f"{name}: commercial use is {known.commercial}: {known.reason}"
+    if policy.publishers is not None and known.publisher not in policy.publishers:
+        yield f"{name}: publisher {known.publisher or 'unknown'} is not among those allowed"
+    for file in model.files if policy.formats is not None else ():
+        suffix = Path(file).suffix.lower()
+        if suffix in (".safetensors", ".gguf", *PICKLES) and suffix[1:] not in policy.formats:
+            yield f"{name}: {file} is in a format that is not allowed"
+
+
+_WITHOUT_WEIGHTS = ("fake", "recorded")
+
+
+def _egress_breaks(policy: PolicyConfig, model: Used, tasks: Sequence[TaskConfig]) -> Iterator[str]:
+    host = egress(model.config)
+    if host is None or policy.egress is None:
+        return
+    for task in tasks:
+        if host not in policy.egress.get(task.sensitivity, ()):
+            yield f"model {model.config.name}: {task.sensitivity} data (task {task.task}) may not go to {host}"

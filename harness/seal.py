@@ -84,6 +84,17 @@ def seal_run(config: RunConfig, methods: Sequence[Kind] = ("kernel",)) -> Seal:
     return apply(methods)
 
 
+def why_unsealed(config: RunConfig) -> str:
+    """Returns why a run could not be sealed on this machine; empty if it could. Nothing is tried."""
+    return _no_seal_here() or _needs_network(config)
+
+
+def _no_seal_here() -> str:
+    if sys.platform.startswith("linux"):
+        return ""
+    return f"{platform.system()} has no seal; the hub is switched off by environment variables only"
+
+
 def _needs_network(config: RunConfig) -> str:
     """Returns why a run cannot do without a network; empty if it can."""
     for model in config.models:
@@ -110,8 +121,8 @@ def apply(methods: Sequence[Kind] = ("kernel",)) -> Seal:
 
     The method `namespace` starts the program again: only for a command line that has done nothing yet.
     """
-    if not sys.platform.startswith("linux"):
-        return Seal("none", f"{platform.system()} has no seal; the hub is switched off by environment variables only")
+    if why := _no_seal_here():
+        return Seal("none", why)
     if found := open_sockets():
         return Seal("none", f"already open: {'; '.join(found[:3])}")
     reasons = []
