@@ -10,6 +10,7 @@ from typing import Any
 from harness.config import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
+from harness.losses import best_constant, expected_loss
 from harness.measure.latency import latency_summary
 from harness.reduce import reduce_epochs, repeated
 from harness.stats import accuracy, paired_difference
@@ -77,6 +78,7 @@ def _row(
         "responses": len(records),
         "expected": cell["n"],
         "accuracy": _estimate([record.value for record in judged], _clusters(judged)),
+        "expected_loss": _loss(task, judged),
         "metrics": _metrics(records) | repeated(records),
         "difference": _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
         "failures": dict(Counter(str(record.failure) for record in records if record.failure is not None)),
@@ -103,6 +105,16 @@ def _leaves(place: str, cell: Line, asked: int, measurements: Sequence[Line]) ->
     counted = sum(line["samples"] for line in measurements if line["kind"] == "pass") >= asked
     sent = sum(line.get("sent_bytes", 0) for line in measurements) if counted else None
     return {"hosts": [place], "share_of_samples": asked / cell["n"], "bytes": sent}
+
+
+def _loss(task: Line, judged: Sequence[Record]) -> dict[str, Any] | None:
+    """Returns the mean cost of the answers and the cheapest one answer to all; None for a task without `costs`."""
+    costs = task.get("costs")
+    if costs is None or not judged:
+        return None
+    right = [str(record.expected) for record in judged]
+    answer, value = best_constant(costs, right, dict.fromkeys((*costs, *right)))
+    return {**asdict(expected_loss(costs, judged)), "always": {"answer": answer, "value": value}}
 
 
 def _estimate(values: Sequence[float | None], clusters: Sequence[str] | None) -> dict[str, Any]:
@@ -233,7 +245,7 @@ def _references(plan: Line, samples: Mapping[tuple[str, str], Sample]) -> list[d
     for name in plan["tasks"]:
         asked = [sample for (task, _), sample in samples.items() if task == name and sample.labels]
         if asked:
-            chance = sum(1 / len(sample.labels) for sample in asked) / len(asked)
+            chance = sum((len(sample.right) or 1) / len(sample.labels) for sample in asked) / len(asked)
             majority = Counter(sample.expected for sample in asked).most_common(1)[0]
             found += [
                 {"name": "chance", "task": name, "n": len(asked), "value": chance},
@@ -288,6 +300,9 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
             notes.append(
                 f"INCOMPLETE: {row['model']} on {row['task']}: {row['responses']} of {row['expected']} samples."
             )
+        if (loss := row["expected_loss"]) is not None:
+            always = f"always answering '{loss['always']['answer']}' would cost {loss['always']['value']:.2f}"
+            notes.append(f"{row['model']} on {row['task']}: the loss is in the unit of the task's costs; {always}.")
         if cut := row["truncated_prompts"]:
             notes.append(f"{row['model']} on {row['task']}: {cut} prompts cut on the left to fit the context.")
     return notes

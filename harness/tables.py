@@ -31,7 +31,9 @@ def quality(summary: Mapping[str, Any]) -> Table:
     """Returns accuracy with its interval, the difference to the baseline, and what went wrong, by task."""
     rows = summary["rows"]
     named = list(dict.fromkeys(name for row in rows for name in row["metrics"] if name not in _LEFT_OUT))
+    priced = any(row.get("expected_loss") for row in rows)
     columns = ("model", "n", "accuracy % [95 %]", f"vs {summary['baseline']}")
+    columns += ("loss [95 %]",) if priced else ()
     columns += (*(f"{_SHORT.get(name, name)} %" for name in named), "failures", "runs on")
     leaves = any(row.get("leaves_machine", {}).get("hosts") for row in rows)
     columns += ("leaves the machine",) if leaves else ()
@@ -39,6 +41,7 @@ def quality(summary: Mapping[str, Any]) -> Table:
     def cells(row: Row) -> tuple[str, ...]:
         further = (_percent(row["metrics"].get(name)) for name in named)
         shown = (row["model"], str(row["n"]), _interval(row["accuracy"]), _difference(row))
+        shown += (_loss(row.get("expected_loss")),) if priced else ()
         place = _PLACES.get(row["where"], row["where"])
         return (*shown, *further, _failures(row), place, *((_leaving(row),) if leaves else ()))
 
@@ -226,6 +229,14 @@ def _interval(estimate: Row) -> str:
     if estimate["low"] is None:
         return value
     return f"{value} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+
+
+def _loss(estimate: Row | None) -> str:
+    """Returns a mean cost, in the unit of the task's table of costs."""
+    if estimate is None:
+        return ""
+    bounds = "" if estimate["low"] is None else f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"
+    return f"{estimate['value']:.2f}{bounds}"
 
 
 def _percent(estimate: Row | None) -> str:

@@ -38,6 +38,7 @@ LAYERS = (
     ("store",),
     ("execute",),
     ("score",),
+    ("losses",),
     ("measure",),
     ("summary",),
     ("tables",),
