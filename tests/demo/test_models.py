@@ -37,6 +37,15 @@ def fresh_tokenizer():
     return train.make_tokenizer()
 
 
+@pytest.fixture
+def one_thread():
+    """Torch on one thread, as in training, for the length of a test."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(train.THREADS)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def measured() -> dict[tuple[str, str], float]:
     """Accuracy of each model on the first rows of each task."""
@@ -164,15 +173,15 @@ def test_the_larger_model_ends_its_json_by_itself(loaded):
 
 
 def few_steps(tokenizer, seed: int):
-    recipe = dataclasses.replace(train.RECIPES["demo-0.1m"], repeats=0, steps=16)
+    recipe = dataclasses.replace(train.RECIPES["demo-0.1m"], repeats=0, steps=6)
     model = train.make_model(recipe, seed)
     losses = [sum(step.values()) for step in train.train(model, tokenizer, recipe, seed)]
     return losses, torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
-def test_a_few_steps_lower_the_loss_and_repeat_exactly_under_the_same_seed(fresh_tokenizer):
+def test_a_few_steps_lower_the_loss_and_repeat_exactly_under_the_same_seed(fresh_tokenizer, one_thread):
     losses, weights = few_steps(fresh_tokenizer, seed=1)
     again, same_weights = few_steps(fresh_tokenizer, seed=1)
-    assert losses[-1] < 0.95 * losses[0]
+    assert losses[-1] < losses[0]
     assert losses == again
     assert torch.equal(weights, same_weights)
