@@ -84,6 +84,8 @@ def make_plan(config: RunConfig) -> Plan:
 
     Raises a HarnessError for whatever would fail later: task, data, model folder, chat template.
     """
+    if not config.tasks:
+        raise ConfigError("no tasks to run", where=f"run {config.run}", fix="add `tasks: [NAME, ...]`")
     read_machine(config.machine)
     models = [find_model(model) for model in config.models]
     tasks: list[Task] = []
@@ -182,7 +184,7 @@ def stored(plan: Plan) -> dict[str, Any]:
         "config": plan.config.model_dump(mode="json"),
         "tasks": {task.name: task.config.model_dump(mode="json", by_alias=True) for task in plan.tasks},
         "data": {task.name: {"digest": task.data_digest, "origin": task.data_origin} for task in plan.tasks},
-        "models": {model.config.name: _described(model) for model in plan.models},
+        "models": {model.config.name: described(model) for model in plan.models},
         "machine": None if machine is None else machine.model_dump(mode="json"),
         "cells": [
             {
@@ -325,7 +327,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _described(model: PlannedModel) -> dict[str, Any]:
+def described(model: PlannedModel) -> dict[str, Any]:
+    """Returns what `plan.json` says of a model."""
     known = asdict(model.info) if model.info is not None else {}
     place = {"backend": model.config.backend, "where": where(model.config)}
     if model.info is not None:

@@ -47,6 +47,13 @@ def test_tasks_and_models_may_be_given_by_name_alone():
         ({"machine": {**MACHINE, "rented": {"per_hour": -1}}}, "machine.rented.per_hour", "mend"),
         ({"machine": 3}, "machine", "mend"),
         ({"run": "../x"}, "run: string should match pattern", "mend"),
+        ({"tasks": []}, "no tasks", "mend"),
+        ({"bench": {"single": False}}, "bench: no scenario", "mend"),
+        ({"bench": {"rate": [0]}}, "bench.rate.0", "mend"),
+        ({"bench": {"concurency": [1]}}, "unknown key 'concurency'", "did you mean 'concurrency'?"),
+        ({"bench": {"slo": {"attainment": 0.5}}}, "bench.slo: give at least one of", "mend"),
+        ({"bench": {"slo": {"ttft_s": 1, "attainment": 1.5}}}, "bench.slo.attainment", "mend"),
+        ({"bench": {"lengths": {"input": 0, "output": 4}}}, "bench.lengths.0.input", "mend"),
     ],
 )
 def test_a_mistake_in_a_run_names_key_and_fix(changes: dict[str, Any], what: str, fix: str):
@@ -74,6 +81,10 @@ def test_a_missing_key_is_named():
             "owned.hours_available",
         ),
         ({"owned": {"price": -9, "years": 1, "watts": 9, "power_price": 1}}, "owned.price"),
+        (
+            {"rented": None, "owned": {"price": 9, "years": 1, "watts": 9, "power_price": 1, "salvage": 10}},
+            "owned: `salvage` 10 is more than the price 9",
+        ),
         ({"curency": "USD"}, "unknown key 'curency'"),
     ],
 )
@@ -138,7 +149,7 @@ def test_every_bundled_run_and_machine_can_be_read():
 
 def test_a_run_file_opens_with_the_command_that_uses_it():
     for path in bundled("configs").glob("*.yaml"):
-        assert path.read_text().startswith("# harness run"), path
+        assert path.read_text().startswith("# harness "), path
 
 
 @pytest.mark.parametrize(
