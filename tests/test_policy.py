@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness import tables
-from harness.config import RunConfig, TaskUse, validate
+from harness import cli, tables
+from harness.config import ModelConfig, RunConfig, TaskConfig, TaskUse, validate
 from harness.errors import ConfigError, PolicyError, TaskError
+from harness.openness import describe
 from harness.plan import make_plan
-from harness.policy import refuse_egress
+from harness.policy import PolicyConfig, Used, broken, read_policy, refuse_egress
 from harness.runs import carry_out, finish
 from harness.values import Response
 
@@ -140,3 +142,142 @@ def test_the_column_is_there_only_when_something_leaves(tmp_path: Path):
     for _ in carry_out(make_plan(config(tmp_path, "restricted")), tmp_path / "out"):
         pass
     assert tables.quality(finish(tmp_path / "out").summary).columns[-1] == "runs on"
+
+
+# --- a house's own rules ---------------------------------------------------------------------------------------------
+
+
+def rules(**values: Any) -> PolicyConfig:
+    return validate(PolicyConfig, {"policy": "house"} | values, "policy.yaml")
+
+
+def used(folder: Path, card: str = "license: apache-2.0", **changes: Any) -> Used:
+    """A model with a card, as a policy sees it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "README.md").write_text(f"---\n{card}\n---\n")
+    values = {"name": folder.name, "path": str(folder)} | changes
+    files = ("config.json", "model.safetensors")
+    return Used(validate(ModelConfig, values, "run.yaml"), files, describe(folder))
+
+
+def task(sensitivity: str) -> TaskConfig:
+    values = {"task": "letters", "data": {"file": "x.csv"}, "kind": "generate", "prompt": "{q}", "answer": "a"}
+    return validate(TaskConfig, values | {"sensitivity": sensitivity}, "t.yaml")
+
+
+def far(**changes: Any) -> Used:
+    return Used(validate(ModelConfig, AWAY | changes, "run.yaml"), (), None)
+
+
+def test_a_policy_without_rules_is_kept_by_anything(tmp_path: Path):
+    assert broken(rules(), [used(tmp_path / "m", "x: y"), far()], [task("restricted")], "no seal here") == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "card", "breaks"),
+    [
+        ({"licences": ["apache-2.0"]}, "license: Apache-2.0", []),
+        ({"licences": ["apache-2.0"]}, "license: gemma", ["model m: licence gemma is not among those allowed"]),
+        ({"licences": ["apache-2.0"]}, "a: b", ["model m: licence unknown is not among those allowed"]),
+        (
+            {"licences": ["apache-2.0"]},
+            "license: apache-2.0\nbase_model: x/base",
+            ["model m: licence unknown (of x/base, which it was made from) is not among those allowed"],
+        ),
+        ({"commercial": "conditional"}, "license: gemma", []),
+        ({"commercial": "conditional"}, "license: mrl", ["model m: commercial use is no: Mistral research licence"]),
+        ({"commercial": "yes"}, "license: gemma", ["model m: commercial use is conditional: Gemma terms"]),
+        ({"commercial": "conditional"}, "a: b", ["model m: commercial use is unknown: no licence is declared"]),
+        ({"publishers": ["us"]}, "publisher: us", []),
+        ({"publishers": ["us"]}, "publisher: them", ["model m: publisher them is not among those allowed"]),
+        ({"publishers": ["us"]}, "a: b", ["model m: publisher unknown is not among those allowed"]),
+        ({"formats": ["safetensors"]}, "a: b", []),
+        ({"formats": ["gguf"]}, "a: b", ["model m: model.safetensors is in a format that is not allowed"]),
+    ],
+)
+def test_a_model_that_breaks_a_rule_is_named(tmp_path: Path, rule: dict[str, Any], card: str, breaks: list[str]):
+    found = broken(rules(**rule), [used(tmp_path / "m", card)], [])
+    assert len(found) == len(breaks)
+    assert all(line.startswith(start) for line, start in zip(found, breaks)), found
+
+
+def test_code_of_a_models_own_breaks_a_policy_that_forbids_it(tmp_path: Path):
+    model = used(tmp_path / "m", trust_remote_code=True)
+    assert broken(rules(), [model], []) == ()
+    assert broken(rules(remote_code=False), [model], []) == ("model m: it runs code of its own (trust_remote_code)",)
+
+
+def test_hosts_are_allowed_by_level_of_sensitivity():
+    policy = rules(egress={"public": ["api.example.com"]})
+    assert broken(policy, [far()], [task("public")]) == ()
+    said = "model far: internal data (task letters) may not go to api.example.com"
+    assert broken(policy, [far()], [task("internal")]) == (said,)
+
+
+def test_a_server_whose_weights_cannot_be_seen_must_be_named():
+    policy = rules(licences=["mit"], publishers=["us"])
+    said = ("model far: its licences, publishers cannot be told: it is asked at a server",)
+    assert broken(policy, [far()], []) == said
+    assert broken(rules(licences=["mit"], egress={"public": ["api.example.com"]}), [far()], []) == ()
+
+
+def test_tasks_above_a_level_may_not_be_run():
+    said = ("task letters: restricted, and internal is the most that may be run here",)
+    assert broken(rules(max_sensitivity="internal"), [], [task("restricted"), task("internal")]) == said
+
+
+def test_a_run_that_cannot_be_sealed_breaks_a_policy_that_requires_it():
+    assert broken(rules(require_seal=True), [], [], "") == ()
+    assert broken(rules(require_seal=True), [], [], "why") == ("the run could not be sealed: why",)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("policy: x\nlicenses: [mit]", "unknown key 'licenses'\n.*\n.*did you mean 'licences'"),
+        ("policy: x\nlicences: [mti]", "no licence 'mti' in our table; did you mean 'mit'"),
+        ("policy: x\ncommercial: always", "commercial"),
+        ("policy: x\negress: {secret: []}", "egress"),
+        ("licences: [mit]", "key 'policy' is missing"),
+    ],
+)
+def test_a_policy_file_with_a_mistake_is_refused(tmp_path: Path, text: str, message: str):
+    (tmp_path / "p.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_policy(str(tmp_path / "p.yaml"))
+
+
+def test_a_policy_that_is_not_there_is_told_with_the_near_name():
+    with pytest.raises(ConfigError, match=r"(?s)no policy 'sovreign'.*did you mean 'sovereign'"):
+        read_policy("sovreign")
+
+
+def test_check_names_what_breaks_the_policy_and_leaves_with_one(tmp_path: Path, capsys, monkeypatch):
+    config(tmp_path, "public")
+    (tmp_path / "p.yaml").write_text("policy: house\nmax_sensitivity: public\n")
+    task_file = str(tmp_path / "letters.yaml")
+
+    def check(*arguments: str) -> tuple[int, str]:
+        monkeypatch.setattr(
+            sys, "argv", ["harness", "check", task_file, "--policy", str(tmp_path / "p.yaml"), *arguments]
+        )
+        try:
+            cli.main()
+        except SystemExit as stop:
+            return stop.code or 0, capsys.readouterr().out
+        return 0, capsys.readouterr().out
+
+    code, said = check()
+    assert code == 0 and said.endswith("policy house: kept\n")
+    config(tmp_path, "internal")
+    code, said = check()
+    assert code == 1
+    assert "policy house: BROKEN 1 times\n  task letters: internal, and public is the most" in said
+    code, said = check("--json")
+    assert code == 1 and len(json.loads(said)["policy"]["breaks"]) == 1
+
+
+def test_the_bundled_policy_is_kept_by_an_open_model_and_broken_by_a_closed_one(tmp_path: Path):
+    policy = read_policy("sovereign")
+    assert broken(policy, [used(tmp_path / "m")], [task("public")]) == ()
+    assert len(broken(policy, [used(tmp_path / "n", "license: gemma"), far()], [task("public")], "why")) == 5
