@@ -179,6 +179,8 @@ class Report:
             context = f"context {model.info.context_length} tokens"
             yield f"model {model.config.name}: {size}, {context}; runs on this machine, nothing leaves it"
         yield f"{sum(len(cell.requests) for cell in self.plan.cells)} requests in all; nothing was sent"
+        why = why_unsealed(self.plan.config)
+        yield f"seal: none ({why})" if why else "seal: a run would be kept off the network"
         if self.policy is not None:
             yield f"policy {self.policy.policy}: {f'BROKEN {len(self.breaks)} times' if self.breaks else 'kept'}"
             yield from (f"  {line}" for line in self.breaks)
