@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import anthropic
 
 from harness.backends.api import ApiBackend, Reading, turns
+from harness.backends.batch import RETRIES, Result
 from harness.backends.flow import AttemptFailed
 from harness.config import ModelConfig
 from harness.cost.prices import TokenCount
@@ -59,6 +61,38 @@ class AnthropicBackend(ApiBackend):
             for event in reply:
                 check()
                 read(reading, event.to_dict(warnings=False))
+
+    def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
+        """Takes in a message as the events it would have come in."""
+        read(reading, {"type": "message_start", "message": body})
+        for block in body.get("content") or []:
+            read(reading, {"type": "content_block_delta", "delta": block})
+        read(reading, {"type": "message_delta", "delta": body, "usage": body.get("usage")})
+
+    def batches(self) -> AnthropicBatches:
+        return AnthropicBatches(self.client)
+
+
+@dataclass(frozen=True, slots=True)
+class AnthropicBatches:
+    """Requests are handed over in one call, and results are read as lines."""
+
+    client: anthropic.Anthropic
+
+    def submit(self, lines: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+        asked = [{"custom_id": key, "params": params} for key, params in lines]
+        return self.client.messages.batches.create(requests=asked).id
+
+    def ended(self, id: str) -> bool:
+        return self.client.with_options(max_retries=RETRIES).messages.batches.retrieve(id).processing_status == "ended"
+
+    def results(self, id: str) -> Iterator[Result]:
+        for line in self.client.with_options(max_retries=RETRIES).messages.batches.results(id):
+            told = line.to_dict(warnings=False)
+            result = told.get("result") or {}
+            fault = (result.get("error") or {}).get("error") or {}
+            error = None if result.get("type") == "succeeded" else str(fault.get("message") or result.get("type"))
+            yield Result(told["custom_id"], result.get("message"), error)
 
 
 def read(reading: Reading, event: Mapping[str, Any]) -> None:

@@ -14,17 +14,18 @@ import re
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from typing import Any, ClassVar
 
 import httpx2
 
-from harness.backends.flow import Answer, Attempt, AttemptFailed, price_of, retry_after, run
+from harness.backends.batch import Batches, Result, collect
+from harness.backends.flow import Answer, Attempt, AttemptFailed, most_usd, price_of, retry_after, run
 from harness.backends.remote import server, where
 from harness.config import ModelConfig
-from harness.cost.prices import TokenCount
-from harness.errors import BackendError, HarnessError, nearest
+from harness.cost.prices import TokenCount, price_request
+from harness.errors import BackendError, ConfigError, HarnessError, nearest
 from harness.secrets import redact
 from harness.values import Finish, Message, Request, Response
 
@@ -67,8 +68,20 @@ class ApiBackend:
         """Sends a request and reads the answer; calls `check` for each piece."""
         raise NotImplementedError
 
+    def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
+        """Takes in an answer that came in one piece, as a batch brings it."""
+        raise NotImplementedError
+
+    def batches(self) -> Batches:
+        """Returns the provider's batch interface. Raises ConfigError where there is none."""
+        raise ConfigError(
+            f"backend {self.config.backend} has no batches", where=f"model {self.config.name}", fix="set `batch: false`"
+        )
+
     def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
-        """Yields texts as they finish."""
+        """Yields texts as they finish. A single request is never a batch: it is asked for its time, or is the last."""
+        if self.config.batch and len(requests) > 1:
+            return self._batched(requests)
         return run(requests, self._generate, limits=self.config.limits, price=self.price)
 
     def score(self, requests: Sequence[Request]) -> Iterator[Response]:
@@ -114,6 +127,41 @@ class ApiBackend:
         except Exception as error:
             raise self.failure(error, params, reading) from error
         return Answer(self._response(request, attempt, reading), reading.used)
+
+    def _batched(self, requests: Sequence[Request]) -> Iterator[Response]:
+        most = sum(most_usd(request, self.price, "batch") for request in requests) if self.price else 0.0
+        if self.config.limits.max_cost is not None and most > self.config.limits.max_cost:
+            raise BackendError(
+                f"the batch could cost ${most:.4f}, and the spend limit is ${self.config.limits.max_cost:g}",
+                where=f"model {self.config.name}",
+                fix="raise `max_cost`, or lower the task's `max_tokens`",
+            )
+        by_key = {request.key: request for request in requests}
+        lines = {request.key: _flat(self._kept(self.params(request))) for request in requests}
+        try:
+            for result in collect(self.batches(), self.server.host, lines):
+                yield self._from_batch(by_key[result.key], result)
+        except self.sdk_error as error:
+            failure = self.failure(error, {}, Reading(time.perf_counter()))
+            raise failure.fatal or BackendError(f"the batch failed: {failure}", where=self.server.url) from error
+
+    def _from_batch(self, request: Request, result: Result) -> Response:
+        reading, error = Reading(time.perf_counter()), result.error
+        if result.body is not None:
+            try:
+                self.read_whole(reading, result.body)
+                reading.close()
+            except (AttemptFailed, ValueError, TypeError, KeyError, AttributeError) as fault:
+                error = f"invalid: {fault}"
+        usd = price_request(self.price, reading.used, "batch").usd if reading.used else None
+        usd = 0.0 if result.body is None else usd  # what failed in a batch is not charged
+        tried = {"outcome": "answered" if error is None else "failed", "usd": usd, "processing": "batch"}
+        bill = {"attempts": [tried | ({"tokens": asdict(reading.used)} if reading.used else {})], "usd": usd}
+        if error is not None:
+            return Response(request.key, None, finish_reason="error", error=redact(error), details=bill)
+        whole = self._response(request, Attempt(1, 0, 0.0, 0.0, alone=False), reading)
+        told = {key: value for key, value in whole.details.items() if key not in {"times", "in_flight"}}
+        return replace(whole, details={**told, **bill})
 
     def _kept(self, params: Mapping[str, Any]) -> dict[str, Any]:
         kept = {key: value for key, value in params.items() if key not in self.refused}
@@ -238,6 +286,12 @@ class ApiBackend:
         else:
             self.limit_name = other
         return named
+
+
+def _flat(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the body of a request as a batch takes it: in one piece, without streaming."""
+    streaming = {"stream", "stream_options", "extra_body"}
+    return {k: v for k, v in params.items() if k not in streaming} | dict(params.get("extra_body", {}))
 
 
 def error_body(error: Any) -> Mapping[str, Any]:

@@ -124,7 +124,7 @@ def price_of(config: ModelConfig, provider: str | None = None) -> Price | None:
     return find_price(read_prices(), model, provider) if provider else None
 
 
-def most_usd(request: Request, price: Price) -> float:
+def most_usd(request: Request, price: Price, processing: Processing = "standard") -> float:
     """Returns what one attempt can cost at most, in USD. A token is at least one byte of prompt."""
     texts = (request.prompt,) if isinstance(request.prompt, str) else tuple(turn.content for turn in request.prompt)
     size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) + OVERHEAD
@@ -132,7 +132,9 @@ def most_usd(request: Request, price: Price) -> float:
         len((given + text).encode()) for given, text in request.pairs
     )
     used = TokenCount(input=inputs, output=request.max_tokens if request.mode == "generate" else 1)
-    dearest = max((price_request(price, u).usd or 0.0 for u in (used, replace(used, cache_write=inputs))), default=0.0)
+    dearest = max(
+        (price_request(price, u, processing).usd or 0.0 for u in (used, replace(used, cache_write=inputs))), default=0.0
+    )
     return dearest
 
 

@@ -6,20 +6,24 @@ servers such as vLLM offer and closed APIs do not.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 import openai
 
 from harness.backends.api import ApiBackend, Reading, turns
+from harness.backends.batch import RETRIES, Result
 from harness.backends.flow import Answer, Attempt, AttemptFailed, run
 from harness.backends.remote import can_score
 from harness.config import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
+from harness.secrets import redact
 from harness.values import Request, Response
 
 PROBE_S = 10.0  # for the list of models
@@ -77,6 +81,13 @@ class OpenAIBackend(ApiBackend):
             for chunk in reply:
                 check()
                 read(reading, chunk.to_dict(warnings=False))
+
+    def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
+        read(reading, body)
+
+    def batches(self) -> OpenAIBatches:
+        path = "/v1/chat/completions" if self.config.api == "chat" else "/v1/completions"
+        return OpenAIBatches(self.client, path)
 
     def score(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
@@ -152,6 +163,40 @@ class OpenAIBackend(ApiBackend):
                         where=self.server.url,
                         fix="switch its prefix cache off, or run choice tasks with `as: generate`",
                     )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIBatches:
+    """A file of requests is uploaded, and a file of answers comes back."""
+
+    client: openai.OpenAI
+    path: str
+
+    def submit(self, lines: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+        asked = ({"custom_id": key, "method": "POST", "url": self.path, "body": body} for key, body in lines)
+        data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in asked).encode()
+        file = self.client.files.create(file=("requests.jsonl", data), purpose="batch")
+        made = self.client.batches.create(input_file_id=file.id, endpoint=self.path, completion_window="24h")
+        return made.id
+
+    def ended(self, id: str) -> bool:
+        found = self.client.with_options(max_retries=RETRIES).batches.retrieve(id).to_dict(warnings=False)
+        if found.get("status") == "failed":
+            said = [str(item.get("message")) for item in (found.get("errors") or {}).get("data") or []]
+            raise BackendError(f"the batch was refused: {redact('; '.join(said[:3]))}", where=f"batch {id}")
+        return found.get("status") in {"completed", "expired", "cancelled"}
+
+    def results(self, id: str) -> Iterator[Result]:
+        found = self.client.with_options(max_retries=RETRIES).batches.retrieve(id).to_dict(warnings=False)
+        for file in filter(None, (found.get("output_file_id"), found.get("error_file_id"))):
+            for line in self.client.with_options(max_retries=RETRIES).files.content(file).text.splitlines():
+                told = json.loads(line)
+                reply = told.get("response") or {}
+                if reply.get("status_code") == 200:
+                    yield Result(told["custom_id"], reply["body"])
+                else:
+                    fault = told.get("error") or (reply.get("body") or {}).get("error") or {}
+                    yield Result(told["custom_id"], None, str(fault.get("message") or "no answer"))
 
 
 def read(reading: Reading, body: Mapping[str, Any]) -> None:
