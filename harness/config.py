@@ -21,6 +21,8 @@ from harness.yamlfile import YamlFile, read_yaml
 
 Sensitivity = Literal["public", "internal", "restricted"]
 Switch = Literal["auto", "on", "off"]
+STOP_LIMIT = 200  # characters; a longer stop string is a mistake in the task, and makes every step slower
+Stop = Annotated[str, Field(min_length=1, max_length=STOP_LIMIT)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
 TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*(\[[A-Za-z0-9._+-]+\])?$"  # in brackets: which of the task's prompts
 
@@ -100,6 +102,37 @@ class GenerationConfig(Strict):
     repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
 
 
+class ThinkingConfig(Strict):
+    """How the thinking of a reasoning model is treated. It is kept and counted, and never judged."""
+
+    switch: Switch = "auto"  # the chat template's own; auto: as the template has it
+    budget: Annotated[int, Field(ge=1)] | None = None  # tokens, after which the end of thinking is written for it
+    markers: Annotated[tuple[str, str], Field(min_length=2, max_length=2)] | None = None  # default: the tokenizer's own
+
+    @field_validator("markers")
+    @classmethod
+    def _not_empty(cls, markers: tuple[str, str] | None) -> tuple[str, str] | None:
+        if markers is not None and not all(markers):
+            raise PydanticCustomError("empty", "a marker is empty: give the text before and the text after thinking")
+        return markers
+
+
+class ConstrainConfig(Strict):
+    """What an answer must be as a whole. How many are is told in either case, as the metric `valid_output`."""
+
+    json_schema: Mapping[str, Any] | None = Field(default=None, alias="schema")  # JSON Schema, for a JSON answer
+    regex: Annotated[str, Field(min_length=1)] | None = None
+    choices: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = None
+    labels: Literal[True] | None = None  # the sample's own choices, in a choice task that is asked as text
+    enforce: bool = True  # false: the model is free, and its answers are only checked
+
+    @model_validator(mode="after")
+    def _one(self) -> ConstrainConfig:
+        if sum(given is not None for given in (self.json_schema, self.regex, self.choices, self.labels)) != 1:
+            raise PydanticCustomError("one", "give one of `schema`, `regex`, `choices` and `labels: true`")
+        return self
+
+
 class BestBy(Strict):
     """Of several answers the one counts whose further metric is highest."""
 
@@ -113,7 +146,7 @@ class PromptConfig(Strict):
     system: str | None = None
     target: str | None = None
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    stop: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] | None = None
+    stop: tuple[Stop, ...] | None = None
     extract: Any = None
 
 
@@ -156,10 +189,19 @@ class TaskConfig(Strict):
     costs: Mapping[str, Mapping[str, Cost]] | None = None  # right label -> answer -> cost of it; unnamed answers cost 1
     shots: ShotsConfig | None = None
     cluster: str | None = None  # column: samples that share it are not independent
+    slices: tuple[str, ...] = ()  # columns: each of their values gets a row of its own beside the whole
     chat: Switch = "auto"  # auto: generated tasks use the model's chat template if it has one; scored tasks never
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 256
-    stop: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = ()
+    stop: tuple[Stop, ...] = ()
     generation: GenerationConfig = GenerationConfig()
+    model_defaults: bool = False  # draw as the model's generation_config.json says; keys of `generation` go first
+    prefill: str = (
+        ""  # how the answer begins: part of the prompt when it is asked and counted, of the answer when judged
+    )
+    constrain: ConstrainConfig | None = None  # what the answer must be
+    thinking: ThinkingConfig = ThinkingConfig()
+    logprobs: bool = False  # metrics `confidence` (of the mean token), `confidence_min`, `confidence_first`
+    wall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # seconds for the task, in each sitting
     epochs: Annotated[int, Field(ge=1, le=1000)] = 1  # answers drawn to each sample
     reduce: Annotated[
         Annotated[Literal["mean", "majority", "any", "all"], Tag("(text)")] | Annotated[BestBy, Tag("(keys)")],
@@ -284,6 +326,13 @@ class Owned(Strict):
     staff_per_hour: Annotated[float, Field(ge=0)] = 0.0
     colocation_per_hour: Annotated[float, Field(ge=0)] = 0.0
 
+    @model_validator(mode="after")
+    def _loses_value(self) -> Owned:
+        if self.salvage > self.price:
+            worth = {"salvage": f"{self.salvage:g}", "price": f"{self.price:g}"}
+            raise PydanticCustomError("salvage", "`salvage` {salvage} is more than the price {price}", worth)
+        return self
+
 
 class MachineConfig(Strict):
     """Hardware and what an hour of it costs."""
@@ -324,11 +373,66 @@ class LatencyConfig(Strict):
     warmup: Annotated[int, Field(ge=0)] = 3  # sent first and not counted
 
 
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SloConfig(Strict):
+    """What a request must meet, and the share of requests that must meet all of it."""
+
+    ttft_s: Seconds | None = None
+    tpot_s: Seconds | None = None
+    response_s: Seconds | None = None  # from when it was due
+    attainment: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+    @model_validator(mode="after")
+    def _a_bound(self) -> SloConfig:
+        if self.ttft_s is None and self.tpot_s is None and self.response_s is None:
+            raise PydanticCustomError("bound", "give at least one of `ttft_s`, `tpot_s` and `response_s`")
+        return self
+
+
+class LengthsConfig(Strict):
+    """Made-up prompts of so many tokens, with answers of at most so many."""
+
+    input: Annotated[int, Field(ge=1, le=1_000_000)]
+    output: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class BenchConfig(Strict):
+    """What `harness bench` measures of each model: loads on the tasks' own prompts, or on made-up ones."""
+
+    single: bool = True  # one request at a time
+    concurrency: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = ()  # so many requests out at a time
+    rate: tuple[Annotated[float, Field(gt=0, le=100_000)], ...] = ()  # requests a second, as they come (Poisson)
+    sweep: bool = False  # single, all at once, then rates between the two
+    offline: bool = False  # all at once
+    requests: Annotated[int, Field(ge=1, le=1_000_000)] = 100  # of each scenario, warm-up apart
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # a scenario lasts at least
+    max_seconds: Seconds = 600.0  # and at most
+    warmup: Annotated[int, Field(ge=0, le=100_000)] = 5  # sent first and not counted
+    slo: SloConfig | None = None
+    lengths: tuple[LengthsConfig, ...] = ()  # one or several shapes, instead of the tasks' prompts; six: a fit
+    prefix_cache: Literal["allow", "defeat"] = "allow"  # defeat: every prompt opens with a number of its own
+
+    @field_validator("lengths", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _a_scenario(self) -> BenchConfig:
+        if not (self.single or self.concurrency or self.rate or self.sweep or self.offline):
+            raise PydanticCustomError(
+                "scenario", "no scenario: give `single`, `concurrency`, `rate`, `sweep`, `offline`"
+            )
+        return self
+
+
 class RunConfig(Strict):
     """Which models do which tasks, on what."""
 
     run: Name
-    tasks: Annotated[tuple[TaskUse, ...], Field(min_length=1)]
+    tasks: tuple[TaskUse, ...] = ()  # none only where `bench` has lengths of its own
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     baseline: str | None = None  # model the others are compared with; default: the first
     machine: (
@@ -339,6 +443,7 @@ class RunConfig(Strict):
     first: Annotated[int, Field(ge=1)] | None = None  # the first N samples in order
     seed: int = 0
     latency: LatencyConfig = LatencyConfig()
+    bench: BenchConfig = BenchConfig()  # read by `harness bench` alone
     allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to
 
     @field_validator("tasks", mode="before")
@@ -359,6 +464,8 @@ class RunConfig(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:
+        if not (self.tasks or self.bench.lengths):
+            raise PydanticCustomError("tasks", "no tasks: add `tasks: [NAME, ...]`")
         names = [model.name for model in self.models]
         for name in names:
             if names.count(name) > 1:
