@@ -381,6 +381,20 @@ def test_a_server_that_does_not_score_says_what_to_do(api):
         list(backend(server, api=api).score([request]))
 
 
+def test_a_server_that_refuses_to_echo_says_so_with_its_own_words():
+    said = json.dumps({"error": {"message": "echo is not supported with this model"}}).encode()
+    script = lambda order, body: Reply(status=400, body=said) if body else Reply(status=404)
+    told = pytest.raises(BackendError, match="given text: echo is not supported with this model")
+    with SyntheticServer(script) as server, told:
+        list(backend(server, api="completions").score([Request("k", "s", "score", "hello", (" a", " b"))]))
+
+
+def test_closing_twice_is_allowed():
+    with SyntheticServer(Asked()) as server:
+        model = backend(server)
+        model.close(), model.close()
+
+
 # --- a run -----------------------------------------------------------------------------------------------------------
 
 TASK = """
