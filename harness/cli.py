@@ -174,6 +174,7 @@ def score(run: Run, as_json: Json = False) -> None:
 def table(
     runs: Runs,
     form: Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv, latex or json")] = "text",
+    slices: Annotated[bool, typer.Option("--slices", help="a row for each value of the tasks' `slices`")] = False,
     as_json: Json = False,
 ) -> None:
     """Print the table of one run, or of several side by side."""
@@ -185,7 +186,9 @@ def table(
         raise ConfigError(f"no format '{form}'", fix=nearest(form, [*tables.FORMATS, "json"]))
     results = [open_run(run) for run in runs]
     summary = results[0].summary if len(results) == 1 else merged(results)
-    print(json.dumps(summary, ensure_ascii=False) if wanted == "json" else tables.FORMATS[wanted](summary))
+    if slices and not any(row.get("slices") for row in summary["rows"]):
+        raise ConfigError("no task here has slices", fix="add `slices: [COLUMN]` to the task file, and run it again")
+    print(json.dumps(summary, ensure_ascii=False) if wanted == "json" else tables.FORMATS[wanted](summary, slices))
 
 
 @app.command()

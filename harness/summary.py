@@ -14,6 +14,7 @@ from harness.losses import best_constant, expected_loss
 from harness.measure.latency import latency_summary
 from harness.reduce import reduce_epochs, repeated
 from harness.stats import accuracy, paired_difference
+from harness.slices import by_slice, worst
 from harness.values import Record, Response, Sample
 
 Line = Mapping[str, Any]
@@ -40,6 +41,7 @@ def summarise(
             measurements,
             machine,
         )
+            samples,
         for cell in plan["cells"]
         if (cell["model"], cell["task"]) in by_cell
     ]
@@ -64,6 +66,7 @@ def _row(
     measurements: Sequence[Line],
     machine: MachineConfig | None,
 ) -> dict[str, Any]:
+    samples: Mapping[tuple[str, str], Sample],
     mine = [line for line in measurements if (line.get("model"), line.get("task")) == (cell["model"], cell["task"])]
     task = plan["tasks"][cell["task"]]
     one_each = reduce_epochs(records, task["reduce"])
@@ -81,6 +84,7 @@ def _row(
         "expected_loss": _loss(task, judged),
         "metrics": _metrics(records) | repeated(records),
         "difference": _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
+        "slices": by_slice(judged, _clusters(judged), samples, task.get("slices", ())),
         "failures": dict(Counter(str(record.failure) for record in records if record.failure is not None)),
         "truncated_prompts": sum(record.truncated_left > 0 for record in records),
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),
@@ -306,3 +310,9 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
         if cut := row["truncated_prompts"]:
             notes.append(f"{row['model']} on {row['task']}: {cut} prompts cut on the left to fit the context.")
     return notes
+        if low := worst(row["slices"]):
+            notes.append(
+                f"{row['model']} on {row['task']}: worst slice is {low['column']} = {low['value']}: "
+                f"{100 * low['accuracy']['value']:.1f} % of {low['n']}, the rest {100 * low['rest']:.1f} % "
+                f"(Holm's p {low['p_holm']:.2g} among {low['compared']} slices)."
+            )

@@ -22,9 +22,9 @@ class Table:
     groups: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
 
 
-def tables(summary: Mapping[str, Any]) -> tuple[Table, Table]:
-    """Returns the two tables of a run: how well, and how fast at what cost."""
-    return quality(summary), speed(summary)
+def tables(summary: Mapping[str, Any], slices: bool = False) -> tuple[Table, ...]:
+    """Returns the two tables of a run: how well, and how fast at what cost; or the one of its slices."""
+    return (sliced(summary),) if slices else (quality(summary), speed(summary))
 
 
 def quality(summary: Mapping[str, Any]) -> Table:
@@ -82,6 +82,24 @@ def speed(summary: Mapping[str, Any]) -> Table:
     return Table("How fast, at what cost", columns, tuple(groups))
 
 
+def sliced(summary: Mapping[str, Any]) -> Table:
+    """Returns the accuracy of each slice, of each model, and of the rest of the samples; by task and column."""
+    columns = ("slice", "model", "n", "accuracy % [95 %]", "rest %", "Holm's p")
+
+    def cells(row: Row, part: Row) -> tuple[str, ...]:
+        rest = UNKNOWN if part["rest"] is None else f"{100 * part['rest']:.1f}"
+        clear = "*" if part["p_holm"] is not None and part["p_holm"] < 0.05 else ""
+        own = (part["value"], row["model"], str(part["n"]), _interval(part["accuracy"]))
+        return (*own, rest, _number(part["p_holm"]) + clear)
+
+    groups = []
+    for title, members in _by_task(summary["rows"]):
+        for name in dict.fromkeys(part["column"] for row in members for part in row.get("slices", ())):
+            parts = [(row, part) for row in members for part in row["slices"] if part["column"] == name]
+            groups.append((f"{title} · {name}", tuple(cells(*pair) for pair in parts)))
+    return Table("How well, by slice", columns, tuple(groups))
+
+
 def _by_task(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """Returns the rows of each task and mode under its title: scored and generated are two measurements."""
     groups: dict[tuple[str, int, str], list[Row]] = {}
@@ -99,12 +117,22 @@ LEGEND = (
 )
 
 
-def markdown(summary: Mapping[str, Any]) -> str:
-    """Returns both tables and the notes as Markdown."""
+SLICE_LEGEND = (
+    "rest: the accuracy of all other samples; p: that the slice is no different from them, corrected (Holm) for all "
+    "slices of the model and task; * below 0.05.",
+)
+
+
+def _legend(slices: bool) -> tuple[str, ...]:
+    return SLICE_LEGEND if slices else LEGEND
+
+
+def markdown(summary: Mapping[str, Any], slices: bool = False) -> str:
+    """Returns the tables and the notes as Markdown."""
     parts = [f"## {summary['run']}", ""]
-    for table in tables(summary):
+    for table in tables(summary, slices):
         parts += [f"### {table.title}", "", *_markdown_rows(table), ""]
-    return "\n".join([*parts, *(f"- {note}" for note in (*LEGEND, *summary["notes"])), ""])
+    return "\n".join([*parts, *(f"- {note}" for note in (*_legend(slices), *summary["notes"])), ""])
 
 
 def _markdown_rows(table: Table) -> Iterable[str]:
@@ -120,10 +148,10 @@ def _escaped(cell: str) -> str:
     return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", _plain(cell)) if re.search(r"[|<>`]", cell) else _plain(cell)
 
 
-def latex(summary: Mapping[str, Any]) -> str:
-    """Returns both tables as LaTeX tabulars (package booktabs) and the notes as comments."""
+def latex(summary: Mapping[str, Any], slices: bool = False) -> str:
+    """Returns the tables as LaTeX tabulars (package booktabs) and the notes as comments."""
     parts = []
-    for table in tables(summary):
+    for table in tables(summary, slices):
         width = len(table.columns)
         lines = [f"% {table.title}", f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}", "\\toprule"]
         lines += [" & ".join(map(_tex, table.columns)) + " \\\\"]
@@ -131,15 +159,18 @@ def latex(summary: Mapping[str, Any]) -> str:
             lines += ["\\midrule", f"\\multicolumn{{{width}}}{{l}}{{{_tex(title)}}} \\\\"]
             lines += [" & ".join(map(_tex, row)) + " \\\\" for row in rows]
         parts += [*lines, "\\bottomrule", "\\end{tabular}", ""]
-    return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*LEGEND, *summary["notes"])), ""])
+    return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*_legend(slices), *summary["notes"])), ""])
 
 
-def csv_text(summary: Mapping[str, Any]) -> str:
-    """Returns one line a row with every number at full precision; unknown is empty.
+def csv_text(summary: Mapping[str, Any], slices: bool = False) -> str:
+    """Returns one line a row (or a slice) with every number at full precision; unknown is empty.
 
     A text that a spreadsheet would run as a formula is given a leading apostrophe.
     """
     flat = [_flat(row) for row in summary["rows"]]
+    if slices:
+        named = ("model", "task", "task_version", "mode")
+        flat = [{key: row[key] for key in named} | _flat(part) for row in summary["rows"] for part in row["slices"]]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
@@ -151,7 +182,7 @@ def csv_text(summary: Mapping[str, Any]) -> str:
 def _flat(row: Row, prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in row.items():
-        if key in {"reasons", "intervals", "parts"}:
+        if key in {"reasons", "intervals", "parts", "slices"}:
             continue
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}_")
@@ -166,18 +197,18 @@ def _safe(value: Any) -> Any:
     return _plain(f"'{value}" if value[:1] in ("=", "+", "-", "@") else value)
 
 
-def terminal(summary: Mapping[str, Any], width: int = 100) -> str:
-    """Returns both tables and the notes as text for a terminal of `width` columns."""
+def terminal(summary: Mapping[str, Any], slices: bool = False, width: int = 100) -> str:
+    """Returns the tables and the notes as text for a terminal of `width` columns."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False, emoji=False)
-    for table in tables(summary):
+    for table in tables(summary, slices):
         console.print(Text(f"{table.title}\n"))
         for i, (title, _) in enumerate(table.groups):
             console.print(Text(_plain(title)))
             console.print(_rich(table, i))
-    for note in (*LEGEND, *summary["notes"]):
+    for note in (*_legend(slices), *summary["notes"]):
         console.print(Text(_plain(note)))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in lines)
@@ -202,7 +233,7 @@ def _rich(table: Table, group: int) -> Any:
     return shown
 
 
-FORMATS: dict[str, Callable[[Mapping[str, Any]], str]] = {
+FORMATS: dict[str, Callable[..., str]] = {
     "text": terminal,
     "markdown": markdown,
     "csv": csv_text,

@@ -20,6 +20,7 @@ from harness.values import Sample
 from harness.yamlfile import YamlFile
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+MOST_SLICES = 100  # values of a column; with more of them none has the samples to say anything
 NO_ANSWER = "no_answer"  # in `costs`: what it costs if there is none
 _SENSITIVITY = ("public", "internal", "restricted")
 
@@ -237,6 +238,9 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
     for i, row in enumerate(prepared):
         if row[config.answer] is None or row[config.answer] == "":
             raise TaskError(
+    for column in config.slices:
+        _need_column(prepared[0], column, "slices", where)
+        _refuse_many(column, prepared, where)
                 f"no answer in column '{config.answer}'",
                 where=f"{where} row {i + 1}",
                 fix="fill it in, or leave the row out",
@@ -251,6 +255,13 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
 def _prepared(config: TaskConfig, row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
     if config.prepare is None:
         return row
+def _refuse_many(column: str, rows: Sequence[Mapping[str, Any]], where: str) -> None:
+    values = {str(row.get(column)) for row in rows}
+    if len(values) > MOST_SLICES:
+        what = f"slices: column '{column}' has {len(values)} values, and {MOST_SLICES} are the most"
+        raise TaskError(what, where=where, fix="name a column of a few values, each with enough samples")
+
+
     try:
         return PREPARE[config.prepare](row)
     except (KeyError, ValueError, TypeError, AttributeError) as error:

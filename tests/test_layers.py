@@ -40,6 +40,7 @@ LAYERS = (
     ("score",),
     ("losses",),
     ("measure",),
+    ("slices",),
     ("summary",),
     ("tables",),
     ("reports",),

@@ -1,0 +1,93 @@
+"""How well each part of a task is answered: samples grouped by a column, and the worst part, corrected for looking."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from harness.stats import accuracy, holm
+from harness.values import Record, Sample
+
+EMPTY = "(empty)"
+
+
+def value_of(sample: Sample, column: str) -> str:
+    """Returns which slice of a column a sample is in."""
+    value = sample.row.get(column)
+    return EMPTY if value is None or value == "" else str(value)
+
+
+def by_slice(
+    records: Sequence[Record],
+    clusters: Sequence[Hashable] | None,
+    samples: Mapping[tuple[str, str], Sample],
+    columns: Sequence[str],
+) -> list[dict[str, Any]]:
+    """Returns for each slice its accuracy with interval and its difference to the rest, worst first in each column.
+
+    `p` is of "this slice is no different from all other samples"; `p_holm` is corrected for all slices of all
+    columns, since the worst of many always looks bad. None where it is undefined: a slice that is everything, one
+    sample, or no spread. `records` all have a value; `clusters` (one for each) are samples that are not independent.
+    """
+    values = np.array([record.value for record in records], dtype=float)
+    found = []
+    for column in columns:
+        names = np.array([value_of(samples[record.task, record.sample_id], column) for record in records])
+        lines = []
+        for name in sorted(set(names.tolist())):
+            inside = names == name
+            own = None if clusters is None else [c for c, here in zip(clusters, inside) if here]
+            estimate = asdict(accuracy(values[inside].tolist(), own))
+            lines.append(
+                {
+                    "column": column,
+                    "value": name,
+                    "n": int(inside.sum()),
+                    "accuracy": {key: estimate[key] for key in ("value", "low", "high", "stderr", "method", "reason")},
+                    "rest": float(values[~inside].mean()) if not inside.all() else None,
+                    "p": difference_p(values, inside, clusters),
+                }
+            )
+        found += sorted(lines, key=lambda line: line["accuracy"]["value"])
+    known = [i for i, line in enumerate(found) if line["p"] is not None]
+    adjusted = dict(zip(known, holm([found[i]["p"] for i in known]))) if known else {}
+    return [{**line, "p_holm": adjusted.get(i), "compared": len(known)} for i, line in enumerate(found)]
+
+
+def worst(slices: Sequence[Mapping[str, Any]], level: float = 0.05) -> Mapping[str, Any] | None:
+    """Returns the lowest slice that is below the rest beyond chance after Holm's correction, None if there is none."""
+    clear = (s for s in slices if s["p_holm"] is not None and s["p_holm"] < level)
+    lower = [s for s in clear if s["accuracy"]["value"] < s["rest"]]
+    return min(lower, key=lambda s: s["accuracy"]["value"], default=None)
+
+
+def difference_p(values: np.ndarray, inside: np.ndarray, clusters: Sequence[Hashable] | None) -> float | None:
+    """Returns the two-sided p value of "mean inside = mean outside"; None where it is undefined.
+
+    Scores of 0 and 1 without clusters: Fisher's exact test. Else t = difference / its cluster-robust error (CR1; each
+    sample a cluster of its own where none are given), with one degree of freedom less than there are clusters.
+    """
+    from scipy import special, stats
+
+    n_in, n_out = int(inside.sum()), int((~inside).sum())
+    if n_in == 0 or n_out == 0:
+        return None
+    codes = np.arange(values.size)
+    if clusters is not None:
+        codes = np.unique([str(cluster) for cluster in clusters], return_inverse=True)[1]
+    units = int(codes.max()) + 1
+    if units == values.size and set(values.tolist()) <= {0.0, 1.0}:
+        right_in, right_out = int(values[inside].sum()), int(values[~inside].sum())
+        return float(stats.fisher_exact([[right_in, n_in - right_in], [right_out, n_out - right_out]]).pvalue)
+    if units < 3:
+        return None
+    means = np.where(inside, values[inside].mean(), values[~inside].mean())
+    parts = (values - means) * np.where(inside, 1 / n_in, -1 / n_out)
+    error = np.sqrt(units / (units - 1) * np.square(np.bincount(codes, weights=parts)).sum())
+    if error == 0:
+        return None
+    t = abs(values[inside].mean() - values[~inside].mean()) / error
+    return float(2 * special.stdtr(units - 1, -t))
