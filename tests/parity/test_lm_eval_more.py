@@ -35,11 +35,25 @@ import harness
 from harness.config import RunConfig, bundled, validate
 from harness.plan import make_plan
 from harness.runs import read_jsonl
+from tests.public_rows import (
+    BOOLQ,
+    DROP,
+    KEYED,
+    MMLU_PRO,
+    NQ,
+    NUMBERED,
+    PIQA,
+    SCIQ,
+    SIQA,
+    STEMS,
+    TRIVIA,
+    WINOGRANDE,
+    Rows,
+)
 
 pytestmark = pytest.mark.shared
 lm_eval = pytest.importorskip("lm_eval", reason="the peer is in the test extra")
 
-Rows = list[dict[str, Any]]
 MODELS = ("stories260K", "TinyStories-656K")
 TOKENS = 24  # of a generated answer: the context of the small models is 512
 
@@ -57,92 +71,6 @@ class Case:
 
 def _few(path: Path, n: int) -> Rows:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:n]]
-
-
-WINOGRANDE: Rows = [
-    {"sentence": "Tom lent Ben a coat because _ was cold.", "option1": "Tom", "option2": "Ben", "answer": "2"},
-    {
-        "sentence": "The ball did not fit in the box, the _ is too big .",
-        "option1": "ball",
-        "option2": "box",
-        "answer": "1",
-    },
-    {"sentence": "Lily asked Sue for help, and _ said yes", "option1": "Lily", "option2": "Sue", "answer": "2"},
-]
-PIQA: Rows = [
-    {"goal": "To open a jar,", "sol1": "turn the lid.", "sol2": "kick the door.", "label": 0},
-    {"goal": "Keep the milk cold", "sol1": "put it in the sun", "sol2": "put it in the fridge", "label": 1},
-]
-KEYED: Rows = [
-    {
-        "question": "Where does a bird sleep ?",
-        "choices": {"text": ["a nest", "a car", "the sea", "a hat", "a shoe"], "label": ["A", "B", "C", "D", "E"]},
-        "answerKey": "A",
-    },
-    {
-        "question": "What falls from a cloud?",
-        "choices": {"text": ["sand", "milk", "rain", "a dog", "glass"], "label": ["A", "B", "C", "D", "E"]},
-        "answerKey": "C",
-    },
-]
-STEMS: Rows = [
-    {"question_stem": row["question"], "choices": row["choices"], "answerKey": f" {row['answerKey']}"} for row in KEYED
-]
-NUMBERED: Rows = [{**row, "choices": {**row["choices"], "label": list("12345")}, "answerKey": "3"} for row in KEYED]
-SIQA: Rows = [
-    {
-        "context": "Tim gave his sister a cake.",
-        "question": "How does she feel?",
-        **{"answerA": "happy", "answerB": "cold", "answerC": "sorry for the cake"},
-        "label": label,
-    }
-    for label in ("1", "3")
-]
-BOOLQ: Rows = [
-    {"passage": "The sun was red. It went down.", "question": "did the sun go down", "label": 1},
-    {"passage": "A cat sat on a mat.", "question": "did a dog sit on the mat", "label": 0},
-]
-SCIQ: Rows = [
-    {
-        "support": support,
-        "question": "What do plants need?",
-        **{"distractor1": "salt", "distractor2": "noise", "distractor3": "a bell", "correct_answer": "water"},
-    }
-    for support in ("", " A plant dies without water. ")
-]
-MMLU_PRO: Rows = [
-    {
-        "question": f"What is {n} and one?",
-        "options": ["two ", "three", "four", "a dog"][: 3 + n % 2],
-        "answer": "AB"[n - 1],
-        "cot_content": f"A: Let's think step by step. We add one. The answer is ({'AB'[n - 1]}).",
-        "category": "math",
-    }
-    for n in (1, 2)
-]
-TRIVIA: Rows = [
-    {"question": "Who sat on the mat", "answer": {"value": "The cat", "aliases": ["The Cat", "Cat", "she"]}},
-    {
-        "question": "What did Lily find",
-        "answer": {"value": "Once", "aliases": ["Once upon a time there was a little girl"]},
-    },
-]
-NQ: Rows = [
-    {"question": "who was the little girl", "answer": ["Lily"]},
-    {"question": "where did the dog go", "answer": ["the park", "to the park"]},
-    {"question": "what did the cat eat", "answer": ["fish"]},
-]
-NOTHING = {"number": "", "spans": [], "date": {"day": "", "month": "", "year": ""}}
-DROP: Rows = [
-    {
-        "query_id": str(i),
-        "passage": "Tom had 3 red balls and 2 blue balls. Ben had 1.",
-        "question": "How many balls did Tom have?",
-        "answer": NOTHING | answer,
-        "validated_answers": {"number": ["5"], "spans": [[]], "date": [NOTHING["date"]]},
-    }
-    for i, answer in enumerate(({"number": "5"}, {"spans": ["Tom"]}))
-]
 
 
 def _truthful(shared: Path) -> Rows:

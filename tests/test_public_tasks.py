@@ -1,0 +1,205 @@
+"""Every task that ships with the package: it reads its rows, its gold answers score 1, empty and wrong ones do not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import harness
+from harness.check import self_test
+from harness.config import RunConfig, TaskUse, bundled, find_file, read_task, validate
+from harness.losses import best_constant, cost_of
+from harness.plan import make_plan
+from harness.prompts import answer_text, continuations, given, render
+from harness.tasks import Task, load_tasks, shots_for, task_names
+from tests.public_rows import ROWS, bbh_rows
+
+OURS = tuple(name for name in task_names() if read_task(find_file(name, "tasks"))[0].data.hub is None)
+PUBLIC = tuple(name for name in task_names() if name not in OURS)
+# where the shared data hold the real rows: what of it is the local copy
+SHARED = {
+    "arc-easy": "arc_easy.jsonl",
+    "banking77": "banking77_test.csv",
+    "bbq": "bbq_sample.jsonl",
+    "copa": "copa.jsonl",
+    "gsm8k": "gsm8k_test.jsonl",
+    "gsm8k-cot": "gsm8k_test.jsonl",
+    "hellaswag": "hellaswag_val_1000.jsonl",
+    "lambada": "lambada_openai.jsonl",
+    "mmlu": "mmlu",
+    "truthfulqa-mc1": "truthfulqa.csv",
+    "truthfulqa-mc2": "truthfulqa.csv",
+    "wnut17": "wnut17_dev.jsonl",
+    "xstest": "xstest_prompts.csv",
+}
+
+
+def load(name: str, folder: Path) -> tuple[Task, ...]:
+    """Returns a bundled task; a public one with a few rows in the hub's layout."""
+    if name in OURS:
+        return load_tasks(TaskUse(task=name))
+    if name == "bbh":
+        for subset, rows in bbh_rows().items():
+            write(folder / f"{subset}.jsonl", rows)
+    else:
+        for split, rows in ROWS[name].items():
+            write(folder / f"{split}.jsonl", rows)
+    return load_tasks(TaskUse(task=name, data=str(folder)))
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+
+
+def asked(task: Task, row: int = 0) -> str:
+    sample = task.samples[row]
+    return render(task.config, sample, shots_for(task, sample, 0), chat=False)
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_gold_scores_1_and_empty_and_wrong_do_not(name: str, tmp_path: Path):
+    for task in load(name, tmp_path):
+        test = self_test(task)
+        assert test.tried == min(len(task.samples), 500) > 0
+        assert test.passed, list(test.lines())
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", SHARED)
+def test_gold_scores_1_on_the_real_rows(name: str, shared: Path):
+    for task in load_tasks(TaskUse(task=name, data=str(shared / "data" / SHARED[name]))):
+        assert self_test(task).passed, list(self_test(task).lines())
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_a_task_file_says_what_a_reader_must_know(name: str):
+    path = bundled("tasks") / f"{name}.yaml"
+    config, _ = read_task(path)
+    assert path.read_text(encoding="utf-8").startswith(f"# harness run --task {name} --model PATH")
+    assert config.task == name and config.asks and config.source and config.licence
+    if name in PUBLIC:
+        assert config.citation.startswith("https://")
+        unpinned = config.data.revision is None
+        assert not unpinned or "no revision: none could be verified" in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name in OURS if name not in ("invoice-fields", "support-routing")])
+def test_our_own_rows_are_enough_to_show_a_kind_of_work_and_none_stands_twice(name: str):
+    task = load_tasks(TaskUse(task=name))[0]
+    prompts = [asked(task, row) for row in range(len(task.samples))]
+    assert len(prompts) >= 30
+    assert len(set(prompts)) == len(prompts)
+
+
+def test_a_gap_is_judged_by_the_rest_of_the_sentence(tmp_path: Path):
+    (task,) = load("winogrande", tmp_path)
+    sample = task.samples[0]
+    assert asked(task) == "Tom lent Ben a coat because "
+    assert given(task.config, sample) == ("Tom", "Ben")
+    assert continuations(task.config, sample, chat=False) == (" was cold.", " was cold.")
+    shots = task.config.model_copy(update={"shots": None})
+    shown = render(shots, sample, [task.samples[1]], chat=False)
+    assert shown.startswith("The ball did not fit in the box, the ball is too big .\n\nTom lent")
+
+
+def test_the_examples_of_a_subset_are_its_own(tmp_path: Path):
+    (task,) = load("bbh", tmp_path)
+    assert len(task.samples) == len(bbh_rows())
+    prompt = asked(task)
+    assert prompt.startswith("Evaluate the result of a random Boolean expression.\n\nQ: not ( ( not not True ) ) is\n")
+    assert prompt.count("So the answer is") == 3
+    assert [sample.id for sample in task.samples][:2] == ["boolean_expressions/0", "causal_judgement/0"]
+
+
+def test_the_question_decides_the_order_of_its_choices(tmp_path: Path):
+    (task,) = load("gpqa-diamond", tmp_path)
+    for sample, row in zip(task.samples, ROWS["gpqa-diamond"]["train"], strict=True):
+        assert sample.choices[sample.gold] == row["Correct Answer"]
+    assert len({sample.gold for sample in task.samples}) > 1
+
+
+def test_each_prompt_is_a_row_and_they_share_samples_and_shots():
+    short, cot = load_tasks(TaskUse(task="shop-weights"))
+    assert (short.name, cot.name) == ("shop-weights[short]", "shop-weights[cot]")
+    assert {sample.task for sample in cot.samples} == {cot.name}
+    assert (short.config.max_tokens, cot.config.max_tokens) == (16, 96)
+    assert answer_text(short.config, short.samples[0]) == cot.samples[0].expected
+    ids = [[shot.id for shot in shots_for(task, task.samples[3], 0)] for task in (short, cot)]
+    assert ids[0] == ids[1]
+
+
+FAKE = {"name": "fake", "backend": "fake"}
+
+
+def run(task: str, out: Path, script: list[dict[str, Any]], **changes: Any) -> harness.Result:
+    config = {"run": "t", "tasks": [task], "models": [FAKE | {"script": script}], "latency": {"requests": 0}}
+    return harness.run(validate(RunConfig, config | changes, "test"), out=out)
+
+
+def test_prompts_are_rows_of_the_table_and_are_asked_about_the_same_samples(tmp_path: Path):
+    result = run("shop-weights", tmp_path / "run", [{"text": "The weight is 9 kg"}], limit=10)
+    rows = result.summary["rows"]
+    assert [row["task"] for row in rows] == ["shop-weights[short]", "shop-weights[cot]"]
+    records = result.records()
+    asked_about = [set(records[records.task == row["task"]].sample_id) for row in rows]
+    assert asked_about[0] == asked_about[1] and len(asked_about[0]) == 10
+    assert "shop-weights[cot]" in result.table()
+
+
+def test_the_expected_loss_stands_beside_accuracy(tmp_path: Path):
+    result = run("costly-routing", tmp_path / "run", [{"text": "greeting"}])  # says greeting to everything
+    row = result.summary["rows"][0]
+    # nine of 36 each: greeting costs nothing, refund 5, safety 100, technical 4
+    assert row["accuracy"]["value"] == 0.25
+    assert row["expected_loss"]["value"] == pytest.approx((5 + 100 + 4) / 4)
+    assert row["expected_loss"]["always"] == {"answer": "safety", "value": pytest.approx(0.75)}
+    assert "27.25 [" in result.table()
+    assert any("always answering 'safety' would cost 0.75" in note for note in result.summary["notes"])
+
+
+def test_a_mistake_without_a_price_costs_1_and_no_answer_has_its_own():
+    costs = {"refund": {"greeting": 10, "no_answer": 2}}
+    asked = (("refund", "refund"), ("refund", "greeting"), ("refund", "other"), ("refund", None), ("other", None))
+    assert [cost_of(costs, right, answer) for right, answer in asked] == [0, 10, 1, 2, 1]
+    assert best_constant(costs, ["refund", "greeting"], ["greeting", "refund"]) == ("refund", 0.5)
+
+
+def test_more_probable_truths_score_more(tmp_path: Path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (task,) = load("truthfulqa-mc2", folder)
+    n = len(task.samples[0].choices)
+    assert len(task.samples[0].right) == 2
+    script = [{"logprobs": [-1.0, -1.0] + [-1.0] * (n - 2)}]
+    use = {"task": "truthfulqa-mc2", "data": str(folder)}
+    records = run("x", tmp_path / "run", script, tasks=[use], first=1).records()
+    assert records.value[0] == pytest.approx(2 / n)
+    assert records.metrics[0] == {"accuracy": 1.0}
+
+
+def test_the_last_word_counts_if_the_model_would_have_written_it(tmp_path: Path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    load("lambada", folder)
+    script = [{"sample": "0", "logprobs": [-0.1]}, {"logprobs": [-3.0]}]  # the fake is greedy above -0.5
+    use = {"task": "lambada", "data": str(folder)}
+    records = run("x", tmp_path / "run", script, tasks=[use]).records().sort_values("sample_id")
+    assert list(records.value) == [1.0, 0.0]
+    assert [m["probability"] for m in records.metrics] == pytest.approx([0.9048, 0.0498], abs=1e-4)
+
+
+def test_a_bundled_prompt_is_planned_for_every_public_task(tmp_path: Path):
+    uses = []
+    for name in PUBLIC:
+        (tmp_path / name).mkdir()
+        load(name, tmp_path / name)
+        uses.append({"task": name, "data": str(tmp_path / name)})
+    config = {"run": "t", "tasks": uses, "models": [FAKE]}
+    plan = make_plan(validate(RunConfig, config, "test"))
+    assert len(plan.cells) == len(PUBLIC)
+    assert all(
+        len(request.pairs) != 1 or cell.task.name == "lambada" for cell in plan.cells for request in cell.requests
+    )
