@@ -221,7 +221,9 @@ def test_a_processor_without_a_filter_is_told(monkeypatch: pytest.MonkeyPatch):
 def test_other_systems_have_no_seal_and_say_so(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(seal.sys, "platform", "darwin")
     monkeypatch.setattr(seal.platform, "system", lambda: "Darwin")
-    assert str(seal.apply()) == "none (Darwin has no seal; the hub is switched off by environment variables only)"
+    said = "Darwin has no seal; the hub is switched off by environment variables only"
+    assert str(seal.apply()) == f"none ({said})"
+    assert seal.why_unsealed(configured()) == said
 
 
 def run_filter(code: bytes, data: bytes) -> int:
@@ -293,6 +295,8 @@ def configured(**changes: Any) -> RunConfig:
 )
 def test_a_run_that_needs_a_network_says_why_it_is_not_sealed(changes: dict[str, Any], reason: str):
     assert seal._needs_network(configured(**changes)) == reason
+    if sys.platform.startswith("linux"):
+        assert seal.why_unsealed(configured(**changes)) == reason
 
 
 CSV = "ticket,team\nMy card was charged twice,billing\nWhere is my parcel,shipping\n"
