@@ -422,9 +422,7 @@ class BenchConfig(Strict):
     @model_validator(mode="after")
     def _a_scenario(self) -> BenchConfig:
         if not (self.single or self.concurrency or self.rate or self.sweep or self.offline):
-            raise PydanticCustomError(
-                "scenario", "no scenario: give `single`, `concurrency`, `rate`, `sweep`, `offline`"
-            )
+            raise PydanticCustomError("scenario", "no scenario: give one of `single`, `concurrency`, `rate`, `sweep`")
         return self
 
 

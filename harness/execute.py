@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +20,14 @@ from harness.backends import BACKENDS
 from harness.backends.base import Backend
 from harness.backends.remote import egress
 from harness.config import ModelConfig
+from harness.measure.energy import Meter, find_counters
 from harness.plan import Cell, Plan
 from harness.secrets import redact, redacted, without_own
 from harness.store import RunFolder, append_jsonl
 from harness.values import Request, Response
 
 Load = Callable[[ModelConfig], Backend]
+FEWEST_CYCLED = 5  # prompts; fewer, sent again and again, would say little of the task
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +100,40 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     ask = backend.score if cell.mode == "score" else backend.generate
     answered: list[Response] = []
     started = time.perf_counter()
+    meter = _meter(backend)
     try:
-        for response in ask(requests):
-            folder.responses().append(stored(cell, by_key[response.key], response))
-            answered.append(response)
-            yield Step(cell, "answers", response)
+        with meter:
+            for response in ask(requests):
+                folder.responses().append(stored(cell, by_key[response.key], response))
+                answered.append(response)
+                yield Step(cell, "answers", response)
     finally:
         if answered:
             measure(folder, _pass(cell, answered, time.perf_counter() - started))
+            measure(folder, {**_named(cell, "energy"), **asdict(meter.energy())})
+
+
+def _meter(backend: Backend) -> Meter:
+    """Returns what counts the joules of the device a model runs on, if anything does."""
+    device = backend.describe().get("device")
+    if device is None:
+        return Meter((), reason="the model does not run on a device of this machine")
+    counters, reason = find_counters(str(device), os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return Meter(counters, reason=reason)
+
+
+def timed_alone(cell: Cell, n: int) -> tuple[Request, ...]:
+    """Returns the `n` requests to time: spread over the task, and again from its first where it has fewer.
+
+    A median of ten times two prompts is no median of the task: below `FEWEST_CYCLED` each is sent once.
+    """
+    every = cell.requests[:: max(1, len(cell.requests) // n)][:n]
+    return tuple(islice(cycle(every), n)) if len(every) >= FEWEST_CYCLED else every
 
 
 def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     wanted = plan.config.latency
-    stride = max(1, len(cell.requests) // wanted.requests)
-    requests = cell.requests[::stride][: wanted.requests]
+    requests = timed_alone(cell, wanted.requests)
     ask = backend.score if cell.mode == "score" else backend.generate
     for i in range(wanted.warmup):
         for _ in ask([requests[i % len(requests)]]):

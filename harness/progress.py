@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Iterable
 
-from harness.execute import Step
+from harness.execute import Step, timed_alone
 from harness.plan import Plan
 
 EVERY_S = 10.0  # between plain lines
@@ -62,5 +62,6 @@ def _name(step: Step) -> tuple[str, str, str]:
 
 
 def _total(plan: Plan, step: Step) -> int:
-    requests = len(step.cell.requests)
-    return requests if step.phase == "answers" else min(requests, plan.config.latency.requests)
+    if step.phase == "answers":
+        return len(step.cell.requests)
+    return len(timed_alone(step.cell, plan.config.latency.requests))

@@ -11,10 +11,11 @@ from harness.config import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
 from harness.losses import best_constant, expected_loss
+from harness.measure.energy import Energy, energy_shares
 from harness.measure.latency import latency_summary
 from harness.reduce import reduce_epochs, repeated
-from harness.stats import accuracy, paired_difference
 from harness.slices import by_slice, worst
+from harness.stats import accuracy, paired_difference
 from harness.values import Record, Response, Sample
 
 Line = Mapping[str, Any]
@@ -40,8 +41,8 @@ def summarise(
             by_cell.get((baseline, cell["task"])),
             measurements,
             machine,
-        )
             samples,
+        )
         for cell in plan["cells"]
         if (cell["model"], cell["task"]) in by_cell
     ]
@@ -65,8 +66,8 @@ def _row(
     base: Sequence[Record] | None,
     measurements: Sequence[Line],
     machine: MachineConfig | None,
-) -> dict[str, Any]:
     samples: Mapping[tuple[str, str], Sample],
+) -> dict[str, Any]:
     mine = [line for line in measurements if (line.get("model"), line.get("task")) == (cell["model"], cell["task"])]
     task = plan["tasks"][cell["task"]]
     one_each = reduce_epochs(records, task["reduce"])
@@ -83,13 +84,14 @@ def _row(
         "accuracy": _estimate([record.value for record in judged], _clusters(judged)),
         "expected_loss": _loss(task, judged),
         "metrics": _metrics(records) | repeated(records),
-        "difference": _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
         "slices": by_slice(judged, _clusters(judged), samples, task.get("slices", ())),
+        "difference": _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
         "failures": dict(Counter(str(record.failure) for record in records if record.failure is not None)),
         "truncated_prompts": sum(record.truncated_left > 0 for record in records),
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),
         "throughput": passed,
         "cost": _cost(passed, records, machine),
+        "energy": _energy([line for line in mine if line["kind"] == "energy"], passed, records),
         "where": _place(plan, cell),
         "leaves_machine": _leaves(_place(plan, cell), cell, len(records), mine),
     }
@@ -238,6 +240,25 @@ def _cost(passed: Line, records: Sequence[Record], machine: MachineConfig | None
     return asdict(found)
 
 
+def _energy(lines: Sequence[Line], passed: Line, records: Sequence[Record]) -> dict[str, Any]:
+    """Returns the joules of the pass, by token, sample and correct answer; unknown, with the reason, if any sitting's.
+
+    Counted is the whole device, other work on it included; a sitting that was killed has no joules.
+    """
+    unknown = next((line for line in lines if line["joules"] is None), None)
+    known = lines and unknown is None
+    total = Energy(
+        method="+".join(dict.fromkeys(line["method"] for line in lines)) if known else "none",
+        joules=sum(line["joules"] for line in lines) if known else None,
+        window_s=sum(line["window_s"] for line in lines),
+        reason=None if known else (unknown or {}).get("reason", "energy was not measured"),
+    )
+    samples = passed["samples"] or 0
+    right = sum(record.value or 0.0 for record in records) * samples / len(records)
+    shares = energy_shares(total, output_tokens=passed["output_tokens"] or 0, samples=samples, correct=right)
+    return {"method": total.method, "joules": total.joules, "watts": total.watts, **shares, "reason": total.reason}
+
+
 def _machine(machine: MachineConfig) -> dict[str, Any]:
     price = hourly(machine)
     return {**machine.model_dump(mode="json"), "usd_per_hour": price.total, "parts": dict(price.parts)}
@@ -304,15 +325,15 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
             notes.append(
                 f"INCOMPLETE: {row['model']} on {row['task']}: {row['responses']} of {row['expected']} samples."
             )
-        if (loss := row["expected_loss"]) is not None:
-            always = f"always answering '{loss['always']['answer']}' would cost {loss['always']['value']:.2f}"
-            notes.append(f"{row['model']} on {row['task']}: the loss is in the unit of the task's costs; {always}.")
-        if cut := row["truncated_prompts"]:
-            notes.append(f"{row['model']} on {row['task']}: {cut} prompts cut on the left to fit the context.")
-    return notes
         if low := worst(row["slices"]):
             notes.append(
                 f"{row['model']} on {row['task']}: worst slice is {low['column']} = {low['value']}: "
                 f"{100 * low['accuracy']['value']:.1f} % of {low['n']}, the rest {100 * low['rest']:.1f} % "
                 f"(Holm's p {low['p_holm']:.2g} among {low['compared']} slices)."
             )
+        if (loss := row["expected_loss"]) is not None:
+            always = f"always answering '{loss['always']['answer']}' would cost {loss['always']['value']:.2f}"
+            notes.append(f"{row['model']} on {row['task']}: the loss is in the unit of the task's costs; {always}.")
+        if cut := row["truncated_prompts"]:
+            notes.append(f"{row['model']} on {row['task']}: {cut} prompts cut on the left to fit the context.")
+    return notes

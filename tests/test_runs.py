@@ -16,6 +16,7 @@ import harness
 from harness.config import RunConfig, validate
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.execute import load
+from harness.measure.energy import Meter
 from harness.plan import Plan, choose, make_plan
 from harness.runs import carry_out, finish, folder_for, merged, open_run, verified
 from harness.tasks import load_task
@@ -82,7 +83,42 @@ def test_a_run_gives_each_sample_a_record_and_each_cell_a_row(folder: Path):
     # of the eleven samples both have a value for, "7 8 9" is wrong where the other is right
     assert broken["difference"]["value"] == pytest.approx(-1 / 11)
     assert good["cost"]["usd_per_correct"] > 0
-    assert good["latency"]["e2e_p50_s"] is None  # 12 values are too few for a median
+    assert good["latency"]["n"] == 20 and good["latency"]["e2e_p50_s"] > 0  # 12 prompts, sent again up to 20
+    assert good["energy"]["joules"] is None and good["energy"]["reason"]
+
+
+class Joules:
+    """A counter that moves by two joules between two readings."""
+
+    method = "rapl_package"
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def read(self) -> dict[str, float]:
+        self.now += 2.0
+        return {"package-0": self.now}
+
+    def turns_at(self, device: str) -> None:
+        return None
+
+    def describe(self) -> dict[str, Any]:
+        return {}
+
+
+def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Path, monkeypatch):
+    monkeypatch.setattr("harness.execute._meter", lambda backend: Meter((Joules(),)))
+    result = harness.run(config(folder), out=folder / "out")
+    energy = row(result, "good", "sums")["energy"]
+    assert (energy["method"], energy["joules"], energy["reason"]) == ("rapl_package", 2.0, None)
+    assert energy["j_per_sample"] == pytest.approx(2 / 12)
+    assert energy["j_per_correct"] == pytest.approx(2 / 8)
+
+
+def test_few_prompts_are_not_sent_again_and_again_for_a_median(folder: Path):
+    result = harness.run(config(folder, first=4), out=folder / "out")
+    latency = row(result, "good", "sums")["latency"]
+    assert latency["n"] == 4 and latency["e2e_p50_s"] is None
 
 
 def test_references_say_what_guessing_scores(folder: Path):
