@@ -23,7 +23,8 @@ from harness.policy import refuse_egress
 from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
 from harness.twin import twin
-from harness.values import Mode, Request, Sample, Sampling
+from harness.values import Mode, Request, Sample, Sampling, Writing
+from harness.writing import check_writing, generation_defaults, sampling_of, writing_of
 
 SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
 
@@ -193,6 +194,7 @@ def stored(plan: Plan) -> dict[str, Any]:
                 "mode": cell.mode,
                 "chat": cell.chat,
                 "n": len(cell.requests),
+                "sampling": asdict(cell.requests[0].sampling) if cell.mode == "generate" and cell.requests else None,
             }
             for cell in plan.cells
         ],
@@ -244,6 +246,8 @@ def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
 def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: int) -> Cell:
     chat = _uses_chat(model, task)
     mode: Mode = "generate" if task.config.kind == "generate" else "score"
+    if mode == "generate":
+        check_writing(task, model.config, model.info)
     requests = tuple(r for sample in samples for r in _requests(model, task, sample, mode, chat, seed))
     return Cell(model, task, mode, chat, samples, requests)
 
@@ -267,7 +271,8 @@ def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat:
     prompt = prompts.render(config, sample, shots_for(task, sample, seed), chat)
     scored = prompts.continuations(config, sample, chat) if scores else ()
     given = prompts.given(config, sample) if scores else ()
-    sampling = Sampling(**config.generation.model_dump(), seed=seed)
+    sampling = sampling_of(config, model.config, model.info, seed) if writes else Sampling()
+    writing = writing_of(config, sample) if writes else Writing()
     asked = {
         "semantics": SEMANTICS,
         "model": model.key,
@@ -280,8 +285,10 @@ def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat:
         "max_tokens": config.max_tokens if writes else None,
         "stop": config.stop if writes else None,
         "sampling": asdict(sampling) if writes else None,
+        "writing": asdict(writing) if writes else None,
     }
-    base = Request("", sample.id, mode, prompt, scored, given, config.max_tokens, config.stop, sampling)
+    limits = {"max_tokens": config.max_tokens, "stop": config.stop}
+    base = Request("", sample.id, mode, prompt, scored, given, **limits, sampling=sampling, writing=writing)
     for epoch in range(config.epochs if writes else 1):
         yield replace(base, key=digest({**asked, "epoch": epoch}), epoch=epoch)
 
@@ -333,4 +340,5 @@ def described(model: PlannedModel) -> dict[str, Any]:
     place = {"backend": model.config.backend, "where": where(model.config)}
     if model.info is not None:
         known["openness"] = asdict(openness.describe(Path(str(model.config.path))))
-    return {"digest": model.digest, **place, "files": model.files, **known}
+    own = generation_defaults(model.config, model.info)
+    return {"digest": model.digest, **place, "files": model.files, **known, "generation_config": own}

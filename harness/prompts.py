@@ -68,21 +68,23 @@ def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool
     """Returns what is asked about one sample.
 
     Text: description, then each shot with its answer, then the question. Messages (`chat`): system text and
-    description as the system message, a user and an assistant turn for each shot, then the question.
+    description as the system message, a user and an assistant turn for each shot, then the question. Of a generated
+    task either ends with the answer's beginning (`prefill`), where a shot has its answer.
     """
     description = fill(task.description, _values(sample)) if task.description else ""
     question = fill(task.prompt, _values(sample))
+    begun = task.prefill if task.kind == "generate" else ""
     if not chat:
         system = task.system + task.separator if task.system else ""
         examples = "".join(
             fill(task.prompt, _values(shot)) + _answered(task, shot, task.delimiter) + task.separator for shot in shots
         )
-        return system + description + examples + question
+        return system + description + examples + question + (task.delimiter + begun if begun else "")
     head = "\n\n".join(part.strip() for part in (task.system, description) if part and part.strip())
     turns = [Message("system", head)] if head else []
     for shot in shots:
         turns += [Message("user", fill(task.prompt, _values(shot))), Message("assistant", _answered(task, shot, ""))]
-    return (*turns, Message("user", question))
+    return (*turns, Message("user", question), *([Message("assistant", begun)] if begun else []))
 
 
 def continuations(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str, ...]:

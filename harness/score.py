@@ -11,6 +11,7 @@ import numpy as np
 
 from harness.config import TaskConfig
 from harness.extract import extract
+from harness.forms import form_of, is_valid
 from harness.scorers import score_answer
 from harness.values import Failure, Record, Response, Sample, Score
 
@@ -60,20 +61,42 @@ def judge_cloze(response: Response) -> Score:
 
 
 def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) -> Score:
-    """Returns the score of the answer found in a generated text; `also` names further ways to find it."""
-    text = response.text or ""
+    """Returns the score of the answer found in a generated text; `also` names further ways to find it.
+
+    Further metrics: `valid_output` where the task says what an answer must be, and the model's confidence if it was
+    asked for: the probability of the answer's tokens, in the (geometric) mean, at least, and of the first.
+    """
+    text = written(task, response)
+    thinking = bool(response.details.get("thinking_cut"))
     try:
-        answer = extract(spec, text, labels=sample.labels)
+        answer = None if thinking else extract(spec, text, labels=sample.labels)
         if answer is None:
-            cut = response.finish_reason == "length"
-            score = Score(None, None, Failure.TRUNCATED if cut else Failure.NO_ANSWER)
+            score = Score(None, None, Failure.THINKING_CUT if thinking else _why_none(response))
         else:
             value, metrics = score_answer(task.score or "exact_match", sample.expected, answer, sample.row)
             score = Score(value, shown(answer), None, metrics)
         further = {name: _value_of(task, also, sample, text) for name, also in task.also.items()}
+        if task.constrain is not None:
+            further["valid_output"] = float(not thinking and is_valid(form_of(task.constrain, sample), text))
     except Exception as error:  # a scorer's fault is one sample's failure, not the run's
         return Score(None, f"{type(error).__name__}: {error}"[:200], Failure.SCORER_ERROR)
-    return Score(score.value, score.answer, score.failure, {**score.metrics, **further})
+    metrics = {**score.metrics, **further, **_confidence(response)}
+    return Score(score.value, score.answer, score.failure, metrics)
+
+
+def written(task: TaskConfig, response: Response) -> str:
+    """Returns the answer as it is judged: what the model wrote, after the beginning that the task gave it."""
+    return (task.prefill if response.text else "") + (response.text or "")
+
+
+def _why_none(response: Response) -> Failure:
+    return Failure.TRUNCATED if response.finish_reason in {"length", "time"} else Failure.NO_ANSWER
+
+
+def _confidence(response: Response) -> dict[str, float]:
+    told = response.details.get("confidence") or {}
+    names = {"mean": "confidence", "minimum": "confidence_min", "first": "confidence_first"}
+    return {name: math.exp(min(told[key], 0.0)) for key, name in names.items() if key in told}
 
 
 def _value_of(task: TaskConfig, spec: Any, sample: Sample, text: str) -> float:
@@ -103,7 +126,7 @@ def record(task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: 
         input_tokens=response.input_tokens,
         output_tokens=response.output_tokens,
         choice_logprobs=response.logprobs,
-        text=response.text,
+        text=None if response.text is None else written(task, response),
         finish_reason=response.finish_reason,
         truncated_left=response.truncated_left,
         metrics=score.metrics,

@@ -14,13 +14,14 @@ from harness import extract, scorers
 from harness.config import Columns, DataConfig, TaskConfig, TaskUse, bundled, find_file, read_task
 from harness.data import DataSource, Rows, assign_ids, load_rows
 from harness.errors import DataError, TaskError, nearest
+from harness.forms import check_form
 from harness.prepare import PREPARE
 from harness.scorers import own
 from harness.values import Sample
 from harness.yamlfile import YamlFile
 
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 MOST_SLICES = 100  # values of a column; with more of them none has the samples to say anything
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 NO_ANSWER = "no_answer"  # in `costs`: what it costs if there is none
 _SENSITIVITY = ("public", "internal", "restricted")
 
@@ -80,6 +81,8 @@ def _load(use: TaskUse) -> Task:
         scorers.check_spec(config.score, file.where(("score",)))
         config = config.model_copy(update={"score": own.admit(config.score, _own_folder(config, path), str(path))})
     _check_costs(config, file)
+    if config.constrain is not None:
+        check_form(config.constrain, file.where(("constrain",)))
     override = Path(use.data) if use.data is not None else None
     rows = _rows(config, path, override, config.data.split)
     samples = _samples(config, rows, path, config.data.id)
@@ -235,12 +238,12 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
     _need_column(prepared[0], config.answer, "answer", where)
     if config.cluster is not None:
         _need_column(prepared[0], config.cluster, "cluster", where)
-    for i, row in enumerate(prepared):
-        if row[config.answer] is None or row[config.answer] == "":
-            raise TaskError(
     for column in config.slices:
         _need_column(prepared[0], column, "slices", where)
         _refuse_many(column, prepared, where)
+    for i, row in enumerate(prepared):
+        if row[config.answer] is None or row[config.answer] == "":
+            raise TaskError(
                 f"no answer in column '{config.answer}'",
                 where=f"{where} row {i + 1}",
                 fix="fill it in, or leave the row out",
@@ -252,9 +255,6 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
     return tuple(_choice_sample(config, *parts) for parts in zip(ids, prepared, choices, golds))
 
 
-def _prepared(config: TaskConfig, row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
-    if config.prepare is None:
-        return row
 def _refuse_many(column: str, rows: Sequence[Mapping[str, Any]], where: str) -> None:
     values = {str(row.get(column)) for row in rows}
     if len(values) > MOST_SLICES:
@@ -262,6 +262,9 @@ def _refuse_many(column: str, rows: Sequence[Mapping[str, Any]], where: str) -> 
         raise TaskError(what, where=where, fix="name a column of a few values, each with enough samples")
 
 
+def _prepared(config: TaskConfig, row: Mapping[str, Any], where: str) -> Mapping[str, Any]:
+    if config.prepare is None:
+        return row
     try:
         return PREPARE[config.prepare](row)
     except (KeyError, ValueError, TypeError, AttributeError) as error:

@@ -63,12 +63,35 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """What a generated answer must be, as a whole. Exactly one is set."""
+
+    schema: str = ""  # a JSON Schema, as JSON text: the answer is JSON that it accepts
+    regex: str = ""  # the answer matches it from its first character to its last
+    choices: tuple[str, ...] = ()  # the answer is one of these
+
+
+@dataclass(frozen=True, slots=True)
+class Writing:
+    """How an answer is written, beside how its tokens are drawn. The default asks for nothing."""
+
+    form: Form | None = None  # the answer is held to it, token by token
+    prefill: str = ""  # how the answer begins: it stands at the end of the prompt, and not in the response's text
+    thinking: Literal["auto", "on", "off"] = "auto"  # the chat template's switch; auto: as the template has it
+    thinking_budget: int | None = None  # tokens of thinking after which its end is written for the model
+    markers: tuple[str, str] | None = None  # between which it thinks; None: those the tokenizer is known by
+    logprobs: bool = False  # tell how sure the model was of its tokens
+    wall_s: float | None = None  # seconds for all requests that are handed over together
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One thing asked of a model.
 
     `score`: the log-probability of each of `continuations` after `prompt`, or after `prompt` and its own text in
     `given`. `generate`: a text after `prompt`.
-    A prompt of messages is rendered by the backend with the model's own chat template; text is sent as it is.
+    A prompt of messages is rendered by the backend with the model's own chat template; text is sent as it is. Where
+    the last message is the assistant's, the model goes on from it.
     """
 
     key: str  # digest of everything that could change the answer
@@ -81,6 +104,7 @@ class Request:
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     epoch: int = 0
+    writing: Writing = Writing()
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
@@ -99,7 +123,7 @@ class Response:
 
     key: str
     prompt: str | None  # as sent, after any chat template; None if it was never rendered
-    text: str | None = None  # generate
+    text: str | None = None  # generate: what the model wrote, without thinking and without a prefill
     logprobs: tuple[float, ...] | None = None  # score: summed nats, one per continuation
     greedy: tuple[bool, ...] | None = None  # score: each token of the continuation was the most likely one
     input_tokens: int = 0  # real tokens of the prompt (and of the longest continuation when scoring); no padding

@@ -28,7 +28,6 @@ from harness.engine.segments import Segment, shared_segments
 from harness.engine.stopping import StopScanner, visible_text
 from harness.engine.structured import Constraint
 from harness.engine.thinking import Thinking, ThinkingTracker, Thought
-from harness.errors import BackendError
 from harness.values import Finish
 
 log = logging.getLogger(__name__)
@@ -130,19 +129,36 @@ class Generator:
         self, prompts: Sequence[GenerationInput], budget: int | None, deadline: float | None
     ) -> Iterator[tuple[int, RowGenerated]]:
         """Sorted batches of the model's own `generate`; the deadline is looked at between batches."""
-        if any(getattr(p, "constraint", None) for p in prompts):
-            raise BackendError(
-                "the plain method cannot hold answers to a schema, regex or choices",
-                fix="engine: auto, another model, or a task without 'schema', 'regex' and 'choices'",
-            )
-        start, owed = time.perf_counter(), set(range(len(prompts)))
-        for index, generated in plain.generate(self.loaded, prompts, batch_tokens=budget if self.batches else 1):
+        start, owed = time.perf_counter(), set()
+        for index, prompt in enumerate(prompts):
+            if (why := _beyond_plain(prompt)) is None:
+                owed.add(index)
+            else:
+                row = _Row(self.loaded, index, prompt, start)
+                row.error = why
+                yield index, row.finished("error")
+        able = sorted(owed)
+        answers = plain.generate(self.loaded, [prompts[i] for i in able], batch_tokens=budget if self.batches else 1)
+        for place, generated in answers:
+            index = able[place]
             owed.discard(index)
             yield index, _from_plain(self.loaded, prompts[index], generated, start)
             if deadline is not None and time.perf_counter() > deadline:
                 break
         for index in sorted(owed):
             yield index, _Row(self.loaded, index, prompts[index], start).finished("time")
+
+
+def _beyond_plain(prompt: GenerationInput) -> str | None:
+    """Returns what of a prompt the plain method cannot do, or None."""
+    thinking = getattr(prompt, "thinking", None)
+    asked = {
+        "hold an answer to a schema, regex or choices": getattr(prompt, "constraint", None) is not None,
+        "end thinking at a budget": thinking is not None and thinking.budget is not None,
+        "tell the log-probabilities of an answer": getattr(prompt, "logprobs", False),
+    }
+    wanted = next((name for name, is_asked in asked.items() if is_asked), None)
+    return None if wanted is None else f"the plain method, which this model or prompt needs, cannot {wanted}"
 
 
 def _rows_keep_apart(loaded: LoadedModel) -> bool:
@@ -189,6 +205,9 @@ class _Row:
         self.thinking = ThinkingTracker(loaded.tokenizer, thinking, prompt.ids) if thinking else None
         self.matcher = constraint.start() if constraint else None
         self.forced: deque[int] = deque()
+        # A model that opens its thinking itself may do so before an answer that is held to a grammar.
+        opening = self.thinking.opening if self.thinking and self.matcher else []
+        self.opening = opening[0] if len(opening) == 1 else None
 
     @property
     def step(self) -> int:
@@ -200,7 +219,7 @@ class _Row:
 
     def push(self, token: int, now: float, logprob: float | None = None) -> None:
         """Adds a token and decides whether the row is complete."""
-        answering = self.in_answer
+        answering = self.in_answer and not (self.step == 0 and token == self.opening)
         self.history.append(token)
         self.written.append(token)
         self.stamps.append(now)
@@ -349,6 +368,8 @@ class _Batch:
             allowed = logits.clone()
             for i in held:
                 allowed[i] = rows[i].matcher.masked(logits[i])
+                if rows[i].step == 0 and rows[i].opening is not None:
+                    allowed[i, rows[i].opening] = logits[i, rows[i].opening]
         if any(broken):
             allowed = allowed.nan_to_num(nan=0.0)
         chosen = next_tokens(allowed, rows)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from harness.config import STOP_LIMIT
 from harness.errors import TaskError
 
-STOP_LIMIT = 256  # characters; a longer stop string is a mistake in the task, and makes every step slower
 WINDOW = 8  # tokens decoded together before the window moves on
 UNFINISHED = "\ufffd"  # what a decoder gives for the first bytes of a character that is not complete yet
 

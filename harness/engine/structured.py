@@ -14,59 +14,68 @@ llguidance also names the keyword of a schema that it does not support, and neve
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import numpy as np
-import torch
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import BackendError, TaskError
+from harness.values import Form
+
+if TYPE_CHECKING:
+    import torch  # takes seconds to import, and a form is checked without it
+
+
+def grammar_of(form: Form) -> str:
+    """Returns the library's grammar of what an answer must be. Raises BackendError where the library is missing."""
+    matcher = _library().LLMatcher
+    if form.schema:
+        # One space after a colon or comma at most, as json.dumps writes: free white space lets a model fill its limit.
+        options = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
+        return matcher.grammar_from_json_schema(form.schema, defaults=options)
+    if form.regex:
+        return matcher.grammar_from_regex(form.regex)
+    options = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in form.choices)
+    return matcher.grammar_from_lark(f"start: {options}")
+
+
+def check_supported(form: Form, where: str = "") -> None:
+    """Raises TaskError naming what of a schema or regex cannot be held to; no tokenizer is needed."""
+    if not (form.schema or form.regex or (form.choices and all(form.choices))):
+        raise TaskError("'choices' is empty or has an empty text", where=where, fix="give one text or more")
+    key = next(key for key in FIXES if getattr(form, key))
+    error = _library().LLMatcher.validate_grammar(grammar_of(form))
+    if error:
+        raise TaskError(f"'{key}' cannot be used: {' '.join(error.split())[:300]}", where=where, fix=FIXES[key])
+
+
+def _library() -> Any:
+    try:
+        import llguidance
+        import llguidance.hf
+    except ImportError as missing:
+        raise BackendError(
+            "answers held to a schema, regex or choices need the package llguidance",
+            fix="pip install 'openweights-harness[structured]'",
+        ) from missing
+    return llguidance
 
 
 class Grammars:
     """Makes constraints for one model's tokenizer. `vocabulary` is the width of its logits."""
 
     def __init__(self, tokenizer: Any, vocabulary: int, eos_token: int | None = None) -> None:
-        try:
-            import llguidance.hf
-        except ImportError as missing:
-            raise BackendError(
-                "answers held to a schema, regex or choices need the package llguidance",
-                fix="pip install 'openweights-harness[structured]'",
-            ) from missing
         width = max(vocabulary, len(tokenizer))
-        self.tokenizer = llguidance.hf.from_tokenizer(tokenizer, n_vocab=width, eos_token=eos_token)
+        self.tokenizer = _library().hf.from_tokenizer(tokenizer, n_vocab=width, eos_token=eos_token)
 
-    def schema(self, schema: Mapping[str, Any], where: str = "") -> Constraint:
-        """Returns the constraint to JSON texts that `schema` accepts. Raises TaskError naming what is not supported."""
-        from llguidance import LLMatcher
+    def constraint(self, form: Form, begun: str = "") -> Constraint:
+        """Returns the constraint to what `form` says; `begun` is how the answer begins already.
 
-        # One space after a colon or comma at most, as json.dumps writes: free white space lets a model fill its limit.
-        options = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
-        return self._checked("schema", LLMatcher.grammar_from_json_schema(json.dumps(schema), defaults=options), where)
-
-    def regex(self, pattern: str, where: str = "") -> Constraint:
-        """Returns the constraint to texts that `pattern` matches as a whole (no look-around, no back references)."""
-        from llguidance import LLMatcher
-
-        return self._checked("regex", LLMatcher.grammar_from_regex(pattern), where)
-
-    def choices(self, choices: Sequence[str], where: str = "") -> Constraint:
-        """Returns the constraint to exactly one of `choices`."""
-        from llguidance import LLMatcher
-
-        if not choices or not all(choices):
-            raise TaskError("'choices' is empty or has an empty text", where=where, fix="give one text or more")
-        options = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
-        return self._checked("choices", LLMatcher.grammar_from_lark(f"start: {options}"), where)
-
-    def _checked(self, key: str, grammar: str, where: str) -> Constraint:
-        from llguidance import LLMatcher
-
-        error = LLMatcher(self.tokenizer, grammar, log_level=0).get_error()
-        if error:
-            raise TaskError(f"'{key}' cannot be used: {' '.join(error.split())[:300]}", where=where, fix=FIXES[key])
-        return Constraint(self.tokenizer, grammar)
+        Raises TaskError naming what is not supported, and for a beginning that no such answer has.
+        """
+        check_supported(form)
+        made = Constraint(self.tokenizer, grammar_of(form), tuple(self.tokenizer.tokenize_str(begun)))
+        if not made.start().begins:
+            raise TaskError(f"no answer of the form asked for begins with the prefill {begun[:40]!r}", fix="mend one")
+        return made
 
 
 FIXES = {
@@ -77,10 +86,10 @@ FIXES = {
 
 
 class Constraint:
-    """A checked grammar, ready to hold any number of rows."""
+    """A checked grammar, ready to hold any number of rows. `begun`: tokens that stand before what is held."""
 
-    def __init__(self, tokenizer: Any, grammar: str) -> None:
-        self.tokenizer, self.grammar = tokenizer, grammar
+    def __init__(self, tokenizer: Any, grammar: str, begun: Sequence[int] = ()) -> None:
+        self.tokenizer, self.grammar, self.begun = tokenizer, grammar, list(begun)
 
     def start(self) -> Matcher:
         """Returns a matcher at the beginning of a new answer."""
@@ -96,10 +105,14 @@ class Matcher:
 
         self.torch = llguidance.torch
         self.matcher = LLMatcher(constraint.tokenizer, constraint.grammar, log_level=0)
+        self.begins = not constraint.begun or self.matcher.consume_tokens(constraint.begun)
         self.bits = self.torch.allocate_token_bitmask(1, constraint.tokenizer.vocab_size)
 
     def masked(self, logits: torch.Tensor) -> torch.Tensor:
         """Returns logits [vocabulary] with every token that the grammar does not allow next at -inf."""
+        import numpy as np
+        import torch
+
         self.torch.fill_next_token_bitmask(self.matcher, self.bits, 0)
         allowed = np.unpackbits(self.bits.numpy().view(np.uint8), bitorder="little")[: logits.shape[-1]]
         return logits.masked_fill(torch.from_numpy(allowed == 0).to(logits.device), -torch.inf)

@@ -77,6 +77,11 @@ class ThinkingTracker:
     def _scanner(self) -> StopScanner:
         return StopScanner(self.tokenizer, [self.markers.end if self.active else self.markers.start])
 
+    @property
+    def opening(self) -> list[int]:
+        """Returns the tokens with which the model may open its thinking; none where the prompt has done so."""
+        return [] if self.begun else self.tokenizer.encode(self.markers.start, add_special_tokens=False)
+
     def push(self, token: int) -> None:
         """Takes note of one more generated token."""
         self.pushed += 1

@@ -11,15 +11,14 @@ from transformers import GenerationConfig
 
 from harness.engine import generation, packed
 from harness.engine.decoding import works
-from harness.engine.generation import Generator, RowInput
+from harness.engine.generation import Generator, RowInput, _Row
 from harness.engine.packed import PackedDecoder
 from harness.engine.padded import PaddedDecoder
 from harness.engine.plain import NOT_FINITE
 from harness.engine.segments import Segment, shared_segments
 from harness.engine.structured import Grammars
 from harness.engine.thinking import Markers, Thinking
-from harness.errors import BackendError
-from harness.values import Sampling
+from harness.values import Form, Sampling
 from tests.engine.architectures import CONTEXT, VOCABULARY, each, load
 from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
 
@@ -421,7 +420,7 @@ def test_details_name_the_times_of_a_batch_as_such_and_say_only_what_is_known(ta
 
 def test_the_plain_method_fills_the_same_fields(talker: Generator):
     plain = Generator(talker.loaded, "plain")
-    prompts = [replace(p, thinking=THINK, max_tokens=5 + i) for i, p in enumerate(text_prompts(4))]
+    prompts = [replace(p, thinking=Thinking(THINK.markers), max_tokens=5 + i) for i, p in enumerate(text_prompts(4))]
     one, other = dict(plain.run(prompts)), dict(talker.run(prompts))
     for i in range(4):
         assert (one[i].ids, one[i].text, one[i].thought) == (other[i].ids, other[i].text, other[i].thought)
@@ -464,7 +463,12 @@ def test_stop_strings_and_confidence_are_of_the_answer_only(talker: Generator):
 
 def test_each_row_of_a_batch_is_held_to_its_own_grammar(talker: Generator):
     grammars = Grammars(bytes_tokenizer(), vocabulary=270, eos_token=2)
-    kinds = [grammars.choices(["billing", "shipping"]), None, grammars.regex("[0-9]{3}-[ab]+c"), None]
+    kinds = [
+        grammars.constraint(Form(choices=("billing", "shipping"))),
+        None,
+        grammars.constraint(Form(regex="[0-9]{3}-[ab]+c")),
+        None,
+    ]
     prompts = [replace(p, constraint=kinds[i % 4], max_tokens=30) for i, p in enumerate(text_prompts(8))]
     free, held = dict(talker.run(text_prompts(8))), dict(talker.run(prompts, slots=3))
     for i in range(8):
@@ -479,7 +483,10 @@ def test_each_row_of_a_batch_is_held_to_its_own_grammar(talker: Generator):
 def test_a_grammar_begins_after_the_thinking(talker: Generator):
     grammars = Grammars(bytes_tokenizer(), vocabulary=270, eos_token=2)
     prompt = RowInput(
-        ids=tuple(ids_of("Why?<think>")), max_tokens=30, thinking=THINK, constraint=grammars.choices(["yes", "no"])
+        ids=tuple(ids_of("Why?<think>")),
+        max_tokens=30,
+        thinking=THINK,
+        constraint=grammars.constraint(Form(choices=("yes", "no"))),
     )
     (_, result), *_ = talker.run([prompt])
     assert result.text in ("yes", "no") and result.thought.tokens == 8 and result.finish_reason == "stop"
@@ -489,7 +496,22 @@ def test_a_model_that_only_runs_plainly_refuses_grammars_and_splits_thoughts():
     generator = Generator(replace(loaded("mamba", vocab_size=270), tokenizer=bytes_tokenizer()))
     grammars = Grammars(bytes_tokenizer(), vocabulary=270, eos_token=2)
     prompt = RowInput(ids=tuple(ids_of("Why?<think>")), max_tokens=5, thinking=Thinking(Markers("<think>", "</think>")))
-    with pytest.raises(BackendError, match="plain method cannot hold answers to a schema"):
-        list(generator.run([replace(prompt, constraint=grammars.choices(["yes"]))]))
-    (_, result), *_ = generator.run([prompt])
-    assert result.thought.cut and result.text == ""
+    held = replace(prompt, constraint=grammars.constraint(Form(choices=("yes",))))
+    short = replace(prompt, thinking=replace(prompt.thinking, budget=2))
+    sure = replace(prompt, logprobs=True)
+    results = dict(generator.run([held, prompt, short, sure]))
+    assert [results[i].error is None for i in range(4)] == [False, True, False, False]
+    assert results[0].error.endswith("cannot hold an answer to a schema, regex or choices")
+    assert results[2].error.endswith("cannot end thinking at a budget")
+    assert results[3].error.endswith("cannot tell the log-probabilities of an answer")
+    assert results[1].thought.cut and results[1].text == ""
+
+
+def test_a_model_may_open_its_thinking_before_an_answer_that_is_held(talker: Generator):
+    grammars = Grammars(bytes_tokenizer(), vocabulary=270, eos_token=2)
+    form = grammars.constraint(Form(choices=("yes", "no")))
+    prompt = RowInput(tuple(ids_of("Why?")), 30, thinking=THINK, constraint=form)
+    row = _Row(talker.loaded, 0, prompt, 0.0)
+    for token in ids_of("<think>hm</think>yes"):
+        row.push(token, 0.0)
+    assert (row.finished().text, row.finished().thought.text, row.finish) == ("yes", "hm", "stop")

@@ -11,6 +11,7 @@ import torch
 
 from harness.engine.structured import Constraint, Grammars
 from harness.errors import BackendError, TaskError
+from harness.values import Form
 from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
 
 EOS, VOCABULARY = 2, 270
@@ -54,7 +55,7 @@ def random_text(constraint: Constraint, seed: int) -> str:
 
 
 def test_whatever_is_drawn_under_a_schema_is_valid(grammars: Grammars):
-    constraint = grammars.schema(SCHEMA)
+    constraint = grammars.constraint(Form(schema=json.dumps(SCHEMA)))
     for seed in range(20):
         value = json.loads(random_text(constraint, seed))
         assert set(value) == {"team", "amount", "note"}
@@ -62,7 +63,7 @@ def test_whatever_is_drawn_under_a_schema_is_valid(grammars: Grammars):
 
 
 def test_a_schema_lets_valid_texts_through_and_no_others(grammars: Grammars):
-    constraint = grammars.schema(SCHEMA)
+    constraint = grammars.constraint(Form(schema=json.dumps(SCHEMA)))
     assert accepts(constraint, '{"team": "billing", "amount": 12, "note": "ok"}')
     assert not accepts(constraint, '{"team": "sales", "amount": 12, "note": "ok"}')
     assert not accepts(constraint, '{"team": "billing", "amount": 1200, "note": "ok"}')
@@ -70,13 +71,13 @@ def test_a_schema_lets_valid_texts_through_and_no_others(grammars: Grammars):
 
 
 def test_a_regex_holds_the_whole_answer(grammars: Grammars):
-    constraint = grammars.regex(r"[A-Z]{2}-\d{1,3}")
+    constraint = grammars.constraint(Form(regex=r"[A-Z]{2}-\d{1,3}"))
     assert accepts(constraint, "DE-7") and accepts(constraint, "FR-123")
     assert not accepts(constraint, "DE-1234") and not accepts(constraint, "de-7") and not accepts(constraint, "x DE-7")
 
 
 def test_choices_are_texts_and_not_patterns(grammars: Grammars):
-    constraint = grammars.choices(["a.b", 'say "no"', "caffè", "a"])
+    constraint = grammars.constraint(Form(choices=("a.b", 'say "no"', "caffè", "a")))
     for text in ("a.b", 'say "no"', "caffè", "a"):
         assert accepts(constraint, text)
     assert not accepts(constraint, "axb") and not accepts(constraint, "say")
@@ -95,17 +96,17 @@ def test_choices_are_texts_and_not_patterns(grammars: Grammars):
 )
 def test_a_schema_that_is_invalid_or_unsupported_is_refused_by_its_keyword(grammars, schema: dict, named: str):
     with pytest.raises(TaskError, match=f"'schema' cannot be used: .*{named}"):
-        grammars.schema(schema, where="tasks/a.yaml: schema")
+        grammars.constraint(Form(schema=json.dumps(schema)))
 
 
 def test_a_broken_regex_and_empty_choices_are_refused(grammars: Grammars):
     with pytest.raises(TaskError, match=r"'regex' cannot be used: .*unclosed group"):
-        grammars.regex("(a|b")
+        grammars.constraint(Form(regex="(a|b"))
     with pytest.raises(TaskError, match=r"'regex' cannot be used: .*look-around"):
-        grammars.regex("(?=a)b")
-    for choices in ([], ["a", ""]):
+        grammars.constraint(Form(regex="(?=a)b"))
+    for choices in ((), ("a", "")):
         with pytest.raises(TaskError, match="'choices' is empty or has an empty text"):
-            grammars.choices(choices)
+            grammars.constraint(Form(choices=choices))
 
 
 def test_without_the_library_the_message_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
@@ -118,7 +119,7 @@ def test_without_the_library_the_message_says_what_to_install(monkeypatch: pytes
 
 def test_a_token_against_the_grammar_is_our_own_bug_and_told_so(grammars: Grammars):
     with pytest.raises(RuntimeError, match="was drawn against its grammar"):
-        grammars.choices(["a"]).start().push(ids_of("b")[0])
+        grammars.constraint(Form(choices=("a",))).start().push(ids_of("b")[0])
 
 
 @pytest.mark.shared
@@ -126,7 +127,9 @@ def test_with_a_real_tokenizer_tokens_of_several_characters_are_held_too(shared)
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(shared / "tokenizers" / "gpt2")
-    matcher = Grammars(tokenizer, 50_304, tokenizer.eos_token_id).choices(["billing", "shipping"]).start()
+    matcher = (
+        Grammars(tokenizer, 50_304, tokenizer.eos_token_id).constraint(Form(choices=("billing", "shipping"))).start()
+    )
     allowed = matcher.masked(torch.zeros(50_304)).isfinite().nonzero().flatten().tolist()
     texts = {tokenizer.decode([token]) for token in allowed}
     assert {"bill", "billing", "ship", "sh", "b", "s"} & texts >= {"bill", "ship", "b", "s"}

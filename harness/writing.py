@@ -1,0 +1,142 @@
+"""What a task wants of a generated text to what its requests hold, checked against the model before it is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.config import ModelConfig, TaskConfig
+from harness.engine.structured import check_supported
+from harness.errors import BackendError, ModelError, TaskError
+from harness.forms import form_of
+from harness.models import ModelInfo
+from harness.tasks import Task
+from harness.values import Sample, Sampling, Writing
+from harness.yamlfile import read_yaml
+
+LOCAL = {"transformers", "fake"}  # recorded answers are as they are; servers do less
+UNHEEDED = {  # of a generation_config.json: would change what is drawn, and is not done here
+    "no_repeat_ngram_size": 0,
+    "encoder_no_repeat_ngram_size": 0,
+    "encoder_repetition_penalty": 1.0,
+    "typical_p": 1.0,
+    "epsilon_cutoff": 0.0,
+    "eta_cutoff": 0.0,
+    "num_beams": 1,
+    "min_length": 0,
+    "min_new_tokens": 0,
+    "bad_words_ids": None,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "forced_bos_token_id": None,
+    "forced_eos_token_id": None,
+    "exponential_decay_length_penalty": None,
+    "penalty_alpha": None,
+}
+
+
+def writing_of(task: TaskConfig, sample: Sample) -> Writing:
+    """Returns how the answer to one sample is written."""
+    held = task.constrain is not None and task.constrain.enforce
+    return Writing(
+        form=form_of(task.constrain, sample) if held else None,
+        prefill=task.prefill,
+        thinking=task.thinking.switch,
+        thinking_budget=task.thinking.budget,
+        markers=task.thinking.markers,
+        logprobs=task.logprobs,
+        wall_s=task.wall_s,
+    )
+
+
+def sampling_of(task: TaskConfig, config: ModelConfig, info: ModelInfo | None, seed: int) -> Sampling:
+    """Returns how tokens are drawn: as the task says, or with `model_defaults` as `generate` would for this model.
+
+    Keys that the task itself gives go before the model's. Raises ModelError for a model without such a file, or with a
+    setting that is not done here.
+    """
+    asked = task.generation.model_dump()
+    if not task.model_defaults:
+        return Sampling(**asked, seed=seed)
+    where = f"model {config.name}, generation_config.json"
+    stated = generation_defaults(config, info)
+    if stated is None:
+        raise ModelError(
+            "the task follows the model's own settings (model_defaults), and it states none",
+            where=where,
+            fix="set `model_defaults: false` and the settings under `generation`",
+        )
+    for name, none in UNHEEDED.items():
+        if stated.get(name) not in (None, none):
+            raise ModelError(
+                f"the model's own settings have {name}: {stated[name]}, which is not done here",
+                where=where,
+                fix="set `model_defaults: false` and the settings under `generation`",
+            )
+    own = {"temperature": 1.0, "top_k": 50} | {name: stated[name] for name in asked if stated.get(name) is not None}
+    if not stated.get("do_sample"):
+        own = {name: own[name] for name in ("repetition_penalty",) if name in own}
+    given = {name: asked[name] for name in task.generation.model_fields_set}
+    return Sampling(**(asked | own | given), seed=seed)
+
+
+def generation_defaults(config: ModelConfig, info: ModelInfo | None) -> dict[str, Any] | None:
+    """Returns the model's own generation_config.json; None if it has none, or is no model folder."""
+    if info is None or config.path is None:
+        return None
+    try:
+        found = json.loads((Path(config.path) / "generation_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def check_writing(task: Task, config: ModelConfig, info: ModelInfo | None) -> None:
+    """Raises a HarnessError, with the line of the task file, for what this model cannot do for this generated task."""
+    if config.backend not in LOCAL:
+        if config.backend != "recorded":
+            _refuse_beyond_server(task, config)
+        return
+    _check_form(task)
+    context = config.max_length or (info.context_length if info is not None else None)
+    if context is not None and task.config.max_tokens >= context:
+        raise TaskError(
+            f"max_tokens {task.config.max_tokens} leaves no room for a prompt in the {context} tokens that "
+            f"{config.name} reads",
+            where=_line(task, "max_tokens"),
+            fix="lower `max_tokens`",
+        )
+
+
+def _check_form(task: Task) -> None:
+    """Raises TaskError naming what of a schema or regex an answer cannot be held to."""
+    wanted = task.config.constrain
+    if wanted is not None and wanted.enforce:
+        check_supported(form_of(wanted, task.samples[0]), _line(task, "constrain"))
+
+
+def _refuse_beyond_server(task: Task, config: ModelConfig) -> None:
+    wanted = task.config
+    continues = config.backend == "openai" and config.api == "completions"
+    beyond: Mapping[str, tuple[bool, str]] = {
+        "constrain": (
+            wanted.constrain is not None and wanted.constrain.enforce,
+            "add `enforce: false`: answers are then checked, not held",
+        ),
+        "prefill": (bool(wanted.prefill) and not continues, "leave it out, or use a server with `api: completions`"),
+        "thinking": (wanted.thinking != type(wanted.thinking)(), "set it in the model's `extra`, as its server has it"),
+        "logprobs": (wanted.logprobs, "set `logprobs: true` of the model to keep them"),
+        "model_defaults": (wanted.model_defaults, "leave it out: a server draws as `generation` says"),
+        "wall_s": (wanted.wall_s is not None, "set the model's `limits`"),
+    }
+    for key, (asked, fix) in beyond.items():
+        if asked:
+            what = f"`{key}` of task '{task.name}' cannot be asked of {config.name}, which runs on a server"
+            raise BackendError(what, where=_line(task, key), fix=fix)
+
+
+def _line(task: Task, key: str) -> str:
+    """Returns "file:line" of a key of the task file."""
+    return read_yaml(task.path).where((key,))
