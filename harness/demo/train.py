@@ -334,6 +334,14 @@ language: en
 library_name: transformers
 pipeline_tag: text-generation
 tags: [demo, synthetic-data]
+components:
+  Training code: apache-2.0
+  Data preprocessing code: apache-2.0
+  Inference code: apache-2.0
+  Evaluation code: apache-2.0
+  Evaluation data: apache-2.0
+  Evaluation results: apache-2.0
+  Datasets: apache-2.0
 ---
 
 # {name}
