@@ -8,7 +8,7 @@ import pytest
 
 from harness.config import TaskConfig
 from harness.errors import TaskError
-from harness.prompts import check_columns, columns_of, continuations, fill, render
+from harness.prompts import answer_text, check_columns, columns_of, continuations, fill, given, render
 from harness.values import Message, Sample
 
 
@@ -78,3 +78,33 @@ def test_a_column_that_is_not_there_is_named(changes: dict[str, Any], what: str,
     assert what in caught.value.what
     assert fix in caught.value.fix
     assert caught.value.where == "t.yaml"
+
+
+def test_a_right_answer_may_be_written_in_more_words_than_are_judged():
+    config = task(target="The answer is {a}.")
+    assert answer_text(config, sample()) == "The answer is four."
+    shown = render(config, sample(), [sample("2", "six", q="3+3?", a="six")], chat=False)
+    assert shown == "Q: 3+3?\nA: The answer is six.\n\nQ: 2+2?\nA:"
+
+
+def test_an_ending_is_scored_after_each_choice():
+    config = task(kind="choice", choices={"columns": ["x", "y"]}, prompt="{q} ", ending="{end}", answer="a")
+    asked = Sample(
+        "1", "t", {"q": "Who?", "x": "Tom", "y": "Ben", "end": "did."}, "Ben", ("Tom", "Ben"), ("Tom", "Ben"), 1
+    )
+    assert given(config, asked) == ("Tom", "Ben")
+    assert continuations(config, asked, chat=False) == continuations(config, asked, chat=True) == (" did.", " did.")
+    assert render(config, asked, [asked], chat=False) == "Who? Ben did.\n\nWho? "
+    assert render(config, asked, [asked], chat=True)[1] == Message("assistant", "Ben did.")
+
+
+def test_a_cloze_scores_the_answer_itself():
+    assert continuations(task(kind="cloze"), sample(), chat=False) == (" four",)
+    assert given(task(kind="cloze"), sample()) == ()
+
+
+@pytest.mark.parametrize("key", ["target", "ending"])
+def test_a_missing_column_is_named_wherever_a_template_stands(key: str):
+    changes = {"kind": "choice", "choices": ["a", "b"]} if key == "ending" else {}
+    with pytest.raises(TaskError, match=f"{key} names column 'aa'"):
+        check_columns(task(**changes, **{key: "{aa}"}), [sample().row], "t.yaml")

@@ -11,7 +11,7 @@ import yaml
 
 from harness.config import TaskUse
 from harness.errors import DataError, HarnessError, TaskError
-from harness.tasks import Task, load_task, shots_for, task_names
+from harness.tasks import Task, load_task, load_tasks, shots_for, task_names
 
 ROWS = [
     {"id": "a", "q": "one?", "label": "yes", "split": "test", "who": "u1"},
@@ -180,3 +180,88 @@ def test_data_of_the_hub_say_how_to_give_a_local_copy(monkeypatch: pytest.Monkey
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     with pytest.raises(DataError, match="--data"):
         load_task(TaskUse(task="arc-easy", data=None))
+
+
+COSTS = {"no": {"yes": 5, "no_answer": 2}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "what", "fix"),
+    [
+        ({"costs": {"nope": {"yes": 5}}}, "costs: 'nope' is none of the choices", "did you mean 'no'?"),
+        ({"costs": {"no": {"yess": 5}}}, "costs: 'yess' is none of the choices", "did you mean 'yes'?"),
+        ({"costs": {"no_answer": {"yes": 5}}}, "costs: 'no_answer' is none of the choices", "known: no, yes"),
+        ({"costs": {"no": {"yes": -1}}}, "costs.no.yes: input should be greater than or equal to 0", "mend this value"),
+        ({"prompts": {"short": "{q}"}}, "give either `prompt` or `prompts`", "mend this value"),
+        ({"prompt": ""}, "give either `prompt` or `prompts`", "mend this value"),
+        ({"prompt": "", "prompts": {}}, "prompts: dictionary should have at least 1 item", "mend this value"),
+        ({"prompt": "", "prompts": {"a": {"promt": "x"}}}, "unknown key 'promt'", "did you mean 'prompt'?"),
+        ({"kind": "cloze"}, "a cloze task has no `choices`", "mend this value"),
+        ({"kind": "cloze", "choices": None, "ending": "x"}, "`ending` and `answer_is: flags` are for", "mend"),
+        ({"answer_is": "flags"}, "answer 'yes' is none of the choices", "did you mean 'yes'?"),
+        ({"shots": {"n": 1, "file": "u.jsonl"}}, "no such data file", "t.jsonl"),
+        (
+            {
+                "kind": "generate",
+                "choices": None,
+                "prompt": "",
+                "prompts": {"a": {"prompt": "{q}", "extract": "nubmer"}},
+            },
+            "unknown extractor 'nubmer'",
+            "did you mean 'number'?",
+        ),
+    ],
+)
+def test_a_mistake_in_what_is_asked_or_what_it_costs_is_named(
+    tmp_path: Path, changes: dict[str, Any], what: str, fix: str
+):
+    make(tmp_path, costs=COSTS)  # the task itself is right
+    with pytest.raises(HarnessError) as caught:
+        make(tmp_path, **changes)
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+
+
+def test_several_choices_may_be_right(tmp_path: Path):
+    rows = [{**ROWS[0], "options": ["a", "b", "c"], "label": [0, 1, 1]}]
+    sample = make(tmp_path, rows, choices="options", answer_is="flags").samples[0]
+    assert (sample.gold, sample.right, sample.expected) == (1, (1, 2), "b")
+    for flags in ([0, 0, 0], [0, 1], [0, 2, 1], "011"):
+        with pytest.raises(TaskError, match="is none of the choices"):
+            make(tmp_path, [{**rows[0], "label": flags}], choices="options", answer_is="flags")
+
+
+def test_examples_may_stand_in_a_file_of_their_own(tmp_path: Path):
+    (tmp_path / "shots.jsonl").write_text('{"q": "shown?", "label": "no", "who": "u1"}\n')
+    task = make(tmp_path, shots={"n": 1, "file": "shots.jsonl"})
+    assert [shots_for(task, sample, 0)[0].row["q"] for sample in task.samples] == ["shown?"] * 3
+
+
+def test_prompts_differ_in_what_they_name_and_share_the_rest(tmp_path: Path):
+    prompts = {"short": "{q}", "long": {"prompt": "Please: {q}", "max_tokens": 7, "stop": ["x"]}}
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    config = {key: value for key, value in CHOICE.items() if key != "prompt"} | {"prompts": prompts, "max_tokens": 5}
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    short, long = load_tasks(TaskUse(task=str(tmp_path / "t.yaml")))
+    assert (short.name, short.config.prompt, short.config.max_tokens, short.config.stop) == ("t[short]", "{q}", 5, ())
+    assert (long.name, long.config.prompt, long.config.max_tokens, long.config.stop) == (
+        "t[long]",
+        "Please: {q}",
+        7,
+        ("x",),
+    )
+    assert short.family == long.family == "t"
+    assert load_task(TaskUse(task=str(tmp_path / "t.yaml"))).name == "t[short]"
+
+
+def test_rows_of_several_configurations_say_which_they_are_from(tmp_path: Path):
+    folder = tmp_path / "copy"
+    (folder / "two").mkdir(parents=True)
+    (folder / "one.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    (folder / "two" / "test.jsonl").write_text(json.dumps(ROWS[1]) + "\n")
+    data = {"hub": "a/b", "config": ["one", "two"], "split": "test"}
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(CHOICE | {"data": data}))
+    task = load_task(TaskUse(task=str(tmp_path / "t.yaml"), data=str(folder)))
+    assert [(sample.id, sample.row["_file"]) for sample in task.samples] == [("one/0", "one"), ("two/0", "two")]
+    with pytest.raises(TaskError, match="reads 2 sets of rows, one file is not enough"):
+        load_task(TaskUse(task=str(tmp_path / "t.yaml"), data=str(folder / "one.jsonl")))
