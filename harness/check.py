@@ -77,7 +77,7 @@ def _gold(task: Task, sample: Sample) -> Response:
         return Response(key="", prompt=None, logprobs=(-1.0,), greedy=(True,))
     if sample.labels:
         return _preferring(sample, *(sample.right or (sample.gold or 0,)))
-    return Response(key="", prompt=None, text=answer_text(task.config, sample), finish_reason="stop")
+    return _writing(task, sample)
 
 
 def _wrong(task: Task, sample: Sample, samples: tuple[Sample, ...], i: int) -> Response | None:
@@ -90,7 +90,13 @@ def _wrong(task: Task, sample: Sample, samples: tuple[Sample, ...], i: int) -> R
     other = next(others, None)
     if other is None:
         return None
-    return Response(key="", prompt=None, text=answer_text(task.config, other), finish_reason="stop")
+    return _writing(task, other)
+
+
+def _writing(task: Task, sample: Sample) -> Response:
+    """Returns the response of a model that writes the right answer of a sample, after the task's beginning of it."""
+    text = answer_text(task.config, sample).removeprefix(task.config.prefill)
+    return Response(key="", prompt=None, text=text, finish_reason="stop")
 
 
 def _same_answer(task: Task, sample: Sample, other: Sample) -> bool:

@@ -17,6 +17,7 @@ import hashlib
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Rule(Strict):
     sample: str | None = None  # the sample's id
     prompt: str | None = None  # regular expression searched in the prompt
     text: str | None = None  # the generated text, and the continuation scoring prefers
+    thinking: str | None = None  # what is thought before the text
     logprobs: tuple[float, ...] | None = None  # nats, one per continuation
     error: str | None = None
 
@@ -91,7 +93,7 @@ class FakeBackend:
                 yield Response(key=request.key, prompt=prompt, finish_reason="error", error=rule.error)
                 continue
             text = rule.text if rule.text is not None else _digest(prompt, request.sampling.seed, request.epoch)[:8]
-            yield self._generated(request, prompt, text)
+            yield self._thinking(rule.thinking, request, prompt, text)
 
     def score(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields scripted log-probabilities, or ones that prefer the scripted text, or made-up ones."""
@@ -142,6 +144,33 @@ class FakeBackend:
         prompt = _render(request.prompt)
         return prompt, next((rule for rule in self.script.answers if rule.fits(request, prompt)), Rule())
 
+    def _thinking(self, thinking: str | None, request: Request, prompt: str, text: str) -> Response:
+        """Returns the response with what was thought before it, which takes of its tokens and its time."""
+        noted = {"constraint": "not held to: the answer is scripted"} if request.writing.form is not None else {}
+        if thinking is None:
+            return replace(self._generated(request, prompt, text), details=noted)
+        budget = request.max_tokens
+        if request.writing.thinking_budget is not None:
+            budget = min(budget, request.writing.thinking_budget)
+        words = re.findall(r"\s*\S+", thinking)
+        kept, tokens = "".join(words[:budget]), min(len(words), budget)
+        left = request.max_tokens - tokens
+        forced = len(words) > tokens and left > 0  # by the thinking budget
+        cut = left <= 0
+        answered = self._generated(replace(request, max_tokens=max(left, 1)), prompt, "" if cut else text)
+        seconds = tokens * self.script.decode_s_per_token
+        known = {"thinking": kept, "thinking_tokens": tokens, "thinking_cut": cut, "thinking_forced": forced}
+        return replace(
+            answered,
+            output_tokens=answered.output_tokens + tokens,
+            finish_reason="length" if cut else answered.finish_reason,
+            decode_s=answered.decode_s + seconds,
+            ttft_s=answered.prefill_s + self.script.decode_s_per_token,
+            last_token_s=answered.e2e_s + seconds,
+            e2e_s=answered.e2e_s + seconds,
+            details={**noted, **known},
+        )
+
     def _generated(self, request: Request, prompt: str, text: str) -> Response:
         words = re.findall(r"\s*\S+", text)
         found = [(text.find(stop), stop) for stop in request.stop if stop and stop in text]
@@ -170,7 +199,9 @@ class FakeBackend:
 def _render(prompt: str | tuple[Message, ...]) -> str:
     if isinstance(prompt, str):
         return prompt
-    return "".join(f"{turn.role}: {turn.content}\n" for turn in prompt) + "assistant:"
+    begun = f" {prompt[-1].content}" if prompt[-1].role == "assistant" else ""
+    turns = prompt[:-1] if begun else prompt
+    return "".join(f"{turn.role}: {turn.content}\n" for turn in turns) + f"assistant:{begun}"
 
 
 def _count(text: str) -> int:

@@ -28,14 +28,16 @@ from harness.engine.generation import Generator, RowGenerated, RowInput
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import token_budget
 from harness.engine.parallel import Replicas
-from harness.engine.sampling import row_seed
+from harness.engine.sampling import check_sampling, row_seed
 from harness.engine.scoring import Scorer, near_ties, scorer_for
-from harness.engine.thinking import Thinking, markers_of
+from harness.engine.stopping import check_stop
+from harness.engine.structured import Constraint, Grammars
+from harness.engine.thinking import Markers, Thinking, markers_of
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.engine.tree import EngineStats
-from harness.errors import BackendError, ModelError
+from harness.errors import BackendError, ModelError, TaskError
 from harness.models import check_safe, check_versions, context_length, resolve_model
-from harness.values import Message, Request, Response
+from harness.values import Form, Message, Request, Response, Writing
 
 if TYPE_CHECKING:
     from harness.config import ModelConfig
@@ -45,6 +47,8 @@ log = logging.getLogger(__name__)
 DTYPES = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 QUANTIZATIONS = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True}}
 DEFAULT_CONTEXT = 2048  # tokens, where neither config nor tokenizer states a limit; as lm-eval
+SWITCHES = ("enable_thinking", "thinking")  # what chat templates call their switch
+TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 NO_LIMIT = 10**9  # a tokenizer without a limit states one far above this
 
 
@@ -55,6 +59,7 @@ class TransformersBackend:
         self.config = config
         self.loaded, self._about = load(_one_of(config, 0))
         self._methods: dict[str, Any] = {}  # of running the model, found out when first needed
+        self._held: dict[tuple[Form, str], Constraint] = {}  # what answers were held to, each compiled once
         self._took: deque[EngineStats] = deque(maxlen=1)  # by the last scoring that came to its end
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
@@ -65,14 +70,15 @@ class TransformersBackend:
         prompts = [_render(self.loaded.tokenizer, request) for request in requests]
         ids = self._encode([prompt.text for prompt in prompts if prompt.error is None])
         for prompt in prompts:
-            job = prompt if prompt.error else _fit(self.loaded, prompt, ids[prompt.text])
+            job = prompt if prompt.error else self._fit(prompt, ids[prompt.text])
             if job.error is not None:
                 yield job.failed(job.error)
             else:
                 jobs.append(job)
                 inputs.append(job.input)
         waited = time.perf_counter() - started
-        for index, made in run(inputs):
+        limits = [r.writing.wall_s for r in requests if r.writing.wall_s is not None]
+        for index, made in run(inputs, wall_s=min(limits, default=None)):
             elapsed = time.perf_counter() - started if len(requests) == 1 else None
             yield jobs[index].generated(made, waited, elapsed)
 
@@ -126,6 +132,7 @@ class TransformersBackend:
             self._methods["replicas"].close()
         self.loaded = None
         self._methods.clear()
+        self._held.clear()
         gc.collect()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -146,7 +153,29 @@ class TransformersBackend:
             return token_budget(self.loaded, deterministic=True)
         return self.config.batch_tokens
 
-    def _generator(self) -> Callable[[Sequence[RowInput]], Iterator[tuple[int, RowGenerated]]]:
+    def _fit(self, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
+        """Returns the prompt ready to run, or with the reason why it cannot be."""
+        try:
+            check_stop(prompt.request.stop)
+            check_sampling(prompt.request.sampling)
+            return _fit(self.loaded, prompt, ids, self._constraint(prompt.request.writing))
+        except TaskError as error:
+            return _Prompt(prompt.request, prompt.text, prompt.details, error.what)
+
+    def _constraint(self, writing: Writing) -> Constraint | None:
+        """Returns what an answer is held to. Raises TaskError for a form that cannot be, or not after its prefill."""
+        if writing.form is None:
+            return None
+        key = (writing.form, writing.prefill)
+        if key not in self._held:
+            if "grammars" not in self._methods:
+                loaded = self.loaded
+                end = loaded.eos_tokens[0] if loaded.eos_tokens else None
+                self._methods["grammars"] = Grammars(loaded.tokenizer, _predicted(loaded), end)
+            self._held[key] = self._methods["grammars"].constraint(*key)
+        return self._held[key]
+
+    def _generator(self) -> Callable[..., Iterator[tuple[int, RowGenerated]]]:
         """Returns the method that generates; as above."""
         if "generate" not in self._methods:
             generator = Generator(self.loaded, "plain" if self.config.engine == "plain" else None)
@@ -356,6 +385,9 @@ class _Prompt:
         """Returns the response; `elapsed` seconds since it was asked are known only of a request that ran alone."""
         if made.error is not None:
             return self.failed(made.error)
+        if made.finish_reason == "time" and not made.ids:
+            why = f"the {self.request.writing.wall_s:g} seconds of wall_s were over before it was begun"
+            return replace(self.failed(why), finish_reason="time")
         return Response(
             key=self.request.key,
             prompt=self.text,
@@ -371,7 +403,7 @@ class _Prompt:
             ttft_s=None if elapsed is None else waited + made.first_token_s,
             last_token_s=None if elapsed is None else waited + made.last_token_s,
             e2e_s=elapsed,
-            details={**(self.details or {}), **made.details()},
+            details={**(self.details or {}), **made.details(), "prompt_ids_sha256": ids_digest(self.input.ids)},
         )
 
 
@@ -405,30 +437,56 @@ class _ScoreJob:
         )
 
 
+def ids_digest(ids: Sequence[int]) -> str:
+    """Returns the sha256 (hex) of token ids, written in decimal with commas between."""
+    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
+
+
 def _render(tokenizer: Any, request: Request) -> _Prompt:
     """Returns the prompt's text: as given, or messages through the model's chat template.
 
-    A template that takes no system message gets it at the head of the first user message, which is noted.
+    A template that takes no system message gets it at the head of the first user message, which is noted. Where the
+    last message is the assistant's, its text follows the template's opening of an answer.
     """
+    thinking = request.writing.thinking
     if isinstance(request.prompt, str):
-        return _Prompt(request, request.prompt)
+        wrong = "thinking is switched on by a chat template, and this prompt has none" if thinking == "on" else None
+        return _Prompt(request, request.prompt, error=wrong)
     if not tokenizer.chat_template:
         return _Prompt(request, error="the model has no chat template (set chat_template: off)")
-    turns = [{"role": turn.role, "content": turn.content} for turn in request.prompt]
+    switchable = any(name in str(tokenizer.chat_template) for name in SWITCHES)
+    if thinking == "on" and not switchable:
+        return _Prompt(request, error="the model's chat template has no switch for thinking (set switch: auto)")
+    options = {} if thinking == "auto" else dict.fromkeys(SWITCHES, thinking == "on")
+    begun = request.prompt[-1].content if request.prompt[-1].role == "assistant" else ""
+    messages = request.prompt[:-1] if begun else request.prompt
+    details = {"thinking_switch": "the chat template has none"} if thinking == "off" and not switchable else {}
+    turns = [{"role": turn.role, "content": turn.content} for turn in messages]
     try:
-        return _Prompt(request, _templated(tokenizer, turns))
-    except TemplateError as error:
-        folded = _fold_system(request.prompt)
+        text = _templated(tokenizer, turns, options)
+    except TEMPLATE_ERRORS as error:
+        folded = _fold_system(messages)
         if folded is None:
             return _Prompt(request, error=f"the model's chat template refuses the messages: {error}")
-    try:
-        return _Prompt(request, _templated(tokenizer, folded), {"system_message": "put before the first user message"})
-    except TemplateError as error:
-        return _Prompt(request, error=f"the model's chat template refuses the messages: {error}")
+        try:
+            text = _templated(tokenizer, folded, options)
+        except TEMPLATE_ERRORS as error:
+            return _Prompt(request, error=f"the model's chat template refuses the messages: {error}")
+        details["system_message"] = "put before the first user message"
+    markers = _markers(tokenizer, request.writing)
+    if begun and markers and text.rstrip().endswith(markers.start) and markers.end not in begun:
+        return _Prompt(
+            request, text, error=f"the chat template opens {markers.start}, where a prefill would be thought"
+        )
+    return _Prompt(request, text + begun, details)
 
 
-def _templated(tokenizer: Any, turns: list[dict[str, str]]) -> str:
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+def _templated(tokenizer: Any, turns: list[dict[str, str]], options: Mapping[str, bool]) -> str:
+    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **options)
+
+
+def _markers(tokenizer: Any, writing: Writing) -> Markers | None:
+    return Markers(*writing.markers) if writing.markers else markers_of(tokenizer)
 
 
 def _fold_system(messages: Sequence[Message]) -> list[dict[str, str]] | None:
@@ -438,9 +496,9 @@ def _fold_system(messages: Sequence[Message]) -> list[dict[str, str]] | None:
     return [first, *({"role": turn.role, "content": turn.content} for turn in messages[2:])]
 
 
-def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
+def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: Constraint | None) -> _Prompt:
     """Returns the prompt with its token ids, the last that leave room for the answer."""
-    request, details = prompt.request, prompt.details
+    request, details, writing = prompt.request, prompt.details, prompt.request.writing
     room = loaded.max_length - request.max_tokens
     if not ids and loaded.prefix_token is not None:
         ids = [loaded.prefix_token]
@@ -455,6 +513,8 @@ def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
         )
     elif max(ids) >= _vocabulary(loaded):
         error = f"the tokenizer gives token {max(ids)}, the model knows {_vocabulary(loaded)}"
+    elif not isinstance(request.prompt, str) and _opens_twice(loaded, ids):
+        error = f"the model's chat template opens the text with {loaded.tokenizer.bos_token} twice: mend the template"
     if error is not None:
         return _Prompt(request, prompt.text, details, error)
     kept = tuple(ids[-room:])
@@ -462,9 +522,13 @@ def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
     seed = row_seed(sampling.seed, request.sample_id, request.epoch)
     # A model may spell its end-of-text token out in ordinary tokens; that ends the answer too, as in lm-eval.
     stop = (*request.stop, *_eos_text(loaded))
-    markers = markers_of(loaded.tokenizer)
-    thinking = Thinking(markers) if markers else None
-    given = RowInput(kept, request.max_tokens, stop, sampling, seed, thinking=thinking)
+    markers = _markers(loaded.tokenizer, writing)
+    thinking = Thinking(markers, writing.thinking_budget) if markers else None
+    if writing.thinking_budget is not None and thinking is None:
+        unheeded = "unheeded: the tokenizer has no known markers of thinking, and the task names none"
+        details = {**(details or {}), "thinking_budget": unheeded}
+    more = {"constraint": constraint, "thinking": thinking, "logprobs": writing.logprobs}
+    given = RowInput(kept, request.max_tokens, stop, sampling, seed, **more)
     return _Prompt(request, prompt.text, details, None, given, len(ids) - len(kept))
 
 
@@ -485,6 +549,11 @@ def _unscorable(loaded: LoadedModel, request: Request, sequences: Sequence[Score
         if judged >= _predicted(loaded):
             return f"the tokenizer gives token {judged}, the model predicts {_predicted(loaded)}"
     return None
+
+
+def _opens_twice(loaded: LoadedModel, ids: Sequence[int]) -> bool:
+    bos = loaded.tokenizer.bos_token_id
+    return bos is not None and list(ids[:3]).count(bos) > 1
 
 
 def _eos_text(loaded: LoadedModel) -> tuple[str, ...]:
