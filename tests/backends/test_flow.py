@@ -105,6 +105,19 @@ def test_a_refusal_for_rate_holds_everything_back_as_long_as_asked():
     assert all(r.details["attempts"][1]["waited_s"] >= 0.29 for r in responses)
 
 
+def test_a_refusal_for_rate_holds_back_requests_that_were_not_sent_yet():
+    moments: list[float] = []
+
+    def ask(request, attempt):
+        moments.append(time.perf_counter())
+        if len(moments) == 1:
+            raise AttemptFailed("http 429", wait_s=0.2, busy=True, billed=False)
+        return answer(request)
+
+    assert len(list(run(requests(4), ask, limits=LimitsConfig(concurrency=1)))) == 4
+    assert moments[1] - moments[0] >= 0.19
+
+
 def test_the_flow_narrows_to_what_the_server_takes():
     script, refused = Script(seconds=0.004), []
 
@@ -201,6 +214,15 @@ def test_nothing_is_sent_that_could_exceed_the_spend_limit():
     assert "the spend limit of $" in str(caught.value) and "raise `max_cost`" in str(caught.value)
     assert sum(r.details["usd"] for r in seen) <= limit
     assert len(seen) == sum(script.asked.values()) == 11  # every one that was paid for came out
+
+
+def test_what_may_have_been_charged_counts_as_the_most_it_can_be():
+    seen, worst = [], most_usd(requests(1)[0], PRICE)
+    with pytest.raises(BackendError, match="the spend limit"):
+        limits = LimitsConfig(concurrency=1, max_cost=3.5 * worst)
+        for response in run(requests(100), lambda r, a: answer(r, None), limits=limits, price=PRICE):
+            seen.append(response)
+    assert len(seen) == 3
 
 
 def test_the_most_a_request_can_cost_is_above_what_it_does_cost():
