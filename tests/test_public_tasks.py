@@ -13,8 +13,11 @@ from harness.check import self_test
 from harness.config import RunConfig, TaskUse, bundled, find_file, read_task, validate
 from harness.losses import best_constant, cost_of
 from harness.plan import make_plan
+from harness.prepare import BBH
 from harness.prompts import answer_text, continuations, given, render
+from harness.score import judge
 from harness.tasks import Task, load_tasks, shots_for, task_names
+from harness.values import Response
 from tests.public_rows import ROWS, bbh_rows
 
 OURS = tuple(name for name in task_names() if read_task(find_file(name, "tasks"))[0].data.hub is None)
@@ -203,3 +206,35 @@ def test_a_bundled_prompt_is_planned_for_every_public_task(tmp_path: Path):
     assert all(
         len(request.pairs) != 1 or cell.task.name == "lambada" for cell in plan.cells for request in cell.requests
     )
+
+
+CODEX = {  # the share of right answers that the data's own page gives
+    "boolean_expressions": 0.928,
+    "date_understanding": 0.872,
+    "multistep_arithmetic_two": 0.476,
+    "object_counting": 0.932,
+    "word_sorting": 0.404,
+}
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("subset", CODEX)
+def test_published_answers_to_bbh_get_their_published_scores(subset: str, shared: Path, tmp_path: Path):
+    write(tmp_path / f"{subset}.jsonl", read(shared / f"data/bbh/{subset}.jsonl"))
+    for other in BBH.keys() - {subset}:
+        write(tmp_path / f"{other}.jsonl", [{"input": "?", "target": "!"}])
+    (task,) = load_tasks(TaskUse(task="bbh", data=str(tmp_path)))
+    assert self_test(task).passed
+    answers = {row["input"].strip(): row for row in read(shared / f"data/scored_outputs/bbh_codex_cot/{subset}.jsonl")}
+    samples = [sample for sample in task.samples if sample.row["subset"] == subset]
+    responses = [(sample, answers.get(sample.row["input"].strip())) for sample in samples]
+    assert sum(answer is None for _, answer in responses) == 0
+    scores = [
+        judge(task.config, sample, Response(key="", prompt=None, text=answer["prediction"], finish_reason="stop"))
+        for sample, answer in responses
+    ]
+    assert sum(score.value or 0 for score in scores) / len(scores) == pytest.approx(CODEX[subset], abs=1e-9)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
