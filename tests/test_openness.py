@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -304,3 +305,11 @@ def test_the_estimate_agrees_with_published_ones():
     """Llama 3.1 8B and 405B on 15 T tokens, Pythia 12B on 300 B: published as 7e23, 3.8e25 and 2.1e22."""
     for n, d, published in ((8.03e9, 15e12, 7e23), (405e9, 15.6e12, 3.8e25), (11.8e9, 300e9, 2.1e22)):
         assert 6 * n * d == pytest.approx(published, rel=0.05)
+
+
+def test_the_card_of_the_demo_models_is_open_in_every_part(tmp_path: Path):
+    source = (Path(openness.__file__).parent / "demo" / "train.py").read_text(encoding="utf-8")
+    front = re.search(r'CARD = """\\\n---\n(.*?)\n---\n', source, re.DOTALL)
+    assert front is not None
+    found = describe(model(tmp_path / "demo", front[1]))
+    assert set(found.parts.values()) == {"open"} and found.osaid == "yes" and found.commercial == "yes"

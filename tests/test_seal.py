@@ -349,3 +349,39 @@ def test_in_python_the_seal_is_put_on_when_asked(place: Path):
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=place, env=environment)
     assert done.stdout.split("\n")[:2] == ["none (harness.run was not asked to: seal=True)", "kernel"], done.stderr
+
+
+def with_hub_model(place: Path, name: str) -> subprocess.CompletedProcess[str]:
+    """Seals a run of a hub's model and looks for it; at the hub's address, on this machine, nobody listens."""
+    code = f"""
+if __name__ == "__main__":
+    from harness import seal
+    from harness.config import RunConfig, validate
+    from harness.models import resolve_model
+    config = {{"run": "r", "tasks": ["tickets.yaml"], "models": [{{"name": "m", "path": "{name}"}}]}}
+    print(seal.seal_run(validate(RunConfig, config, "run.yaml")))
+    print(resolve_model("{name}"))
+"""
+    (place / "run.py").write_text(code)
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {"PYTHONPATH": str(ROOT), "HF_HOME": str(place), "HF_ENDPOINT": "http://127.0.0.1:9"}
+    line = [sys.executable, "run.py"]
+    return subprocess.run(line, capture_output=True, text=True, cwd=place, env=environment, timeout=240)
+
+
+@linux
+def test_a_hub_model_that_is_on_this_machine_is_found_under_the_seal(place: Path):
+    snapshot = place / "hub" / "models--maker--tiny" / "snapshots" / ("a" * 40)
+    snapshot.mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    (snapshot.parents[1] / "refs").mkdir()
+    (snapshot.parents[1] / "refs" / "main").write_text("a" * 40)
+    done = with_hub_model(place, "maker/tiny")
+    assert done.stdout.splitlines() == ["kernel", str(snapshot)], done.stderr[-2000:]
+
+
+@linux
+def test_a_hub_model_that_cannot_be_had_is_told_before_the_seal(place: Path):
+    done = with_hub_model(place, "maker/none")
+    assert done.returncode == 1 and "error: no model 'maker/none' on this machine" in done.stderr
+    assert done.stdout == ""
