@@ -790,7 +790,7 @@ def write(found: Found, out: Path | None = None) -> Written:
         raise ConfigError(what, where=str(out), fix="name a place that can be written: --out FILE.yaml") from None
     try:
         task = load_task(TaskUse(task=str(out)))
-        check_columns(task.config, [sample.row for sample in task.samples[:1]], task.where)
+        check_columns(task.config, [sample.row for sample in task.samples], task.where)
     except HarnessError:
         out.unlink()
         if copy is not None:

@@ -14,6 +14,7 @@ import json
 import re
 import sys
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -81,6 +82,13 @@ def read_table(path: Path, sheet: str | None = None) -> Table:
     if suffix not in READERS:
         fix = f"save it as one of: {', '.join(READERS)}"
         raise DataError(f"'{path.suffix}' is no format read here", where=str(path), fix=fix)
+    try:
+        return _read(path, suffix, sheet)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"the file cannot be read: {error}", where=str(path), fix="pack or copy it again") from None
+
+
+def _read(path: Path, suffix: str, sheet: str | None) -> Table:
     source, encoding, notes = DataSource(file=path.name, sheet=sheet), "", []
     if suffix not in {".parquet", ".xlsx"}:
         encoding, named = _encoding(path)
@@ -146,8 +154,6 @@ def _encoding(path: Path) -> tuple[str, str | None]:
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
         return "cp1252", "cp1252"
-    except (OSError, EOFError) as error:
-        raise DataError(f"the file cannot be read: {error}", where=str(path), fix="check the file") from None
     return "utf-8", None
 
 

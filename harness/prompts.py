@@ -50,7 +50,7 @@ def as_text(value: Any) -> str:
 
 
 def check_columns(task: TaskConfig, rows: Sequence[Mapping[str, Any]], where: str) -> None:
-    """Raises TaskError for a `{column}` of the task that its data do not have."""
+    """Raises TaskError for a `{column}` of the task that its data, or one of their rows, do not have."""
     known = set(rows[0])
     extra = {"choices"} if task.choices is not None else set()
     for key in ("prompt", "description", "system", "target", "ending"):
@@ -62,6 +62,10 @@ def check_columns(task: TaskConfig, rows: Sequence[Mapping[str, Any]], where: st
                     else "write {{ and }} for braces"
                 )
                 raise TaskError(f"{key} names column '{column}', which the data do not have", where=where, fix=hint)
+            short = next((i for i, row in enumerate(rows, 1) if column not in row and column not in extra), None)
+            if short is not None:
+                what = f"{key} names column '{column}', which row {short} does not have"
+                raise TaskError(what, where=where, fix="give the row that key, empty if it has no value")
 
 
 def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool) -> str | tuple[Message, ...]:

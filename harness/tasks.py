@@ -213,7 +213,7 @@ def _pool(config: TaskConfig, path: Path, override: Path | None, samples: tuple[
         pool = _samples(config.model_copy(update={"prepare": None}), rows, path, None)
     else:
         pool = _samples(config, _rows(config, path, override, shots.split), path, config.data.id)
-    if shots.match is not None and shots.match not in pool[0].row:
+    if shots.match is not None and any(shots.match not in sample.row for sample in (*pool, *samples)):
         raise TaskError(
             f"shots: match names column '{shots.match}', which the data do not have",
             where=str(path),
@@ -235,11 +235,11 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
     except DataError as error:
         raise DataError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
     prepared = [_prepared(config, row, f"{where} row {i + 1}") for i, row in enumerate(rows.rows)]
-    _need_column(prepared[0], config.answer, "answer", where)
+    _need_columns(prepared, config.answer, "answer", where)
     if config.cluster is not None:
-        _need_column(prepared[0], config.cluster, "cluster", where)
+        _need_columns(prepared, config.cluster, "cluster", where)
     for column in config.slices:
-        _need_column(prepared[0], column, "slices", where)
+        _need_columns(prepared, column, "slices", where)
         _refuse_many(column, prepared, where)
     for i, row in enumerate(prepared):
         if row[config.answer] is None or row[config.answer] == "":
@@ -273,6 +273,12 @@ def _prepared(config: TaskConfig, row: Mapping[str, Any], where: str) -> Mapping
             where=where,
             fix=f"the columns here are {', '.join(list(row)[:8])}; see the task's `data` and `prepare`",
         ) from None
+
+
+def _need_columns(rows: Sequence[Mapping[str, Any]], column: str, key: str, where: str) -> None:
+    _need_column(rows[0], column, key, where)
+    for i, row in enumerate(rows):
+        _need_column(row, column, key, f"{where} row {i + 1}")
 
 
 def _need_column(row: Mapping[str, Any], column: str, key: str, where: str) -> None:

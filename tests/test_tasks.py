@@ -11,6 +11,7 @@ import yaml
 
 from harness.config import TaskUse
 from harness.errors import DataError, HarnessError, TaskError
+from harness.prompts import check_columns
 from harness.tasks import Task, load_task, load_tasks, shots_for, task_names
 
 ROWS = [
@@ -265,3 +266,21 @@ def test_rows_of_several_configurations_say_which_they_are_from(tmp_path: Path):
     assert [(sample.id, sample.row["_file"]) for sample in task.samples] == [("one/0", "one"), ("two/0", "two")]
     with pytest.raises(TaskError, match="reads 2 sets of rows, one file is not enough"):
         load_task(TaskUse(task=str(tmp_path / "t.yaml"), data=str(folder / "one.jsonl")))
+
+
+@pytest.mark.parametrize("key", ["label", "who", "q"])
+def test_a_row_that_lacks_a_column_is_named(tmp_path: Path, key: str):
+    rows = [*ROWS[:2], {name: value for name, value in ROWS[2].items() if name != key}, *ROWS[3:]]
+    with pytest.raises(TaskError) as caught:
+        task = make(tmp_path, rows, cluster="who")
+        check_columns(task.config, [sample.row for sample in task.samples], task.where)
+    assert f"column '{key}'" in caught.value.what and "row 3" in str(caught.value)
+
+
+def test_every_prompt_shows_the_same_random_examples(tmp_path: Path):
+    rows = [{"id": str(i), "q": f"{i}?", "label": "yes", "split": "test"} for i in range(30)]
+    config = {"prompt": "", "prompts": {"a": "{q}", "b": "{q}!"}, "shots": {"n": 3, "pick": "random"}}
+    make(tmp_path, rows, **config)
+    a, b = load_tasks(TaskUse(task=str(tmp_path / "t.yaml")))
+    for one, other in zip(a.samples, b.samples, strict=True):
+        assert ids(shots_for(a, one, 0)) == ids(shots_for(b, other, 0))
