@@ -98,7 +98,9 @@ def broken(
     policy: PolicyConfig, models: Sequence[Used], tasks: Sequence[TaskConfig], unsealed: str = ""
 ) -> tuple[str, ...]:
     """Returns what of a plan breaks a policy, a line each; none if it keeps it. `unsealed`: why it has no seal."""
-    found = [line for model in models for line in (*_model_breaks(policy, model), *_egress_breaks(policy, model, tasks))]
+    found = [
+        line for model in models for line in (*_model_breaks(policy, model), *_egress_breaks(policy, model, tasks))
+    ]
     found += [
         f"task {task.task}: {task.sensitivity}, and {policy.max_sensitivity} is the most that may be run here"
         for task in tasks
@@ -117,7 +119,9 @@ def _model_breaks(policy: PolicyConfig, model: Used) -> Iterator[str]:
         # a server's weights cannot be looked at; a host that the policy names is allowed as it is
         host = egress(model.config)
         named = {each for hosts in (policy.egress or {}).values() for each in hosts}
-        rules = [rule for rule in ("licences", "commercial", "formats", "publishers") if getattr(policy, rule) is not None]
+        rules = [
+            rule for rule in ("licences", "commercial", "formats", "publishers") if getattr(policy, rule) is not None
+        ]
         if model.config.backend not in _WITHOUT_WEIGHTS and rules and host not in named:
             yield f"{name}: its {', '.join(rules)} cannot be told: it is asked at a server"
         return
