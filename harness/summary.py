@@ -140,10 +140,16 @@ def _clusters(records: Sequence[Record]) -> list[str] | None:
 
 
 def _metrics(records: Sequence[Record]) -> dict[str, Any]:
-    """Returns the further metrics, over the records that are counted; one that a failed answer lacks is 0 there."""
+    """Returns the further metrics, over the records that are counted; one that a failed answer lacks is 0 there.
+
+    Confidence is of the answers that have one: where nothing was answered there is none, and not 0.
+    """
     counted = [record for record in records if record.value is not None]
     names = dict.fromkeys(name for record in counted for name in record.metrics if name not in COUNTS)
-    found = {name: _estimate([r.metrics.get(name, 0.0) for r in counted], _clusters(counted)) for name in names}
+    found = {}
+    for name in names:
+        told = [r for r in counted if name in r.metrics or not name.startswith("confidence")]
+        found[name] = _estimate([r.metrics.get(name, 0.0) for r in told], _clusters(told))
     return found | _micro_f1(counted)
 
 
