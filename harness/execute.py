@@ -111,6 +111,14 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
         if answered:
             measure(folder, _pass(cell, answered, time.perf_counter() - started))
             measure(folder, {**_named(cell, "energy"), **asdict(meter.energy())})
+            if (took := _engine(cell, backend)) is not None:
+                measure(folder, {**_named(cell, "engine"), **took})
+
+
+def _engine(cell: Cell, backend: Backend) -> Mapping[str, Any] | None:
+    """Returns what the scoring engine says it computed and what a server without sharing would bill, if it knows."""
+    statistics = getattr(backend, "statistics", None)
+    return statistics() if cell.mode == "score" and statistics is not None else None
 
 
 def _meter(backend: Backend) -> Meter:
