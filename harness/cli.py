@@ -103,6 +103,47 @@ def run_command(
         raise typer.Exit(3)
 
 
+@app.command("bench")
+def bench_command(
+    config: Config = None,
+    model: Models = None,
+    task: Tasks = None,
+    data: Data = None,
+    out: Annotated[Path | None, typer.Option(help="the folder; default: a new one under results/")] = None,
+    limit: Limit = None,
+    seed: Seed = None,
+    machine: Machine = None,
+    plots: Annotated[bool, typer.Option("--plots", help="draw figures into the folder (extra report)")] = False,
+    seal: Annotated[bool, typer.Option(help="keep this process off the network where the models need none")] = True,
+    as_json: Json = False,
+) -> None:
+    """Measure latency and load on the tasks' own prompts, or on made-up ones of stated lengths.
+
+    What is measured stands under `bench:` in a run file: single requests, so many at a time, so many a second, or all
+    at once, until the target is saturated or a bound is hopeless.
+
+        harness bench bench-demo
+        harness bench --model ./my-model --task invoice-fields
+    """
+    from harness import bench
+    from harness import seal as seals
+
+    wanted = _configuration(config, model, task, data, limit, None, seed, machine, None, None)
+    off = seals.Seal("none", "switched off by --no-seal")
+    sealed = seals.seal_run(wanted, ("kernel", "namespace")) if seal else off
+    made = bench.make_bench(wanted)
+    folder = bench.folder_for(made, out)
+    _say(f"folder: {folder}")
+    _say(f"sealed: {sealed}")
+    for _ in bench.carry_out(made, folder, sealed=str(sealed)):
+        pass
+    summary = bench.finish(folder, wanted)
+    print(json.dumps(summary, ensure_ascii=False) if as_json else bench.text(summary))
+    if plots:
+        _say(f"drew {', '.join(str(file) for file in bench.plots(folder, summary))}")
+    _say(f"everything is in {folder} (summary.json, measurements.jsonl: a line for each request)")
+
+
 @app.command()
 def init(
     file: Annotated[Path, typer.Argument(help="your data: CSV, TSV, Excel, JSONL, JSON or Parquet")],
@@ -254,7 +295,7 @@ def _configuration(
     if check and not values["models"]:
         values["models"] = [ModelConfig(name="none", backend="fake").model_dump(mode="json")]
     for key, noun in (("models", "--model PATH"), ("tasks", "--task NAME")):
-        if not values[key]:
+        if not values[key] and not (key == "tasks" and values.get("bench", {}).get("lengths")):
             raise ConfigError(f"no {key} to run", fix=f"name a run file, or add {noun}")
     values["tasks"] = _with_data(values["tasks"], data or [])
     if limit is not None or first is not None:

@@ -107,6 +107,7 @@ def finish(path: Path) -> Result:
     Every response must be of a planned sample, and none may stand twice; what is missing is named in the notes.
     """
     plan = read_json(path / "plan.json")
+    _refuse_bench(plan, path)
     samples = read_samples(path)
     found = judged(path)
     write_jsonl_atomic(path / "records.jsonl", map(_record_line, found))
@@ -167,7 +168,14 @@ def open_run(path: str | Path) -> Result:
         raise StoreError(
             f"no run in {folder}", fix=nearest(folder.name, siblings) or "give the folder `harness run` named"
         )
+    _refuse_bench(read_json(folder / "plan.json"), folder)
     return Result(folder) if (folder / "summary.json").exists() else finish(folder)
+
+
+def _refuse_bench(plan: Mapping[str, Any], path: Path) -> None:
+    if plan.get("kind") == "bench":
+        what = f"{path} holds a benchmark of load, no run"
+        raise StoreError(what, fix="read its summary.json, or give the folder `harness run` named")
 
 
 def merged(results: Iterable[Result]) -> dict[str, Any]:

@@ -343,7 +343,12 @@ def write_jsonl_atomic(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk
 
 def append_jsonl(path: Path, row: Mapping[str, Any], disk: Disk = DISK) -> None:
     """Adds one line to a file and syncs it. A half-written line at the end, left by a crash, is cut off first."""
-    path = Path(path)
+    append_rows(path, (row,), disk)
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK) -> None:
+    """`append_jsonl` for several lines, synced once: all of them or none."""
+    path, data = Path(path), b"".join(_compact(row) + b"\n" for row in rows)
     try:
         new = not path.exists()
         with path.open("a+b", buffering=0) as file:
@@ -352,7 +357,7 @@ def append_jsonl(path: Path, row: Mapping[str, Any], disk: Disk = DISK) -> None:
             size = _whole_lines(file)
             disk.truncate(file.fileno(), size)
             try:
-                _write_all(file.fileno(), _compact(row) + b"\n", disk)
+                _write_all(file.fileno(), data, disk)
                 disk.fsync(file.fileno())
             except BaseException:
                 with contextlib.suppress(OSError):

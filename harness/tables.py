@@ -73,10 +73,10 @@ def speed(summary: Mapping[str, Any]) -> Table:
 
     def cells(row: Row) -> tuple[str, ...]:
         latency, rate, cost = row["latency"], row["throughput"], row["cost"]
-        times = [_number(latency[key], 1000) for key in ("ttft_p50_s", "tpot_p50_s", "e2e_p50_s")]
-        rates = [_number(rate[key]) for key in ("input_tokens_per_s", "output_tokens_per_s")]
+        times = [number(latency[key], 1000) for key in ("ttft_p50_s", "tpot_p50_s", "e2e_p50_s")]
+        rates = [number(rate[key]) for key in ("input_tokens_per_s", "output_tokens_per_s")]
         keys = ("usd_per_1m_input", "usd_per_1m_output", "usd_per_1k_samples", "usd_per_correct")
-        return (row["model"], *times, *rates, *(_number(cost[key]) for key in keys))
+        return (row["model"], *times, *rates, *(number(cost[key]) for key in keys))
 
     groups = ((title, tuple(cells(row) for row in members)) for title, members in _by_task(summary["rows"]))
     return Table("How fast, at what cost", columns, tuple(groups))
@@ -90,7 +90,7 @@ def sliced(summary: Mapping[str, Any]) -> Table:
         rest = UNKNOWN if part["rest"] is None else f"{100 * part['rest']:.1f}"
         clear = "*" if part["p_holm"] is not None and part["p_holm"] < 0.05 else ""
         own = (part["value"], row["model"], str(part["n"]), _interval(part["accuracy"]))
-        return (*own, rest, _number(part["p_holm"]) + clear)
+        return (*own, rest, number(part["p_holm"]) + clear)
 
     groups = []
     for title, members in _by_task(summary["rows"]):
@@ -199,16 +199,21 @@ def _safe(value: Any) -> Any:
 
 def terminal(summary: Mapping[str, Any], slices: bool = False, width: int = 100) -> str:
     """Returns the tables and the notes as text for a terminal of `width` columns."""
+    return set_text(tables(summary, slices), (*_legend(slices), *summary["notes"]), width)
+
+
+def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> str:
+    """Returns tables and the notes below them as text for a terminal of `width` columns."""
     from rich.console import Console
     from rich.text import Text
 
     console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False, emoji=False)
-    for table in tables(summary, slices):
+    for table in shown:
         console.print(Text(f"{table.title}\n"))
         for i, (title, _) in enumerate(table.groups):
             console.print(Text(_plain(title)))
             console.print(_rich(table, i))
-    for note in (*_legend(slices), *summary["notes"]):
+    for note in notes:
         console.print(Text(_plain(note)))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in lines)
@@ -298,7 +303,7 @@ def _failures(row: Row) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(row["failures"].items())) or "0"
 
 
-def _number(value: float | None, scale: float = 1.0) -> str:
+def number(value: float | None, scale: float = 1.0) -> str:
     """Returns three significant digits, without an exponent where it stays short."""
     if value is None:
         return UNKNOWN

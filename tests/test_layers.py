@@ -46,10 +46,11 @@ LAYERS = (
     ("summary",),
     ("tables",),
     ("reports",),
+    ("preview",),
     ("check",),
     ("init",),
     ("runs",),
-    ("listing", "progress"),
+    ("bench", "listing", "progress"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -151,7 +151,7 @@ def _greet(target: Target, request: Request) -> float:
         "refused": "start the server, or mend the address",
         "timeout": "see whether the server is busy or stuck",
         "tls": "use http:// for a server without TLS, or mend its certificate",
-        "http 401": "set the variable named by key_env to a valid key",
+        "http 401": "set the variable named by api_key_env to a valid key",
         "http 403": "ask for access to this model",
         "http 404": "mend the address (it ends in /v1) or the model's name",
         "http 429": "wait, or ask the provider for a higher limit",
@@ -169,14 +169,18 @@ def _greet(target: Target, request: Request) -> float:
 # --- requests ---------------------------------------------------------------------------------------------------------
 
 
+MARK = "[0123456789ab] "  # what `Unlike` puts before a prompt, with other digits
+
+
 class Unlike(Sequence[Request]):
     """The requests again and again, each opening with a number of its own, so that no prefix cache can help.
 
-    For speed alone: the model reads a changed prompt.
+    The number changes at each reading, so that no scenario meets the prompts of the one before. For speed alone: the
+    model reads a changed prompt.
     """
 
-    def __init__(self, requests: Sequence[Request], seed: int = 0) -> None:
-        self._requests, self._seed = requests, seed
+    def __init__(self, requests: Sequence[Request], seed: int | str = 0) -> None:
+        self._requests, self._seed, self._read = requests, seed, 0
 
     def __len__(self) -> int:
         return 1 << 40
@@ -191,7 +195,8 @@ class Unlike(Sequence[Request]):
         if isinstance(index, slice):
             raise TypeError("an endless sequence has no slices")
         request = self._requests[index % len(self._requests)]
-        mark = f"[{random.Random(f'{self._seed}/{index}').getrandbits(48):012x}] "
+        mark = f"[{random.Random(f'{self._seed}/{self._read}').getrandbits(48):012x}] "
+        self._read += 1
         if isinstance(request.prompt, str):
             return replace(request, prompt=mark + request.prompt)
         first, *others = request.prompt
@@ -205,7 +210,7 @@ WORDS = (
 
 
 def synthetic_requests(
-    input_tokens: int, output_tokens: int, n: int, *, count: Callable[[str], int] | None = None, seed: int = 0
+    input_tokens: int, output_tokens: int, n: int, *, count: Callable[[str], int] | None = None, seed: int | str = 0
 ) -> list[Request]:
     """Returns `n` requests of about so many input tokens of common words, all different from the first word on.
 

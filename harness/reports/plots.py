@@ -128,7 +128,7 @@ def _save(figure: Any, axes: Any, path: Path) -> tuple[Path, Path]:
 
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=False, fontsize="small")
-    svg, png = path.with_suffix(".svg"), path.with_suffix(".png")
+    svg, png = (path.with_name(f"{path.name}.{kind}") for kind in ("svg", "png"))  # a name may hold dots of its own
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "harness"}):
         figure.savefig(svg, metadata={"Date": None})
         figure.savefig(png, dpi=200, metadata={"Software": None})

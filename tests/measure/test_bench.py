@@ -71,7 +71,7 @@ def test_every_timed_request_can_be_kept_with_its_scenario():
 @pytest.mark.parametrize(
     ("reply", "message"),
     [
-        (Reply(status=401), "set the variable named by key_env"),
+        (Reply(status=401), "set the variable named by api_key_env"),
         (Reply(status=429), "ask the provider for a higher limit"),
         (Reply(status=429, retry_after="7"), "wait 7 s, as the server asks"),
         (Reply(status=500), "send the same request by hand"),
@@ -116,6 +116,7 @@ def test_no_two_requests_share_a_beginning_when_a_prefix_cache_must_not_help():
     assert len({text[:8] for text in opening}) == 200
     assert opening[0].endswith("hello") and opening[1].endswith("Be brief.")
     assert sent[0] == Unlike([REQUEST, turns])[0]  # repeatable
+    assert endless[0].prompt not in opening  # and not met again in a second scenario
 
 
 def test_synthetic_prompts_have_their_length_and_no_common_beginning():

@@ -1,0 +1,453 @@
+"""`harness bench`: loads on models, from a run file to a folder of timed requests, a table and figures.
+
+    plan.json             what was asked: configuration, models, workloads, this computer
+    measurements.jsonl    one line a request (kind request), a scenario (load) and a model (model)
+    summary.json          one row a scenario, and what follows from them
+
+A workload is a task's own prompts, asked as text, or made-up ones of stated lengths.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.backends import BACKENDS
+from harness.backends.remote import PROVIDERS, server
+from harness.config import BenchConfig, ModelConfig, RunConfig, read_machine
+from harness.cost.capacity import MIN_SHAPES, fit, shape_of
+from harness.errors import ConfigError, StoreError
+from harness.execute import Load, load, measurements
+from harness.measure.bench import MARK, Series, Unlike, bench, knee, slo_capacity, synthetic_requests
+from harness.measure.http import OpenAIStream
+from harness.measure.load import Slo, Timed
+from harness.measure.memory import used_memory
+from harness.measure.target import InProcess, Target
+from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, make_plan, versions
+from harness.score import judge
+from harness.secrets import redacted
+from harness.store import RunFolder, append_rows, write_json_atomic
+from harness.tables import Table, number, set_text
+from harness.tasks import digest
+from harness.values import Request, Response
+
+DISTINCT = 256  # made-up prompts that are told apart before their numbers are
+EVERY_S = 10.0  # between lines of progress
+SHORT = 0.9  # share of the asked answer length below which a speed says so
+
+Judge = Callable[[Request, str], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What one model is asked. `judge` None: there is no right answer, or the prompts were changed."""
+
+    model: PlannedModel
+    name: str
+    requests: Sequence[Request]
+    judge: Judge | None
+    n: int  # distinct prompts
+    output_tokens: int | None = None  # of made-up prompts: what each answer should have
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a benchmark will do. `digest` is that of all that is asked and how."""
+
+    config: RunConfig
+    workloads: tuple[Workload, ...]
+    identity: Mapping[str, Any]
+    digest: str
+
+
+def make_bench(config: RunConfig) -> Bench:
+    """Returns what will be measured. Reads data and model files, loads no weights, asks nothing.
+
+    Raises a HarnessError for whatever would fail later.
+    """
+    for model in config.models:
+        _refuse_untimed(model)
+    if config.bench.lengths:
+        read_machine(config.machine)
+        made = [(find_model(model), lengths) for model in config.models for lengths in config.bench.lengths]
+        workloads = tuple(_made_up(model, config, lengths.input, lengths.output) for model, lengths in made)
+    else:
+        as_text = tuple(use.model_copy(update={"asked_as": "generate"}) for use in config.tasks)
+        plan = make_plan(config.model_copy(update={"tasks": as_text}))
+        if scored := [cell.task.name for cell in plan.cells if cell.mode == "score"]:
+            raise ConfigError(
+                f"task '{scored[0]}' is scored by log-probability: no text is written that could be timed",
+                where=f"run {config.run}",
+                fix="leave it out of the benchmark, or give `lengths`",
+            )
+        workloads = tuple(_of_task(cell, config) for cell in plan.cells)
+    identity = {
+        "bench": config.bench.model_dump(mode="json"),
+        "seed": config.seed,
+        "models": {work.model.config.name: work.model.key for work in workloads},
+        "workloads": [
+            [w.model.config.name, w.name, digest([w.requests[i].key for i in range(w.n)])] for w in workloads
+        ],
+        "versions": versions(),
+    }
+    return Bench(config, workloads, identity, digest(identity))
+
+
+def _refuse_untimed(model: ModelConfig) -> None:
+    if model.backend in BACKENDS and model.backend not in {"fake", "transformers", "openai"}:
+        raise ConfigError(
+            f"backend '{model.backend}' cannot be put under load",
+            where=f"model {model.name}",
+            fix="use `backend: openai` with the address of its OpenAI-compatible interface in `base_url`",
+        )
+
+
+def _of_task(cell: Cell, config: RunConfig) -> Workload:
+    task = cell.task.config
+    samples = {sample.id: sample for sample in cell.samples}
+
+    def value(request: Request, text: str) -> float | None:
+        answer = Response(key=request.key, prompt=None, text=text)
+        found = judge(task, samples[request.sample_id], answer)
+        return 0.0 if found.value is None and found.failure in task.wrong else found.value
+
+    if config.bench.prefix_cache == "defeat":
+        return Workload(cell.model, cell.task.name, Unlike(cell.requests, _nonce()), None, len(cell.requests))
+    return Workload(cell.model, cell.task.name, cell.requests, value, len(cell.requests))
+
+
+def _made_up(model: PlannedModel, config: RunConfig, input_tokens: int, output_tokens: int) -> Workload:
+    """Returns prompts that no cache has seen: each has words of its own and a number before them."""
+    count = _counter(model.config) or (lambda text: len(text.split()))
+    n = min(DISTINCT, config.bench.requests)
+    mark = count(MARK)
+    length = max(1, input_tokens - mark)
+    name = f"{input_tokens} in, {output_tokens} out"
+    made = synthetic_requests(length, output_tokens, n, count=count, seed=f"{config.seed}/{name}")
+    return Workload(model, name, Unlike(made, _nonce()), None, n, output_tokens)
+
+
+def _nonce() -> str:
+    """Returns a seed that was never used before: a server may still hold the prompts of an earlier benchmark."""
+    return os.urandom(8).hex()
+
+
+def _counter(config: ModelConfig) -> Callable[[str], int] | None:
+    """Returns the token count of the model's own tokenizer, if its folder is on this machine."""
+    file = Path(config.path or "") / "tokenizer.json"
+    if config.path is None or not file.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+def folder_for(made: Bench, out: str | Path | None, root: Path = Path("results")) -> Path:
+    """Returns the folder of a benchmark: as asked, else a new one."""
+    if out is not None:
+        return Path(out)
+    return root / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.config.run}-bench-{made.digest[:8]}"
+
+
+def carry_out(made: Bench, path: Path, load: Load = load, *, sealed: str | None = None) -> Iterator[dict[str, Any]]:
+    """Yields the row of each scenario as it ends; its requests and it are on disk then.
+
+    Raises StoreError for a folder that holds a benchmark already: loads are measured anew, never resumed.
+    """
+    with RunFolder.create_or_resume(path, _stored(made)) as folder:
+        if folder.resumed:
+            raise StoreError("the folder holds a benchmark already", where=str(path), fix="name a new one: --out DIR")
+        lines = path / "measurements.jsonl"
+        for config in made.config.models:
+            works = [work for work in made.workloads if work.model.config.name == config.name]
+            if not works:
+                continue
+            with ExitStack() as stack:
+                target, about = _target(works[0].model.config, load, stack)
+                append_rows(lines, [redacted({"kind": "model", "model": config.name, "sealed": sealed, **about})])
+                for work in works:
+                    yield from _measured(made, work, target, lines)
+                held = used_memory(str(about.get("device") or "cpu")) if about["in_process"] else {}
+                append_rows(lines, [{"kind": "memory", "model": config.name, **held}])
+
+
+def _target(config: ModelConfig, load: Load, stack: ExitStack) -> tuple[Target, dict[str, Any]]:
+    """Returns what requests go to, and what is known of it. A model in this process is loaded here."""
+    if config.backend in PROVIDERS:
+        place = server(config)
+        place.key()  # raises if it is needed and not set
+        target = OpenAIStream(
+            place.url,
+            config.model or config.name,
+            api=config.api,
+            key_env=place.key_env,
+            timeout_s=config.limits.sample_s,
+            extra=config.extra,
+        )
+        return target, {"in_process": False, "url": place.url, "load_s": None}
+    began = time.perf_counter()
+    backend = stack.enter_context(closing(load(config)))
+    loaded = time.perf_counter() - began
+
+    def ask(request: Request) -> Response:
+        (response,) = backend.generate([request])
+        return response
+
+    return InProcess(ask), {"in_process": True, **backend.describe(), "load_s": loaded}
+
+
+def _measured(made: Bench, work: Workload, target: Target, lines: Path) -> Iterator[dict[str, Any]]:
+    named = {"model": work.model.config.name, "task": work.name}
+    series = _series(made.config.bench, made.config.seed)
+    own = _counter(work.model.config) if isinstance(target, OpenAIStream) else None
+    kept: list[dict[str, Any]] = []
+    progress = _Progress(f"{named['model']} · {named['task']}")
+
+    def value(request: Request, text: str) -> float | None:
+        progress.tick()
+        return work.judge(request, text) if work.judge is not None else None
+
+    def keep(scenario: str, timed: Timed) -> None:
+        kept.append({"kind": "request", **named, "scenario": scenario, **asdict(timed)})
+
+    for found in bench(target, work.requests, series, count=own, judge=value, keep=keep):
+        row = {**named, "asked_output_tokens": work.output_tokens, **found}
+        append_rows(lines, [*kept, {"kind": "load", "row": row}])
+        kept.clear()
+        progress.end(row)
+        yield row
+
+
+def _series(config: BenchConfig, seed: int) -> Series:
+    """Returns the series a run file asks for."""
+    wanted = config.model_dump(exclude={"slo", "lengths", "prefix_cache"})
+    slo = None if config.slo is None else Slo(**config.slo.model_dump())
+    return Series(**wanted, slo=slo, seed=seed)
+
+
+class _Progress:
+    """A line on stderr now and then, and one for each scenario."""
+
+    def __init__(self, name: str) -> None:
+        self._name, self._done, self._said = name, 0, time.monotonic()
+
+    def tick(self) -> None:
+        self._done += 1
+        if time.monotonic() - self._said > EVERY_S:
+            self._say(f"{self._done} answers so far")
+
+    def end(self, row: Mapping[str, Any]) -> None:
+        ended = f"; ended early, {row['stopped']}" if row["stopped"] else ""
+        self._say(f"{row['scenario']}: {row['n']} requests, {number(row['requests_per_s'])}/s{ended}")
+        self._done = 0
+
+    def _say(self, text: str) -> None:
+        self._said = time.monotonic()
+        print(f"{self._name} · {text}", file=sys.stderr, flush=True)
+
+
+def _stored(made: Bench) -> dict[str, Any]:
+    """Returns the content of `plan.json`."""
+    machine = read_machine(made.config.machine)
+    return redacted(
+        {
+            "kind": "bench",
+            "digest": made.digest,
+            "identity": made.identity,
+            "run": made.config.run,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "config": made.config.model_dump(mode="json", by_alias=True),
+            "models": {work.model.config.name: described(work.model) for work in made.workloads},
+            "workloads": [{"model": w.model.config.name, "task": w.name, "n": w.n} for w in made.workloads],
+            "machine": None if machine is None else machine.model_dump(mode="json"),
+            "host": host(),
+            "git": git_state(),
+        }
+    )
+
+
+# --- what it says ----------------------------------------------------------------------------------------------------
+
+
+def finish(path: Path, config: RunConfig) -> dict[str, Any]:
+    """Returns the summary of a benchmark, and writes it; reads files only."""
+    lines = measurements(path)
+    rows = [line["row"] for line in lines if line["kind"] == "load"]
+    models = {
+        line["model"]: {key: line.get(key) for key in ("load_s", "in_process", "device", "device_name", "sealed")}
+        for line in lines
+        if line["kind"] == "model"
+    }
+    for line in lines:
+        if line["kind"] == "memory":
+            held = {key: value for key, value in line.items() if key not in {"kind", "model"}}
+            models[line["model"]]["memory"] = held or None
+    summary = {
+        "kind": "bench",
+        "run": config.run,
+        "slo": None if config.bench.slo is None else config.bench.slo.model_dump(mode="json"),
+        "prefix_cache": config.bench.prefix_cache,
+        "models": models,
+        "rows": rows,
+        "workloads": [_workload(name, group, config.bench) for name, group in _groups(rows)],
+        "fits": _fits(rows, config),
+    }
+    summary["notes"] = list(_notes(summary, host()))
+    write_json_atomic(path / "summary.json", summary)
+    return summary
+
+
+def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[str, str], list[Mapping[str, Any]]]]:
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["model"], row["task"]), []).append(row)
+    return list(groups.items())
+
+
+def _workload(name: tuple[str, str], rows: Sequence[Any], config: BenchConfig) -> dict[str, Any]:
+    """Returns what follows from all scenarios of a model on a workload: its limits."""
+    at = knee(rows)
+    speeds = [row["requests_per_s"] for row in rows if row["requests_per_s"]]
+    slo = None if config.slo is None else Slo(**config.slo.model_dump())
+    return {
+        "model": name[0],
+        "task": name[1],
+        "first_request_s": next((row["first_request_s"] for row in rows if "first_request_s" in row), None),
+        "most_requests_per_s": max(speeds, default=None),
+        "knee": None if at is None else rows[at]["scenario"],
+        "slo_requests_per_s": None if slo is None else slo_capacity(rows, slo),
+    }
+
+
+def _fits(rows: Sequence[Mapping[str, Any]], config: RunConfig) -> dict[str, Any]:
+    """Returns, by model, the seconds a token takes on a busy server, fitted where enough shapes were measured."""
+    machine = read_machine(config.machine)
+    gpus = machine.rented.gpus if machine is not None and machine.rented is not None else 1
+    fits: dict[str, Any] = {}
+    for model in dict.fromkeys(row["model"] for row in rows):
+        busy = [row for row in rows if row["model"] == model and row["kind"] == "offline"]
+        shapes = [shape for shape in (shape_of(row, gpus) for row in busy) if shape is not None]
+        if len(shapes) >= MIN_SHAPES:
+            fits[model] = asdict(fit(shapes))
+    return fits
+
+
+def text(summary: Mapping[str, Any], width: int = 100) -> str:
+    """Returns both tables and the notes."""
+    return set_text((_users(summary), _system(summary)), (*LEGEND, *summary["notes"]), width)
+
+
+LEGEND = (
+    "A percentile stands only where ten values lie beyond it: p50 needs 20 requests, p95 needs 200.",
+    "response: from when a request was due, so waiting counts; single and concurrency: c at a time, no arrival rate.",
+)
+
+
+def _ms(quantiles: Mapping[str, Any], name: str) -> str:
+    return number(quantiles[name], 1000)
+
+
+def _users(summary: Mapping[str, Any]) -> Table:
+    """Returns what one user sees."""
+    wire = any(row["round_trip_p50_s"] is not None for row in summary["rows"])
+    columns = ("load", "n", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms", "response p50 ms", "response p95 ms")
+    columns += ("user tok/s", *(("round trip ms",) if wire else ()))
+
+    def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+        times = [_ms(row[key], q) for key, q in (("ttft_s", "p50"), ("ttft_s", "p95"), ("tpot_s", "p50"))]
+        whole = [_ms(row["response_s"], q) for q in ("p50", "p95")]
+        last = (number(row["user_tokens_per_s_p50"]), *((number(row["round_trip_p50_s"], 1000),) if wire else ()))
+        return (row["scenario"], str(row["n"]), *times, *whole, *last)
+
+    return Table("What a user sees", columns, _titled(summary, cells))
+
+
+def _system(summary: Mapping[str, Any]) -> Table:
+    """Returns what all users together get."""
+    columns = ("load", "requests/s", "tok/s in", "tok/s out", "in SLO %", "goodput /s", "right, in SLO /s", "cached %")
+    columns += ("failed", "ended early")
+
+    def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+        names = ("requests_per_s", "system_input_tokens_per_s", "system_output_tokens_per_s")
+        speeds = [number(row[name]) for name in names]
+        good = [number(row["attainment"], 100), number(row["goodput_per_s"]), number(row["quality_goodput_per_s"])]
+        failed = ", ".join(f"{n} {kind}" for kind, n in sorted(row["failed"].items())) or "0"
+        early = (row["stopped"] or "").partition(":")[0]
+        return (row["scenario"], *speeds, *good, number(_cached(row), 100), failed, early)
+
+    return Table("What the system does", columns, _titled(summary, cells))
+
+
+def _titled(summary: Mapping[str, Any], cells: Callable[[Any], tuple[str, ...]]) -> Any:
+    return tuple((f"{model} · {task}", tuple(map(cells, rows))) for (model, task), rows in _groups(summary["rows"]))
+
+
+def _cached(row: Mapping[str, Any]) -> float | None:
+    """Returns the share of the input that the server read from a cache; None where it does not say."""
+    if row["cached_tokens"] is None or not row["input_tokens"]:
+        return None
+    return row["cached_tokens"] / row["input_tokens"]
+
+
+def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[str]:
+    yield f"Sent from {computer['processor'] or computer['system']}, {computer['cores']} cores."
+    for work in summary["workloads"]:
+        loaded = summary["models"][work["model"]]["load_s"]
+        parts = [] if loaded is None else [f"loaded in {number(loaded)} s"]
+        parts.append(f"its first request took {number(work['first_request_s'], 1000)} ms")
+        yield f"{work['model']} · {work['task']}: {', '.join(parts)} (in no figure above)."
+        if work["slo_requests_per_s"] is not None:
+            yield f"{work['model']} · {work['task']}: keeps the SLO up to {number(work['slo_requests_per_s'])} good/s."
+    yield from _cache_note(summary)
+    for row in summary["rows"]:
+        where = f"{row['model']} · {row['task']}, {row['scenario']}"
+        if row["usage_differs"]:
+            yield f"{where}: the server's count of tokens and ours differ in {row['usage_differs']} answers."
+        if row["stopped"]:
+            yield f"{where}: ended early, {row['stopped']}."
+        asked, written = row["asked_output_tokens"], row["output_tokens"]
+        good = row["n"] - sum(row["failed"].values())
+        if asked and written is not None and good and written / good < SHORT * asked:
+            yield f"{where}: answers had {written / good:.0f} tokens, {asked} were asked for."
+    for model, found in summary["fits"].items():
+        terms = f"{found['a']:.3g}·I + {found['b']:.3g}·O + {found['c']:.3g}·(I·O + O²/2)"
+        missed = f"{found['error_mean']:.0%} on average, {found['error_max']:.0%} at most"
+        yield f"{model}: busy seconds of a request = {terms}; a shape left out is missed by {missed}."
+
+
+def _cache_note(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yields how far a prefix cache may have helped."""
+    if summary["prefix_cache"] == "defeat" or any(row["asked_output_tokens"] for row in summary["rows"]):
+        yield "Every prompt began with a number of its own: no prefix cache could help, and no answer was judged."
+        return
+    for name, about in summary["models"].items():
+        mine = [row for row in summary["rows"] if row["model"] == name]
+        if about["in_process"]:
+            yield f"{name}: in this process, one request at a time; nothing is kept from one to the next."
+        elif mine and all(row["cached_tokens"] is None for row in mine):
+            yield f"{name}: prompts repeat, and the server tells no cached tokens; see `prefix_cache: defeat`."
+
+
+def plots(path: Path, summary: Mapping[str, Any]) -> list[Path]:
+    """Draws latency against load and the distribution of response times of each workload; returns the files."""
+    from harness.reports.plots import distributions, latency_against_load
+
+    lines = [line for line in measurements(path) if line["kind"] == "request" and line["error"] is None]
+    drawn: list[Path] = []
+    for (model, task), rows in _groups(summary["rows"]):
+        stem = f"{model}-{task}".replace(" ", "").replace(",", "-").replace("/", "-")
+        drawn += latency_against_load(rows, path / f"load-{stem}")
+        times: dict[str, list[float]] = {}
+        for line in lines:
+            if (line["model"], line["task"]) == (model, task):
+                times.setdefault(line["scenario"], []).append(line["t_end"] - line["t_sched"])
+        drawn += distributions(times, path / f"response-{stem}", "response time, s") if times else ()
+    return drawn

@@ -1,0 +1,255 @@
+"""`harness bench` from a run file to its folder: a model in this process, a server, made-up prompts, mistakes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from servers import Reply, SyntheticServer
+
+from harness import cli
+from harness.bench import finish, folder_for, make_bench
+from harness.config import RunConfig, validate
+
+SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))
+TASK = "task: sums\ndata: {file: sums.jsonl}\nkind: generate\nprompt: '{q}='\nanswer: a\nextract: number\n"
+CHOICE = (
+    TASK.replace("sums\n", "pick\n").replace("generate", "choice").replace("extract: number", "choices: ['0', '2']")
+)
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("sums.jsonl").write_text(SUMS)
+    Path("sums.yaml").write_text(TASK)
+    Path("answers.yaml").write_text('answers: [{sample: "1", text: "2"}, {text: "no 5"}]')
+    return tmp_path
+
+
+def write(bench: dict[str, Any], **model: Any) -> None:
+    config = {"run": "mine", "tasks": ["sums.yaml"], "models": [{"name": "m", **model}], "bench": bench}
+    Path("bench.yaml").write_text(json.dumps(config))
+
+
+def harness(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Returns exit code, stdout and stderr of a command."""
+    argv, sys.argv = sys.argv, ["harness", *arguments]
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    finally:
+        sys.argv = argv
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def lines(kind: str) -> list[dict[str, Any]]:
+    every = map(json.loads, Path("out/measurements.jsonl").read_text().splitlines())
+    return [line for line in every if line["kind"] == kind]
+
+
+def test_a_model_in_this_process_is_measured_under_every_load(capsys):
+    write(
+        {"concurrency": [2], "rate": [200], "offline": True, "requests": 24, "warmup": 2, "slo": {"response_s": 5}},
+        backend="fake",
+        script="answers.yaml",
+    )
+    code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert code == 0, err
+    assert {p.name for p in Path("out").iterdir()} >= {"plan.json", "measurements.jsonl", "summary.json"}
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert [row["scenario"] for row in summary["rows"]] == ["single", "concurrency 2", "offline", "rate 200"]
+    assert "m · sums · single: 24 requests" in err
+    assert all(len(line) <= 100 for line in out.splitlines())
+    single = summary["rows"][0]
+    # the script says 1 ms for each prompt token and 10 ms for each one written: "no 5" is two
+    assert single["tpot_s"]["p50"] == pytest.approx(0.010)
+    assert single["response_s"]["p95"] is None  # 24 requests are too few
+    assert single["round_trip_p50_s"] is None and "round trip" not in out
+    assert single["quality_goodput_per_s"] == pytest.approx(single["goodput_per_s"] * 3 / 24)
+    # warm-up and cool-down are written down too, but stand in no percentile
+    assert len(lines("request")) == (24 + 2) + (24 + 2 + 2) + 24 + (24 + 2)
+    assert lines("request")[0].keys() >= {"t_sched", "t_send", "t_first", "t_first_answer", "t_last", "t_end", "usage"}
+    assert summary["models"]["m"]["load_s"] >= 0 and "loaded in" in out
+    assert summary["workloads"][0]["first_request_s"] > 0
+
+
+def test_user_speed_and_system_speed_stand_in_different_tables(capsys):
+    write({"requests": 5, "warmup": 0}, backend="fake")
+    _, out, _ = harness(capsys, "bench", "bench.yaml")
+    users, system = out.split("What the system does")
+    assert "user" in users and "tok/s out" not in users
+    assert "out" in system and "user" not in system.split("A percentile")[0]
+
+
+def test_a_server_is_measured_by_its_address(capsys):
+    with SyntheticServer(Reply(text="it is 2", cached_tokens=3, ttft_s=0.002)) as server:
+        write({"rate": [100], "requests": 20, "warmup": 1, "slo": {"ttft_s": 1}}, backend="openai", base_url=server.url)
+        code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out", "--json")
+    assert code == 0, err
+    single, rate = json.loads(out)["rows"]
+    assert (single["n"], rate["scenario"], single["failed"]) == (20, "rate 100", {})
+    assert single["ttft_s"]["p50"] >= 0.002 and single["round_trip_p50_s"] > 0
+    assert single["cached_tokens"] == 20 * 3 and single["input_tokens"] == 20 * 7
+    # eight prompts again and again, the first of them as warm-up: sample 1 alone is right, and is sent three times
+    assert single["quality_goodput_per_s"] == pytest.approx(single["goodput_per_s"] * 3 / 20)
+    assert server.bodies[0]["messages"][0]["content"] == "0+0="
+
+
+def test_made_up_prompts_are_all_unlike_and_answers_that_stop_early_are_told(capsys):
+    with SyntheticServer(Reply(tokens=4)) as server:
+        shapes = [{"input": 12, "output": 4}, {"input": 30, "output": 9}]
+        write({"lengths": shapes, "requests": 6, "warmup": 0}, backend="openai", base_url=server.url)
+        code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert code == 0, err
+    prompts = [body["messages"][0]["content"] for body in server.bodies]
+    assert len({prompt[:8] for prompt in prompts}) == len(prompts) == 2 * (1 + 6)
+    assert [len(prompt.split()) for prompt in prompts] == [12] * 7 + [30] * 7
+    assert "answers had 4 tokens, 9 were asked for" in out and "answers had 4 tokens, 4" not in out
+    assert "no prefix cache could help" in out
+
+
+def test_a_prefix_cache_is_defeated_on_the_tasks_own_prompts_or_named(capsys):
+    with SyntheticServer() as server:
+        write({"requests": 10, "warmup": 0}, backend="openai", base_url=server.url)
+        _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "out")
+        assert "the server tells no cached tokens" in " ".join(out.split())
+        sent = len(server.bodies)
+        write({"requests": 10, "warmup": 0, "prefix_cache": "defeat"}, backend="openai", base_url=server.url)
+        harness(capsys, "bench", "bench.yaml", "--out", "other")
+    opening = [body["messages"][0]["content"][:9] for body in server.bodies[sent:]]
+    assert len(set(opening)) == 11 and all(text.startswith("[") for text in opening)
+
+
+def test_six_busy_shapes_give_the_seconds_of_a_token(capsys):
+    def busy(order: int, body: dict[str, Any]) -> Reply:
+        i, o = len(body["messages"][0]["content"].split()), body["max_tokens"]
+        return Reply(tokens=o, input_tokens=i)
+
+    shapes = [{"input": i, "output": o} for i, o in ((4, 2), (40, 2), (4, 20), (40, 20), (90, 4), (10, 40))]
+    with SyntheticServer(busy) as server:
+        bench = {"lengths": shapes, "requests": 10, "single": False, "offline": True}
+        write(bench, backend="openai", base_url=server.url)
+        code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert code == 0, err
+    fit = json.loads(Path("out/summary.json").read_text())["fits"]["m"]
+    assert fit["n"] == 6 and fit["label"] == "measured" and fit["error_mean"] is not None
+    assert "busy seconds of a request" in out
+
+
+def test_figures_are_drawn_into_the_folder(capsys):
+    pytest.importorskip("matplotlib")
+    write({"requests": 5, "warmup": 0}, backend="fake")
+    code, _, err = harness(capsys, "bench", "bench.yaml", "--out", "out", "--plots")
+    assert code == 0, err
+    assert {p.name for p in Path("out").glob("*.svg")} == {"load-m-sums.svg", "response-m-sums.svg"}
+    assert len(list(Path("out").glob("*.png"))) == 2
+
+
+def test_a_choice_task_is_asked_as_text_and_judged_so(capsys):
+    Path("pick.yaml").write_text(CHOICE)
+    Path("sums.jsonl").write_text('{"q": "0+0", "a": "0"}\n{"q": "1+1", "a": "2"}\n')
+    config = validate(
+        RunConfig, {"run": "r", "tasks": ["pick.yaml"], "models": [{"name": "m", "backend": "fake"}]}, "test"
+    )
+    (work,) = make_bench(config).workloads
+    assert {request.mode for request in work.requests} == {"generate"}
+    assert [work.judge(request, text) for request, text in zip(work.requests, ("2", "2"))] == [0.0, 1.0]
+
+
+def test_a_folder_is_named_after_the_run_and_what_is_asked(place: Path):
+    write({"requests": 5}, backend="fake")
+    one = make_bench(cli._configuration("bench.yaml", *[None] * 9))
+    write({"requests": 6}, backend="fake")
+    two = make_bench(cli._configuration("bench.yaml", *[None] * 9))
+    assert folder_for(one, None).name.endswith(f"-mine-bench-{one.digest[:8]}") and one.digest != two.digest
+
+
+def test_a_torn_last_line_does_not_stop_the_summary(capsys):
+    write({"requests": 5, "warmup": 0}, backend="fake")
+    harness(capsys, "bench", "bench.yaml", "--out", "out")
+    with Path("out/measurements.jsonl").open("a") as file:
+        file.write('{"kind": "load", "mod')
+    assert len(finish(Path("out"), cli._configuration("bench.yaml", *[None] * 9))["rows"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("reply", "messages"),
+    [
+        (Reply(status=401), ["http 401", "api_key_env"]),
+        (Reply(status=404), ["http 404", "the model's name"]),
+        (Reply(status=429), ["http 429", "ask the provider for a higher limit"]),
+        (Reply(status=429, retry_after="7"), ["wait 7 s"]),
+        (Reply(status=503), ["http 503"]),
+        (Reply(cut_after=1), ["cut"]),
+        (Reply(garbage_at=0), ["invalid"]),
+    ],
+)
+def test_a_server_that_does_not_answer_is_told_in_three_lines(capsys, reply: Reply, messages: list[str]):
+    with SyntheticServer(reply) as server:
+        write({"requests": 5}, backend="openai", base_url=server.url)
+        code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert (code, out) == (2, "") and "Traceback" not in err
+    assert all(message in err for message in [*messages, server.url]), err
+    assert len([line for line in err.splitlines() if line.startswith(("error:", "  at", "  fix"))]) == 3
+
+
+def test_a_server_that_is_gone_speaks_no_tls_or_gives_no_token_is_told(capsys):
+    with SyntheticServer() as server:
+        write({"requests": 5}, backend="openai", base_url=server.url.replace("http:", "https:"))
+        code, _, err = harness(capsys, "bench", "bench.yaml", "--out", "tls")
+        assert code == 2 and "tls" in err and "use http://" in err
+    write({"requests": 5}, backend="openai", base_url=server.url)
+    code, _, err = harness(capsys, "bench", "bench.yaml", "--out", "gone")
+    assert code == 2 and "refused" in err and "start the server" in err
+    with SyntheticServer(Reply(tokens=0)) as empty:
+        write({"requests": 5, "warmup": 0}, backend="openai", base_url=empty.url)
+        code, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "empty", "--json")
+    row = json.loads(out)["rows"][0]
+    assert (code, row["empty"], row["ttft_s"]["mean"], row["tpot_s"]["mean"]) == (0, 5, None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        ({"models": [{"name": "m", "backend": "google"}]}, ["backend 'google' cannot be put under load", "openai"]),
+        ({"models": [{"name": "m", "backend": "fkae"}]}, ["no backend 'fkae'", "did you mean 'fake'?"]),
+        ({"bench": {"rate": [-1]}}, ["bench.rate.0"]),
+        ({"bench": {"slo": {"ttfts": 1}}}, ["unknown key 'ttfts'", "did you mean 'ttft_s'?"]),
+        ({"tasks": []}, ["no tasks"]),
+        ({"tasks": ["cloze.yaml"]}, ["scored by log-probability"]),
+        ({"models": [{"name": "m", "backend": "openai", "base_url": "ftp://x"}]}, ["is no address"]),
+        (
+            {
+                "models": [
+                    {"name": "m", "backend": "openai", "base_url": "http://127.0.0.1:9/v1", "api_key_env": "NO_KEY"}
+                ]
+            },
+            ["environment variable NO_KEY is not set"],
+        ),
+    ],
+)
+def test_a_mistake_gets_short_lines_and_exit_code_2(capsys, monkeypatch, change: dict[str, Any], messages: list[str]):
+    monkeypatch.delenv("NO_KEY", raising=False)
+    Path("cloze.yaml").write_text(TASK.replace("generate", "cloze").replace("extract: number\n", ""))
+    write({"requests": 5}, backend="fake")
+    Path("bench.yaml").write_text(json.dumps(json.loads(Path("bench.yaml").read_text()) | change))
+    code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert (code, out) == (2, "") and "Traceback" not in err
+    assert all(message in err for message in messages), err
+
+
+def test_a_benchmark_is_never_resumed_and_is_no_run(capsys):
+    write({"requests": 5, "warmup": 0}, backend="fake")
+    assert harness(capsys, "bench", "bench.yaml", "--out", "out")[0] == 0
+    code, _, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert code == 2 and "holds a benchmark already" in err and "--out DIR" in err
+    for command in ("table", "score"):
+        code, _, err = harness(capsys, command, "out")
+        assert code == 2 and "holds a benchmark of load, no run" in err, command
