@@ -68,6 +68,20 @@ class ApiBackend:
         """Sends a request and reads the answer; calls `check` for each piece."""
         raise NotImplementedError
 
+    def unsent(self, request: Request) -> dict[str, str]:
+        """Returns what the task asks about the answer's writing that this interface has no word for."""
+        writing, said = request.writing, "not asked of the server"
+        found = (
+            {} if writing.form is None or self.form(request) else {"constrain": f"{said}; the answer is only checked"}
+        )
+        if writing.thinking != "auto":
+            found["thinking"] = f"{said}: set it in the model's `extra`"
+        return found | ({"thinking_budget": said} if writing.thinking_budget is not None else {})
+
+    def form(self, request: Request) -> dict[str, Any]:
+        """Returns the parameters that hold an answer to its form; none where the interface has none."""
+        return {}
+
     def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
         """Takes in an answer that came in one piece, as a batch brings it."""
         raise NotImplementedError
@@ -174,7 +188,7 @@ class ApiBackend:
         text, stop_string = cut("".join(reading.text), request.stop)
         times = reading.times()
         details: dict[str, Any] = {"times": times, "in_flight": attempt.in_flight, **reading.details()}
-        refused = dict(self.refused)
+        refused = self.unsent(request) | self.refused
         if len(request.stop) > self.most_stops:
             refused.setdefault("stop", f"only {self.most_stops} are taken; all are cut here")
         if refused:

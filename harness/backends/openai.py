@@ -56,14 +56,14 @@ class OpenAIBackend(ApiBackend):
         chat, sampling = self.config.api == "chat", request.sampling
         asked: dict[str, Any] = {"model": self.model, self.limit_name: request.max_tokens}
         asked |= {"temperature": sampling.temperature, "stream": self.config.stream}
-        extra: dict[str, Any] = dict(self.config.extra)
+        extra: dict[str, Any] = self.form(request) | dict(self.config.extra)
         if sampling.temperature > 0:
             asked |= {"top_p": sampling.top_p, "seed": sampling.seed + request.epoch}
             usual = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}  # open servers take these
             extra |= {key: value for key in usual if (value := getattr(sampling, key)) != usual[key]}
         if request.stop:
             asked["stop"] = list(request.stop[: self.most_stops])
-        if self.config.logprobs:
+        if self.config.logprobs or request.writing.logprobs:
             asked["logprobs"] = True if chat else 1
         if self.config.stream:
             asked["stream_options"] = {"include_usage": True}
@@ -81,6 +81,15 @@ class OpenAIBackend(ApiBackend):
             for chunk in reply:
                 check()
                 read(reading, chunk.to_dict(warnings=False))
+
+    def form(self, request: Request) -> dict[str, Any]:
+        form = request.writing.form
+        if form is not None and form.schema and self.config.api == "chat":
+            schema = {"name": "answer", "schema": json.loads(form.schema)}
+            return {"response_format": {"type": "json_schema", "json_schema": schema}}
+        if form is None or form.schema or self.own:
+            return {}
+        return {"structured_outputs": {"regex": form.regex} if form.regex else {"choice": list(form.choices)}}  # vLLM
 
     def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
         read(reading, body)

@@ -19,7 +19,7 @@ from harness.config import ModelConfig, RunConfig, validate
 from harness.errors import BackendError, ConfigError
 from harness.plan import make_plan
 from harness.runs import carry_out, finish, verified
-from harness.values import Message, Request, Sampling
+from harness.values import Form, Message, Request, Sampling, Writing
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from servers import Reply, SyntheticServer
@@ -125,14 +125,14 @@ def test_whatever_the_server_does_each_sample_ends_once_and_totals_are_exact():
 
 def test_a_stalled_body_is_given_up_and_tried_again():
     stalled = Asked(stalled=(Reply(tokens=3, gap_s=30.0), GOOD), silent=(Reply(hang=True), GOOD))
-    responses = answered(stalled, "stalled", "silent", limits={"silence_s": 0.3})
+    responses = answered(stalled, "stalled", "silent", limits={"silence_s": 1.5})
     assert outcomes(responses["stalled"]) == outcomes(responses["silent"]) == ["timeout", "answered"]
 
 
 def test_a_body_that_drips_ends_with_the_samples_own_clock():
     dripping = Asked(slow=(Reply(tokens=10_000, gap_s=0.02),))
-    responses = answered(dripping, "slow", "good", limits={"sample_s": 0.5})
-    assert responses["slow"].error == "no answer within 0.5 s" and responses["good"].error is None
+    responses = answered(dripping, "slow", "good", limits={"sample_s": 3.0})
+    assert responses["slow"].error == "no answer within 3 s" and responses["good"].error is None
 
 
 def test_nobody_there_is_told_before_anything_is_asked():
@@ -250,6 +250,20 @@ def test_a_refused_parameter_is_left_out_and_named_with_every_answer():
         assert server.bodies[-1]["max_completion_tokens"] == 5
     assert [len(outcomes(r)) for r in responses] == [3, 1]
     assert all("does not support 0.0" in r.details["refused"]["temperature"] for r in responses)
+
+
+def test_the_form_of_an_answer_is_asked_for_where_the_interface_has_it_and_named_where_not():
+    schema = '{"type": "object"}'
+    with SyntheticServer(Asked()) as server:
+        chat, old = backend(server), backend(server, api="completions")
+        (held,) = chat.generate(ask("a", writing=Writing(form=Form(schema=schema))))
+        assert server.bodies[-1]["response_format"]["json_schema"]["schema"] == {"type": "object"}
+        list(chat.generate(ask("a", writing=Writing(form=Form(choices=("yes", "no"))))))
+        assert server.bodies[-1]["structured_outputs"] == {"choice": ["yes", "no"]}
+        (free,) = old.generate(ask("a", writing=Writing(form=Form(schema=schema), thinking="off")))
+        assert "response_format" not in server.bodies[-1]
+    assert "refused" not in held.details
+    assert set(free.details["refused"]) == {"constrain", "thinking"}
 
 
 def test_stop_strings_are_cut_here_too_and_more_than_the_interface_takes():

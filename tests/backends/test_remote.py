@@ -100,3 +100,40 @@ def test_the_key_is_read_when_it_is_used(monkeypatch):
     place.guard(sent)
     assert sent.headers["authorization"] == "Bearer second-value"
     assert "value" not in repr(place)
+
+
+def test_a_redirect_is_told_and_nothing_reaches_the_other_place(monkeypatch):
+    import threading
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    from harness.backends import BACKENDS
+    from harness.values import Request
+
+    reached: list[str] = []
+
+    class Other(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            reached.append(self.path)
+
+        do_GET = do_POST
+
+        def log_message(self, *args) -> None:
+            pass
+
+    class Asked(Other):
+        def do_POST(self) -> None:
+            self.send_response(307)
+            self.send_header("location", f"http://127.0.0.1:{other.server_address[1]}{self.path}")
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        do_GET = do_POST
+
+    other, first = (ThreadingHTTPServer(("127.0.0.1", 0), kind) for kind in (Other, Asked))
+    for each in (other, first):
+        threading.Thread(target=each.serve_forever, daemon=True).start()
+    made = BACKENDS["openai"](model(base_url=f"http://127.0.0.1:{first.server_address[1]}/v1"))
+    (response,) = made.generate([Request("k", "s", "generate", "hello")])
+    for each in (other, first):
+        each.shutdown(), each.server_close()
+    assert response.error.startswith("redirect: to http://127.0.0.1:") and reached == []
