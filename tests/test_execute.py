@@ -1,0 +1,25 @@
+"""What a run leaves in its measurements besides the answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.config import RunConfig, validate
+from harness.execute import measurements
+
+
+@pytest.mark.shared
+def test_the_engine_says_what_it_computed_and_what_a_server_would_bill(shared: Path, tmp_path: Path):
+    model = {"name": "m", "path": str(shared / "models" / "banking77-tiny"), "device": "cpu", "threads": 1}
+    task = {"task": "banking77", "data": str(shared / "data" / "banking77_test.csv")}
+    config = {"run": "r", "tasks": [task], "models": [model], "first": 4, "latency": {"requests": 0}}
+    harness.run(validate(RunConfig, config, "test"), out=tmp_path / "out")
+    by_kind = {line["kind"]: line for line in measurements(tmp_path / "out")}
+    engine = by_kind["engine"]
+    assert engine["distinct_tokens"] <= engine["forwarded_tokens"] <= 1.03 * engine["distinct_tokens"]
+    assert engine["prompt_tokens"] > 5 * engine["forwarded_tokens"]  # 77 choices share one question
+    assert engine["batches"] >= 1 and engine["forward_s"] > 0
+    assert by_kind["pass"]["samples"] == 4
