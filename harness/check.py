@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,16 @@ from harness.extract import extract
 from harness.openness import describe
 from harness.plan import Plan, make_plan
 from harness.policy import PolicyConfig, Used, broken
+from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens
 from harness.prompts import answer_text
 from harness.score import judge
+from harness.scorers import own
 from harness.seal import why_unsealed
 from harness.tasks import Task
 from harness.values import Failure, Message, Response, Sample
 
 TRIED = 500  # samples of each task that the self-test goes through
+DRESSED = 100  # of them whose right answer is also judged in messy dress
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,17 @@ def self_test(task: Task) -> SelfTest:
 def _is_pattern(task: Task, sample: Sample) -> bool:
     """Returns whether what is expected is a pattern: then no right answer is known."""
     return sample.row.get("assertion") == "regex" if task.config.score == "promptfoo" else task.config.score == "regex"
+
+
+def messy(task: Task) -> dict[str, float]:
+    """Returns the share of right answers that still score 1 in each messy dress; empty where choices are scored."""
+    tried = [s for s in task.samples[:DRESSED] if not s.labels and not _is_pattern(task, s)]
+    found: dict[str, list[bool]] = {}
+    for sample in tried:
+        for name, text in dressed(_gold(task, sample).text or ""):
+            value = _value(task, sample, Response(key="", prompt=None, text=text, finish_reason="stop"))
+            found.setdefault(name, []).append(value == 1.0)
+    return {name: sum(passed) / len(passed) for name, passed in found.items()}
 
 
 def _gold(task: Task, sample: Sample) -> Response:
@@ -132,6 +146,8 @@ class Report:
     self_tests: tuple[SelfTest, ...]
     policy: PolicyConfig | None = None
     breaks: tuple[str, ...] = ()  # what of the plan breaks the policy
+    tokens: tuple[Tokens, ...] = ()  # of each model whose tokenizer is here, on each task
+    messy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # task -> dress -> share judged right
 
     @property
     def passed(self) -> bool:
@@ -147,7 +163,8 @@ class Report:
             "policy": None if self.policy is None else {"name": self.policy.policy, "breaks": self.breaks},
             "requests": len(requests),
             "prompt_characters": sum(len(str(request.prompt)) for request in requests),
-            "tasks": [asdict(test) for test in self.self_tests],
+            "tasks": [{**asdict(test), "messy": self.messy.get(test.task, {})} for test in self.self_tests],
+            "tokens": [asdict(one) for one in self.tokens],
             "models": [
                 {
                     "model": model.config.name,
@@ -174,7 +191,18 @@ class Report:
             yield f"  right answer: {answer_text(task.config, samples[0])}"
             sizes = sorted(len(_prompt_text(request.prompt)) for request in cell.requests)
             yield f"  prompt length in characters: median {sizes[len(sizes) // 2]}, longest {sizes[-1]}"
+            longest = max(cell.requests, key=lambda request: len(_prompt_text(request.prompt)))
+            if longest is not cell.requests[0]:
+                yield f"  the longest prompt, of sample {longest.sample_id}:"
+                yield from (f"    | {line}" for line in excerpt(_prompt_text(longest.prompt)))
+            yield from (f"  {one.line()}" for one in self.tokens if one.task == task.name)
+            lines = (shots(task, samples[0], self.plan.config.seed), balance(samples))
+            yield from (f"  {line}" for line in lines if line)
+            for function, digest in own.functions(task.config.score):
+                yield f"  scorer: Python of this task, {function}, sha256 {digest}"
             yield from (f"  self-test: {line}" for line in test.lines())
+            if dress := self.messy.get(task.name):
+                yield f"  right answers in messy dress: {', '.join(f'{n} {100 * v:.0f} %' for n, v in dress.items())}"
         for model in self.plan.models:
             if model.info is None:
                 host = egress(model.config)
@@ -185,6 +213,7 @@ class Report:
             context = f"context {model.info.context_length} tokens"
             yield f"model {model.config.name}: {size}, {context}; runs on this machine, nothing leaves it"
         yield f"{sum(len(cell.requests) for cell in self.plan.cells)} requests in all; nothing was sent"
+        yield "time and cost: unknown before a run; `harness run ... --limit 20` measures them"
         why = why_unsealed(self.plan.config)
         yield f"seal: none ({why})" if why else "seal: a run would be kept off the network"
         if self.policy is not None:
@@ -196,7 +225,9 @@ def report(config: RunConfig, policy: PolicyConfig | None = None) -> Report:
     """Returns what a run would do, and whether it keeps a policy. Reads data and model files; loads no weights."""
     plan = make_plan(config)
     breaks = () if policy is None else broken(policy, *_for_policy(plan), why_unsealed(config))
-    return Report(plan, tuple(self_test(task) for task in plan.tasks), policy, breaks)
+    counted = tuple(found for cell in plan.cells if (found := tokens(cell)) is not None)
+    dresses = {task.name: messy(task) for task in plan.tasks}
+    return Report(plan, tuple(self_test(task) for task in plan.tasks), policy, breaks, counted, dresses)
 
 
 def _for_policy(plan: Plan) -> tuple[list[Used], list[TaskConfig]]:

@@ -433,14 +433,15 @@ def _generate_task(
 ) -> tuple[dict[str, Any], dict[str, str]]:
     values = [row[column.name] for row in rows]
     texts = [as_text(value) for value in values[:5000]]
-    longest = max(map(len, texts))
+    lengths = sorted(map(len, texts))
+    usual = lengths[len(lengths) * 19 // 20]
     base: dict[str, Any] = {"kind": "generate", "prompt": _prompt(roles.inputs, _asks(column.name))}
     if column.kind in ("list", "object"):
         base["prompt"] = _prompt(roles.inputs, _asks_json(column, values))
     elif column.kind == "text" and not _is_asked(column, roles) and _unfinished(roles.inputs, rows):
         base["prompt"] = _prompt(roles.inputs, "")
-    base |= {"answer": column.name, "max_tokens": _tokens(longest)}
-    remarks = {"max_tokens": f"the longest answer has {longest} characters"}
+    base |= {"answer": column.name, "max_tokens": _tokens(usual)}
+    remarks = {"max_tokens": f"95 % of the answers have at most {usual} characters, the longest {lengths[-1]}"}
     if not any("\n" in text.strip() for text in texts) and column.kind not in ("list", "object"):
         base["stop"] = ["\n"]
         remarks["stop"] = "take it out for models that think before they answer"
@@ -568,8 +569,8 @@ def _unfinished(inputs: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> boo
 
 
 def _tokens(characters: int) -> int:
-    """Returns room for an answer: a token for two characters, and some more."""
-    return min(2048, max(16, 1 << (characters // 2 + 8).bit_length()))
+    """Returns room for an answer: a token for three characters and some more, as a power of two."""
+    return min(1024, max(16, 1 << (characters // 3 + 8).bit_length()))
 
 
 def _kind_in_words(task: Mapping[str, Any]) -> str:

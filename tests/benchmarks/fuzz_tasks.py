@@ -16,7 +16,7 @@ from pathlib import Path
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
 sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 2)]
 
-from mutants import judge, mutant
+from mutants import judge, mutant  # noqa: E402
 
 
 def peak_mb() -> float:

@@ -1,0 +1,159 @@
+"""What a model will be shown, in its own tokens: lengths, what is cut, memory. Loads tokenizers, never weights."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.engine.tokens import encode_pairs, encode_texts
+from harness.measure.memory import NUMBER_BYTES, footprint
+from harness.plan import Cell, PlannedModel
+from harness.tasks import Task, shots_for
+from harness.values import Request, Sample
+
+COUNTED = 2000  # prompts of a cell that are tokenised, and the longest one
+SHOWN = 3000  # characters of the longest prompt that are shown
+LABELS = 8  # commonest answers that are named
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How long the prompts of one model on one task are, in its tokens."""
+
+    model: str
+    task: str
+    counted: int  # prompts
+    median: int
+    longest: int
+    longest_id: str  # sample
+    context: int | None  # tokens the model reads; None: it does not say
+    room: int  # tokens kept for the answer
+    cut: int | None  # prompts that lose tokens on the left; None where the context is unknown
+    cache_bytes: float | None  # of one answer to the longest prompt; None: unknown
+
+    def line(self) -> str:
+        """Returns what to tell a person."""
+        lengths = f"prompt median {self.median}, longest {self.longest} (sample {self.longest_id})"
+        if self.context is None:
+            fits = "the model does not say how many tokens it reads"
+        else:
+            kept = f", {self.room} of them for the answer" if self.room else ""
+            lost = f"{self.cut} of {self.counted} PROMPTS ARE CUT on the left" if self.cut else "nothing is cut"
+            fits = f"context {self.context}{kept}: {lost}"
+        memory = "unknown" if self.cache_bytes is None else f"{self.cache_bytes / 1e6:.3g} MB"
+        return f"tokens for {self.model}: {lengths}; {fits}; cache of the longest {memory}"
+
+
+def tokens(cell: Cell) -> Tokens | None:
+    """Returns the lengths for one model on one task; None where its tokenizer is not in a folder of this machine."""
+    if cell.model.info is None:
+        return None
+    tokenizer = _tokenizer(str(cell.model.config.path))
+    stated = cell.model.config.max_length or cell.model.info.context_length
+    context = stated or (tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None)
+    requests = cell.requests[:COUNTED]
+    longest = max(cell.requests, key=lambda request: len(str(request.prompt)))
+    requests = (*requests, *(() if longest in requests else (longest,)))
+    lengths = _lengths(tokenizer, requests)
+    room = 0 if cell.mode == "score" else longest.max_tokens
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    most = order[-1]
+    cut = None if context is None else sum(length + room > context for length in lengths)
+    return Tokens(
+        model=cell.model.config.name,
+        task=cell.task.name,
+        counted=len(lengths),
+        median=lengths[order[len(order) // 2]],
+        longest=lengths[most],
+        longest_id=requests[most].sample_id,
+        context=context,
+        room=room,
+        cut=cut,
+        cache_bytes=_cache_bytes(cell.model, min(lengths[most] + room, context or 10**9)),
+    )
+
+
+def _lengths(tokenizer: Any, requests: tuple[Request, ...]) -> list[int]:
+    """Returns the tokens the model reads for each request: of the longest choice where choices are scored."""
+    prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    if requests[0].mode == "generate":
+        texts = [_text(tokenizer, request) for request in requests]
+        ids = encode_texts(tokenizer, texts, prefix_token=prefix)
+        return [len(ids[text]) for text in texts]
+    pairs = [(_text(tokenizer, request), choice) for request in requests for choice in request.continuations]
+    sequences = iter(encode_pairs(tokenizer, pairs, max_length=10**9, prefix_token=prefix))
+    return [max(len(next(sequences).ids) - 1 for _ in request.continuations) for request in requests]
+
+
+def _text(tokenizer: Any, request: Request) -> str:
+    if isinstance(request.prompt, str):
+        return request.prompt
+    begun = request.prompt[-1].content if request.prompt[-1].role == "assistant" else ""
+    turns = [{"role": turn.role, "content": turn.content} for turn in request.prompt[: -1 if begun else None]]
+    try:
+        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True) + begun
+    except Exception:  # whatever a template raises; the run says so in words, here the turns' own text is near enough
+        return "\n".join(turn["content"] for turn in turns) + begun
+
+
+@cache
+def _tokenizer(folder: str) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+
+
+def _cache_bytes(model: PlannedModel, length: int) -> float | None:
+    """Returns the key-value cache of one sequence, in the type the weights are run in."""
+    named = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "F32": "float32", "BF16": "bfloat16"}
+    dtype = named.get(model.config.dtype) or named.get(str(model.info.dtype), "float16")
+    config = json.loads((Path(str(model.config.path)) / "config.json").read_text(encoding="utf-8"))
+    assert dtype in NUMBER_BYTES
+    return footprint(config, parameters=model.info.parameters, dtype=dtype).cache_bytes(length)
+
+
+def shots(task: Task, sample: Sample, seed: int) -> str | None:
+    """Returns which solved examples stand before a sample, None if there are none."""
+    shown = shots_for(task, sample, seed)
+    if not shown:
+        return None
+    named = ", ".join(shot.id for shot in shown[:10])
+    return f"{len(shown)} shots before each sample; before {sample.id}: {named}"
+
+
+def balance(samples: tuple[Sample, ...]) -> str | None:
+    """Returns how the right answers are spread, None where most of them stand once."""
+    counts = Counter(str(sample.expected) for sample in samples)
+    if len(counts) > len(samples) / 2 and len(samples) > 2:
+        return None
+    named = [f"{name[:40]} {100 * count / len(samples):.1f} %" for name, count in counts.most_common(LABELS)]
+    rest = f", and {len(counts) - LABELS} more" if len(counts) > LABELS else ""
+    return f"{len(counts)} right answers: {', '.join(named)}{rest}"
+
+
+def excerpt(text: str) -> Iterator[str]:
+    """Yields the lines of a prompt; of a long one its beginning and its end."""
+    if len(text) > SHOWN:
+        left = len(text) - SHOWN
+        text = f"{text[: SHOWN // 2]}\n... {left:,} characters ...\n{text[-SHOWN // 2 :]}"
+    yield from text.split("\n")
+
+
+DRESSES: Mapping[str, str] = {
+    "as it is": "{}",
+    "in a fence": "```\n{}\n```",
+    "in bold": "**{}**",
+    "in a sentence": "The answer is {}.",
+    "with words before": "Sure, here it is:\n{}",
+}
+
+
+def dressed(answer: str) -> Iterator[tuple[str, str]]:
+    """Yields the right answer as models tend to write it, each with the name of its dress."""
+    yield from ((name, form.replace("{}", answer)) for name, form in DRESSES.items())
+    yield "in other case", answer.upper() if answer != answer.upper() else answer.lower()

@@ -1,0 +1,91 @@
+"""Before a run: lengths in each model's tokens, what is cut, which shots, and right answers in messy dress."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from harness.check import messy, report
+from harness.config import RunConfig, TaskUse, validate
+from harness.preview import balance, excerpt
+from harness.tasks import load_task
+
+ROWS = [{"q": f"How much is {i}?", "a": str(i), "split": "train" if i > 9 else "test"} for i in range(12)]
+
+
+def make(folder: Path, rows: list[dict[str, Any]] = ROWS, **changes: Any) -> Path:
+    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {"task": "t", "data": {"file": "t.jsonl", "split": "test"}, "kind": "generate", "prompt": "{q}"}
+    (folder / "t.yaml").write_text(yaml.safe_dump(task | {"answer": "a", "max_tokens": 16} | changes))
+    return folder / "t.yaml"
+
+
+def checked(task: Path, **model: Any) -> Any:
+    models = [{"name": "m", "backend": "fake"} | model]
+    return report(validate(RunConfig, {"run": "r", "tasks": [str(task)], "models": models}, "test"))
+
+
+def test_messy_dress_is_reported_and_fails_nothing(tmp_path: Path):
+    strict = load_task(TaskUse(task=str(make(tmp_path, score="exact_match"))))
+    assert messy(strict) == {
+        "as it is": 1.0,
+        "in a fence": 0.0,
+        "in bold": 0.0,
+        "in a sentence": 0.0,
+        "with words before": 0.0,
+        "in other case": 1.0,
+    }
+    found = checked(make(tmp_path, extract="number", score="number"))
+    assert found.messy["t"] == dict.fromkeys(found.messy["t"], 1.0)
+    assert found.passed and "right answers in messy dress: as it is 100 %, in a fence 100 %" in found.text()
+    assert found.as_json()["tasks"][0]["messy"]["in bold"] == 1.0
+
+
+def test_shots_balance_and_the_longest_prompt_are_shown(tmp_path: Path):
+    rows = [{**row, "a": ["yes", "no", "no"][i % 3]} for i, row in enumerate(ROWS)]
+    rows[4]["q"] = "long " * 2000
+    text = checked(make(tmp_path, rows, shots={"n": 2, "from": "train"})).text()
+    assert "2 shots before each sample; before 0: 0, 1" in text
+    assert "2 right answers: no 60.0 %, yes 40.0 %" in text
+    assert "the longest prompt, of sample 4:" in text and "characters ..." in text
+
+
+def test_python_of_the_task_is_named_with_its_digest(tmp_path: Path):
+    (tmp_path / "mine.py").write_text("def same(expected, answer):\n    return expected == answer\n")
+    text = checked(make(tmp_path, score={"python": "mine:same"})).text()
+    assert "scorer: Python of this task, mine:same, sha256 " in text
+
+
+def test_many_right_answers_have_no_balance_and_a_short_prompt_is_whole(tmp_path: Path):
+    assert balance(load_task(TaskUse(task=str(make(tmp_path)))).samples) is None
+    assert list(excerpt("a\nb")) == ["a", "b"]
+
+
+def test_a_model_without_a_tokenizer_here_has_no_token_counts(tmp_path: Path):
+    assert checked(make(tmp_path)).tokens == ()
+
+
+@pytest.mark.shared
+def test_tokens_are_those_the_model_would_read(tmp_path: Path, shared: Path):
+    from transformers import AutoTokenizer
+
+    folder = shared / "models" / "stories260K"
+    rows = [{**row} for row in ROWS]
+    rows[7]["q"] = "once upon a time " * 300
+    (found,) = checked(make(tmp_path, rows), backend="transformers", path=str(folder)).tokens
+    lengths = sorted(len(AutoTokenizer.from_pretrained(folder)(row["q"])["input_ids"]) for row in rows[:10])
+    assert (found.median, found.longest, found.longest_id) == (lengths[5], lengths[-1], "7")
+    assert (found.context, found.room, found.cut, found.counted) == (512, 16, 1, 10)
+    assert "1 of 10 PROMPTS ARE CUT on the left" in found.line()
+    config = json.loads((folder / "config.json").read_text())
+    width = 2 * config["num_key_value_heads"] * config["hidden_size"] // config["num_attention_heads"]
+    assert found.cache_bytes == 512 * config["num_hidden_layers"] * width * 4  # fp32 weights; never beyond the context
+    choices = {"kind": "choice", "choices": ["0", "1 2 3 4 5 6"], "answer": "a", "continuation": "text"}
+    rows = [{**row, "a": "0"} for row in ROWS]
+    (scored,) = checked(make(tmp_path, rows, **choices), backend="transformers", path=str(folder)).tokens
+    whole = AutoTokenizer.from_pretrained(folder)("How much is 3? 1 2 3 4 5 6")["input_ids"]
+    assert (scored.longest, scored.room, scored.cut) == (len(whole) - 1, 0, 0)
