@@ -145,6 +145,39 @@ def bench_command(
 
 
 @app.command()
+def cost(
+    run: Run,
+    machine: Annotated[str | None, typer.Option(help="a machine file or bundled name; default: the run's own")] = None,
+    volume: Annotated[float | None, typer.Option(help="requests a month", min=1)] = None,
+    against: Annotated[str | None, typer.Option(metavar="PROVIDER/MODEL", help="an API of `harness prices`")] = None,
+    bench: Annotated[Path | None, typer.Option(help="a folder of `harness bench`: the capacity is read there")] = None,
+    plots: Annotated[bool, typer.Option("--plots", help="draw figures into the run (extra report)")] = False,
+    as_json: Json = False,
+) -> None:
+    """Say what a recorded run costs: by token, request and correct answer, at several utilisations, against an API.
+
+    harness cost results/RUN --machine l4 --volume 100000 --against openai/gpt-5-mini
+    """
+    from harness import costing
+    from harness.runs import open_run
+
+    found = costing.report(run, machine, volume, against, bench)
+    print(json.dumps(found, ensure_ascii=False) if as_json else costing.text(found))
+    if plots:
+        _say(f"drew {', '.join(str(file) for file in costing.plots(run, found, open_run(run).summary))}")
+
+
+@app.command("prices")
+def prices_command(as_json: Json = False) -> None:
+    """List the API prices that ship with the package, with the day each was read; warn where they are old."""
+    from datetime import UTC, datetime
+
+    from harness import costing
+
+    print(costing.prices(as_json, datetime.now(UTC).date()))
+
+
+@app.command()
 def init(
     file: Annotated[Path, typer.Argument(help="your data: CSV, TSV, Excel, JSONL, JSON or Parquet")],
     out: Annotated[Path | None, typer.Option(help="the task file; default: beside the data")] = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from harness import models as folders
 from harness import openness
 from harness.config import TaskConfig, TaskUse, find_file, read_task
 from harness.errors import HarnessError
+from harness.measure.memory import footprint, free_memory
 from harness.prompts import answer_text, render
 from harness.tasks import load_task, shots_for, task_names
 
@@ -65,7 +66,42 @@ def _model(path: str) -> dict[str, Any]:
     folder = folders.resolve_model(path)
     folders.check_safe(folder)
     known = {**asdict(folders.inspect_model(folder)), "openness": asdict(openness.describe(folder))}
-    return {"path": str(folder), **known, "files": folders.digest_model(folder)}
+    memory = _memory(folder, known["bytes"], known["dtype"])
+    return {"path": str(folder), **known, "memory": memory, "files": folders.digest_model(folder)}
+
+
+CONCURRENCY = (1, 8, 64)  # sequences at a time for which the largest context is given
+_DTYPES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16", "F8_E4M3": "float8", "F8_E5M2": "float8"}
+
+
+def _memory(folder: Path, weight_bytes: int, dtype: str) -> dict[str, Any]:
+    """Returns the bytes a model takes as stored, and the context and concurrency that then fit on this machine."""
+    file = folder / "config.json"
+    content = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    cache = _DTYPES.get(dtype, "bfloat16")
+    needs = replace(footprint(content, parameters=0, dtype=cache), weight_bytes=weight_bytes)
+    free, where = free_memory()
+    full = needs.context_length
+    return {
+        "weight_bytes": weight_bytes,
+        "cache_bytes_per_token": needs.cache_bytes_per_token,
+        "reason": needs.reason,
+        "free_bytes": free,
+        "free_on": where,
+        "largest_context": {str(n): needs.largest_context(free, n) for n in CONCURRENCY},
+        "concurrency_at_full_context": None if full is None else needs.concurrency(free, full),
+    }
+
+
+def _memory_lines(memory: dict[str, Any]) -> Iterator[str]:
+    each = memory["cache_bytes_per_token"]
+    cache = f"{each:,.0f} bytes a token" if each is not None else f"unknown: {memory['reason']}"
+    yield f"  memory        {memory['weight_bytes'] / 1e6:,.1f} MB of weights; key-value cache {cache}"
+    fits = {n: tokens for n, tokens in memory["largest_context"].items() if tokens is not None}
+    if fits:
+        shown = ", ".join(f"{n} × {tokens:,}" for n, tokens in fits.items())
+        full = f"; {memory['concurrency_at_full_context']:,} × the full context"
+        yield f"  fits          {shown} tokens in {memory['free_bytes'] / 1e9:,.1f} GB free ({memory['free_on']}){full}"
 
 
 def _model_lines(model: dict[str, Any]) -> Iterator[str]:
@@ -74,6 +110,7 @@ def _model_lines(model: dict[str, Any]) -> Iterator[str]:
     yield f"  architecture  {model['architecture'] or 'unknown'}"
     yield f"  parameters    {model['parameters']:,} in {model['dtype']}, {model['bytes'] / 1e6:,.1f} MB of weights"
     yield f"  context       {model['context_length'] or 'unknown'} tokens"
+    yield from _memory_lines(model["memory"])
     yield f"  chat template {'yes' if model['has_chat_template'] else 'none'}"
     yield from (f"  {line}" for line in openness.lines(declared))
     yield "  safe to load  yes: safetensors only, no code in its configuration"

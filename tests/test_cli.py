@@ -256,7 +256,9 @@ def test_ctrl_c_leaves_a_run_that_goes_on(capsys):
     assert harness(capsys, "verify", "out")[0] == 0
 
 
-@pytest.mark.parametrize("command", ["", "run", "check", "score", "table", "verify", "tasks", "models"])
+@pytest.mark.parametrize(
+    "command", ["", "run", "bench", "cost", "prices", "check", "score", "table", "verify", "tasks", "models"]
+)
 def test_help_says_what_a_command_does(capsys, command: str):
     code, out, _ = harness(capsys, *([command] if command else []), "--help")
     assert code == 0 and "Usage" in out and len(out) > 200

@@ -50,7 +50,7 @@ LAYERS = (
     ("check",),
     ("init",),
     ("runs",),
-    ("bench", "listing", "progress"),
+    ("bench", "costing", "listing", "progress"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

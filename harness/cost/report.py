@@ -62,6 +62,7 @@ def cost_report(
     speed = None if not done["wall_s"] or not done["samples"] else done["samples"] / done["wall_s"]
     if service is None and speed is not None and hour.total is not None:
         service = Service(usd_per_hour=hour.total, requests_per_s=speed)
+    report["service"] = None if service is None else asdict(service)
     if service is not None and requests_per_month is not None:
         report["month"] = {
             "requests": requests_per_month,

@@ -131,6 +131,26 @@ def count_parameters(config_file: Path) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def free_memory() -> tuple[int, str]:
+    """Returns the bytes free on this machine, and of what: its emptiest NVIDIA device, or else its main memory."""
+    import psutil
+
+    return max(_gpus(), default=(psutil.virtual_memory().available, "main memory"))
+
+
+def _gpus() -> list[tuple[int, str]]:
+    try:
+        import pynvml as nvml
+    except ImportError:
+        return []
+    try:
+        nvml.nvmlInit()
+        handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+        return [(nvml.nvmlDeviceGetMemoryInfo(handle).free, f"GPU {i}") for i, handle in enumerate(handles)]
+    except nvml.NVMLError:  # no driver, or no device
+        return []
+
+
 def used_memory(device: str = "cpu") -> dict[str, int | None]:
     """Returns the bytes this process holds and held at most, and the most that torch allocated on a GPU."""
     import resource

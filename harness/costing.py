@@ -1,0 +1,298 @@
+"""`harness cost` and `harness prices`: what a recorded run says about money, in tables of 100 columns.
+
+Reads a run folder and price files; writes what it found, prices included, to `cost.json` in that folder.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from harness.backends.remote import PROVIDERS
+from harness.config import MachineConfig, read_machine
+from harness.cost.breakeven import Service
+from harness.cost.machines import hourly
+from harness.cost.prices import STALE_DAYS, Price, find_price, list_prices, read_prices, suggest
+from harness.cost.report import cost_report
+from harness.errors import ConfigError, StoreError
+from harness.runs import open_run, read_json, read_jsonl
+from harness.store import read_responses, write_json_atomic
+from harness.tables import UNKNOWN, Table, number, set_text
+
+
+def report(
+    run: Path,
+    machine: str | None = None,
+    volume: float | None = None,
+    against: str | None = None,
+    bench: Path | None = None,
+) -> dict[str, Any]:
+    """Returns what each row of a run costs, and writes it to `cost.json` there.
+
+    `machine` is a file or bundled name (default: the run's own), `volume` in requests a month, `against` the
+    PROVIDER/MODEL of an API, `bench` a folder of `harness bench` with the capacity of the same model and task.
+    Rows of an API are what was paid for them. Raises ConfigError and StoreError.
+    """
+    result = open_run(run)
+    plan, summary = read_json(run / "plan.json"), result.summary
+    priced = read_machine(machine) if machine is not None else _own(plan)
+    price = None if against is None else _price(against)
+    records = read_jsonl(run / "records.jsonl")
+    rows = []
+    for row in summary["rows"]:
+        mine = [r for r in records if (r["model"], r["task"]) == (row["model"], row["task"])]
+        named = {"model": row["model"], "task": row["task"], "n": len(mine)}
+        if _elsewhere(plan, row["model"]):
+            rows.append({**named, "paid": _paid(run, row)})
+            continue
+        if priced is None:
+            raise ConfigError(
+                "no machine: the run names none", where=str(run), fix="add --machine NAME (see configs/machines)"
+            )
+        found = cost_report(
+            row,
+            mine,
+            priced,
+            requests_per_month=volume,
+            price=price,
+            service=None if bench is None else _service(bench, row, priced),
+            measured_watts=_watts(row, priced),
+        )
+        origin = "this run's pass, all at once, with no bound on latency" if bench is None else f"measured in {bench}"
+        rows.append({**named, **found, "service_from": origin})
+    found = {"run": summary["run"], "digest": summary["digest"], "volume": volume, "rows": rows}
+    write_json_atomic(run / "cost.json", found)
+    return found
+
+
+def _own(plan: Mapping[str, Any]) -> MachineConfig | None:
+    return None if plan["machine"] is None else MachineConfig.model_validate(plan["machine"])
+
+
+def _price(name: str) -> Price:
+    prices = read_prices()
+    provider, slash, model = name.partition("/")
+    found = find_price(prices, model, provider) if slash else find_price(prices, name)
+    found = found or find_price(prices, name)
+    if found is None:
+        raise ConfigError(f"no price for '{name}'", where="--against", fix=suggest(prices, name))
+    return found
+
+
+def _elsewhere(plan: Mapping[str, Any], model: str) -> bool:
+    """Returns whether a model ran on a machine that is paid by the token, not by the hour."""
+    about = plan["models"][model]
+    return about["backend"] in PROVIDERS and about["where"] != "this machine"
+
+
+def _paid(run: Path, row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the requests of a row cost at an API, retries included, each priced on its own when it was sent."""
+    lines = [
+        r for r in read_responses(run / "responses.jsonl") if (r["model"], r["task"]) == (row["model"], row["task"])
+    ]
+    each = [line["details"].get("usd") for line in lines]
+    total = None if None in each or not each else sum(each)
+    right = (row["accuracy"]["value"] or 0.0) * row["n"]
+    return {
+        "label": "the provider's token counts at the prices in measurements.jsonl",
+        "usd": total,
+        "usd_per_request": None if total is None else total / len(each),
+        "usd_per_correct": total / right if total is not None and right else None,
+        "reason": None if total is not None else f"{each.count(None)} of {len(each)} requests have no known price",
+    }
+
+
+def _watts(row: Mapping[str, Any], machine: MachineConfig) -> float | None:
+    """Returns the measured draw of the pass for a machine that asks for it."""
+    if machine.owned is None or machine.owned.watts != "measured":
+        return None
+    return row.get("energy", {}).get("watts")
+
+
+def _service(bench: Path, row: Mapping[str, Any], machine: MachineConfig) -> Service:
+    """Returns one replica with the requests a second that a benchmark found, within its bounds if it had any."""
+    summary = read_json(bench / "summary.json")
+    for work in summary.get("workloads", ()):
+        if (work["model"], work["task"]) == (row["model"], row["task"]):
+            speed = work["slo_requests_per_s"] or (work["most_requests_per_s"] if summary["slo"] is None else None)
+            price = hourly(machine, _watts(row, machine)).total
+            if not speed or price is None:
+                break
+            return Service(usd_per_hour=price, requests_per_s=speed)
+    raise StoreError(
+        f"the benchmark has no capacity of {row['model']} on {row['task']}",
+        where=str(bench),
+        fix="measure rates that keep the bounds, of the same model and task",
+    )
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def text(found: Mapping[str, Any], width: int = 100) -> str:
+    """Returns the tables of a cost report and, below each, what it rests on."""
+    return "\n\n".join(set_text(_tables(row), _notes(row, found["volume"]), width) for row in found["rows"])
+
+
+def _tables(row: Mapping[str, Any]) -> Iterator[Table]:
+    title = f"{row['model']} on {row['task']}"
+    if "paid" in row:
+        paid = row["paid"]
+        cells = (_usd(paid["usd"]), _usd(paid["usd_per_request"]), _thousand(paid), _usd(paid["usd_per_correct"]))
+        yield Table("What was paid", ("paid to", "$", "$/request", "$/1k", "$/correct"), ((title, (("API", *cells),)),))
+        return
+    columns = ("machine in use", "$/1M in", "$/1M out", "$/request", "$/1k", "$/correct")
+
+    def cells(name: str, cost: Mapping[str, Any]) -> tuple[str, ...]:
+        each = None if cost["usd_per_1k_samples"] is None else cost["usd_per_1k_samples"] / 1e3
+        last = (_usd(cost["usd_per_1k_samples"]), _usd(cost["usd_per_correct"]))
+        return (name, _usd(cost["usd_per_1m_input"]), _usd(cost["usd_per_1m_output"]), _usd(each), *last)
+
+    lines = [cells(f"{float(share):.0%}", cost) for share, cost in row["by_utilisation"].items()]
+    stated = row["stated"]
+    lines.append(cells(f"{stated['utilisation']:.0%} stated", stated))
+    if row.get("api"):
+        api = row["api"]
+        last = (_usd(api["usd_per_1k_samples"]), _usd(api["usd_per_correct_at_this_accuracy"]))
+        rates = (_usd(api["price"]["input"]), _usd(api["price"]["output"]), _usd(api["usd_per_request"]))
+        lines.append((f"{api['price']['provider']}/{api['price']['model']}", *rates, *last))
+    yield Table("What it costs", columns, ((title, tuple(lines)),))
+    if row["tornado"]:
+        bars = tuple(
+            (
+                _SWUNG[bar["name"]],
+                f"{number(bar['low_input'])} to {number(bar['high_input'])}",
+                _usd(bar["usd_at_low"]),
+                _usd(bar["usd_at_high"]),
+            )
+            for bar in row["tornado"]
+        )
+        columns = ("what is changed by half", "from, to", "$/correct at low", "at high")
+        yield Table("What it hangs on, widest first", columns, ((title, bars),))
+
+
+_SWUNG = {
+    "utilisation": "utilisation",
+    "throughput": "throughput (measured: 1)",
+    "usd_per_hour": "$/h of the machine",
+    "output_tokens": "tokens of an answer",
+    "accuracy": "accuracy",
+}
+
+
+def _thousand(paid: Mapping[str, Any]) -> str:
+    return UNKNOWN if paid["usd_per_request"] is None else number(paid["usd_per_request"] * 1e3)
+
+
+def _usd(value: float | None) -> str:
+    return number(value)
+
+
+def _notes(row: Mapping[str, Any], volume: float | None) -> Iterator[str]:
+    if "paid" in row:
+        yield f"Measured: {row['paid']['label']}."
+        if row["paid"]["reason"]:
+            yield f"Unknown: {row['paid']['reason']}."
+        return
+    machine = row["machine"]
+    hour = "unknown" if machine["total"] is None else f"${machine['total']:.4g}/h"
+    yield f"Measured: seconds and tokens of {row['n']} answers; $/1M at their own lengths, and parts sum to the bill."
+    yield f"{machine['label'].capitalize()}: {machine['name']} at {hour} ({machine['source']}, {machine['date']})."
+    yield "Assumed: utilisation, the share of paid hours that serve requests."
+    for reason in dict.fromkeys([machine["reason"], *row["stated"]["reasons"].values()]):
+        if reason:
+            yield f"Unknown: {reason}."
+    span = row["usd_per_correct_interval"]
+    if span is not None and span["low"] is not None and span["high"] is not None:
+        share = row["stated"]["utilisation"]
+        yield (
+            f"$/correct at {share:.0%}: {_usd(span['value'])} [{_usd(span['low'])}, {_usd(span['high'])}], "
+            f"95 % {span['method']}, n = {span['n']}."
+        )
+    if month := row.get("month"):
+        yield (
+            f"{month['requests']:,.0f} requests a month: {month['replicas']} machine(s), "
+            f"{month['utilisation']:.1%} in use, ${month['usd']:,.2f} a month."
+        )
+    yield from _against(row)
+
+
+def _against(row: Mapping[str, Any]) -> Iterator[str]:
+    if not (api := row.get("api")):
+        return
+    yield f"API: {api['label']}; its accuracy is taken for the same."
+    if "usd_month" in api:
+        yield f"API: ${api['usd_month']:,.2f} a month."
+    if api["reason"]:
+        yield f"Unknown: {api['reason']}."
+    even = row.get("break_even")
+    if even is None:
+        return
+    yield f"Capacity: {number(row['service']['requests_per_s'])} requests/s, {row['service_from']}."
+    limit = f"{even['replicas']} machine(s) serve {even['capacity_per_month']:,.0f} requests a month"
+    if even["requests_per_month"] is None:
+        yield f"Break-even: never; {even['reason']}."
+        return
+    yield (
+        f"Break-even: {even['requests_per_month']:,.0f} requests a month, {even['utilisation']:.1%} in use; {limit}."
+    )
+    if (month := row.get("month")) is not None:
+        cheaper = "the machine" if month["usd"] < api["usd_month"] else "the API"
+        yield f"At {month['requests']:,.0f} requests a month {cheaper} is cheaper."
+
+
+def prices(as_json: bool, today: date) -> str:
+    """Returns the listed API prices with their age; a warning below where any is old."""
+    rows = list_prices(read_prices(), today)
+    if as_json:
+        return json.dumps(rows, ensure_ascii=False)
+    columns = ("provider", "model", "in $/1M", "out $/1M", "cached", "batch", "tiers", "read on", "days ago")
+    cells = tuple(
+        (
+            row["provider"],
+            row["model"],
+            *(number(row[key]) for key in ("input", "output", "cache_read")),
+            "yes" if row["batch"] else "no",
+            str(row["tiers"]),
+            row["retrieved"],
+            f"{row['age_days']}{' old' if row['stale'] else ''}",
+        )
+        for row in rows
+    )
+    stale = sum(row["stale"] for row in rows)
+    notes = ["List prices in USD; a provider may ask another. Own file: configs/prices/api.yaml names every source."]
+    if stale:
+        notes.append(
+            f"WARNING: {stale} of {len(rows)} were read more than {STALE_DAYS} days ago: check them before use."
+        )
+    return set_text((Table("API prices", columns, (("", cells),)),), notes)
+
+
+def plots(run: Path, found: Mapping[str, Any], summary: Mapping[str, Any]) -> list[Path]:
+    """Draws cost against volume (where a machine was priced) and cost against accuracy; returns the files."""
+    from harness.reports.plots import cost_against_accuracy, cost_against_volume
+
+    drawn = list(cost_against_accuracy(_priced(summary["rows"], found["rows"]), run / "cost-accuracy"))
+    for row in found["rows"]:
+        service = row.get("service")
+        if service is None:
+            continue
+        each = (row.get("api") or {}).get("usd_per_request")
+        apis = {} if each is None else {f"{row['api']['price']['provider']}/{row['api']['price']['model']}": each}
+        volumes = [10 ** (3 + i / 20) for i in range(121)]
+        name = f"cost-{row['model']}-{row['task']}".replace("/", "-")
+        drawn += cost_against_volume({row["machine"]["name"]: Service(**service)}, apis, volumes, run / name)
+    return drawn
+
+
+def _priced(rows: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Returns rows of a summary with the costs found now: of another machine, perhaps, or what was paid."""
+    costs = []
+    for row in found:
+        paid = row.get("paid", {}).get("usd_per_request")
+        known = row["stated"]["usd_per_1k_samples"] if "stated" in row else None if paid is None else paid * 1e3
+        costs.append({"usd_per_1k_samples": known})
+    return [{**row, "cost": cost} for row, cost in zip(rows, costs, strict=True)]

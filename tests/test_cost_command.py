@@ -1,0 +1,173 @@
+"""`harness cost`, `harness prices` and the memory in `harness models`, as a person meets them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from harness import cli, costing, listing
+from harness.measure.memory import SHARE
+
+RUN = {
+    "run": "mine",
+    "tasks": ["sums.yaml"],
+    "models": [{"name": "m", "backend": "fake", "script": "answers.yaml"}],
+    "machine": "l4",
+    "latency": {"requests": 0},
+}
+
+
+@pytest.fixture(autouse=True)
+def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Path:
+    """A run of twelve sums, nine of them right, recorded in `out`."""
+    monkeypatch.chdir(tmp_path)
+    rows = [{"id": f"s{i}", "q": f"{i}+{i}", "a": str(2 * i)} for i in range(12)]
+    Path("sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = "task: sums\ndata: {file: sums.jsonl, id: id}\nkind: generate\nprompt: '{q}='\nanswer: a\nextract: number\n"
+    Path("sums.yaml").write_text(task)
+    rules = [{"sample": f"s{i}", "text": f"it is {2 * i if i < 9 else 0}"} for i in range(12)]
+    Path("answers.yaml").write_text(json.dumps({"answers": rules, "sleep_s": 0.005}))
+    Path("run.yaml").write_text(json.dumps(RUN))
+    assert harness(capsys, "run", "run.yaml", "--out", "out")[0] == 0
+    return tmp_path
+
+
+def harness(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Returns exit code, stdout and stderr of a command."""
+    argv, sys.argv = sys.argv, ["harness", *arguments]
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as stop:
+        code = stop.code or 0
+    finally:
+        sys.argv = argv
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_a_recorded_run_is_priced_at_every_utilisation(capsys):
+    code, out, err = harness(capsys, "cost", "out", "--volume", "100000", "--against", "openai/gpt-5-mini")
+    assert code == 0, err
+    assert all(len(line) <= 100 for line in out.splitlines())
+    for part in ("100%", "50%", "30%", "10%", "30% stated", "openai/gpt-5-mini", "$/correct", "Break-even", "Capacity"):
+        assert part in out, part
+    for label in ("Measured: ", "Assumed: l4 at $0.8/h", "Assumed: utilisation", "list price of 2026-10-14"):
+        assert label in out, label
+    assert "100,000 requests a month: 1 machine(s)" in out and "What it hangs on" in out
+
+
+def test_the_report_adds_up_and_is_frozen_into_the_run_with_its_prices(capsys):
+    _, out, _ = harness(capsys, "cost", "out", "--against", "gpt-5-mini", "--json")
+    found = json.loads(out)
+    assert json.loads(Path("out/cost.json").read_text()) == found
+    (row,) = found["rows"]
+    wall = json.loads(Path("out/summary.json").read_text())["rows"][0]["throughput"]["wall_s"]
+    for share, cost in row["by_utilisation"].items():
+        bill = wall / 3600 * 0.80 / float(share)
+        assert cost["usd"] == pytest.approx(bill, rel=1e-9)
+        assert sum(cost["parts"].values()) == pytest.approx(bill, rel=1e-9)
+        assert cost["usd_per_correct"] == pytest.approx(bill / 9)
+    span = row["usd_per_correct_interval"]
+    assert span["low"] < span["value"] < span["high"]
+    assert row["api"]["price"]["retrieved"] == "2026-10-14" and row["api"]["price"]["source"]
+
+
+def test_another_machine_may_be_named_and_figures_are_drawn(capsys):
+    pytest.importorskip("matplotlib")
+    code, out, err = harness(capsys, "cost", "out", "--machine", "h100", "--against", "gpt-5", "--plots")
+    assert code == 0 and "h100 at $2/h" in out, err
+    assert {p.name for p in Path("out").glob("*.svg")} == {"cost-accuracy.svg", "cost-m-sums.svg"}
+
+
+def test_the_capacity_of_a_benchmark_takes_the_place_of_the_pass(capsys):
+    Path("bench.yaml").write_text(json.dumps(RUN | {"bench": {"requests": 5, "warmup": 0}}))
+    assert harness(capsys, "bench", "bench.yaml", "--out", "load")[0] == 0
+    most = json.loads(Path("load/summary.json").read_text())["workloads"][0]["most_requests_per_s"]
+    _, out, _ = harness(capsys, "cost", "out", "--bench", "load", "--volume", "1000", "--json")
+    assert json.loads(out)["rows"][0]["service"]["requests_per_s"] == pytest.approx(most)
+    slo = {"requests": 5, "warmup": 0, "slo": {"ttft_s": 1e-9}}
+    Path("bench.yaml").write_text(json.dumps(RUN | {"bench": slo}))
+    assert harness(capsys, "bench", "bench.yaml", "--out", "never")[0] == 0
+    code, _, err = harness(capsys, "cost", "out", "--bench", "never")
+    assert code == 2 and "the benchmark has no capacity of m on sums" in err
+
+
+def test_a_model_at_an_api_costs_what_was_paid_and_not_a_machines_hours(capsys, monkeypatch):
+    plan = json.loads(Path("out/plan.json").read_text())
+    plan["models"]["m"] |= {"backend": "openai", "where": "api.openai.com"}
+    Path("out/plan.json").write_text(json.dumps(plan))
+    code, out, err = harness(capsys, "cost", "out")
+    assert code == 0, err
+    assert "What was paid" in out and "Unknown: 12 of 12 requests have no known price" in out
+    line = {"model": "m", "task": "sums", "details": {"usd": 0.03}}
+    monkeypatch.setattr(costing, "read_responses", lambda path: [line] * 12)
+    paid = json.loads(harness(capsys, "cost", "out", "--json")[1])["rows"][0]["paid"]
+    assert (paid["usd"], paid["usd_per_request"], paid["reason"]) == (pytest.approx(0.36), pytest.approx(0.03), None)
+    assert paid["usd_per_correct"] == pytest.approx(0.36 / 9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (["--against", "openai/gpt-5-mni"], ["no price for 'openai/gpt-5-mni'", "did you mean 'openai/gpt-5-mini'?"]),
+        (["--machine", "l40"], ["no machine named 'l40'", "did you mean 'l4'?"]),
+        (["--machine", "zero.yaml"], ["owned.hours_available"]),
+        (["--machine", "negative.yaml"], ["rented.per_hour", "given: -1"]),
+        (["--machine", "over.yaml"], ["utilisation", "given: 1.5"]),
+        (["--machine", "salvage.yaml"], ["`salvage` 10 is more than the price 9"]),
+        (["--bench", "out"], ["the benchmark has no capacity of m on sums"]),
+    ],
+)
+def test_a_mistake_gets_short_lines_and_exit_code_2(capsys, arguments: list[str], messages: list[str]):
+    base = {"name": "x", "source": "s", "date": "2026-01-01"}
+    owned = {"price": 9, "years": 1, "watts": 9, "power_price": 1}
+    files = {
+        "zero": {"owned": owned | {"hours_available": 0}},
+        "negative": {"rented": {"per_hour": -1}},
+        "over": {"rented": {"per_hour": 1}, "utilisation": 1.5},
+        "salvage": {"owned": owned | {"salvage": 10}},
+    }
+    for name, values in files.items():
+        Path(f"{name}.yaml").write_text(json.dumps(base | values))
+    code, out, err = harness(capsys, "cost", "out", *arguments)
+    assert (code, out) == (2, "") and len(err.strip().splitlines()) <= 3
+    assert all(message in err for message in messages), err
+
+
+def test_a_run_without_a_machine_asks_for_one(capsys):
+    Path("run.yaml").write_text(json.dumps({**RUN, "machine": None}))
+    harness(capsys, "run", "run.yaml", "--out", "bare")
+    code, _, err = harness(capsys, "cost", "bare")
+    assert code == 2 and "no machine: the run names none" in err and "--machine" in err
+    assert harness(capsys, "cost", "nowhere")[0] == 2
+
+
+def test_prices_are_listed_with_their_age_and_old_ones_are_named(capsys):
+    code, out, _ = harness(capsys, "prices")
+    assert code == 0 and "gpt-5-mini" in out and all(len(line) <= 100 for line in out.splitlines())
+    assert "WARNING" not in costing.prices(False, date(2025, 8, 13))
+    late = costing.prices(False, date(2028, 1, 1))
+    assert "WARNING: 9 of 9 were read more than 90 days ago" in late and " old" in late
+    rows = json.loads(harness(capsys, "prices", "--json")[1])
+    assert {"provider", "model", "input", "output", "retrieved", "age_days", "stale", "source"} <= set(rows[0])
+
+
+def test_a_model_folder_says_what_it_takes_and_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    config = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "max_position_embeddings": 128}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    cache = 2 * 2 * 64 * 4  # keys and values of two layers, four bytes a number
+    monkeypatch.setattr("harness.listing.free_memory", lambda: ((1000 + 70 * cache) / SHARE + 1, "GPU 0"))
+    memory = listing._memory(tmp_path, 1000, "F32")
+    assert memory["cache_bytes_per_token"] == cache
+    assert memory["largest_context"] == {"1": 70, "8": 8, "64": 1}
+    assert memory["concurrency_at_full_context"] == 0
+    shown = "\n".join(listing._memory_lines(memory))
+    assert "1,024 bytes a token" in shown and "1 × 70, 8 × 8, 64 × 1 tokens" in shown and "GPU 0" in shown
+    (tmp_path / "config.json").write_text("{}")
+    unknown = "\n".join(listing._memory_lines(listing._memory(tmp_path, 1000, "F32")))
+    assert "unknown: " in unknown and "fits" not in unknown
