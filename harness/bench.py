@@ -282,7 +282,9 @@ def finish(path: Path, config: RunConfig) -> dict[str, Any]:
     lines = measurements(path)
     rows = [line["row"] for line in lines if line["kind"] == "load"]
     models = {
-        line["model"]: {key: line.get(key) for key in ("load_s", "in_process", "device", "device_name", "sealed")}
+        line["model"]: {
+            key: line.get(key) for key in ("backend", "load_s", "in_process", "device", "device_name", "sealed")
+        }
         for line in lines
         if line["kind"] == "model"
     }
@@ -406,6 +408,8 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
         yield f"{work['model']} · {work['task']}: {', '.join(parts)} (in no figure above)."
         if work["slo_requests_per_s"] is not None:
             yield f"{work['model']} · {work['task']}: keeps the SLO up to {number(work['slo_requests_per_s'])} good/s."
+        if summary["models"][work["model"]]["backend"] == "fake":
+            yield f"{work['model']}: a script; its times to a token are told, not waited for; responses are real."
     yield from _cache_note(summary)
     for row in summary["rows"]:
         where = f"{row['model']} · {row['task']}, {row['scenario']}"

@@ -119,7 +119,7 @@ def sweep_rates(single_per_s: float, saturated_per_s: float, n: int = SWEEP) -> 
 def slo_capacity(summaries: Sequence[dict[str, Any]], slo: Slo) -> float | None:
     """Returns the highest goodput (requests a second) of a rate at which enough requests met the bounds; None: none."""
     good = [
-        s["goodput_per_s"]
+        min(s["goodput_per_s"], s["level"])  # a short burst can run ahead of its rate
         for s in summaries
         if s["kind"] == "rate" and s["stopped"] is None and (s["attainment"] or 0.0) >= slo.attainment
     ]

@@ -151,6 +151,7 @@ def test_the_capacity_within_bounds_is_the_highest_rate_that_met_them():
     points = [row(1, 1, 0.1, 1.0), row(5, 5, 0.2, 0.96), row(9, 8, 2.0, 0.3), row(8, 7, 1.0, 0.97, stopped="hopeless")]
     assert slo_capacity(points, Slo(ttft_s=0.2, attainment=0.9)) == approx(4.8)
     assert slo_capacity(points[2:3], Slo(attainment=0.9)) is None
+    assert slo_capacity([row(5, 50, 0.2, 1.0)], Slo(attainment=0.9)) == 5  # a burst is no capacity
 
 
 def test_a_saturated_scenario_is_a_shape_for_the_fit():
