@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-import pytest
+import logging
+import random
+from functools import cache
 
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from harness.engine import tokens
 from harness.engine.tokens import encode_pairs, encode_texts
+from tests.conftest import SHARED
 
 
 class Letters:
@@ -109,3 +119,181 @@ def test_every_distinct_text_is_encoded_once():
 def test_nothing_to_encode_is_nothing():
     assert encode_pairs(Letters(), [], max_length=9, prefix_token=1) == []
     assert encode_texts(Letters(), [], prefix_token=1) == {}
+
+
+# --- in pieces -------------------------------------------------------------------------------------------------------
+
+NEWER = (  # the expression of Llama 3, which keeps punctuation and the line's end together
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|"
+    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+CORPUS = [
+    "The answer is:\nA. one\nB. two\n\nAnswer: B\n",
+    "it's 1234, isn't it?\n  é e\u0301 中文 😀",
+    "a b ab\n ab  ab",
+] * 3
+BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
+
+
+def by(expression, behavior="isolated"):
+    """Splits by an expression, then into bytes."""
+    bytes_only = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    return pre_tokenizers.Sequence([pre_tokenizers.Split(Regex(expression), behavior), bytes_only])
+
+
+def trained(steps=BYTES, normalizer=None, template="<s> $A", added=(), dropout=None):
+    """A byte-level BPE whose BOS is <s> (0) and with </s> (1), trained on a few lines."""
+    made = Tokenizer(models.BPE())
+    made.pre_tokenizer = steps
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    specials = ["<s>", "</s>"]
+    made.train_from_iterator(
+        CORPUS, trainers.BpeTrainer(vocab_size=400, initial_alphabet=alphabet, special_tokens=specials)
+    )
+    made.model.dropout = dropout
+    if normalizer is not None:
+        made.normalizer = normalizer
+    if template is not None:
+        made.post_processor = processors.TemplateProcessing(template, special_tokens=[("<s>", 0), ("</s>", 1)])
+    made.add_tokens(list(added))
+    return PreTrainedTokenizerFast(tokenizer_object=made, bos_token="<s>", eos_token="</s>")
+
+
+GREEDY = [AddedToken("<|end|>", rstrip=True, normalized=False), AddedToken("<|go|>", lstrip=True, normalized=False)]
+CUT = {
+    "gpt2-like": trained(),
+    "no bos": trained(template=None),
+    "newer": trained(by(NEWER), normalizers.NFC()),
+    "greedy": trained(added=GREEDY),
+    "newer greedy": trained(by(NEWER), normalizers.NFC(), added=GREEDY),
+}
+BITS = [
+    *"ab1.:,'?!-_/\"é中٣²½\u0301\u200d😀\u00a0\u2028\x1c\x85",
+    " ",
+    " ",
+    "\n",
+    "\n",
+    "  ",
+    "\n\n",
+    "\r\n",
+    "\t",
+    "'s",
+    " the",
+]
+BITS += [
+    "\nAnswer",
+    "A. ",
+    "2026",
+    " ab",
+    "<s>",
+    "</s>",
+    "<",
+    "s>",
+    "<|end|>",
+    "<|go|>",
+    "<|endoftext|>",
+    ">>TITLE<<",
+    "<|en",
+    "d|>",
+]
+found = cache(tokens._cuts)
+
+
+def some_text(rng):
+    anything = lambda: chr(rng.choice([rng.randrange(0xD800), rng.randrange(0xE000, 0x110000)]))
+    return "".join(rng.choice(BITS) if rng.random() < 0.95 else anything() for _ in range(rng.randrange(14)))
+
+
+def assert_pieces_make_the_whole(tokenizer, seed):
+    rng = random.Random(seed)
+    pairs = [(some_text(rng) or "a", some_text(rng)) for _ in range(100)]
+    moved = [tokens._move_white_space(*pair) for pair in pairs]
+    prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    options = {"prefix_token": prefix, "add_bos": rng.choice([None, False])}
+    in_pieces = tokens._encode_pieces(tokenizer, moved, found(tokenizer), **options)
+    for pair, ours, whole in zip(moved, in_pieces, tokens._encode_whole(tokenizer, moved, **options), strict=True):
+        assert ours == whole, pair
+
+
+@pytest.mark.parametrize("name", CUT)
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**9))
+def test_pieces_of_a_text_read_as_the_whole_text(name, seed):
+    assert_pieces_make_the_whole(CUT[name], seed)
+
+
+@cache
+def real(name):
+    return AutoTokenizer.from_pretrained(SHARED / "tokenizers" / name)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["gpt2", "falcon"])
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 10**9))
+def test_pieces_of_a_text_read_as_the_whole_text_by_real_tokenizers(name, seed):
+    assert_pieces_make_the_whole(real(name), seed)
+
+
+def test_lines_that_contexts_share_and_their_last_word_are_pieces():
+    newer = found(CUT["newer"])
+    assert newer.pieces("one two\nA.\nB 2\nthe answer is") == ["one two", "\nA.\nB 2", "\nthe answer", " is"]
+    assert newer.pieces("") == [""]
+    assert found(CUT["gpt2-like"]).pieces("one\nA.\nB:") == ["one", "\nA.", "\nB:"]
+
+
+def test_white_space_an_added_token_takes_is_not_cut_off():
+    assert found(CUT["greedy"]).pieces("x<|end|>\ny") == ["x<|end|>\ny"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"steps": pre_tokenizers.ByteLevel(add_prefix_space=True)},
+        {"steps": by(r"(?<=a)\n|\p{L}+|\s+")},
+        {"steps": by(r".+\n|.+")},
+        {"steps": by(NEWER, "merged_with_next")},
+        {"steps": pre_tokenizers.Metaspace()},
+        {"normalizer": normalizers.Prepend("_")},
+        {"normalizer": normalizers.NFC(), "added": [AddedToken("x", normalized=True)]},
+        {"template": "<s> $A </s>"},
+        {"added": [AddedToken("two words", normalized=False)]},
+        {"added": [AddedToken("\nword", single_word=True, normalized=False)]},
+        {"dropout": 0.1},
+    ],
+    ids=str,
+)
+def test_a_tokenizer_that_may_read_a_piece_otherwise_is_given_whole_texts(options):
+    assert tokens._cuts(trained(**options)) is None
+
+
+@pytest.mark.shared
+def test_a_tokenizer_that_rewrites_its_text_is_given_whole_texts():
+    assert tokens._cuts(real("phi-3-mini")) is None
+
+
+MANY = [(f"a question {i}\nab: ", choice) for i in range(tokens.MANY) for choice in ("one", "two")]
+
+
+def test_many_pairs_are_read_in_pieces_and_few_whole_alike(monkeypatch):
+    asked = []
+    whole = tokens._encode_whole
+    monkeypatch.setattr(
+        tokens, "_encode_whole", lambda t, some, **options: asked.append(len(some)) or whole(t, some, **options)
+    )
+    many = encode_pairs(CUT["gpt2-like"], MANY, max_length=20, prefix_token=0)
+    assert asked == [0, tokens.TRIED + 1]
+    few = encode_pairs(CUT["gpt2-like"], MANY[:9], max_length=20, prefix_token=0)
+    assert asked[2:] == [9]
+    assert many[:9] == few
+
+
+def test_where_trying_shows_a_difference_all_texts_are_read_whole(monkeypatch, caplog):
+    wrong = lambda t, some, cuts, **options: [((0,), (0,))] * len(some)
+    monkeypatch.setattr(tokens, "_encode_pieces", wrong)
+    with caplog.at_level(logging.INFO):
+        made = encode_pairs(CUT["gpt2-like"], MANY, max_length=20, prefix_token=0)
+    assert made[:9] == encode_pairs(CUT["gpt2-like"], MANY[:9], max_length=20, prefix_token=0)
+    assert [r.message for r in caplog.records if "whole texts" in r.message] == [
+        "the tokenizer reads pieces of texts otherwise than whole texts; it is given whole texts"
+    ]
