@@ -197,7 +197,14 @@ def _pass(cell: Cell, responses: list[Response], wall_s: float) -> dict[str, Any
         "output_tokens": sum(r.output_tokens for r in good),
         "prefill_s": sum(r.prefill_s or 0.0 for r in good) if split else None,
         "decode_s": sum(r.decode_s or 0.0 for r in good) if split else None,
+        "usd": _billed(responses),
     }
+
+
+def _billed(responses: Sequence[Response]) -> float | None:
+    """Returns what a provider charges for these responses, failed attempts included; None if that is not known."""
+    charges = [response.details.get("usd") for response in responses]
+    return None if None in charges else sum(charges)
 
 
 def _sent(cell: Cell, responses: Sequence[Response]) -> int:

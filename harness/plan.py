@@ -15,8 +15,10 @@ from typing import Any
 
 from harness import openness, prompts
 from harness.backends import BACKENDS, can_score, takes_messages
-from harness.backends.remote import where
+from harness.backends.flow import price_of
+from harness.backends.remote import PROVIDERS, where
 from harness.config import ModelConfig, RunConfig, TaskUse, read_machine
+from harness.cost.prices import Price, frozen
 from harness.errors import ConfigError, ModelError, TaskError, nearest
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
 from harness.policy import refuse_egress
@@ -334,6 +336,13 @@ def _version(package: str) -> str | None:
         return None
 
 
+def _listed(config: ModelConfig) -> Price | None:
+    """Returns the price list entry of a model behind a server; None for one that is not listed or runs here."""
+    if config.backend not in PROVIDERS:
+        return None
+    return price_of(config, config.backend if config.base_url is None else None)
+
+
 def described(model: PlannedModel) -> dict[str, Any]:
     """Returns what `plan.json` says of a model."""
     known = asdict(model.info) if model.info is not None else {}
@@ -341,4 +350,12 @@ def described(model: PlannedModel) -> dict[str, Any]:
     if model.info is not None:
         known["openness"] = asdict(openness.describe(Path(str(model.config.path))))
     own = generation_defaults(model.config, model.info)
-    return {"digest": model.digest, **place, "files": model.files, **known, "generation_config": own}
+    price = _listed(model.config)
+    return {
+        "digest": model.digest,
+        **place,
+        "files": model.files,
+        **known,
+        "generation_config": own,
+        "price": None if price is None else frozen(price),
+    }

@@ -90,10 +90,10 @@ def _row(
         "truncated_prompts": sum(record.truncated_left > 0 for record in records),
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),
         "throughput": passed,
-        "cost": _cost(passed, records, machine),
+        "cost": _cost(passed, records, machine) if _is_here(plan, cell) else _charged(plan, cell, passed, records),
         "energy": _energy([line for line in mine if line["kind"] == "energy"], passed, records),
         "where": _place(plan, cell),
-        "leaves_machine": _leaves(_place(plan, cell), cell, len(records), mine),
+        "leaves_machine": _leaves(plan, cell, len(records), mine),
     }
 
 
@@ -101,16 +101,20 @@ def _place(plan: Line, cell: Line) -> str:
     return plan["models"][cell["model"]].get("where", "this machine")
 
 
-def _leaves(place: str, cell: Line, asked: int, measurements: Sequence[Line]) -> dict[str, Any]:
+def _is_here(plan: Line, cell: Line) -> bool:
+    return _place(plan, cell) in {"this machine", "recorded"}
+
+
+def _leaves(plan: Line, cell: Line, asked: int, measurements: Sequence[Line]) -> dict[str, Any]:
     """Returns where the data of a row went, of which share of the samples, and the bytes of text sent in all.
 
     The bytes are unknown where a sitting was killed before it could count them.
     """
-    if place in {"this machine", "recorded"}:
+    if _is_here(plan, cell):
         return {"hosts": [], "share_of_samples": 0.0, "bytes": 0}
     counted = sum(line["samples"] for line in measurements if line["kind"] == "pass") >= asked
     sent = sum(line.get("sent_bytes", 0) for line in measurements) if counted else None
-    return {"hosts": [place], "share_of_samples": asked / cell["n"], "bytes": sent}
+    return {"hosts": [_place(plan, cell)], "share_of_samples": asked / cell["n"], "bytes": sent}
 
 
 def _loss(task: Line, judged: Sequence[Record]) -> dict[str, Any] | None:
@@ -205,6 +209,8 @@ def _pass(lines: Sequence[Line]) -> dict[str, Any]:
     total = {key: sum(line[key] for line in lines) for key in ("wall_s", "samples", "input_tokens", "output_tokens")}
     for key in ("prefill_s", "decode_s"):
         total[key] = sum(line[key] for line in lines) if all(line[key] is not None for line in lines) else None
+    charges = [line.get("usd") for line in lines]
+    total["usd"] = None if None in charges else sum(charges)
     rate = {f"{way}_tokens_per_s": total[f"{way}_tokens"] / total["wall_s"] or None for way in ("input", "output")}
     return {**total, **rate}
 
@@ -216,6 +222,7 @@ _PASS_KEYS = (
     "output_tokens",
     "prefill_s",
     "decode_s",
+    "usd",
     "input_tokens_per_s",
     "output_tokens_per_s",
 )
@@ -244,6 +251,23 @@ def _cost(passed: Line, records: Sequence[Record], machine: MachineConfig | None
         utilisation=1.0 if machine is None else machine.utilisation,
     )
     return asdict(found)
+
+
+def _charged(plan: Line, cell: Line, passed: Line, records: Sequence[Record]) -> dict[str, Any]:
+    """Returns the cost of answers that a provider billed, request by request; per token it is the list price."""
+    listed = plan["models"][cell["model"]].get("price") or {}
+    usd, samples = passed["usd"], passed["samples"] or 0
+    correct = samples / len(records) * sum(record.value or 0.0 for record in records)
+    reasons = {} if usd is not None else {"usd": "the provider's price or its count of tokens is not known"}
+    return {
+        "usd": usd,
+        "parts": {},
+        "usd_per_1m_input": listed.get("input"),
+        "usd_per_1m_output": listed.get("output"),
+        "usd_per_1k_samples": None if usd is None or not samples else usd / samples * 1e3,
+        "usd_per_correct": None if usd is None or not correct else usd / correct,
+        "reasons": reasons,
+    }
 
 
 def _energy(lines: Sequence[Line], passed: Line, records: Sequence[Record]) -> dict[str, Any]:

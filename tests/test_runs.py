@@ -15,10 +15,11 @@ import pytest
 import harness
 from harness.config import RunConfig, validate
 from harness.errors import ConfigError, ModelError, StoreError
-from harness.execute import load
+from harness.execute import load, measurements
 from harness.measure.energy import Meter
 from harness.plan import Plan, choose, make_plan
-from harness.runs import carry_out, finish, folder_for, merged, open_run, verified
+from harness.runs import carry_out, finish, folder_for, judged, merged, open_run, read_json, read_samples, verified
+from harness.summary import summarise
 from harness.tasks import load_task
 
 TASK = """
@@ -335,3 +336,18 @@ def test_epochs_draw_several_answers_and_reduce_them(folder: Path):
     assert found["accuracy"]["value"] == pytest.approx(8 / 12)  # the scripted model says the same each time
     assert found["metrics"]["pass@3"]["value"] == found["metrics"]["pass^3"]["value"] == pytest.approx(8 / 12)
     assert len({request.key for cell in make_plan(config(folder)).cells for request in cell.requests}) == 36 + 10
+
+
+def test_answers_of_a_provider_cost_what_it_charged_and_not_machine_seconds(folder: Path):
+    harness.run(config(folder, machine="h100"), out=folder / "out")
+    plan = read_json(folder / "out" / "plan.json")
+    plan["models"]["good"] |= {"where": "api.example.com", "price": {"input": 1.5, "output": 6.0}}
+    lines = [{**line, "usd": 0.24} if line["kind"] == "pass" else line for line in measurements(folder / "out")]
+    judged_records = judged(folder / "out")
+    found = summarise(plan, read_samples(folder / "out"), judged_records, lines)["rows"][0]["cost"]
+    assert (found["usd"], found["usd_per_1m_input"], found["usd_per_1m_output"]) == (0.24, 1.5, 6.0)
+    assert found["usd_per_1k_samples"] == pytest.approx(0.24 / 12 * 1000)
+    assert found["usd_per_correct"] == pytest.approx(0.24 / 8)
+    unknown = [{**line, "usd": None} for line in lines]
+    found = summarise(plan, read_samples(folder / "out"), judged_records, unknown)["rows"][0]["cost"]
+    assert found["usd_per_1k_samples"] is None and "usd" in found["reasons"]
