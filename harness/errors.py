@@ -66,9 +66,12 @@ class PolicyError(HarnessError):
     """Data that may not go where the plan would send it."""
 
 
+LONGEST_NAME = 200  # characters of a name that a message shows: a label may be a whole document
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns "did you mean 'x'?" for the closest known name, or the list of known names if none is close."""
-    names = sorted(map(str, known))
+    names = sorted(one if len(one := str(each)) <= LONGEST_NAME else one[:LONGEST_NAME] + "…" for each in known)
     close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"

@@ -359,9 +359,9 @@ def _golds(config: TaskConfig, answers: Sequence[Any], choices: Sequence[tuple[s
         furthest = max(furthest, (golds.index(None), kind), key=lambda pair: pair[0])
     row, kind = furthest
     raise TaskError(
-        f"answer '{answers[row]}' is none of the choices",
+        f"answer '{str(answers[row])[:200]}' is none of the choices",
         where=f"{where} row {row + 1}",
-        fix=nearest(str(answers[row]), choices[row]),
+        fix=nearest(str(answers[row])[:200], choices[row]),
     )
 
 
