@@ -492,7 +492,7 @@ NO_TASK |= {"mt_bench_reference_gpt4", "db_products", "db_users", "tasks"}
 def test_every_real_data_set_becomes_a_task_that_loads_judges_and_runs(tmp_path: Path, shared: Path):
     files = [path for path in sorted((shared / "data").rglob("*")) if path.suffix in {".csv", ".jsonl", ".parquet"}]
     files = [path for path in files if path.parent.parent.name != "mmlu" or path.name.startswith("anatomy")]
-    files = [path for path in files if not path.stem.endswith(("_train", ".columns", "hellaswag_val"))]  # more of the same
+    files = [path for path in files if not path.stem.endswith(("_train", ".columns", "hellaswag_val"))]
     assert len(files) >= 35
     for i, path in enumerate(files):
         if path.stem in NO_TASK:

@@ -24,7 +24,8 @@ ROUTES = Path(__file__).parent / "routes.py"
 ROOT = ROUTES.parents[1]
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's seal is Linux's")
 
-# Not every machine has these (in time): a slow library, a program, IPv6, io_uring, leave to look into the parent process, other entries.
+# Not every machine has these (in time): a slow library, a program, IPv6, io_uring, leave to look into the parent
+# process, other entries.
 UNSURE = {
     "route-telemetry",
     "curl",

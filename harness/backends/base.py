@@ -21,7 +21,7 @@ class Backend(Protocol):
         ...
 
     def score(self, requests: Sequence[Request]) -> Iterator[Response]:
-        """Yields the summed log-probability (nats) of each continuation after its prompt, or that and what is `given`."""
+        """Yields the summed log-probability (nats) of each continuation after its prompt and what is `given`."""
         ...
 
     def describe(self) -> Mapping[str, Any]:
