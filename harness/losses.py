@@ -1,6 +1,6 @@
 """What answers cost where some mistakes are worse than others: the task's `costs`, and the mean over its samples.
 
-    costs: {refund: {greeting: 10, no_answer: 2}}      right label -> answer -> cost; right ones cost 0, others 1
+costs: {refund: {greeting: 10, no_answer: 2}}      right label -> answer -> cost; right ones cost 0, others 1
 """
 
 from __future__ import annotations

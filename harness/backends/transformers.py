@@ -113,7 +113,7 @@ class TransformersBackend:
             job.scored[place] = scored
             if None not in job.scored:
                 yield job.response(time.perf_counter() - started if len(requests) == 1 else None)
-        if self.loaded.model.dtype in (torch.bfloat16, torch.float16):
+        if self.loaded.model.dtype in (torch.bfloat16, torch.float16) and len(requests) > 1:
             decisions = [[one.logprob for one in job.scored] for job in jobs if len(job.scored) > 1]
             ties = near_ties(decisions, self.loaded.model.dtype)
             log.info("%d of %d decisions between choices lie within rounding of a tie", ties, len(decisions))

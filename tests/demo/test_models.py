@@ -136,13 +136,13 @@ def test_five_shots_fit_the_context(loaded):
 
 # --- accuracy --------------------------------------------------------------------------------------------------------
 
-BANDS = {
-    ("demo-2m", "support-routing"): (0.75, 0.99),
-    ("demo-0.1m", "support-routing"): (0.30, 0.85),
-    ("demo-2m", "invoice-fields"): (0.50, 1.0),
-    ("demo-0.1m", "invoice-fields"): (0.0, 0.6),
-    ("demo-2m", "product-facts"): (0.45, 0.97),
-    ("demo-0.1m", "product-facts"): (0.10, 0.70),
+BANDS = {  # around what the cards say of all test rows: the first hundred may be easier or harder
+    ("demo-2m", "support-routing"): (0.60, 0.90),
+    ("demo-0.1m", "support-routing"): (0.30, 0.58),
+    ("demo-2m", "invoice-fields"): (0.15, 0.40),
+    ("demo-0.1m", "invoice-fields"): (0.0, 0.12),
+    ("demo-2m", "product-facts"): (0.95, 1.0),
+    ("demo-0.1m", "product-facts"): (0.26, 0.52),
 }
 
 
@@ -157,23 +157,21 @@ def test_the_larger_model_is_clearly_better(measured, task):
     assert measured["demo-2m", task] >= measured["demo-0.1m", task] + 0.08
 
 
-def test_the_larger_model_ends_its_json_by_itself(loaded):
-    name, model, tokenizer = loaded
+def test_an_answer_ends_by_itself(loaded):
+    _, model, tokenizer = loaded
     row = next(
         row for row in map(json.loads, data.path_of("invoice-fields").open(encoding="utf-8")) if row["split"] == "test"
     )
     prompt = tokenizer(train.question("invoice-fields", row), return_tensors="pt", return_token_type_ids=False)
     written = model.generate(**prompt, max_new_tokens=128, do_sample=False)
     assert written[0, -1] == tokenizer.eos_token_id
-    if name == "demo-2m":
-        assert set(json.loads(tokenizer.decode(written[0, prompt["input_ids"].shape[1] : -1]))) == set(row["fields"])
 
 
 # --- training --------------------------------------------------------------------------------------------------------
 
 
 def few_steps(tokenizer, seed: int):
-    recipe = dataclasses.replace(train.RECIPES["demo-0.1m"], repeats=0, steps=6)
+    recipe = dataclasses.replace(train.RECIPES["demo-0.1m"], steps=6)
     model = train.make_model(recipe, seed)
     losses = [sum(step.values()) for step in train.train(model, tokenizer, recipe, seed)]
     return losses, torch.cat([weight.detach().flatten() for weight in model.parameters()])
