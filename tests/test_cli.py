@@ -231,7 +231,10 @@ def _start(*arguments: str) -> subprocess.Popen:
     root = Path(cli.__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     command = [sys.executable, "-m", "harness.cli", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    # a shell that runs the suite in the background has its children ignore Ctrl-C
+    heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, **pipes, text=True, env=environment, preexec_fn=heed)
 
 
 def test_ctrl_c_leaves_a_run_that_goes_on(capsys):
