@@ -15,11 +15,13 @@ lint: .venv/tested
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
 .venv/installed: pyproject.toml constraints.txt
+	@echo "installing into .venv (a minute or more, mostly torch) ..."
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
 	touch $@
 
 .venv/tested: .venv/installed
+	@echo "installing what the tests need ..."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 

@@ -95,16 +95,6 @@ def statement(rng: random.Random) -> Example:
     return Example({"text": template.format(name=name, value=value)}, frozenset({template}), frozenset())
 
 
-def open_book(rng: random.Random) -> Example:
-    """Returns a training question in which a sentence, true or not, tells the answer."""
-    example = _question(TRAIN, rng)
-    letter = rng.choice(LETTERS)
-    template = rng.choice(words.STATEMENTS[example.row["attribute"]])
-    told = template.format(name=example.row["product"], value=example.row[letter])
-    row = {**example.row, "question": f"{told}\n{example.row['question']}", "answer": letter}
-    return Example(row, example.templates | {template}, example.slots)
-
-
 def _text(example: Example) -> str:
     return example.row.get("ticket") or example.row.get("text") or example.row["question"]
 

@@ -68,7 +68,7 @@ def test_no_test_slot_value_is_seen_in_training(both):
     assert not set().union(*(e.slots for e in committed)) & set().union(*(e.slots for e in streamed))
 
 
-@pytest.mark.parametrize("kind", ["statements", "open-book facts"])
+@pytest.mark.parametrize("kind", ["statements", "zero-shot facts"])
 def test_nothing_that_teaches_the_catalogue_holds_a_test_question(kind):
     questions = {row["question"] for row in rows_of("product-facts", "test")}
     for pieces in itertools.islice(train.sequences(kind), STREAMED):
