@@ -87,15 +87,15 @@ def messy(task: Task) -> dict[str, float]:
 
 
 def _gold(task: Task, sample: Sample) -> Response:
-    if task.config.kind == "cloze":
-        return Response(key="", prompt=None, logprobs=(-1.0,), greedy=(True,))
+    if task.config.kind in {"cloze", "perplexity"}:
+        return Response(key="", prompt=None, logprobs=(0.0,), greedy=(True,))
     if sample.labels:
         return _preferring(sample, *(sample.right or (sample.gold or 0,)))
     return _writing(task, sample)
 
 
 def _wrong(task: Task, sample: Sample, samples: tuple[Sample, ...], i: int) -> Response | None:
-    if task.config.kind == "cloze":
+    if task.config.kind in {"cloze", "perplexity"}:
         return Response(key="", prompt=None, logprobs=(-1.0,), greedy=(False,))
     if sample.labels:
         wrong = set(range(len(sample.labels))) - {sample.gold or 0, *sample.right}

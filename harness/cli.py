@@ -68,6 +68,9 @@ def run_command(
     machine: Machine = None,
     baseline: Baseline = None,
     latency: Latency = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="compose batches alike whatever memory is free: bit-equal runs")
+    ] = False,
     seal: Annotated[bool, typer.Option(help="keep this process off the network where the run needs none")] = True,
     as_json: Json = False,
 ) -> None:
@@ -84,6 +87,9 @@ def run_command(
     from harness.runs import carry_out, finish, folder_for
 
     wanted = _configuration(config, model, task, data, limit, first, seed, machine, baseline, latency)
+    if deterministic:
+        pinned = tuple(each.model_copy(update={"deterministic": True}) for each in wanted.models)
+        wanted = wanted.model_copy(update={"models": pinned})
     off = seals.Seal("none", "switched off by --no-seal")
     sealed = seals.seal_run(wanted, ("kernel", "namespace")) if seal else off
     plan = make_plan(wanted)

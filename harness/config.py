@@ -165,7 +165,8 @@ class TaskConfig(Strict):
     sensitivity: Sensitivity = "public"
     data: DataConfig
     prepare: str | None = None  # a named function of harness.tasks.PREPARE that brings rows to one shape
-    kind: Literal["choice", "cloze", "generate"]  # cloze: would the model itself write the answer, token by token?
+    # cloze: would the model itself write the answer, token by token? perplexity: how surprising is the text `answer`?
+    kind: Literal["choice", "cloze", "generate", "perplexity"]
     system: str | None = None
     description: str = ""  # printed once, before shots and question
     prompt: str = ""
@@ -248,7 +249,13 @@ class TaskConfig(Strict):
             )
         if self.kind != "choice" and (self.ending or self.answer_is == "flags"):
             raise PydanticCustomError("choices", "`ending` and `answer_is: flags` are for `kind: choice`")
-        if bool(self.prompt) == (self.prompts is not None):
+        if self.kind == "perplexity":
+            asked = next(
+                (key for key in ("prompt", "prompts", "system", "description", "shots") if getattr(self, key)), ""
+            )
+            if asked:
+                raise PydanticCustomError("asks", "a perplexity task asks nothing: it has no `{key}`", {"key": asked})
+        elif bool(self.prompt) == (self.prompts is not None):
             raise PydanticCustomError("one_prompt", "give either `prompt` or `prompts`")
         return self
 

@@ -1,4 +1,4 @@
-"""One data file -> rows: CSV, TSV, JSONL, JSON, Parquet, Excel; text ones also packed as .gz.
+"""One data file -> rows: CSV, TSV, JSONL, JSON, Parquet, Excel, plain text; text ones also packed as .gz.
 
 CSV and TSV cells are always text ("007" stays "007"); JSON, Parquet and Excel cells keep their type. Not-a-number is
 None. A file that cannot be read as it stands is refused with the line and what would mend it, never guessed at.
@@ -312,6 +312,13 @@ def _rows_of(sheet: Any) -> dict[int, list[Any]]:
     return rows
 
 
+def _read_text(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, Any]]:
+    """Yields one row: the whole file in the column `text`."""
+    text = _text(handle, path, source, "").read()
+    if text:
+        yield {"text": text}
+
+
 READERS: dict[str, Callable[[BinaryIO, Path, DataSource], Iterator[dict[str, Any]]]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
@@ -320,6 +327,7 @@ READERS: dict[str, Callable[[BinaryIO, Path, DataSource], Iterator[dict[str, Any
     ".json": _read_json,
     ".parquet": _read_parquet,
     ".xlsx": _read_excel,
+    ".txt": _read_text,
 }
 
 
@@ -358,4 +366,6 @@ def stem_of(path: Path) -> str:
 
 
 def is_data(path: Path) -> bool:
-    return suffix_of(path).removesuffix(".gz") in READERS and not path.name.startswith(".") and path.is_file()
+    """Returns whether a file found in a folder holds rows; a plain text there is a note beside them."""
+    kind = suffix_of(path).removesuffix(".gz")
+    return kind in READERS and kind != ".txt" and not path.name.startswith(".") and path.is_file()

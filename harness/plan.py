@@ -105,7 +105,7 @@ def make_plan(config: RunConfig) -> Plan:
         _cell(model, task, chosen[task.name], config.seed)
         for model in models
         for task in tasks
-        if task.config.kind == "generate" or can_score(model.config)
+        if task.config.kind == "generate" or can_score(model.config, rolling=task.config.kind == "perplexity")
     )
     identity = _identity(config, models, tasks, chosen)
     return Plan(config, cells, identity, digest(identity))
@@ -119,7 +119,8 @@ def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Tas
     """
     if task.config.kind == "choice" and use.asked_as == "generate":
         return (twin(task),)
-    silent = [model.config for model in models if not can_score(model.config)]
+    rolling = task.config.kind == "perplexity"
+    silent = [model.config for model in models if not can_score(model.config, rolling=rolling)]
     if task.config.kind == "generate" or not silent:
         return (task,)
     if task.config.kind != "choice":
@@ -265,6 +266,8 @@ def _uses_chat(model: PlannedModel, task: Task) -> bool:
             where=f"model {model.config.name}, task {task.name}",
             fix="set `chat_template: off` for the model",
         )
+    if task.config.kind == "perplexity":
+        return False
     return wanted == "on" or (wanted == "auto" and task.config.kind == "generate" and available)
 
 
@@ -277,6 +280,7 @@ def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat:
     given = prompts.given(config, sample) if scores else ()
     sampling = sampling_of(config, model.config, model.info, seed) if writes else Sampling()
     writing = writing_of(config, sample) if writes else Writing()
+    rolling = config.kind == "perplexity"
     asked = {
         "semantics": SEMANTICS,
         "model": model.key,
@@ -286,13 +290,14 @@ def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat:
         "prompt": prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt],
         "continuations": scored,
         "given": given,
+        "rolling": rolling,
         "max_tokens": config.max_tokens if writes else None,
         "stop": config.stop if writes else None,
         "sampling": asdict(sampling) if writes else None,
         "writing": asdict(writing) if writes else None,
     }
     limits = {"max_tokens": config.max_tokens, "stop": config.stop}
-    base = Request("", sample.id, mode, prompt, scored, given, **limits, sampling=sampling, writing=writing)
+    base = Request("", sample.id, mode, prompt, scored, given, rolling, **limits, sampling=sampling, writing=writing)
     for epoch in range(config.epochs if writes else 1):
         yield replace(base, key=digest({**asked, "epoch": epoch}), epoch=epoch)
 

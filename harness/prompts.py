@@ -96,10 +96,12 @@ def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool
 
 
 def continuations(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str, ...]:
-    """Returns what is scored after the prompt: for each choice, or the answer (cloze).
+    """Returns what is scored after the prompt: for each choice, or the answer (cloze, perplexity).
 
     Under a chat template it comes without the delimiter, unless something is `given` before it.
     """
+    if task.kind == "perplexity":
+        return (answer_text(task, sample),)
     if task.ending:
         return (task.delimiter + fill(task.ending, sample.row),) * len(sample.choices)
     scored = sample.labels if task.kind == "choice" else (answer_text(task, sample),)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 from harness.config import TaskConfig
 from harness.extract import extract
 from harness.forms import form_of, is_valid
+from harness.prompts import answer_text
 from harness.scorers import score_answer
 from harness.values import Failure, Record, Response, Sample, Score
 
@@ -22,6 +24,8 @@ def judge(task: TaskConfig, sample: Sample, response: Response) -> Score:
         return Score(None, None, Failure.BACKEND_ERROR)
     if task.kind == "cloze":
         return judge_cloze(response)
+    if task.kind == "perplexity":
+        return judge_perplexity(task, sample, response)
     if task.kind == "choice":
         return judge_choice(task, sample, response)
     return judge_text(task, task.extract, sample, response)
@@ -55,9 +59,23 @@ def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
 
 
 def judge_cloze(response: Response) -> Score:
-    """Returns whether each token of the answer was the most likely one. Metric: the `probability` of the answer."""
+    """Returns whether each token of the answer was the most likely one.
+
+    Metrics: the `probability` of the answer, and the `nats` it cost.
+    """
     (logprob,), (greedy,) = response.logprobs, response.greedy
-    return Score(float(greedy), None, None, {"probability": math.exp(min(logprob, 0.0))})
+    return Score(float(greedy), None, None, {"probability": math.exp(min(logprob, 0.0)), "nats": -logprob})
+
+
+def judge_perplexity(task: TaskConfig, sample: Sample, response: Response) -> Score:
+    """Returns the probability of a byte of the text (UTF-8), in the geometric mean.
+
+    Metrics: the `nats` the text cost, and its `bytes` and `words` (between white space), over which they are spread.
+    """
+    text = answer_text(task, sample)
+    size, nats = len(text.encode("utf-8", "surrogatepass")), -response.logprobs[0]
+    words = len(re.split(r"\s+", text))  # as lm-evaluation-harness 0.4.13 counts them
+    return Score(math.exp(-max(nats, 0.0) / size), None, None, {"nats": nats, "bytes": size, "words": words})
 
 
 def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) -> Score:

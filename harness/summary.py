@@ -13,10 +13,11 @@ from harness.cost.machines import hourly
 from harness.losses import best_constant, expected_loss
 from harness.measure.energy import Energy, energy_shares
 from harness.measure.latency import latency_summary
+from harness.perplexity import perplexities
 from harness.reduce import reduce_epochs, repeated
 from harness.slices import by_slice, worst
 from harness.stats import accuracy, paired_difference
-from harness.values import Record, Response, Sample
+from harness.values import Estimate, Record, Response, Sample
 
 Line = Mapping[str, Any]
 
@@ -78,14 +79,17 @@ def _row(
         "task": cell["task"],
         "task_version": task["version"],
         "mode": cell["mode"],
+        "kind": task["kind"],
         "n": len({record.sample_id for record in judged}),
         "responses": len(records),
         "expected": cell["n"],
-        "accuracy": _estimate([record.value for record in judged], _clusters(judged)),
+        "accuracy": _accuracy(task, judged),
         "expected_loss": _loss(task, judged),
         "metrics": _metrics(records) | repeated(records),
         "slices": by_slice(judged, _clusters(judged), samples, task.get("slices", ())),
-        "difference": _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
+        "difference": None
+        if task["kind"] == "perplexity"
+        else _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
         "failures": dict(Counter(str(record.failure) for record in records if record.failure is not None)),
         "truncated_prompts": sum(record.truncated_left > 0 for record in records),
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),
@@ -127,11 +131,22 @@ def _loss(task: Line, judged: Sequence[Record]) -> dict[str, Any] | None:
     return {**asdict(expected_loss(costs, judged)), "always": {"answer": answer, "value": value}}
 
 
+def _accuracy(task: Line, judged: Sequence[Record]) -> dict[str, Any]:
+    if task["kind"] == "perplexity":
+        reason = "a text is neither right nor wrong: see bits_per_byte"
+        return {"value": None, "low": None, "high": None, "stderr": None, "method": None, "reason": reason}
+    return _estimate([record.value for record in judged], _clusters(judged))
+
+
 def _estimate(values: Sequence[float | None], clusters: Sequence[str] | None) -> dict[str, Any]:
     if not values:
         return {"value": None, "low": None, "high": None, "method": None, "reason": "no answer could be judged"}
-    found = asdict(accuracy(values, clusters))
-    return {key: found[key] for key in ("value", "low", "high", "stderr", "method", "reason")}
+    return shown(accuracy(values, clusters))
+
+
+def shown(estimate: Estimate) -> dict[str, Any]:
+    """Returns an estimate as JSON values."""
+    return {key: getattr(estimate, key) for key in ("value", "low", "high", "stderr", "method", "reason")}
 
 
 def _clusters(records: Sequence[Record]) -> list[str] | None:
@@ -154,19 +169,17 @@ def _metrics(records: Sequence[Record]) -> dict[str, Any]:
     for name in names:
         told = [r for r in counted if name in r.metrics or not name.startswith("confidence")]
         found[name] = _estimate([r.metrics.get(name, 0.0) for r in told], _clusters(told))
-    return found | _micro_f1(counted)
+    several = {name: shown(estimate) for name, estimate in perplexities(counted, _clusters(counted)).items()}
+    return found | _micro_f1(counted) | several
 
 
-COUNTS = (
-    "shared",
-    "found",
-    "expected",
-)  # of fields or entities in one answer; together they make the micro-averaged F1
+PARTS = ("shared", "found", "expected")  # of one answer; together they make the micro-averaged F1
+COUNTS = (*PARTS, "nats", "bytes", "words")  # metrics that are summed, not averaged
 
 
 def _micro_f1(records: Sequence[Record]) -> dict[str, Any]:
     """Returns 2 · shared / (found + expected) over all answers, where the scorer counts parts of an answer."""
-    shared, found, expected = (sum(record.metrics.get(name, 0.0) for record in records) for name in COUNTS)
+    shared, found, expected = (sum(record.metrics.get(name, 0.0) for record in records) for name in PARTS)
     if not any("expected" in record.metrics for record in records):
         return {}
     value = 2 * shared / (found + expected) if found + expected else None

@@ -34,12 +34,12 @@ def quality(summary: Mapping[str, Any]) -> Table:
     priced = any(row.get("expected_loss") for row in rows)
     columns = ("model", "n", "accuracy % [95 %]", f"vs {summary['baseline']}")
     columns += ("loss [95 %]",) if priced else ()
-    columns += (*(f"{_SHORT.get(name, name)} %" for name in named), "failures", "runs on")
+    columns += (*(_heading(name) for name in named), "failures", "runs on")
     leaves = any(row.get("leaves_machine", {}).get("hosts") for row in rows)
     columns += ("leaves the machine",) if leaves else ()
 
     def cells(row: Row) -> tuple[str, ...]:
-        further = (_percent(row["metrics"].get(name)) for name in named)
+        further = (_metric(name, row["metrics"].get(name)) for name in named)
         shown = (row["model"], str(row["n"]), _interval(row["accuracy"]), _difference(row))
         shown += (_loss(row.get("expected_loss")),) if priced else ()
         place = _PLACES.get(row["where"], row["where"])
@@ -59,6 +59,8 @@ def quality(summary: Mapping[str, Any]) -> Table:
 # in the records and the CSV; too much for a table
 _LEFT_OUT = {"accuracy_bytes", "valid_json", "hallucinated", "missed", "f1", "micro_f1"}
 _SHORT = {"accuracy_norm": "norm.", "all_correct": "all right"}
+# in a unit of their own, and no share
+_UNITS = {"bits_per_byte": "bits/byte", "word_perplexity": "word perplexity", "perplexity": "perplexity"}
 _PLACES = {"this machine": "local"}
 
 
@@ -101,10 +103,23 @@ def _by_task(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     groups: dict[tuple[str, int, str], list[Row]] = {}
     for row in rows:
         groups.setdefault((row["task"], row["task_version"], row["mode"]), []).append(row)
-    return [(f"{task} · version {version} · {_MODES[mode]}", found) for (task, version, mode), found in groups.items()]
+    return [(f"{task} · version {version} · {_asked(found[0])}", found) for (task, version, _), found in groups.items()]
 
 
-_MODES = {"score": "choices scored", "generate": "text generated"}
+def _asked(row: Row) -> str:
+    if row["mode"] == "generate":
+        return "text generated"
+    return {"cloze": "answers scored", "perplexity": "texts scored"}.get(row.get("kind", ""), "choices scored")
+
+
+def _heading(name: str) -> str:
+    return _UNITS.get(name) or f"{_SHORT.get(name, name)} %"
+
+
+def _metric(name: str, estimate: Mapping[str, Any] | None) -> str:
+    if name not in _UNITS:
+        return _percent(estimate)
+    return number(None if estimate is None else estimate["value"])
 
 
 LEGEND = (

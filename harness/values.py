@@ -89,7 +89,8 @@ class Request:
     """One thing asked of a model.
 
     `score`: the log-probability of each of `continuations` after `prompt`, or after `prompt` and its own text in
-    `given`. `generate`: a text after `prompt`.
+    `given`. `generate`: a text after `prompt`. `rolling`: the one continuation is a text of any length that begins a
+    document, read in as many windows as it takes.
     A prompt of messages is rendered by the backend with the model's own chat template; text is sent as it is. Where
     the last message is the assistant's, the model goes on from it.
     """
@@ -100,6 +101,7 @@ class Request:
     prompt: str | tuple[Message, ...]
     continuations: tuple[str, ...] = ()
     given: tuple[str, ...] = ()  # one for each continuation, or none
+    rolling: bool = False
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
@@ -126,7 +128,8 @@ class Response:
     text: str | None = None  # generate: what the model wrote, without thinking and without a prefill
     logprobs: tuple[float, ...] | None = None  # score: summed nats, one per continuation
     greedy: tuple[bool, ...] | None = None  # score: each token of the continuation was the most likely one
-    input_tokens: int = 0  # real tokens of the prompt (and of the longest continuation when scoring); no padding
+    # real tokens of the prompt (and of the longest continuation when scoring; of a rolling text all); no padding
+    input_tokens: int = 0
     output_tokens: int = 0  # real tokens generated; 0 when scoring
     truncated_left: int = 0  # prompt tokens cut off on the left to fit the context
     finish_reason: Finish | None = None

@@ -274,3 +274,10 @@ def test_help_is_quick_because_nothing_heavy_is_imported():
     environment = {**os.environ, "PYTHONPATH": str(root)}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_deterministic_pins_the_batches_of_every_model(capsys):
+    for more, expected in ((("--deterministic",), True), ((), False)):
+        harness(capsys, "run", "run.yaml", "--out", f"out{len(more)}", *more)
+        models = json.loads(Path(f"out{len(more)}/plan.json").read_text())["config"]["models"]
+        assert [each["deterministic"] for each in models] == [expected] * len(models)

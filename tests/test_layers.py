@@ -42,6 +42,7 @@ LAYERS = (
     ("execute",),
     ("score",),
     ("losses",),
+    ("perplexity",),
     ("slices",),
     ("summary",),
     ("tables",),

@@ -169,12 +169,14 @@ def takes_messages(config: ModelConfig) -> bool:
     return config.backend in PROVIDERS and (config.api == "chat" or config.backend != "openai")
 
 
-def can_score(config: ModelConfig) -> bool:
-    """Returns whether a model may be asked for the log-probability of given text.
+def can_score(config: ModelConfig, *, rolling: bool = False) -> bool:
+    """Returns whether a model may be asked for the log-probability of given text; of any length, if `rolling`.
 
     Servers behind `api: completions` may; the first request shows whether this one does. A provider's own never does.
-    Recorded answers may hold log-probabilities; their first request shows it.
+    Recorded answers may hold log-probabilities; their first request shows it. Windows need the model's own tokens.
     """
+    if rolling:
+        return config.backend in {"transformers", "fake"}
     if config.backend == "openai":
         return config.api == "completions" and server(config).host != urlsplit(PROVIDERS["openai"].url).hostname
     return config.backend not in PROVIDERS

@@ -35,6 +35,7 @@ from harness.engine.structured import Constraint, Grammars
 from harness.engine.thinking import Markers, Thinking, markers_of
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.engine.tree import EngineStats
+from harness.engine.windows import rolling_windows
 from harness.errors import BackendError, ModelError, TaskError
 from harness.models import check_safe, check_versions, context_length, resolve_model
 from harness.values import Form, Message, Request, Response, Writing
@@ -87,18 +88,8 @@ class TransformersBackend:
         run = self._scorer()
         started = time.perf_counter()
         prompts = [_render(self.loaded.tokenizer, request) for request in requests]
-        encoded = iter(
-            encode_pairs(
-                self.loaded.tokenizer,
-                [(p.text + given, text) for p in prompts if p.error is None for given, text in p.request.pairs],
-                max_length=self.loaded.max_length,
-                prefix_token=self.loaded.prefix_token,
-                add_bos=self.loaded.add_bos,
-            )
-        )
         jobs: list[_ScoreJob] = []
-        for prompt in prompts:
-            own = [next(encoded) for _ in prompt.request.continuations] if prompt.error is None else []
+        for prompt, own in zip(prompts, self._sequences(prompts), strict=True):
             wrong = prompt.error or _unscorable(self.loaded, prompt.request, own)
             if wrong is not None:
                 yield prompt.failed(wrong)
@@ -117,6 +108,25 @@ class TransformersBackend:
             decisions = [[one.logprob for one in job.scored] for job in jobs if len(job.scored) > 1]
             ties = near_ties(decisions, self.loaded.model.dtype)
             log.info("%d of %d decisions between choices lie within rounding of a tie", ties, len(decisions))
+
+    def _sequences(self, prompts: Sequence[_Prompt]) -> Iterator[list[ScoreSequence]]:
+        """Yields what is scored for each prompt: a sequence for each continuation, or the windows of a rolling text."""
+        loaded, asked = self.loaded, [p for p in prompts if p.error is None]
+        pairs = [(p.text + given, text) for p in asked if not p.request.rolling for given, text in p.request.pairs]
+        options = {"prefix_token": loaded.prefix_token, "add_bos": loaded.add_bos}
+        encoded = iter(encode_pairs(loaded.tokenizer, pairs, max_length=loaded.max_length, **options))
+        texts = [text for p in asked if p.request.rolling for text in p.request.continuations]
+        whole = encode_texts(loaded.tokenizer, texts, prefix_token=loaded.prefix_token, add_bos=False)
+        for prompt in prompts:
+            if prompt.error is not None:
+                yield []
+            elif not prompt.request.rolling:
+                yield [next(encoded) for _ in prompt.request.continuations]
+            elif loaded.prefix_token is None:
+                yield [ScoreSequence((), 1)]  # nothing stands before the first token
+            else:
+                ids = whole[prompt.request.continuations[0]]
+                yield rolling_windows(ids, max_length=loaded.max_length, prefix_token=loaded.prefix_token)
 
     def statistics(self) -> Mapping[str, Any] | None:
         """Returns what the last complete scoring took: tokens billed and really computed, seconds, memory."""
@@ -422,12 +432,15 @@ class _ScoreJob:
             wrong = plain.NOT_FINITE
         if wrong is not None:
             return self.prompt.failed(wrong)
+        rolling = self.prompt.request.rolling
+        logprobs, greedy = tuple(one.logprob for one in self.scored), tuple(one.greedy for one in self.scored)
+        lengths = [one.n_scored if rolling else len(one.ids) for one in self.sequences]
         return Response(
             key=self.prompt.request.key,
             prompt=self.prompt.text,
-            logprobs=tuple(one.logprob for one in self.scored),
-            greedy=tuple(one.greedy for one in self.scored),
-            input_tokens=max(len(sequence.ids) for sequence in self.sequences),
+            logprobs=(math.fsum(logprobs),) if rolling else logprobs,
+            greedy=(all(greedy),) if rolling else greedy,
+            input_tokens=(sum if rolling else max)(lengths),
             truncated_left=max(sequence.truncated_left for sequence in self.sequences),
             batch_size=max(one.batch_size for one in self.scored),
             prefill_s=sum(one.prefill_s for one in self.scored),
@@ -536,7 +549,8 @@ def _unscorable(loaded: LoadedModel, request: Request, sequences: Sequence[Score
     """Returns why the request cannot be scored, or None."""
     if not sequences:
         return "there is no continuation to score"
-    for text, sequence in zip(request.continuations, sequences, strict=True):
+    texts = request.continuations * (len(sequences) if request.rolling else 1)
+    for text, sequence in zip(texts, sequences, strict=True):
         if sequence.n_scored == 0:
             return f"the continuation {text[:40]!r} adds no token to the prompt"
         if sequence.n_scored > loaded.max_length:

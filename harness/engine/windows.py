@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from harness.engine.tokens import ScoreSequence
 
@@ -26,12 +25,3 @@ def rolling_windows(ids: Sequence[int], *, max_length: int, prefix_token: int, c
         for start, end in zip(starts, ends, strict=True)
         if end
     ]
-
-
-def bits_per_byte(logprobs: Iterable[float], text: str) -> float | None:
-    """Returns what the text costs in bits per UTF-8 byte, from the log-probabilities (nats) of all its windows.
-
-    Independent of the tokenizer, so models can be compared by it. None for an empty text.
-    """
-    size = len(text.encode())
-    return -math.fsum(logprobs) / math.log(2) / size if size else None

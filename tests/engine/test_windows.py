@@ -9,7 +9,7 @@ import torch
 from engine.architectures import load
 
 from harness.engine import scoring
-from harness.engine.windows import bits_per_byte, rolling_windows
+from harness.engine.windows import rolling_windows
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,12 +42,6 @@ def test_every_token_is_judged_once_and_no_window_is_too_long():
 def test_a_context_longer_than_the_model_reads_is_refused():
     with pytest.raises(ValueError, match=r"context is 65: it must be in 1\.\.64"):
         rolling_windows(range(10), max_length=64, prefix_token=7, context=65)
-
-
-def test_a_uniform_model_needs_one_bit_for_a_coin():
-    assert bits_per_byte([-math.log(2)] * 8, "abcdefgh") == pytest.approx(1.0)
-    assert bits_per_byte([-math.log(2)] * 8, "ññññ") == pytest.approx(1.0)  # two bytes each
-    assert bits_per_byte([], "") is None
 
 
 def test_windows_through_the_engine_give_what_the_model_gives_for_the_whole_text():
