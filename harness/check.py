@@ -31,6 +31,7 @@ class SelfTest:
 
     task: str
     tried: int
+    gold_tried: int  # of them, those whose right answer is known
     gold_fails: tuple[str, ...]  # ids whose right answer does not score 1
     empty_passes: tuple[str, ...]  # ids where an empty answer scores above 0
     wrong_passes: tuple[str, ...]  # ids where another sample's answer scores 1
@@ -44,10 +45,13 @@ class SelfTest:
     def lines(self) -> Iterator[str]:
         """Yields what to tell a person."""
         for name, ids, tried in (
-            ("gold answer scores 1", self.gold_fails, self.tried),
+            ("gold answer scores 1", self.gold_fails, self.gold_tried),
             ("empty answer scores 0", self.empty_passes, self.tried),
             ("wrong answer scores below 1", self.wrong_passes, self.wrong_tried),
         ):
+            if not tried:
+                yield f"{name}: not tested, no such answer is known"
+                continue
             verdict = "ok" if not ids else f"FAILS for {len(ids)}: sample {', '.join(ids[:5])}"
             yield f"{name}: {verdict} ({tried} tried)"
 
@@ -55,10 +59,12 @@ class SelfTest:
 def self_test(task: Task) -> SelfTest:
     """Returns how the task judges gold, empty and wrong answers of its first samples."""
     samples = task.samples[:TRIED]
-    gold_fails, empty_passes, wrong_passes, wrong_tried = [], [], [], 0
+    gold_fails, empty_passes, wrong_passes, gold_tried, wrong_tried = [], [], [], 0, 0
     for i, sample in enumerate(samples):
-        if not _is_pattern(task, sample) and _value(task, sample, _gold(task, sample)) != 1.0:
-            gold_fails.append(sample.id)
+        if not _is_pattern(task, sample):
+            gold_tried += 1
+            if _value(task, sample, _gold(task, sample)) != 1.0:
+                gold_fails.append(sample.id)
         empty = _value(task, sample, Response(key="", prompt=None, text="", finish_reason="stop"))
         if empty > 0:
             empty_passes.append(sample.id)
@@ -67,12 +73,15 @@ def self_test(task: Task) -> SelfTest:
             wrong_tried += 1
             if _value(task, sample, wrong) == 1.0:
                 wrong_passes.append(sample.id)
-    return SelfTest(task.name, len(samples), tuple(gold_fails), tuple(empty_passes), tuple(wrong_passes), wrong_tried)
+    found = (tuple(ids) for ids in (gold_fails, empty_passes, wrong_passes))
+    return SelfTest(task.name, len(samples), gold_tried, *found, wrong_tried)
 
 
 def _is_pattern(task: Task, sample: Sample) -> bool:
-    """Returns whether what is expected is a pattern: then no right answer is known."""
-    return sample.row.get("assertion") == "regex" if task.config.score == "promptfoo" else task.config.score == "regex"
+    """Returns whether what is expected is a pattern, or a list of instructions: then no right answer is known."""
+    if task.config.score == "promptfoo":
+        return sample.row.get("assertion") == "regex"
+    return task.config.score in ("regex", "instructions")
 
 
 def messy(task: Task) -> dict[str, float]:

@@ -67,6 +67,11 @@ def text(text: str) -> str | None:
     return text.strip() or None
 
 
+def raw(text: str) -> str:
+    """Returns the text as it is, white space and all. An empty text is an answer too, for the scorer to judge."""
+    return text
+
+
 def first_line(text: str) -> str | None:
     """Returns the first line that is not blank."""
     return text.strip().partition("\n")[0].strip() or None
@@ -337,6 +342,7 @@ def first_of(text: str, *, extractors: Several, labels: Sequence[str] = ()) -> A
 
 EXTRACTORS: Mapping[str, Callable[..., Answer]] = {
     "text": text,
+    "raw": raw,
     "first_line": first_line,
     "after": after,
     "regex": regex,

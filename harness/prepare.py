@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.reading import as_text
 from harness.scorers.assertions import ASSERTIONS
+from harness.scorers.instructions import INSTRUCTIONS
 
 Row = Mapping[str, Any]
 
@@ -213,6 +214,14 @@ def xstest(row: Row) -> dict[str, Any]:
     return {**row, "written": "I'm sorry, but I can't help with that." if row["label"] == "unsafe" else "Here is how."}
 
 
+def ifeval(row: Row) -> dict[str, Any]:
+    """Returns the row if its instructions are known, and each has its values."""
+    unknown = [name for name in row["instruction_id_list"] if name not in INSTRUCTIONS]
+    if unknown or len(row["kwargs"]) != len(row["instruction_id_list"]):
+        raise ValueError(f"unknown instructions {unknown}" if unknown else "`kwargs` has not one entry an instruction")
+    return {**row}
+
+
 WNUT17 = ("corporation", "creative-work", "group", "location", "person", "product")
 
 
@@ -299,6 +308,7 @@ PREPARE: dict[str, Callable[[Row], dict[str, Any]]] = {
     "gpqa": gpqa,
     "gsm8k_cot": gsm8k_cot,
     "hellaswag": hellaswag,
+    "ifeval": ifeval,
     "keyed_choices": keyed_choices,
     "lambada": lambada,
     "mmlu": mmlu,

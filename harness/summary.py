@@ -164,17 +164,29 @@ def _metrics(records: Sequence[Record]) -> dict[str, Any]:
     Confidence is of the answers that have one: where nothing was answered there is none, and not 0.
     """
     counted = [record for record in records if record.value is not None]
-    names = dict.fromkeys(name for record in counted for name in record.metrics if name not in COUNTS)
+    names = dict.fromkeys(name for r in counted for name in r.metrics if name not in COUNTS and name not in FOLLOWED)
     found = {}
     for name in names:
         told = [r for r in counted if name in r.metrics or not name.startswith("confidence")]
         found[name] = _estimate([r.metrics.get(name, 0.0) for r in told], _clusters(told))
     several = {name: shown(estimate) for name, estimate in perplexities(counted, _clusters(counted)).items()}
-    return found | _micro_f1(counted) | several
+    return found | _micro_f1(counted) | _instructions(counted) | several
 
 
 PARTS = ("shared", "found", "expected")  # of one answer; together they make the micro-averaged F1
 COUNTS = (*PARTS, "nats", "bytes", "words")  # metrics that are summed, not averaged
+FOLLOWED = {"followed": "instructions", "followed_loose": "instructions_loose"}  # a count in a record: its share
+
+
+def _instructions(records: Sequence[Record]) -> dict[str, Any]:
+    """Returns the share of all instructions that were followed; those of one sample are not independent."""
+    found = {}
+    for count, name in FOLLOWED.items():
+        if any(count in record.metrics for record in records):
+            parts = [(r, i < r.metrics.get(count, 0)) for r in records for i in range(len(r.expected))]
+            clusters = [record.cluster or record.sample_id for record, _ in parts]
+            found[name] = _estimate([float(followed) for _, followed in parts], clusters)
+    return found
 
 
 def _micro_f1(records: Sequence[Record]) -> dict[str, Any]:

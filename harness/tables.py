@@ -58,7 +58,12 @@ def quality(summary: Mapping[str, Any]) -> Table:
 
 # in the records and the CSV; too much for a table
 _LEFT_OUT = {"accuracy_bytes", "valid_json", "hallucinated", "missed", "f1", "micro_f1"}
-_SHORT = {"accuracy_norm": "norm.", "all_correct": "all right"}
+_SHORT = {
+    "accuracy_norm": "norm.",
+    "all_correct": "all right",
+    "instructions": "each",
+    "instructions_loose": "each loose",
+}
 # in a unit of their own, and no share
 _UNITS = {"bits_per_byte": "bits/byte", "word_perplexity": "word perplexity", "perplexity": "perplexity"}
 _PLACES = {"this machine": "local"}

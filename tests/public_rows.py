@@ -161,6 +161,15 @@ BBQ: Rows = [
     }
     for n in range(4)
 ]
+IFEVAL: Rows = [
+    {
+        "key": n,
+        "prompt": f"Write {n} lines on tea without a comma.",
+        "instruction_id_list": ["punctuation:no_comma", "length_constraints:number_words"][: 1 + n],
+        "kwargs": [{"num_words": None}, {"num_words": 3, "relation": "at least"}][: 1 + n],
+    }
+    for n in range(2)
+]
 WNUT17: Rows = [
     {"tokens": ["Ana", "Lima", "lives", "in", "Oslo"], "ner_tags": [9, 10, 0, 0, 7]},
     {"tokens": ["nothing", "here"], "ner_tags": [0, 0]},
@@ -200,6 +209,7 @@ ROWS: dict[str, dict[str, Rows]] = {
     "gsm8k": {"test": GSM8K[:2], "train": GSM8K[2:]},
     "gsm8k-cot": {"test": GSM8K},
     "hellaswag": {"validation": HELLASWAG},
+    "ifeval": {"train": IFEVAL},
     "lambada": {"test": LAMBADA},
     "math-500": {"test": MATH},
     "mmlu": {"test": MMLU, "dev": MMLU + MMLU[:1]},

@@ -11,6 +11,7 @@ import pytest
 import harness
 from harness.check import self_test
 from harness.config import RunConfig, TaskUse, bundled, find_file, read_task, validate
+from harness.errors import TaskError
 from harness.losses import best_constant, cost_of
 from harness.plan import make_plan
 from harness.prepare import BBH
@@ -238,3 +239,26 @@ def test_published_answers_to_bbh_get_their_published_scores(subset: str, shared
 
 def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def test_a_prompts_instructions_are_judged_together_and_each(tmp_path: Path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    load("ifeval", folder)
+    script = [{"sample": "0", "text": "black, green"}, {"text": "so, green tea is good"}]
+    use = {"task": "ifeval", "data": str(folder)}
+    result = run("x", tmp_path / "run", script, tasks=[use])
+    (row,) = result.summary["rows"]
+    assert row["accuracy"]["value"] == 0.0
+    assert {name: row["metrics"][name]["value"] for name in ("loose", "instructions")} == {
+        "loose": 0.0,
+        "instructions": pytest.approx(1 / 3),
+    }
+    assert "loose" in result.table()
+
+
+def test_an_instruction_nobody_knows_is_an_error_that_names_the_row(tmp_path: Path):
+    row = {"key": 1, "prompt": "p", "instruction_id_list": ["keywords:exist"], "kwargs": [{}]}
+    write(tmp_path / "train.jsonl", [row])
+    with pytest.raises(TaskError, match=r"unknown instructions \['keywords:exist'\]"):
+        load_tasks(TaskUse(task="ifeval", data=str(tmp_path)))

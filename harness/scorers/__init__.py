@@ -11,14 +11,17 @@ one list of them. A scorer of one's own is a function in one of these files, a l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from harness import specs
+from harness.errors import TaskError
 from harness.scorers.assertions import promptfoo
 from harness.scorers.choice import label, multi_label
 from harness.scorers.documents import answer_or_abstain, citation
 from harness.scorers.entities import entities
 from harness.scorers.fields import fields
+from harness.scorers.instructions import instructions
 from harness.scorers.latex import latex
 from harness.scorers.number import boolean, date, number
 from harness.scorers.own import python
@@ -48,8 +51,17 @@ SCORERS: Mapping[str, Callable[..., float | tuple[float, dict[str, float]]]] = {
     "citation": citation,
     "answer_or_abstain": answer_or_abstain,
     "refusal": refusal,
+    "instructions": instructions,
     "promptfoo": promptfoo,
     "python": python,
+}
+
+# the module of an optional package that a scorer is made with
+NEEDED = {
+    "edit_similarity": "rapidfuzz",
+    "chrf": "sacrebleu",
+    "rouge_l": "rouge_score",
+    "instructions": "langdetect",
 }
 
 
@@ -72,7 +84,11 @@ def score_answer(
 
 
 def check_spec(spec: Any, where: str) -> None:
-    """Raises TaskError for a `score:` key that names an unknown scorer, option or value."""
+    """Raises TaskError for a `score:` key that names an unknown scorer, option or value, or needs a missing package."""
     steps = list(spec) if isinstance(spec, list | tuple) else [spec]
     for step in steps or [None]:
         specs.check(SCORERS, step, where, "scorer")
+        name = specs.name_of(step)
+        if name in NEEDED and find_spec(NEEDED[name]) is None:
+            what = f"scorer '{name}' needs the package {NEEDED[name].replace('_', '-')}, which is not installed"
+            raise TaskError(what, where=where, fix="pip install 'openweights-harness[text]'")
