@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from harness.plan import Plan, make_plan
 from harness.policy import PolicyConfig, Used, broken
 from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens
 from harness.prompts import answer_text
-from harness.score import judge
+from harness.score import judge, turn_of
 from harness.scorers import own
 from harness.seal import why_unsealed
 from harness.tasks import Task
@@ -23,6 +23,7 @@ from harness.values import Failure, Message, Response, Sample
 
 TRIED = 500  # samples of each task that the self-test goes through
 DRESSED = 100  # of them whose right answer is also judged in messy dress
+ANSWER = "(the model's answer)"  # where a conversation goes on after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,24 +58,39 @@ class SelfTest:
 
 
 def self_test(task: Task) -> SelfTest:
-    """Returns how the task judges gold, empty and wrong answers of its first samples."""
-    samples = task.samples[:TRIED]
-    gold_fails, empty_passes, wrong_passes, gold_tried, wrong_tried = [], [], [], 0, 0
-    for i, sample in enumerate(samples):
-        if not _is_pattern(task, sample):
-            gold_tried += 1
-            if _value(task, sample, _gold(task, sample)) != 1.0:
-                gold_fails.append(sample.id)
-        empty = _value(task, sample, Response(key="", prompt=None, text="", finish_reason="stop"))
-        if empty > 0:
-            empty_passes.append(sample.id)
-        wrong = _wrong(task, sample, samples, i)
-        if wrong is not None:
-            wrong_tried += 1
-            if _value(task, sample, wrong) == 1.0:
-                wrong_passes.append(sample.id)
+    """Returns how the task judges gold, empty and wrong answers of its first samples, and turns of them."""
+    gold_fails, empty_passes, wrong_passes, tried, gold_tried, wrong_tried = [], [], [], 0, 0, 0
+    for part in _by_turn(task, TRIED):
+        tried += len(part.samples)
+        for i, sample in enumerate(part.samples):
+            if not _is_pattern(part, sample):
+                gold_tried += 1
+                if _value(part, sample, _gold(part, sample)) != 1.0:
+                    gold_fails.append(sample.id)
+            empty = _value(part, sample, Response(key="", prompt=None, text="", finish_reason="stop"))
+            if empty > 0:
+                empty_passes.append(sample.id)
+            wrong = _wrong(part, sample, part.samples, i)
+            if wrong is not None:
+                wrong_tried += 1
+                if _value(part, sample, wrong) == 1.0:
+                    wrong_passes.append(sample.id)
     found = (tuple(ids) for ids in (gold_fails, empty_passes, wrong_passes))
-    return SelfTest(task.name, len(samples), gold_tried, *found, wrong_tried)
+    return SelfTest(task.name, tried, gold_tried, *found, wrong_tried)
+
+
+def _by_turn(task: Task, first: int) -> tuple[Task, ...]:
+    """Returns the task with its first samples; a conversation as a task for each scored turn, all right before it."""
+    if task.config.kind != "conversation":
+        return (replace(task, samples=task.samples[:first]),)
+    parts: dict[int, tuple[TaskConfig, list[Sample]]] = {}
+    for sample in task.samples[:first]:
+        said = {turn: Response(key="", prompt=None, text="") for turn in range(1, sample.scored[-1])}
+        for turn in sample.scored:
+            config, asked = turn_of(task.config, sample, turn, tuple(said.values()))
+            said[turn] = _writing(replace(task, config=config), asked)
+            parts.setdefault(turn, (config, []))[1].append(replace(asked, id=f"{sample.id} turn {turn}"))
+    return tuple(replace(task, config=parts[n][0], samples=tuple(parts[n][1])) for n in sorted(parts))
 
 
 def _is_pattern(task: Task, sample: Sample) -> bool:
@@ -86,11 +102,13 @@ def _is_pattern(task: Task, sample: Sample) -> bool:
 
 def messy(task: Task) -> dict[str, float]:
     """Returns the share of right answers that still score 1 in each messy dress; empty where choices are scored."""
-    tried = [s for s in task.samples[:DRESSED] if not s.labels and not _is_pattern(task, s)]
+    tried = [
+        (part, s) for part in _by_turn(task, DRESSED) for s in part.samples if not s.labels and not _is_pattern(part, s)
+    ]
     found: dict[str, list[bool]] = {}
-    for sample in tried:
-        for name, text in dressed(_gold(task, sample).text or ""):
-            value = _value(task, sample, Response(key="", prompt=None, text=text, finish_reason="stop"))
+    for part, sample in tried:
+        for name, text in dressed(_gold(part, sample).text or ""):
+            value = _value(part, sample, Response(key="", prompt=None, text=text, finish_reason="stop"))
             found.setdefault(name, []).append(value == 1.0)
     return {name: sum(passed) / len(passed) for name, passed in found.items()}
 
@@ -195,19 +213,20 @@ class Report:
             asked = f"{len(samples)} of {len(task.samples)} samples"
             yield f"task {task.name} (version {task.config.version}, {task.config.sensitivity}): {asked}"
             yield f"  data: {task.data_origin}"
+            scripts = cell.scripts(ANSWER if cell.chat else f" {ANSWER}")
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
-            yield from (f"    | {line}" for line in _prompt_text(cell.requests[0].prompt).split("\n"))
-            yield f"  right answer: {answer_text(task.config, samples[0])}"
-            sizes = sorted(len(_prompt_text(request.prompt)) for request in cell.requests)
+            yield from (f"    | {line}" for line in _prompt_text(scripts[0].prompt).split("\n"))
+            yield from (f"  {line}" for line in _right(task, samples[0]))
+            sizes = sorted(len(_prompt_text(request.prompt)) for request in scripts)
             yield f"  prompt length in characters: median {sizes[len(sizes) // 2]}, longest {sizes[-1]}"
-            longest = max(cell.requests, key=lambda request: len(_prompt_text(request.prompt)))
-            if longest is not cell.requests[0]:
+            longest = max(scripts, key=lambda request: len(_prompt_text(request.prompt)))
+            if longest is not scripts[0]:
                 yield f"  the longest prompt, of sample {longest.sample_id}:"
                 yield from (f"    | {line}" for line in excerpt(_prompt_text(longest.prompt)))
             yield from (f"  {one.line()}" for one in self.tokens if one.task == task.name)
             lines = (shots(task, samples[0], self.plan.config.seed), balance(samples))
             yield from (f"  {line}" for line in lines if line)
-            for function, digest in own.functions(task.config.score):
+            for function, digest in (one for spec in task.config.scores for one in own.functions(spec)):
                 yield f"  scorer: Python of this task, {function}, sha256 {digest}"
             yield from (f"  self-test: {line}" for line in test.lines())
             if dress := self.messy.get(task.name):
@@ -243,6 +262,14 @@ def _for_policy(plan: Plan) -> tuple[list[Used], list[TaskConfig]]:
     known = [None if model.info is None else describe(Path(str(model.config.path))) for model in plan.models]
     used = [Used(model.config, tuple(model.files), about) for model, about in zip(plan.models, known)]
     return used, [task.config for task in plan.tasks]
+
+
+def _right(task: Task, sample: Sample) -> Iterator[str]:
+    """Yields the right answer to a sample, or to each scored turn of a conversation."""
+    if not sample.scored:
+        yield f"right answer: {answer_text(task.config, sample)}"
+    for turn in sample.scored:
+        yield f"right answer to turn {turn}: {answer_text(*turn_of(task.config, sample, turn))}"
 
 
 def _prompt_text(prompt: str | tuple[Message, ...]) -> str:

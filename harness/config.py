@@ -150,6 +150,14 @@ class PromptConfig(Strict):
     extract: Any = None
 
 
+class TurnConfig(Strict):
+    """How the answer of one turn of a conversation is judged; what is left out is the task's own."""
+
+    answer: str | None = None  # column
+    extract: Any = None
+    score: Any = None
+
+
 Cost = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -166,13 +174,25 @@ class TaskConfig(Strict):
     data: DataConfig
     prepare: str | None = None  # a named function of harness.tasks.PREPARE that brings rows to one shape
     # cloze: would the model itself write the answer, token by token? perplexity: how surprising is the text `answer`?
-    kind: Literal["choice", "cloze", "generate", "perplexity"]
+    kind: Literal["choice", "cloze", "generate", "perplexity", "conversation"]
     system: str | None = None
     description: str = ""  # printed once, before shots and question
     prompt: str = ""
     prompts: Annotated[Mapping[Name, PromptConfig], Field(min_length=1)] | None = None  # instead: a row for each
+    turns: (
+        Annotated[
+            Annotated[tuple[str, ...], Tag("(list)"), Field(min_length=1)] | Annotated[str, Tag("(text)")],
+            Discriminator(_by_shape),
+        ]
+        | None
+    ) = None  # a conversation: what the user says, turn by turn; or a column that holds a list of it
+    scored: Annotated[Mapping[Annotated[int, Field(ge=1)], TurnConfig], Field(min_length=1)] | None = (
+        None  # turns whose answers are judged, by number from 1; default: those with a value in the list in `answer`
+    )
+    over_turns: Literal["mean", "all"] = "mean"  # what a conversation is worth; all: 1 if each scored turn is right
+    transcript: str = "User: {turn}\nAssistant:"  # a turn as text, for a model without chat template
     delimiter: str = " "  # between a prompt and its answer, in shots and before each scored choice
-    separator: str = "\n\n"  # between shots
+    separator: str = "\n\n"  # between shots, and between the turns of a transcript
     choices: (
         Annotated[
             Annotated[tuple[str, ...], Tag("(list)")]
@@ -184,7 +204,7 @@ class TaskConfig(Strict):
     ) = None  # a fixed list, a column that holds a list, or {columns: [...]}
     continuation: Literal["text", "letter"] = "text"  # what is scored for each choice
     ending: str = ""  # scored instead: this text, the same after each choice, which is then part of the prompt
-    answer: str  # column
+    answer: str | None = None  # column; of a conversation it holds a list, one for each turn, null: not judged
     answer_is: Literal["auto", "text", "letter", "index", "flags"] = "auto"  # choice tasks; flags: 1 for each right one
     target: str = ""  # the right answer as one would write it, in shots for instance; default: the answer
     costs: Mapping[str, Mapping[str, Cost]] | None = None  # right label -> answer -> cost of it; unnamed answers cost 1
@@ -249,6 +269,12 @@ class TaskConfig(Strict):
             )
         if self.kind != "choice" and (self.ending or self.answer_is == "flags"):
             raise PydanticCustomError("choices", "`ending` and `answer_is: flags` are for `kind: choice`")
+        if self.kind == "conversation":
+            return self._conversation()
+        if self.answer is None:
+            raise PydanticCustomError("answer", "key `answer` is missing: add `answer: COLUMN`")
+        if self.turns is not None or self.scored is not None:
+            raise PydanticCustomError("turns", "`turns` and `scored` are for `kind: conversation`")
         if self.kind == "perplexity":
             asked = next(
                 (key for key in ("prompt", "prompts", "system", "description", "shots") if getattr(self, key)), ""
@@ -258,6 +284,36 @@ class TaskConfig(Strict):
         elif bool(self.prompt) == (self.prompts is not None):
             raise PydanticCustomError("one_prompt", "give either `prompt` or `prompts`")
         return self
+
+    def _conversation(self) -> TaskConfig:
+        if self.turns is None:
+            raise PydanticCustomError("turns", "a conversation needs `turns`: a list of texts, or a column with one")
+        unused = ("prompt", "prompts", "shots", "target", "costs", "wall_s")
+        if wrong := next((key for key in unused if getattr(self, key)), None):
+            raise PydanticCustomError("unused", "a conversation has no `{key}`: leave it out", {"key": wrong})
+        if self.answer is None and any(turn.answer is None for turn in (self.scored or {0: TurnConfig()}).values()):
+            raise PydanticCustomError(
+                "answer", "what is right is missing: add `answer: COLUMN`, or `scored: {2: {answer: COLUMN}}`"
+            )
+        if isinstance(self.turns, tuple) and (past := max(self.scored or {0: None})) > len(self.turns):
+            raise PydanticCustomError(
+                "past", "turn {past} is scored, and there are {n}", {"past": past, "n": len(self.turns)}
+            )
+        if self.transcript.count("{turn}") != 1 or not self.transcript.partition("{turn}")[2].strip():
+            raise PydanticCustomError(
+                "transcript", "`transcript` needs {turn} once, and after it what an answer follows"
+            )
+        return self
+
+    @property
+    def scores(self) -> tuple[Any, ...]:
+        """Returns each `score:` of the task: its own, and those of the turns of a conversation."""
+        return tuple(one for one in (self.score, *(turn.score for turn in (self.scored or {}).values())) if one)
+
+    @property
+    def writes(self) -> bool:
+        """Returns whether the model is asked for text."""
+        return self.kind in {"generate", "conversation"}
 
 
 # --- models ----------------------------------------------------------------------------------------------------------

@@ -9,10 +9,10 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
-from itertools import cycle, islice
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, cycle, islice
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,8 +22,9 @@ from harness.backends.remote import egress
 from harness.config import ModelConfig
 from harness.measure.energy import Meter, find_counters
 from harness.plan import Cell, Plan
+from harness.prompts import continued
 from harness.secrets import redact, redacted, without_own
-from harness.store import RunFolder, append_jsonl
+from harness.store import RESPONSES, RunFolder, append_jsonl, read_responses
 from harness.values import Request, Response
 
 Load = Callable[[ModelConfig], Backend]
@@ -93,26 +94,68 @@ def measurements(path: Path) -> list[dict[str, Any]]:
 
 
 def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
-    requests = owed(cell, folder)
-    if not requests:
+    if not owed(cell, folder):
         return
-    by_key = {request.key: request for request in requests}
+    asked: dict[str, Request] = {}
+    said = _said(cell, folder)
     ask = backend.score if cell.mode == "score" else backend.generate
     answered: list[Response] = []
     started = time.perf_counter()
     meter = _meter(backend)
     try:
         with meter:
-            for response in ask(requests):
-                folder.responses().append(stored(cell, by_key[response.key], response))
-                answered.append(response)
-                yield Step(cell, "answers", response)
+            for turn in _turns(cell):
+                asked |= _whole(turn, asked, said)
+                done = folder.responses().keys()
+                due = {request.key: request for request in turn if request.key not in done}
+                now = [asked[key] for key in due if key in asked]
+                unasked = [_unasked(request) for key, request in due.items() if key not in asked]
+                for response in chain(unasked, ask(now) if now else ()):
+                    folder.responses().append(stored(cell, due[response.key], response))
+                    said[response.key] = response
+                    answered.append(response)
+                    yield Step(cell, "answers", response)
     finally:
         if answered:
-            measure(folder, _pass(cell, answered, time.perf_counter() - started))
+            measure(folder, _pass(cell, asked, answered, time.perf_counter() - started))
             measure(folder, {**_named(cell, "energy"), **asdict(meter.energy())})
             if (took := _engine(cell, backend)) is not None:
                 measure(folder, {**_named(cell, "engine"), **took})
+
+
+def _turns(cell: Cell) -> list[list[Request]]:
+    """Returns the requests of the first turns, of the second, and so on; there is one turn but in conversations."""
+    turns: dict[int, list[Request]] = {}
+    for request in cell.requests:
+        turns.setdefault(request.turn, []).append(request)
+    return [turns[n] for n in sorted(turns)]
+
+
+def _said(cell: Cell, folder: RunFolder) -> dict[str, Response]:
+    """Returns the stored answers, by key, that a later turn of a conversation follows."""
+    wanted = {request.follows for request in cell.requests if request.follows}
+    if not wanted:
+        return {}
+    folder.responses()  # cuts off a torn last line
+    lines = (line for line in read_responses(folder.path / RESPONSES) if line["key"] in wanted)
+    return {line["key"]: restored(line) for line in lines}
+
+
+def _whole(turn: Iterable[Request], asked: Mapping[str, Request], said: Mapping[str, Response]) -> dict[str, Request]:
+    """Returns the requests of a turn, by key, with all that was said before; not those that follow no answer."""
+    found = {}
+    for request in turn:
+        if not request.follows:
+            found[request.key] = request
+        elif request.follows in asked and said[request.follows].error is None:
+            text = said[request.follows].text or ""
+            found[request.key] = replace(request, prompt=continued(asked[request.follows].prompt, text, request.prompt))
+    return found
+
+
+def _unasked(request: Request) -> Response:
+    error = f"not asked: turn {request.turn - 1} has no answer"
+    return Response(request.key, None, finish_reason="error", error=error, details={"attempts": [], "usd": 0.0})
 
 
 def _engine(cell: Cell, backend: Backend) -> Mapping[str, Any] | None:
@@ -130,18 +173,22 @@ def _meter(backend: Backend) -> Meter:
     return Meter(counters, reason=reason)
 
 
-def timed_alone(cell: Cell, n: int) -> tuple[Request, ...]:
+def timed_alone(requests: Sequence[Request], n: int) -> tuple[Request, ...]:
     """Returns the `n` requests to time: spread over the task, and again from its first where it has fewer.
 
     A median of ten times two prompts is no median of the task: below `FEWEST_CYCLED` each is sent once.
     """
-    every = cell.requests[:: max(1, len(cell.requests) // n)][:n]
+    every = tuple(requests[:: max(1, len(requests) // n)][:n])
     return tuple(islice(cycle(every), n)) if len(every) >= FEWEST_CYCLED else every
 
 
 def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     wanted = plan.config.latency
-    requests = timed_alone(cell, wanted.requests)
+    asked: dict[str, Request] = {}
+    said = _said(cell, folder)
+    for turn in _turns(cell):
+        asked |= _whole(turn, asked, said)
+    requests = timed_alone(tuple(asked.values()), wanted.requests)
     ask = backend.score if cell.mode == "score" else backend.generate
     for i in range(wanted.warmup):
         for _ in ask([requests[i % len(requests)]]):
@@ -152,7 +199,7 @@ def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Ite
             timed.append(response)
             yield Step(cell, "latency", response)
     times = [_times(response) for response in timed]
-    sent = _sent(cell, [*timed, *(timed[i % len(timed)] for i in range(wanted.warmup))])
+    sent = _sent(cell, asked, [*timed, *(timed[i % len(timed)] for i in range(wanted.warmup))])
     line = {"warmup": wanted.warmup, "sent_bytes": sent, "responses": times}
     measure(folder, {**_named(cell, "latency"), **line})
 
@@ -164,6 +211,7 @@ def stored(cell: Cell, request: Request, response: Response) -> dict[str, Any]:
         "task": cell.task.name,
         "sample_id": request.sample_id,
         "epoch": request.epoch,
+        "turn": request.turn,
         "mode": request.mode,
         **asdict(response),
         "text": None if response.text is None else without_own(response.text),
@@ -183,15 +231,19 @@ def _named(cell: Cell, kind: str) -> dict[str, Any]:
     return {"kind": kind, "model": cell.model.config.name, "task": cell.task.name, "mode": cell.mode}
 
 
-def _pass(cell: Cell, responses: list[Response], wall_s: float) -> dict[str, Any]:
-    """Returns the line of `measurements.jsonl` for the answers of one sitting: real tokens, machine seconds."""
+def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> dict[str, Any]:
+    """Returns the line of `measurements.jsonl` for the answers of one sitting: real tokens, machine seconds.
+
+    A conversation is a sample of the sitting in which it ended.
+    """
+    followed = {request.follows for request in cell.requests}
     good = [response for response in responses if response.error is None]
     split = all(r.prefill_s is not None and r.decode_s is not None for r in good)
     return {
         **_named(cell, "pass"),
         "wall_s": wall_s,
-        "samples": len(responses),
-        "sent_bytes": _sent(cell, responses),
+        "samples": sum(response.key not in followed for response in responses),
+        "sent_bytes": _sent(cell, asked, responses),
         "failed": len(responses) - len(good),
         "input_tokens": sum(r.input_tokens for r in good),
         "output_tokens": sum(r.output_tokens for r in good),
@@ -207,13 +259,13 @@ def _billed(responses: Sequence[Response]) -> float | None:
     return None if None in charges else sum(charges)
 
 
-def _sent(cell: Cell, responses: Sequence[Response]) -> int:
+def _sent(cell: Cell, asked: Mapping[str, Request], responses: Sequence[Response]) -> int:
     """Returns the bytes of text that left this machine for these responses, in all their attempts."""
     if egress(cell.model.config) is None:
         return 0
-    by_key = {request.key: request for request in cell.requests}
-    attempts = (len(response.details.get("attempts", ())) or 1 for response in responses)
-    return sum(tries * _bytes(by_key[response.key]) for tries, response in zip(attempts, responses))
+    sent = [response for response in responses if response.key in asked]
+    attempts = (len(response.details.get("attempts", ())) or 1 for response in sent)
+    return sum(tries * _bytes(asked[response.key]) for tries, response in zip(attempts, sent))
 
 
 def _bytes(request: Request) -> int:

@@ -25,7 +25,7 @@ from harness.formats import DataSource, iter_rows
 from harness.values import Finish
 
 COLUMNS = (
-    *("id", "text", "logprobs", "epoch", "error", "finish_reason", "input_tokens", "output_tokens"),
+    *("id", "text", "logprobs", "epoch", "turn", "error", "finish_reason", "input_tokens", "output_tokens"),
     *("ttft_s", "e2e_s", "usd", "model", "prompt"),
 )
 LENGTH = frozenset({"length", "max_tokens", "model_length", "MAX_TOKENS"})
@@ -41,6 +41,7 @@ class Recorded:
     text: str | None = None
     logprobs: tuple[float, ...] | None = None  # nats, in the order of the choices
     epoch: int = 0
+    turn: int = 1  # of a conversation
     error: str | None = None
     finish: Finish | None = None
     input_tokens: int | None = None
@@ -55,10 +56,10 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """The answers of a file, by (sample id, epoch), and the tool that wrote it."""
+    """The answers of a file, by (sample id, epoch, turn), and the tool that wrote it."""
 
     origin: str
-    by_sample: Mapping[tuple[str, int], Recorded]
+    by_sample: Mapping[tuple[str, int, int], Recorded]
 
 
 def read_answers(
@@ -92,16 +93,16 @@ def read_answers(
     return Answers(origin, _by_sample((a for a in answers if model in (None, a.model)), path))
 
 
-def _by_sample(answers: Iterable[Recorded], path: Path) -> dict[tuple[str, int], Recorded]:
-    found: dict[tuple[str, int], Recorded] = {}
+def _by_sample(answers: Iterable[Recorded], path: Path) -> dict[tuple[str, int, int], Recorded]:
+    found: dict[tuple[str, int, int], Recorded] = {}
     for answer in answers:
-        if (answer.id, answer.epoch) in found:
+        if (answer.id, answer.epoch, answer.turn) in found:
             raise DataError(
                 f"two answers to sample {answer.id}",
                 where=str(path),
-                fix="keep one of them, or tell them apart by a column `epoch`",
+                fix="keep one of them, or tell them apart by a column `epoch` or `turn`",
             )
-        found[answer.id, answer.epoch] = answer
+        found[answer.id, answer.epoch, answer.turn] = answer
     if not found:
         raise DataError("no recorded answers", where=str(path), fix="give a file that holds some")
     return found
@@ -139,6 +140,7 @@ def _table(rows: list[dict[str, Any]], path: Path, id: str, text: str) -> Iterat
             text=_text(row.get(text)),
             logprobs=tuple(map(float, logprobs)) if logprobs else None,
             epoch=_number(row.get("epoch"), int) or 0,
+            turn=_number(row.get("turn"), int) or 1,
             error=_text(row.get("error")) or None,
             finish=_finish(row.get("finish_reason")),
             input_tokens=_number(row.get("input_tokens"), int),

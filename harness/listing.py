@@ -25,7 +25,7 @@ def tasks(name: str | None, as_json: bool) -> str:
     if as_json:
         return json.dumps([_task_json(config) for config in found], ensure_ascii=False)
     width = max(len(config.task) for config in found)
-    lines = (f"{c.task:{width}}  {c.kind:8}  {c.licence:16}  {_where(c):28}  {c.asks}" for c in found)
+    lines = (f"{c.task:{width}}  {c.kind:12}  {c.licence:16}  {_where(c):28}  {c.asks}" for c in found)
     return "\n".join([*lines, "", "one task with a rendered prompt: harness tasks NAME"])
 
 

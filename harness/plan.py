@@ -25,7 +25,7 @@ from harness.policy import refuse_egress
 from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
 from harness.twin import twin
-from harness.values import Mode, Request, Sample, Sampling, Writing
+from harness.values import Message, Mode, Request, Sample, Sampling, Writing
 from harness.writing import check_writing, generation_defaults, sampling_of, writing_of
 
 SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
@@ -55,7 +55,26 @@ class Cell:
     mode: Mode
     chat: bool  # prompts are messages, rendered with the model's chat template
     samples: tuple[Sample, ...]
-    requests: tuple[Request, ...]  # one for each sample and epoch, in the order of the samples
+    requests: tuple[Request, ...]  # one for each sample, epoch and turn, in the order of the samples
+
+    @property
+    def n(self) -> int:
+        """Returns how many answers are judged: a conversation is one, however many turns it has."""
+        return sum(request.turn == 1 for request in self.requests)
+
+    def scripts(self, answer: str = "") -> tuple[Request, ...]:
+        """Returns the last request of each sample and epoch with all that is said before it.
+
+        `answer` stands for each of the model's earlier answers, which nobody knows yet.
+        """
+        if self.n == len(self.requests):
+            return self.requests
+        whole: dict[str, Request] = {}
+        for request in self.requests:
+            before = whole.pop(request.follows, None)
+            said = request.prompt if before is None else prompts.continued(before.prompt, answer, request.prompt)
+            whole[request.key] = replace(request, prompt=said)
+        return tuple(whole.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +124,7 @@ def make_plan(config: RunConfig) -> Plan:
         _cell(model, task, chosen[task.name], config.seed)
         for model in models
         for task in tasks
-        if task.config.kind == "generate" or can_score(model.config, rolling=task.config.kind == "perplexity")
+        if task.config.writes or can_score(model.config, rolling=task.config.kind == "perplexity")
     )
     identity = _identity(config, models, tasks, chosen)
     return Plan(config, cells, identity, digest(identity))
@@ -121,7 +140,7 @@ def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Tas
         return (twin(task),)
     rolling = task.config.kind == "perplexity"
     silent = [model.config for model in models if not can_score(model.config, rolling=rolling)]
-    if task.config.kind == "generate" or not silent:
+    if task.config.writes or not silent:
         return (task,)
     if task.config.kind != "choice":
         raise TaskError(
@@ -198,7 +217,8 @@ def stored(plan: Plan) -> dict[str, Any]:
                 "task": cell.task.name,
                 "mode": cell.mode,
                 "chat": cell.chat,
-                "n": len(cell.requests),
+                "n": cell.n,
+                "requests": len(cell.requests),
                 "sampling": asdict(cell.requests[0].sampling) if cell.mode == "generate" and cell.requests else None,
             }
             for cell in plan.cells
@@ -250,7 +270,7 @@ def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
 
 def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: int) -> Cell:
     chat = _uses_chat(model, task)
-    mode: Mode = "generate" if task.config.kind == "generate" else "score"
+    mode: Mode = "generate" if task.config.writes else "score"
     if mode == "generate":
         check_writing(task, model.config, model.info)
     requests = tuple(r for sample in samples for r in _requests(model, task, sample, mode, chat, seed))
@@ -268,14 +288,16 @@ def _uses_chat(model: PlannedModel, task: Task) -> bool:
         )
     if task.config.kind == "perplexity":
         return False
-    return wanted == "on" or (wanted == "auto" and task.config.kind == "generate" and available)
+    return wanted == "on" or (wanted == "auto" and task.config.writes and available)
 
 
 def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat: bool, seed: int) -> Iterator[Request]:
-    """Yields what is asked about one sample: once, or once for each epoch of a generated task."""
+    """Yields what is asked about one sample: once, or for each epoch of a generated task, each turn."""
     config = task.config
     scores, writes = mode == "score", mode == "generate"
     prompt = prompts.render(config, sample, shots_for(task, sample, seed), chat)
+    more = prompts.later(config, sample, chat)
+    stop = (*config.stop, *prompts.ends_turn(config, chat))
     scored = prompts.continuations(config, sample, chat) if scores else ()
     given = prompts.given(config, sample) if scores else ()
     sampling = sampling_of(config, model.config, model.info, seed) if writes else Sampling()
@@ -287,19 +309,27 @@ def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat:
         "task": [config.task, config.version],
         "sample": sample.id,
         "mode": mode,
-        "prompt": prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt],
         "continuations": scored,
         "given": given,
         "rolling": rolling,
         "max_tokens": config.max_tokens if writes else None,
-        "stop": config.stop if writes else None,
+        "stop": stop if writes else None,
         "sampling": asdict(sampling) if writes else None,
         "writing": asdict(writing) if writes else None,
     }
-    limits = {"max_tokens": config.max_tokens, "stop": config.stop}
+    limits = {"max_tokens": config.max_tokens, "stop": stop}
     base = Request("", sample.id, mode, prompt, scored, given, rolling, **limits, sampling=sampling, writing=writing)
     for epoch in range(config.epochs if writes else 1):
-        yield replace(base, key=digest({**asked, "epoch": epoch}), epoch=epoch)
+        follows = ""
+        for turn, added in enumerate((prompt, *more), 1):
+            before = {"follows": follows} if follows else {}
+            key = digest({**asked, "prompt": _as_json(added), "epoch": epoch, **before})
+            yield replace(base, key=key, prompt=added, epoch=epoch, turn=turn, follows=follows)
+            follows = key
+
+
+def _as_json(prompt: str | tuple[Message, ...]) -> Any:
+    return prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt]
 
 
 def _settings(config: ModelConfig) -> dict[str, Any]:

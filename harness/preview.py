@@ -32,7 +32,7 @@ class Tokens:
     longest: int
     longest_id: str  # sample
     context: int | None  # tokens the model reads; None: it does not say
-    room: int  # tokens kept for the answer
+    room: int  # tokens kept for the answer, or all answers of the conversation
     cut: int | None  # prompts that lose tokens on the left; None where the context is unknown
     cache_bytes: float | None  # of one answer to the longest prompt; None: unknown
 
@@ -56,14 +56,15 @@ def tokens(cell: Cell) -> Tokens | None:
     tokenizer = _tokenizer(str(cell.model.config.path))
     stated = cell.model.config.max_length or cell.model.info.context_length
     context = stated or (tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None)
-    requests = cell.requests[:COUNTED]
-    longest = max(cell.requests, key=lambda request: len(str(request.prompt)))
+    whole = cell.scripts()
+    requests = whole[:COUNTED]
+    longest = max(whole, key=lambda request: len(str(request.prompt)))
     requests = (*requests, *(() if longest in requests else (longest,)))
     lengths = _lengths(tokenizer, requests)
-    room = 0 if cell.mode == "score" else longest.max_tokens
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     most = order[-1]
-    cut = None if context is None else sum(length + room > context for length in lengths)
+    kept = [0 if cell.mode == "score" else request.max_tokens * request.turn for request in requests]
+    cut = None if context is None else sum(length + room > context for length, room in zip(lengths, kept))
     return Tokens(
         model=cell.model.config.name,
         task=cell.task.name,
@@ -72,9 +73,9 @@ def tokens(cell: Cell) -> Tokens | None:
         longest=lengths[most],
         longest_id=requests[most].sample_id,
         context=context,
-        room=room,
+        room=max(kept),
         cut=cut,
-        cache_bytes=_cache_bytes(cell.model, min(lengths[most] + room, context or 10**9)),
+        cache_bytes=_cache_bytes(cell.model, min(lengths[most] + max(kept), context or 10**9)),
     )
 
 

@@ -64,4 +64,4 @@ def _name(step: Step) -> tuple[str, str, str]:
 def _total(plan: Plan, step: Step) -> int:
     if step.phase == "answers":
         return len(step.cell.requests)
-    return len(timed_alone(step.cell, plan.config.latency.requests))
+    return len(timed_alone(step.cell.requests, plan.config.latency.requests))

@@ -57,8 +57,10 @@ def check_columns(task: TaskConfig, rows: Sequence[Mapping[str, Any]], where: st
     """Raises TaskError for a `{column}` of the task's `keys` that its data, or one of their rows, do not have."""
     known = set(rows[0])
     extra = {"choices"} if task.choices is not None else set()
-    for key in keys:
-        for column in columns_of(getattr(task, key) or ""):
+    named = [(key, getattr(task, key) or "") for key in keys]
+    named += [("turns", turn) for turn in task.turns] if isinstance(task.turns, tuple) else []
+    for key, template in named:
+        for column in columns_of(template):
             if column not in known | extra:
                 hint = (
                     nearest(column, known | extra)
@@ -77,11 +79,12 @@ def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool
 
     Text: description, then each shot with its answer, then the question. Messages (`chat`): system text and
     description as the system message, a user and an assistant turn for each shot, then the question. Of a generated
-    task either ends with the answer's beginning (`prefill`), where a shot has its answer.
+    task either ends with the answer's beginning (`prefill`), where a shot has its answer. Of a conversation it is what
+    the first answer follows.
     """
     description = fill(task.description, _values(sample)) if task.description else ""
-    question = fill(task.prompt, _values(sample))
-    begun = task.prefill if task.kind == "generate" else ""
+    question = _said(task, asked(task, sample)[0], chat)
+    begun = task.prefill if task.writes else ""
     if not chat:
         system = task.system + task.separator if task.system else ""
         examples = "".join(
@@ -93,6 +96,46 @@ def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool
     for shot in shots:
         turns += [Message("user", fill(task.prompt, _values(shot))), Message("assistant", _answered(task, shot, ""))]
     return (*turns, Message("user", question), *([Message("assistant", begun)] if begun else []))
+
+
+def asked(task: TaskConfig, sample: Sample) -> tuple[str, ...]:
+    """Returns what the user says: one text, or that of each turn. The texts of a column are no templates."""
+    if task.turns is None:
+        return (fill(task.prompt, _values(sample)),)
+    if isinstance(task.turns, str):
+        return tuple(sample.row[task.turns])
+    return tuple(fill(turn, sample.row) for turn in task.turns)
+
+
+def later(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str | tuple[Message, ...], ...]:
+    """Returns what is added after each answer of a conversation but the last: the user's next turn."""
+    begun = task.prefill
+    if chat:
+        ends = [Message("assistant", begun)] if begun else []
+        return tuple((Message("user", turn), *ends) for turn in asked(task, sample)[1:])
+    end = task.delimiter + begun if begun else ""
+    return tuple(task.separator + _said(task, turn, chat) + end for turn in asked(task, sample)[1:])
+
+
+def continued(
+    prompt: str | tuple[Message, ...], answer: str, more: str | tuple[Message, ...]
+) -> str | tuple[Message, ...]:
+    """Returns a prompt, the answer to it (without its prefill), and what is added then."""
+    if isinstance(prompt, str):
+        return prompt + answer.rstrip() + more
+    begun = prompt[-1].content if prompt[-1].role == "assistant" else ""
+    return (*prompt[: -1 if begun else None], Message("assistant", begun + answer), *more)
+
+
+def ends_turn(task: TaskConfig, chat: bool) -> tuple[str, ...]:
+    """Returns what ends an answer in a transcript, beside the task's stop strings: the opening of the user's turn."""
+    opening = task.transcript.partition("{turn}")[0].strip()
+    return (f"\n{opening}",) if task.kind == "conversation" and not chat and opening else ()
+
+
+def _said(task: TaskConfig, text: str, chat: bool) -> str:
+    """Returns a turn of the user as it is put before the model."""
+    return task.transcript.replace("{turn}", text) if task.kind == "conversation" and not chat else text
 
 
 def continuations(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str, ...]:

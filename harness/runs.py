@@ -130,7 +130,8 @@ def judged(path: Path) -> list[Record]:
         name: TaskConfig.model_validate(config) for name, config in read_json(path / "plan.json")["tasks"].items()
     }
     for name, config in configs.items():
-        own.refuse_unknown(config.score, name)
+        for spec in config.scores:
+            own.refuse_unknown(spec, name)
     samples = read_samples(path)
     lines = list(read_responses(path / "responses.jsonl"))
     _check_expected(lines, samples, path)
@@ -155,7 +156,7 @@ def verified(path: Path) -> dict[str, Any]:
             if record is None or stored_line != json.loads(json.dumps(_record_line(record))):
                 says = f"CHANGED: line {i} of {path / 'records.jsonl'} does not follow from the responses"
                 return {"ok": False, "run": str(path), "broken_line": None, "says": says}
-    planned = sum(cell["n"] for cell in plan["cells"])
+    planned = sum(cell.get("requests", cell["n"]) for cell in plan["cells"])
     says = f"ok: {path}: {chain.lines} of {planned} responses unbroken, their records follow; head {chain.head}"
     return {"ok": True, "run": str(path), "lines": chain.lines, "planned": planned, "head": chain.head, "says": says}
 
@@ -228,7 +229,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 def _check_expected(lines: list[dict[str, Any]], samples: Mapping[tuple[str, str], Sample], path: Path) -> None:
     seen = set()
     for line in lines:
-        key = (line["model"], line["task"], line["sample_id"], line["epoch"])
+        key = (line["model"], line["task"], line["sample_id"], line["epoch"], line.get("turn", 1))
         if key in seen or (line["task"], line["sample_id"]) not in samples:
             fault = "stands twice" if key in seen else "is of no planned sample"
             raise StoreError(
@@ -246,11 +247,13 @@ def _sample_lines(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _sample(line: Mapping[str, Any]) -> Sample:
-    several = {key: tuple(line.get(key, ())) for key in ("choices", "labels", "right")}
+    several = {key: tuple(line.get(key, ())) for key in ("choices", "labels", "right", "scored")}
     return Sample(**{**line, **several})
 
 
 def _record_line(record: Record) -> dict[str, Any]:
     line = asdict(record)
+    if not record.turns:
+        del line["turns"]
     failure = line["failure"]
     return {**line, "failure": failure.value if isinstance(failure, Failure) else None}

@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from harness.config import TaskConfig
+from harness.config import TaskConfig, TurnConfig
 from harness.extract import extract
 from harness.forms import form_of, is_valid
-from harness.prompts import answer_text
-from harness.scorers import score_answer
-from harness.values import Failure, Record, Response, Sample, Score
+from harness.prompts import answer_text, asked
+from harness.scorers import COUNTS, FOLLOWED, score_answer
+from harness.values import Failure, Record, Response, Sample, Score, Turn
 
 
 def judge(task: TaskConfig, sample: Sample, response: Response) -> Score:
@@ -130,7 +131,6 @@ def shown(answer: Any) -> str:
 def record(task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: Response) -> Record:
     """Returns the record of one response; a failure the task counts as wrong has the value 0."""
     score = judge(task, sample, response)
-    value = 0.0 if score.value is None and score.failure in task.wrong else score.value
     return Record(
         model=line["model"],
         task=line["task"],
@@ -139,7 +139,7 @@ def record(task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: 
         mode=line["mode"],
         expected=sample.expected,
         answer=score.answer,
-        value=value,
+        value=_counted(task, score),
         failure=score.failure,
         input_tokens=response.input_tokens,
         output_tokens=response.output_tokens,
@@ -152,11 +152,103 @@ def record(task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: 
     )
 
 
+def _counted(task: TaskConfig, score: Score) -> float | None:
+    return 0.0 if score.value is None and score.failure in task.wrong else score.value
+
+
+def turn_of(
+    task: TaskConfig, sample: Sample, turn: int, responses: Sequence[Response] = ()
+) -> tuple[TaskConfig, Sample]:
+    """Returns the task and sample of one question as which a scored turn of a conversation is judged.
+
+    The sample's row tells what was said so far, as columns: `_question_1`, `_answer_1`, `_question_2`, ... up to the
+    question of this turn; `responses` are those of the turns before it (or of more).
+    """
+    own = (task.scored or {}).get(turn, TurnConfig())
+    changes = {"extract": own.extract, "score": own.score}
+    judged = {"kind": "generate", **{key: value for key, value in changes.items() if value is not None}}
+    said = {f"_question_{i}": text for i, text in enumerate(asked(task, sample)[:turn], 1)}
+    said |= {f"_answer_{i}": written(task, response) for i, response in enumerate(responses[: turn - 1], 1)}
+    expected = sample.expected[sample.scored.index(turn)]
+    row = {**sample.row, **said}
+    return task.model_copy(update=judged), replace(sample, row=row, expected=expected, scored=())
+
+
+def conversation(task: TaskConfig, sample: Sample, line: Mapping[str, Any], responses: Sequence[Response]) -> Record:
+    """Returns the record of a conversation, each of whose scored turns is judged as a question of its own.
+
+    Its value is the mean over them, or with `over_turns: all` whether each is right. Where one has no value (left
+    out, or never asked) the conversation has none. Metrics: `turn_2` and so on, and those of the turns: counts
+    summed, the rest in the mean.
+    """
+    scores = {turn: judge(*turn_of(task, sample, turn, responses), responses[turn - 1]) for turn in sample.scored}
+    turns = tuple(_turn(task, sample, i, r, scores.get(i)) for i, r in enumerate(responses, 1))
+    judged = [one for one in turns if one.turn in scores]
+    values = [one.value for one in judged]
+    failures = [one.failure for one in sorted(turns, key=lambda one: one.value is not None) if one.failure is not None]
+    value = None if None in values else sum(values) / len(values)
+    return Record(
+        model=line["model"],
+        task=line["task"],
+        sample_id=line["sample_id"],
+        epoch=line["epoch"],
+        mode=line["mode"],
+        expected=sample.expected,
+        answer=shown([one.answer for one in judged]),
+        value=float(value == 1.0) if task.over_turns == "all" and value is not None else value,
+        failure=failures[0] if failures else None,
+        input_tokens=sum(response.input_tokens for response in responses),
+        output_tokens=sum(response.output_tokens for response in responses),
+        choice_logprobs=None,
+        text=None,
+        finish_reason=responses[-1].finish_reason,
+        truncated_left=max(response.truncated_left for response in responses),
+        metrics=_over_turns(scores) | {f"turn_{one.turn}": one.value for one in judged if one.value is not None},
+        cluster=sample.cluster,
+        turns=turns,
+    )
+
+
+def _turn(task: TaskConfig, sample: Sample, turn: int, response: Response, score: Score | None) -> Turn:
+    unasked = Failure.BACKEND_ERROR if response.error is not None else None
+    return Turn(
+        turn=turn,
+        text=None if response.text is None else written(task, response),
+        expected=None if score is None else sample.expected[sample.scored.index(turn)],
+        answer=None if score is None else score.answer,
+        value=None if score is None else _counted(task, score),
+        failure=unasked if score is None else score.failure,
+        input_tokens=response.input_tokens,
+        output_tokens=response.output_tokens,
+        finish_reason=response.finish_reason,
+    )
+
+
+def _over_turns(scores: Mapping[int, Score]) -> dict[str, float]:
+    several: dict[str, list[float]] = {}
+    for score in scores.values():
+        for name, value in score.metrics.items():
+            if name not in FOLLOWED:  # a count without how many there were says nothing
+                several.setdefault(name, []).append(value)
+    return {name: sum(v) if name in COUNTS else sum(v) / len(v) for name, v in several.items()}
+
+
 def records(
     tasks: Mapping[str, TaskConfig],
     samples: Mapping[tuple[str, str], Sample],
     lines: Iterable[tuple[Mapping[str, Any], Response]],
 ) -> Iterator[Record]:
-    """Yields a record for each response; `samples` is by task and sample id."""
+    """Yields a record for each answered sample and epoch; `samples` is by task and sample id.
+
+    A conversation whose last turn has no response yet has no record: it is owed.
+    """
+    talks: dict[tuple[str, ...], list[Response]] = {}
     for line, response in lines:
-        yield record(tasks[line["task"]], samples[line["task"], line["sample_id"]], line, response)
+        task, sample = tasks[line["task"]], samples[line["task"], line["sample_id"]]
+        if not sample.scored:
+            yield record(task, sample, line, response)
+            continue
+        so_far = talks.setdefault((line["model"], line["task"], line["sample_id"], line["epoch"]), [])
+        so_far.append(response)  # the log has the turns of a conversation in their order
+        if len(so_far) == len(asked(task, sample)):
+            yield conversation(task, sample, line, so_far)

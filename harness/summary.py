@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 from harness.config import MachineConfig
@@ -15,6 +16,7 @@ from harness.measure.energy import Energy, energy_shares
 from harness.measure.latency import latency_summary
 from harness.perplexity import perplexities
 from harness.reduce import reduce_epochs, repeated
+from harness.scorers import COUNTS, FOLLOWED, PARTS
 from harness.slices import by_slice, worst
 from harness.stats import accuracy, paired_difference
 from harness.values import Estimate, Record, Response, Sample
@@ -90,7 +92,7 @@ def _row(
         "difference": None
         if task["kind"] == "perplexity"
         else _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
-        "failures": dict(Counter(str(record.failure) for record in records if record.failure is not None)),
+        "failures": dict(Counter(chain.from_iterable(map(_failures, records)))),
         "truncated_prompts": sum(record.truncated_left > 0 for record in records),
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),
         "throughput": passed,
@@ -99,6 +101,13 @@ def _row(
         "where": _place(plan, cell),
         "leaves_machine": _leaves(plan, cell, len(records), mine),
     }
+
+
+def _failures(record: Record) -> list[str]:
+    """Returns what went wrong with one answer; in a conversation each with its turn."""
+    if not record.turns:
+        return [] if record.failure is None else [str(record.failure)]
+    return [f"{turn.failure} in turn {turn.turn}" for turn in record.turns if turn.failure is not None]
 
 
 def _place(plan: Line, cell: Line) -> str:
@@ -161,21 +170,17 @@ def _clusters(records: Sequence[Record]) -> list[str] | None:
 def _metrics(records: Sequence[Record]) -> dict[str, Any]:
     """Returns the further metrics, over the records that are counted; one that a failed answer lacks is 0 there.
 
-    Confidence is of the answers that have one: where nothing was answered there is none, and not 0.
+    Confidence is of the answers that have one: where nothing was answered there is none, and not 0. A turn is of the
+    conversations in which it is scored.
     """
     counted = [record for record in records if record.value is not None]
     names = dict.fromkeys(name for r in counted for name in r.metrics if name not in COUNTS and name not in FOLLOWED)
     found = {}
     for name in names:
-        told = [r for r in counted if name in r.metrics or not name.startswith("confidence")]
+        told = [r for r in counted if name in r.metrics or not name.startswith(("confidence", "turn_"))]
         found[name] = _estimate([r.metrics.get(name, 0.0) for r in told], _clusters(told))
     several = {name: shown(estimate) for name, estimate in perplexities(counted, _clusters(counted)).items()}
     return found | _micro_f1(counted) | _instructions(counted) | several
-
-
-PARTS = ("shared", "found", "expected")  # of one answer; together they make the micro-averaged F1
-COUNTS = (*PARTS, "nats", "bytes", "words")  # metrics that are summed, not averaged
-FOLLOWED = {"followed": "instructions", "followed_loose": "instructions_loose"}  # a count in a record: its share
 
 
 def _instructions(records: Sequence[Record]) -> dict[str, Any]:

@@ -118,7 +118,7 @@ def _asked(row: Row) -> str:
 
 
 def _heading(name: str) -> str:
-    return _UNITS.get(name) or f"{_SHORT.get(name, name)} %"
+    return _UNITS.get(name) or f"{_SHORT.get(name, name.replace('turn_', 'turn '))} %"
 
 
 def _metric(name: str, estimate: Mapping[str, Any] | None) -> str:

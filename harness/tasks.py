@@ -77,9 +77,7 @@ def _load(use: TaskUse) -> Task:
             f"no function '{config.prepare}'", where=file.where(("prepare",)), fix=nearest(config.prepare, PREPARE)
         )
     _check_extractors(config, file)
-    if config.score is not None:
-        scorers.check_spec(config.score, file.where(("score",)))
-        config = config.model_copy(update={"score": own.admit(config.score, _own_folder(config, path), str(path))})
+    config = _admitted(config, path, file)
     _check_costs(config, file)
     if config.constrain is not None:
         check_form(config.constrain, file.where(("constrain",)))
@@ -110,6 +108,25 @@ def _check_extractors(config: TaskConfig, file: YamlFile) -> None:
     for name, prompt in (config.prompts or {}).items():
         if prompt.extract is not None:
             extract.check_spec(prompt.extract, file.where(("prompts", name, "extract")))
+    for turn, judged in (config.scored or {}).items():
+        if judged.extract is not None:
+            extract.check_spec(judged.extract, file.where(("scored", turn, "extract")))
+
+
+def _admitted(config: TaskConfig, path: Path, file: YamlFile) -> TaskConfig:
+    """Returns the task with every `score:` checked, and the Python that they name loaded."""
+
+    def checked(spec: Any, *key: str | int) -> Any:
+        if spec is None:
+            return None
+        scorers.check_spec(spec, file.where(key))
+        return own.admit(spec, _own_folder(config, path), str(path))
+
+    turns = {
+        turn: judged.model_copy(update={"score": checked(judged.score, "scored", turn, "score")})
+        for turn, judged in (config.scored or {}).items()
+    }
+    return config.model_copy(update={"score": checked(config.score, "score"), "scored": turns or None})
 
 
 def _check_costs(config: TaskConfig, file: YamlFile) -> None:
@@ -235,19 +252,18 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
     except DataError as error:
         raise DataError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
     prepared = [_prepared(config, row, f"{where} row {i + 1}") for i, row in enumerate(rows.rows)]
-    _need_columns(prepared, config.answer, "answer", where)
+    if config.answer is not None:
+        _need_columns(prepared, config.answer, "answer", where)
     if config.cluster is not None:
         _need_columns(prepared, config.cluster, "cluster", where)
     for column in config.slices:
         _need_columns(prepared, column, "slices", where)
         _refuse_many(column, prepared, where)
+    if config.kind == "conversation":
+        read = zip(ids, prepared, (f"{where} row {i + 1}" for i in range(len(ids))))
+        return tuple(_conversation(config, *parts) for parts in read)
     for i, row in enumerate(prepared):
-        if row[config.answer] is None or row[config.answer] == "":
-            raise TaskError(
-                f"no answer in column '{config.answer}'",
-                where=f"{where} row {i + 1}",
-                fix="fill it in, or leave the row out",
-            )
+        _need_answer(row, config.answer, f"{where} row {i + 1}")
     if config.kind != "choice":
         return tuple(_sample(config, id, row, row[config.answer]) for id, row in zip(ids, prepared))
     choices = [_choices(config, row, f"{where} row {i + 1}") for i, row in enumerate(prepared)]
@@ -293,6 +309,46 @@ def _sample(config: TaskConfig, id: str, row: Mapping[str, Any], expected: Any) 
     return Sample(id=id, task=config.task, row=row, expected=expected, cluster=cluster)
 
 
+def _need_answer(row: Mapping[str, Any], column: str, where: str) -> None:
+    if row[column] is None or row[column] == "":
+        what = f"no answer in column '{column}'"
+        raise TaskError(what, where=where, fix="fill it in, or leave the row out")
+
+
+def _conversation(config: TaskConfig, id: str, row: Mapping[str, Any], where: str) -> Sample:
+    """Returns the sample of a conversation: the turns that are judged, and what is expected of each."""
+    if isinstance(config.turns, str):
+        _need_column(row, config.turns, "turns", where)
+        row = {**row, config.turns: _listed(row[config.turns], config.turns, "turns", where)}
+        if not row[config.turns] or not all(isinstance(turn, str) and turn for turn in row[config.turns]):
+            what = f"column '{config.turns}' holds a turn that is empty or no text"
+            raise TaskError(what, where=where, fix="write each turn as a text")
+    n = len(row[config.turns]) if isinstance(config.turns, str) else len(config.turns)
+    named = {turn: judged.answer for turn, judged in (config.scored or {}).items()}
+    listed: Sequence[Any] = ()
+    if config.answer is not None and (not named or None in named.values()):
+        listed = _listed(row[config.answer], config.answer, "answers", where)
+        if len(listed) != n:
+            what = f"column '{config.answer}' holds {len(listed)} answers to {n} turns"
+            raise TaskError(what, where=where, fix="give one for each turn, null where it is not judged")
+    chosen = sorted(named or (i for i, value in enumerate(listed, 1) if value is not None))
+    if not chosen or chosen[-1] > n:
+        what = f"turn {chosen[-1]} is scored, and there are {n}" if chosen else "no turn is scored"
+        raise TaskError(what, where=where, fix="mend `scored`, or give an answer to one of the turns")
+    expected = tuple(_expected(row, named.get(turn), listed, turn, where) for turn in chosen)
+    return replace(_sample(config, id, row, expected), scored=tuple(chosen))
+
+
+def _expected(row: Mapping[str, Any], column: str | None, listed: Sequence[Any], turn: int, where: str) -> Any:
+    if column is not None:
+        _need_column(row, column, f"scored: {turn}: answer", where)
+        _need_answer(row, column, where)
+        return row[column]
+    if listed[turn - 1] is None or listed[turn - 1] == "":
+        raise TaskError(f"no answer to turn {turn}", where=where, fix="fill it in, or leave the row out")
+    return listed[turn - 1]
+
+
 def _choice_sample(config: TaskConfig, id: str, row: Mapping[str, Any], choices: tuple[str, ...], gold: int) -> Sample:
     labels = choices if config.continuation == "text" else tuple(LETTERS[: len(choices)])
     cluster = str(row[config.cluster]) if config.cluster is not None else None
@@ -315,9 +371,7 @@ def _choices(config: TaskConfig, row: Mapping[str, Any], where: str) -> tuple[st
         found = [row[column] for column in config.choices.columns]
     else:
         _need_column(row, str(config.choices), "choices", where)
-        found = row[str(config.choices)]
-        if not isinstance(found, list | tuple):
-            found = _json_list(found, str(config.choices), where)
+        found = _listed(row[str(config.choices)], str(config.choices), "choices", where)
     most = len(LETTERS) if config.continuation == "letter" else len(found)
     if not 2 <= len(found) <= most:
         raise TaskError(
@@ -328,14 +382,17 @@ def _choices(config: TaskConfig, row: Mapping[str, Any], where: str) -> tuple[st
     return tuple(str(choice) for choice in found)
 
 
-def _json_list(text: Any, column: str, where: str) -> Sequence[Any]:
+def _listed(text: Any, column: str, of: str, where: str) -> Sequence[Any]:
+    """Returns the list in a cell, which may be written as JSON."""
+    if isinstance(text, list | tuple):
+        return text
     try:
         found = json.loads(text)
     except (ValueError, TypeError, RecursionError):
         found = None
     if not isinstance(found, list):
         raise TaskError(
-            f"column '{column}' holds no list of choices", where=where, fix='write a JSON list: ["...", "..."]'
+            f"column '{column}' holds no list of {of}", where=where, fix='write a JSON list: ["...", "..."]'
         )
     return found
 

@@ -48,6 +48,7 @@ class Sample:
     gold: int | None = None  # choice tasks: index of the right choice (of several: the first)
     right: tuple[int, ...] = ()  # choice tasks where several choices are right: the indexes of all of them
     cluster: str | None = None  # samples of one cluster are not independent
+    scored: tuple[int, ...] = ()  # conversations: the turns that are judged, from 1; `expected` holds one for each
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ class Request:
     document, read in as many windows as it takes.
     A prompt of messages is rendered by the backend with the model's own chat template; text is sent as it is. Where
     the last message is the assistant's, the model goes on from it.
+    A conversation is a request for each turn. After the first, `follows` names the one before, and `prompt` is what
+    is added to its prompt and the model's answer to it.
     """
 
     key: str  # digest of everything that could change the answer
@@ -106,6 +109,8 @@ class Request:
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
     epoch: int = 0
+    turn: int = 1
+    follows: str = ""  # key of the turn before; empty: `prompt` is whole
     writing: Writing = Writing()
 
     @property
@@ -155,6 +160,21 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """One turn of a conversation: what the model said, and the judgement of it if it is judged."""
+
+    turn: int  # from 1
+    text: str | None
+    expected: Any
+    answer: str | None
+    value: float | None  # None: not judged, or left out
+    failure: Failure | None
+    input_tokens: int
+    output_tokens: int
+    finish_reason: Finish | None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """Sample, response and score, flat: one line of `records.jsonl`, the unit of every table."""
 
@@ -175,6 +195,7 @@ class Record:
     truncated_left: int
     metrics: Mapping[str, float] = field(default_factory=dict)
     cluster: str | None = None
+    turns: tuple[Turn, ...] = ()  # of a conversation, whose tokens are the sums over them
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,12 @@ from harness.prompts import check_columns, render
 from harness.tasks import load_tasks, shots_for
 
 ADDED = ("score", "extract", "choices", "shots", "system", "prepare", "prompts", "costs", "constrain", "wrong")
+ADDED += ("turns", "scored")
 CANARY = "it-ran"  # a file of this name in the working folder says that code ran
 ROWS = [
     {"id": f"r{i}", "q": f"What is {i} and {i}?", "a": str(2 * i), "team": ["billing", "sales", "other"][i % 3]}
     | {"A": f"x{i}", "B": "yes", "C": "no", "right": "ABC"[i % 3], "split": "train" if i % 4 == 0 else "test"}
+    | {"said": [None, f"x{i}"]}
     for i in range(24)
 ]
 COMMON = {"version": 1, "asks": "something", "licence": "none", "sensitivity": "internal", "cluster": "team"}
@@ -42,6 +44,8 @@ TASKS: tuple[dict[str, Any], ...] = (
     | {"continuation": "letter", "answer": "right", "answer_is": "letter", "shots": {"n": 2, "from": "train"}},
     {"kind": "generate", "prompt": "{q}", "answer": "a", "extract": {"regex": {"pattern": r"(\d+)", "pick": "last"}}}
     | {"score": {"number": {"absolute": 0.5}}, "also": {"text": "first_line"}, "stop": ["\n"], "slices": ["team"]},
+    {"kind": "conversation", "turns": ["{q}", "And {A}?"], "scored": {1: {"answer": "a", "score": "number"}}}
+    | {"answer": "said", "over_turns": "all", "transcript": "Q: {turn}\nA:"},
     {"kind": "generate", "prompt": "{q}", "answer": "a", "score": ["exact_match", {"regex": {"pattern": "^[0-9]+$"}}]},
 )
 JUNK: tuple[Any, ...] = (

@@ -38,8 +38,8 @@ def recorded(script: Any):
 def test_a_table_with_id_and_text_is_enough(tmp_path: Path):
     (tmp_path / "a.csv").write_text("id,text\n1,billing\n2,\n")
     found = read_answers(tmp_path / "a.csv").by_sample
-    assert {key: answer.text for key, answer in found.items()} == {("1", 0): "billing", ("2", 0): ""}
-    assert found["1", 0].input_tokens is None and found["1", 0].usd is None
+    assert {key: answer.text for key, answer in found.items()} == {("1", 0, 1): "billing", ("2", 0, 1): ""}
+    assert found["1", 0, 1].input_tokens is None and found["1", 0, 1].usd is None
 
 
 def test_times_tokens_and_cost_are_taken_where_told(tmp_path: Path):
@@ -151,7 +151,7 @@ def test_promptfoo_results_are_read(tmp_path: Path):
     path.write_text(json.dumps(content))
     found = read_answers(path, model="openai:gpt-5")
     assert found.origin == "promptfoo 0.121.0" and len(found.by_sample) == 3
-    first, second, third = (found.by_sample[str(i), 0] for i in range(3))
+    first, second, third = (found.by_sample[str(i), 0, 1] for i in range(3))
     assert (first.text, first.input_tokens, first.usd) == ("billing", 9, 0.001)
     assert first.e2e_s is None and first.details["times"] == {"e2e_s": 1.5}  # timed while others ran
     assert second.text == '{"team": "shipping"}' and second.usd is None and second.details == {"from_cache": True}
@@ -192,12 +192,12 @@ def test_inspect_logs_are_read(inspect_logs: Path, form: str):
     assert found.origin.startswith("Inspect 0.")
     answers = {key: (answer.text, answer.finish) for key, answer in found.by_sample.items()}
     assert answers == {
-        ("1", 0): ("billing", "stop"),
-        ("2", 0): ("shipping", "length"),
-        ("3", 0): ("I cannot", "stop"),
-        ("4", 0): ("long " * 200, "stop"),
+        ("1", 0, 1): ("billing", "stop"),
+        ("2", 0, 1): ("shipping", "length"),
+        ("3", 0, 1): ("I cannot", "stop"),
+        ("4", 0, 1): ("long " * 200, "stop"),
     }
-    third = found.by_sample["3", 0]
+    third = found.by_sample["3", 0, 1]
     assert third.details["refusal"] == "content_filter" and third.details["model_version"] == "mockllm/model"
     assert (third.input_tokens, third.output_tokens, third.model) == (7, 3, "mockllm/model")
     assert third.e2e_s is None and third.prompt == "epsilon zeta"

@@ -89,7 +89,7 @@ class RecordedBackend:
             yield self._response(request, wanted, alone=len(requests) == 1)
 
     def _response(self, request: Request, wanted: str, *, alone: bool) -> Response:
-        answer = self.answers.by_sample.get((request.sample_id, request.epoch))
+        answer = self.answers.by_sample.get((request.sample_id, request.epoch, request.turn))
         error = _fault(request, answer, wanted)
         if answer is None or error is not None:
             origin = {"origin": self.answers.origin}
@@ -115,12 +115,12 @@ class RecordedBackend:
         )
 
 
-def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int], Recorded]) -> bool:
+def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int, int], Recorded]) -> bool:
     """Returns whether the recorded prompts share more words with the request before or after than with their own.
 
     Told only where all prompts are known and there are three or more.
     """
-    recorded = [answers.get((request.sample_id, request.epoch)) for request in requests]
+    recorded = [answers.get((request.sample_id, request.epoch, request.turn)) for request in requests]
     if len(requests) < 3 or any(answer is None or not answer.prompt for answer in recorded):
         return False
     theirs = [set(answer.prompt.split()) for answer in recorded]

@@ -532,7 +532,7 @@ def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: C
         return _Prompt(request, prompt.text, details, error)
     kept = tuple(ids[-room:])
     sampling = request.sampling
-    seed = row_seed(sampling.seed, request.sample_id, request.epoch)
+    seed = row_seed(sampling.seed, request.sample_id, request.epoch, request.turn)
     # A model may spell its end-of-text token out in ordinary tokens; that ends the answer too, as in lm-eval.
     stop = (*request.stop, *_eos_text(loaded))
     markers = _markers(loaded.tokenizer, writing)

@@ -34,9 +34,9 @@ def check_sampling(sampling: Sampling, where: str = "") -> None:
             raise TaskError(f"{name} is {value}", where=where, fix=f"{name} is {range_text}")
 
 
-def row_seed(seed: int, sample_id: str, epoch: int) -> int:
-    """Returns the seed of one answer: other samples and other epochs draw independently."""
-    return _hash64(f"{seed}\0{sample_id}\0{epoch}")
+def row_seed(seed: int, sample_id: str, epoch: int, turn: int = 1) -> int:
+    """Returns the seed of one answer: other samples, epochs and turns draw independently."""
+    return _hash64(f"{seed}\0{sample_id}\0{epoch}" + (f"\0{turn}" if turn > 1 else ""))
 
 
 def uniform(seed: int, step: int) -> float:

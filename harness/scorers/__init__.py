@@ -65,14 +65,19 @@ NEEDED = {
 }
 
 
+PARTS = ("shared", "found", "expected")  # of one answer; together they make the micro-averaged F1
+COUNTS = (*PARTS, "nats", "bytes", "words")  # metrics that are summed, not averaged
+FOLLOWED = {"followed": "instructions", "followed_loose": "instructions_loose"}  # a count in a record: its share
+
+
 def score_answer(
     spec: Any, expected: Any, answer: Any, row: Mapping[str, Any] | None = None
 ) -> tuple[float, dict[str, float]]:
     """Returns the value of an answer in [0, 1], and further metrics by name.
 
-    `row` is the sample's data, for scorers that look at more than the expected answer. Metrics named `shared`,
-    `found` and `expected` are counts, everything else is in [0, 1]. Raises DataError if the expected answer is not of
-    the kind the scorer needs, TimeoutError for a pattern that takes too long.
+    `row` is the sample's data, for scorers that look at more than the expected answer. Metrics in `COUNTS` and
+    `FOLLOWED` are counts, everything else is in [0, 1]. Raises DataError if the expected answer is not of the kind the
+    scorer needs, TimeoutError for a pattern that takes too long.
     """
     steps = list(spec) if isinstance(spec, list | tuple) else [spec]
     results = [specs.call(SCORERS, step, expected, answer, row=row or {}) for step in steps]
