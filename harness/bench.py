@@ -9,6 +9,7 @@ A workload is a task's own prompts, asked as text, or made-up ones of stated len
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import time
@@ -24,7 +25,7 @@ from harness.backends.remote import PROVIDERS, server
 from harness.config import BenchConfig, ModelConfig, RunConfig, read_machine
 from harness.cost.capacity import MIN_SHAPES, fit, shape_of
 from harness.errors import ConfigError, StoreError
-from harness.execute import Load, load, measurements
+from harness.execute import Load, load
 from harness.measure.bench import MARK, Series, Unlike, bench, knee, slo_capacity, synthetic_requests
 from harness.measure.http import OpenAIStream
 from harness.measure.load import Slo, Timed
@@ -40,6 +41,8 @@ from harness.values import Request, Response
 
 DISTINCT = 256  # made-up prompts that are told apart before their numbers are
 EVERY_S = 10.0  # between lines of progress
+TOGETHER = 32  # requests written at a time
+LATE_S = 0.01  # by which a request may be sent late before it is told: response times hold that wait
 SHORT = 0.9  # share of the asked answer length below which a speed says so
 
 Judge = Callable[[Request, str], float | None]
@@ -223,6 +226,9 @@ def _measured(made: Bench, work: Workload, target: Target, lines: Path) -> Itera
 
     def keep(scenario: str, timed: Timed) -> None:
         kept.append({"kind": "request", **named, "scenario": scenario, **asdict(timed)})
+        if len(kept) >= TOGETHER:  # a load must neither wait for a disk nor fill the memory
+            append_rows(lines, kept, sync=False)
+            kept.clear()
 
     for found in bench(target, work.requests, series, count=own, judge=value, keep=keep):
         row = {**named, "asked_output_tokens": work.output_tokens, **found}
@@ -285,7 +291,7 @@ def _stored(made: Bench) -> dict[str, Any]:
 
 def finish(path: Path, config: RunConfig) -> dict[str, Any]:
     """Returns the summary of a benchmark, and writes it; reads files only."""
-    lines = measurements(path)
+    lines = list(_lines(path, "model", "load", "memory"))
     rows = [line["row"] for line in lines if line["kind"] == "load"]
     models = {
         line["model"]: {
@@ -311,6 +317,13 @@ def finish(path: Path, config: RunConfig) -> dict[str, Any]:
     summary["notes"] = list(_notes(summary, host()))
     write_json_atomic(path / "summary.json", summary)
     return summary
+
+
+def _lines(path: Path, *kinds: str) -> Iterator[dict[str, Any]]:
+    """Yields the lines of `measurements.jsonl` of these kinds; a torn last line is left out."""
+    heads = tuple(f'{{"kind":"{kind}"'.encode() for kind in kinds)
+    with (path / "measurements.jsonl").open("rb") as file:
+        yield from (json.loads(line) for line in file if line.startswith(heads) and line.endswith(b"\n"))
 
 
 def _groups(rows: Sequence[Mapping[str, Any]]) -> list[tuple[tuple[str, str], list[Mapping[str, Any]]]]:
@@ -423,6 +436,9 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
             yield f"{where}: the server's count of tokens and ours differ in {row['usage_differs']} answers."
         if row["stopped"]:
             yield f"{where}: ended early, {row['stopped']}."
+        late = row["late_s"]["p99"] or row["late_s"]["max"]
+        if row["kind"] == "rate" and late is not None and late > LATE_S:
+            yield f"{where}: this computer was too busy and sent requests up to {number(late, 1000)} ms late."
         asked, written = row["asked_output_tokens"], row["output_tokens"]
         good = row["n"] - sum(row["failed"].values())
         if asked and written is not None and good and written / good < SHORT * asked:
@@ -450,14 +466,14 @@ def plots(path: Path, summary: Mapping[str, Any]) -> list[Path]:
     """Draws latency against load and the distribution of response times of each workload; returns the files."""
     from harness.reports.plots import distributions, latency_against_load
 
-    lines = [line for line in measurements(path) if line["kind"] == "request" and line["error"] is None]
+    times: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for line in _lines(path, "request"):
+        if line["error"] is None:
+            mine = times.setdefault((line["model"], line["task"]), {})
+            mine.setdefault(line["scenario"], []).append(line["t_end"] - line["t_sched"])
     drawn: list[Path] = []
-    for (model, task), rows in _groups(summary["rows"]):
-        stem = f"{model}-{task}".replace(" ", "").replace(",", "-").replace("/", "-")
+    for name, rows in _groups(summary["rows"]):
+        stem = "-".join(name).replace(" ", "").replace(",", "-").replace("/", "-")
         drawn += latency_against_load(rows, path / f"load-{stem}")
-        times: dict[str, list[float]] = {}
-        for line in lines:
-            if (line["model"], line["task"]) == (model, task):
-                times.setdefault(line["scenario"], []).append(line["t_end"] - line["t_sched"])
-        drawn += distributions(times, path / f"response-{stem}", "response time, s") if times else ()
+        drawn += distributions(times[name], path / f"response-{stem}", "response time, s") if name in times else ()
     return drawn

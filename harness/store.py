@@ -346,8 +346,11 @@ def append_jsonl(path: Path, row: Mapping[str, Any], disk: Disk = DISK) -> None:
     append_rows(path, (row,), disk)
 
 
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK) -> None:
-    """`append_jsonl` for several lines, synced once: all of them or none."""
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK, *, sync: bool = True) -> None:
+    """`append_jsonl` for several lines, synced once: all of them or none.
+
+    With `sync` False nothing waits for the disk: the next call that syncs covers these lines too.
+    """
     path, data = Path(path), b"".join(_compact(row) + b"\n" for row in rows)
     try:
         new = not path.exists()
@@ -358,7 +361,8 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK
             disk.truncate(file.fileno(), size)
             try:
                 _write_all(file.fileno(), data, disk)
-                disk.fsync(file.fileno())
+                if sync:
+                    disk.fsync(file.fileno())
             except BaseException:
                 with contextlib.suppress(OSError):
                     disk.truncate(file.fileno(), size)

@@ -14,7 +14,7 @@ from typing import Any, overload
 
 from harness.errors import BackendError
 from harness.measure.load import Scenario, Slo, Timed, run_load
-from harness.measure.summary import load_summary
+from harness.measure.summary import Tally, load_summary
 from harness.measure.target import RequestFailed, Target
 from harness.values import Message, Request
 
@@ -49,7 +49,7 @@ def bench(
     judge: Callable[[Request, str], float | None] | None = None,
     keep: Callable[[str, Timed], None] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Yields the summary of each scenario as it ends. `keep` gets every timed request with its scenario's name.
+    """Yields the summary of each scenario as it ends. `keep` gets every timed request, with its scenario's name.
 
     The first of them has `first_request_s`: how long a request took that came before any other (a cold start).
     Raises `BackendError` if the target does not answer that request at all.
@@ -59,11 +59,15 @@ def bench(
     cold = {"first_request_s": _greet(target, requests[0])}
 
     def measure(scenario: Scenario) -> dict[str, Any]:
-        run = run_load(target, requests, scenario, count=count, judge=judge)
-        if keep is not None:
-            for timed in run.timed:
+        tally = Tally(scenario)
+
+        def sink(timed: Timed) -> None:
+            tally.add(timed)
+            if keep is not None:
                 keep(scenario.name, timed)
-        found = {**load_summary(run), **cold}
+
+        run = run_load(target, requests, scenario, count=count, judge=judge, sink=sink)
+        found = {**load_summary(run, tally), **cold}
         cold.clear()
         return found
 

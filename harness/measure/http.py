@@ -168,7 +168,7 @@ async def _events(stream: Any) -> AsyncIterator[Chunk]:
 def _parse(event: bytes, now: float) -> tuple[Chunk | None, bool]:
     """Returns the chunk of one event, and whether it ends the answer."""
     try:
-        value = json.loads(event)
+        value = json.loads(str(event, "utf-8"))
         if value.get("error"):
             raise RequestFailed("server error", str(value["error"])[:300])
         choice = (value.get("choices") or [{}])[0]

@@ -28,9 +28,10 @@ def percentile(values: Sequence[float], q: float, confidence: float = 0.95) -> E
     needed = math.ceil(TAIL / min(q, 1.0 - q) - 1e-6)
     if n < needed:
         return Estimate(value=None, n=n, reason=f"p{q * 100:g} needs {needed} values, there are {n}")
+    import numpy as np
     from scipy.stats import binom
 
-    ordered = sorted(values)
+    ordered = np.sort(np.asarray(values, dtype=float))
     place = (n - 1) * q
     below = math.floor(place)
     above = min(below + 1, n - 1)
@@ -39,9 +40,9 @@ def percentile(values: Sequence[float], q: float, confidence: float = 0.95) -> E
     first = int(binom.ppf(miss, n, q))  # ranks count from 1
     last = int(binom.ppf(1.0 - miss, n, q)) + 1
     return Estimate(
-        value=value,
-        low=ordered[first - 1] if first >= 1 else None,
-        high=ordered[last - 1] if last <= n else None,
+        value=float(value),
+        low=float(ordered[first - 1]) if first >= 1 else None,
+        high=float(ordered[last - 1]) if last <= n else None,
         n=n,
         method="order statistics",
     )

@@ -2,6 +2,7 @@
 
     python tests/benchmarks/load.py                        # about three minutes on two cores
     python tests/benchmarks/load.py --guidellm PATH/TO/guidellm    # and compares with that program's numbers
+    chrt -f 10 python tests/benchmarks/load.py rate        # on a computer that others use: as if it were our own
 
 1. 200 requests a second on one core: how late requests are sent (p99 wanted under 5 ms).
 2. 100,000 requests: resident memory after each tenth (wanted flat).
@@ -22,7 +23,7 @@ import time
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from harness.measure.memory import used_memory  # noqa: E402
 from harness.values import Request  # noqa: E402
 
 REQUESTS = [Request(key=str(i), sample_id=str(i), mode="generate", prompt="word " * 50) for i in range(100)]
-FAST = {"tokens": 16, "ttft_s": 0.05, "gap_s": 0.01}
+FAST = {"tokens": 30, "ttft_s": 0.05, "gap_s": 0.01}
 SHOT = {"tokens": 2}
 DRAWN = {"tokens": 40, "ttft_s": 0.08, "gap_s": 0.012}
 
@@ -89,24 +90,38 @@ def rate(core: int, per_s: float = 200.0, seconds: float = 60.0) -> dict[str, An
         "late_p99_ms": 1e3 * late[int(len(late) * 0.99)],
         "late_max_ms": 1e3 * late[-1],
         "core_share": busy / wall,
+        "cpu_ms_a_request": 1e3 * busy / run.issued,
     }
 
 
 def memory(core: int, n: int) -> dict[str, Any]:
+    """Returns the resident memory after each tenth, of the generator alone and of what `harness bench` does with it."""
+    return {
+        "generator": _memory(core, n, keep=False),
+        "with_numbers_kept_and_lines_written": _memory(core, n, keep=True),
+    }
+
+
+def _memory(core: int, n: int, *, keep: bool) -> dict[str, Any]:
     held: list[float] = []
     seen = 0
 
     def sink(timed: Timed) -> None:
         nonlocal seen
         seen += 1
+        if keep:
+            tally.add(timed)
+            append_rows(lines, [asdict(timed)], sync=False)
         if seen % (n // 10) == 0:
             held.append(used_memory()["rss_bytes"] / 1e6)
 
-    with server(SHOT, core) as url:
+    with server(SHOT, core) as url, tempfile.TemporaryDirectory() as folder:
+        lines = Path(folder) / "lines.jsonl"
         scenario = Scenario("concurrency", level=16, requests=n, warmup=0, max_seconds=3600)
+        tally = Tally(scenario)
         began = time.monotonic()
-        run_load(OpenAIStream(url, "m"), REQUESTS, scenario, sink=sink)
-    return {"requests": n, "per_s": n / (time.monotonic() - began), "rss_mb_after_each_tenth": held}
+        run = run_load(OpenAIStream(url, "m"), REQUESTS, scenario, sink=sink)
+    return {"requests": run.issued, "per_s": n / (time.monotonic() - began), "rss_mb_after_each_tenth": held}
 
 
 def definitions(core: int, guidellm: str | None) -> dict[str, Any]:

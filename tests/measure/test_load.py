@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator
 
@@ -11,8 +12,8 @@ from pytest import approx
 from servers import count_tokens
 from virtual import run
 
-from harness.measure.load import FAILURES_IN_A_ROW, OPEN_CONNECTIONS, Scenario, Slo, Timed, drive
-from harness.measure.summary import load_summary
+from harness.measure.load import FAILURES_IN_A_ROW, OPEN_CONNECTIONS, Scenario, Slo, Timed, drive, run_load
+from harness.measure.summary import Tally, load_summary
 from harness.measure.target import Chunk, InProcess, RequestFailed, Usage
 from harness.values import Request, Response
 
@@ -321,10 +322,21 @@ def test_a_scenario_never_outlasts_its_limit():
 
 
 def test_a_sink_takes_each_request_and_nothing_is_kept():
-    seen = []
-    done = run(drive(Plain(), REQUESTS, Scenario("rate", level=5.0, requests=100, warmup=0), sink=seen.append))
-    assert (done.timed, len(seen)) == ((), 100)
-    assert load_summary(done, seen)["n"] == 100
+    scenario = Scenario("rate", level=5.0, requests=100, warmup=0)
+    tally = Tally(scenario)
+    done = run(drive(Plain(), REQUESTS, scenario, sink=tally.add))
+    assert (done.timed, len(tally.errors)) == ((), 100)
+    assert load_summary(done, tally) == summary(Plain(), scenario)
+
+
+def test_the_numbers_kept_of_many_requests_take_little_memory():
+    moments = {"t_sched": 0.0, "t_send": 0.001, "t_first": 0.2, "t_first_answer": 0.3, "t_last": 1.2, "t_end": 1.3}
+    timed = Timed(index=0, key="k", sample_id="s", **moments, gaps_s=(0.1,) * 10, usage=Usage(7, 11, 3), counted=11)
+    tally = Tally(Scenario("rate", level=5.0))
+    for _ in range(1000):
+        tally.add(timed)
+    kept = (*tally.columns.values(), tally.gaps, tally.gap_counts)
+    assert sum(len(numbers) * numbers.itemsize for numbers in kept) <= 1000 * (150 + 8 * 10)
 
 
 def test_a_scenario_in_which_nothing_came_back_knows_nothing_and_says_no_zero():
@@ -339,6 +351,19 @@ def test_our_own_bugs_keep_their_traceback():
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         one(Plain(), count=broken)
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        run(drive(Plain(), REQUESTS, Scenario("rate", level=0.1, requests=50), count=broken))
+
+
+def test_the_garbage_collector_does_not_walk_over_what_was_there_before():
+    held = []
+
+    def ask(request: Request) -> Response:
+        held.append(gc.get_freeze_count())
+        return Response(key="k", prompt="p", text="x", output_tokens=1)
+
+    run_load(InProcess(ask), REQUESTS, Scenario("concurrency", requests=1, warmup=0))
+    assert held[0] > 10_000 and gc.get_freeze_count() == 0
 
 
 # --- a model in this process ----------------------------------------------------------------------------------------
