@@ -35,6 +35,8 @@ from servers import Reply, SyntheticServer  # noqa: E402
 from harness.measure.http import OpenAIStream  # noqa: E402
 from harness.measure.load import Scenario, Timed, run_load  # noqa: E402
 from harness.measure.memory import used_memory  # noqa: E402
+from harness.measure.summary import Tally  # noqa: E402
+from harness.store import append_rows  # noqa: E402
 from harness.values import Request  # noqa: E402
 
 REQUESTS = [Request(key=str(i), sample_id=str(i), mode="generate", prompt="word " * 50) for i in range(100)]
