@@ -131,18 +131,23 @@ class SyntheticServer:
         if reply.hang:
             await asyncio.Event().wait()
         if reply.status != 200 or reply.body is not None:
-            await self._pause(reply.ttft_s)
+            await self._pause(time.monotonic() + reply.ttft_s)
             return await self._plain(writer, reply)
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
         chat = first.split(" ")[1].endswith("/chat/completions")
         return await self._stream(writer, reply, chat, stamps)
 
-    async def _pause(self, seconds: float) -> None:
-        """Waits, and then as long as the server is stalled."""
-        if seconds > 0:
-            await asyncio.sleep(seconds)
+    async def _pause(self, due: float) -> float:
+        """Waits until a moment, and then as long as the server is stalled. Returns when the next wait begins.
+
+        That is the moment itself but after a stall: a timer that is late delays no token but its own.
+        """
+        if (left := due - time.monotonic()) > 0:
+            await asyncio.sleep(left)
         while (left := self._stalled_until - time.monotonic()) > 0:
             await asyncio.sleep(left)
+            due = time.monotonic()
+        return due
 
     async def _plain(self, writer: asyncio.StreamWriter, reply: Reply) -> bool:
         body = reply.body if reply.body is not None else json.dumps({"error": {"message": "told to fail"}}).encode()
@@ -164,8 +169,9 @@ class SyntheticServer:
         if reply.empty_first:
             event(choice({"role": "assistant", "content": ""}))
             await writer.drain()
+        due = time.monotonic()
         for number, delta in enumerate(_deltas(reply)):
-            await self._pause(reply.gap_s if number else reply.ttft_s)
+            due = await self._pause(due + (reply.gap_s if number else reply.ttft_s))
             if number == reply.cut_after:
                 return False
             if number == reply.error_at:

@@ -11,7 +11,7 @@ import pytest
 from servers import Reply, SyntheticServer
 
 from harness import cli
-from harness.bench import finish, folder_for, make_bench
+from harness.bench import _notes, finish, folder_for, make_bench
 from harness.config import RunConfig, validate
 
 SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))
@@ -78,6 +78,29 @@ def test_a_model_in_this_process_is_measured_under_every_load(capsys):
     assert lines("request")[0].keys() >= {"t_sched", "t_send", "t_first", "t_first_answer", "t_last", "t_end", "usage"}
     assert summary["models"]["m"]["load_s"] >= 0 and "loaded in" in out
     assert summary["workloads"][0]["first_request_s"] > 0
+
+
+def test_requests_are_on_disk_while_their_load_still_runs(capsys):
+    held = []
+
+    def reply(order: int, body: dict[str, Any]) -> Reply:
+        held.append(len(lines("request")))
+        return Reply()
+
+    with SyntheticServer(reply) as server:
+        write({"requests": 100, "warmup": 0}, backend="openai", base_url=server.url)
+        assert harness(capsys, "bench", "bench.yaml", "--out", "out")[0] == 0
+    assert held[0] == 0 and 60 < held[-1] < 100 and len(lines("request")) == 100
+
+
+def test_a_computer_too_busy_to_send_in_time_is_told(monkeypatch):
+    found = {"kind": "rate", "late_s": {"p99": None, "max": 0.5}, "stopped": None, "usage_differs": 0, "failed": {}}
+    row = {**found, "model": "m", "task": "t", "scenario": "rate 9", "asked_output_tokens": None, "output_tokens": 1}
+    summary = {"workloads": [], "prefix_cache": "task", "models": {}, "rows": [{**row, "n": 5}], "fits": {}}
+    notes = list(_notes(summary, {"processor": "x", "cores": 2}))
+    assert "m · t, rate 9: this computer was too busy and sent requests up to 500 ms late." in notes
+    summary["rows"][0]["late_s"] = {"p99": 0.001, "max": 0.5}
+    assert not [note for note in _notes(summary, {"processor": "x", "cores": 2}) if "late" in note]
 
 
 def test_user_speed_and_system_speed_stand_in_different_tables(capsys):

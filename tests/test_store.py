@@ -22,6 +22,7 @@ from harness.store import (
     ResponseLog,
     RunFolder,
     append_jsonl,
+    append_rows,
     read_responses,
     verify_chain,
     write_json_atomic,
@@ -579,6 +580,14 @@ def test_measurements_are_added_line_by_line_and_a_torn_line_goes(tmp_path):
     path.write_bytes(b"torn from the first line on")
     append_jsonl(path, {"a": 1})
     assert path.read_text() == '{"a":1}\n'
+
+
+def test_a_load_is_written_down_without_waiting_for_the_disk(tmp_path):
+    path, script = tmp_path / "measurements.jsonl", Script()
+    append_rows(path, [{"a": 1}, {"a": 2}], script.disk, sync=False)
+    append_rows(path, [{"a": 3}], script.disk, sync=False)
+    assert script.calls.count("fsync") == 1  # the new file's folder, once
+    assert path.read_text() == '{"a":1}\n{"a":2}\n{"a":3}\n'
 
 
 @pytest.mark.parametrize("name", ["write", "fsync"])
