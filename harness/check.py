@@ -51,7 +51,7 @@ class SelfTest:
             ("wrong answer scores below 1", self.wrong_passes, self.wrong_tried),
         ):
             if not tried:
-                yield f"{name}: not tested, no such answer is known"
+                yield f"{name}: not tested, for want of a right answer that can be judged"
                 continue
             verdict = "ok" if not ids else f"FAILS for {len(ids)}: sample {', '.join(ids[:5])}"
             yield f"{name}: {verdict} ({tried} tried)"
@@ -63,7 +63,7 @@ def self_test(task: Task) -> SelfTest:
     for part in _by_turn(task, TRIED):
         tried += len(part.samples)
         for i, sample in enumerate(part.samples):
-            if not _is_pattern(part, sample):
+            if not _unjudged(part, sample):
                 gold_tried += 1
                 if _value(part, sample, _gold(part, sample)) != 1.0:
                     gold_fails.append(sample.id)
@@ -93,17 +93,17 @@ def _by_turn(task: Task, first: int) -> tuple[Task, ...]:
     return tuple(replace(task, config=parts[n][0], samples=tuple(parts[n][1])) for n in sorted(parts))
 
 
-def _is_pattern(task: Task, sample: Sample) -> bool:
-    """Returns whether what is expected is a pattern, or a list of instructions: then no right answer is known."""
+def _unjudged(task: Task, sample: Sample) -> bool:
+    """Returns whether no right answer can be judged: a pattern is expected, a list of instructions, or code to run."""
     if task.config.score == "promptfoo":
         return sample.row.get("assertion") == "regex"
-    return task.config.score in ("regex", "instructions")
+    return task.config.score in ("regex", "instructions", "code")
 
 
 def messy(task: Task) -> dict[str, float]:
     """Returns the share of right answers that still score 1 in each messy dress; empty where choices are scored."""
     tried = [
-        (part, s) for part in _by_turn(task, DRESSED) for s in part.samples if not s.labels and not _is_pattern(part, s)
+        (part, s) for part in _by_turn(task, DRESSED) for s in part.samples if not s.labels and not _unjudged(part, s)
     ]
     found: dict[str, list[bool]] = {}
     for part, sample in tried:
@@ -142,7 +142,7 @@ def _writing(task: Task, sample: Sample) -> Response:
 
 def _same_answer(task: Task, sample: Sample, other: Sample) -> bool:
     """Returns whether two samples' reference answers say the same, as the task finds answers."""
-    if _is_pattern(task, sample) or _is_pattern(task, other):
+    if _unjudged(task, sample) or _unjudged(task, other):
         return True
     found = [extract(task.config.extract, answer_text(task.config, one)) for one in (sample, other)]
     if task.config.score == "promptfoo":  # a part of another answer may be asked for

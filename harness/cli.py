@@ -50,6 +50,9 @@ Seed = Annotated[int | None, typer.Option(help="of subsets, shots and sampling")
 Machine = Annotated[str | None, typer.Option(help="a machine file or bundled name: what an hour costs")]
 Baseline = Annotated[str | None, typer.Option(help="the model that the others are compared with")]
 Latency = Annotated[int | None, typer.Option("--latency", help="requests timed one at a time; 0: none", min=0)]
+ResponsesOnly = Annotated[
+    bool, typer.Option("--responses-only", help="write down unjudged what only a sandbox could judge: code")
+]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 Runs = Annotated[list[Path], typer.Argument(help="run folders")]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
@@ -71,6 +74,7 @@ def run_command(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="compose batches alike whatever memory is free: bit-equal runs")
     ] = False,
+    responses_only: ResponsesOnly = False,
     seal: Annotated[bool, typer.Option(help="keep this process off the network where the run needs none")] = True,
     as_json: Json = False,
 ) -> None:
@@ -90,6 +94,8 @@ def run_command(
     if deterministic:
         pinned = tuple(each.model_copy(update={"deterministic": True}) for each in wanted.models)
         wanted = wanted.model_copy(update={"models": pinned})
+    if responses_only:
+        wanted = wanted.model_copy(update={"responses_only": True})
     off = seals.Seal("none", "switched off by --no-seal")
     sealed = seals.seal_run(wanted, ("kernel", "namespace")) if seal else off
     plan = make_plan(wanted)
@@ -220,6 +226,7 @@ def check(
     seed: Seed = None,
     machine: Machine = None,
     policy: Annotated[str | None, typer.Option(help="a policy file or bundled name that the run must keep")] = None,
+    responses_only: ResponsesOnly = False,
     as_json: Json = False,
 ) -> None:
     """Show what a run would do and test its tasks' scorers; loads no weights, sends nothing.
@@ -232,6 +239,8 @@ def check(
 
     rules = None if policy is None else read_policy(policy)
     wanted = _configuration(config, model, task, data, limit, first, seed, machine, None, None, check=True)
+    if responses_only:
+        wanted = wanted.model_copy(update={"responses_only": True})
     found = checks.report(wanted, rules)
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.text())
     if not found.passed:

@@ -505,6 +505,7 @@ class RunConfig(Strict):
     seed: int = 0
     latency: LatencyConfig = LatencyConfig()
     bench: BenchConfig = BenchConfig()  # read by `harness bench` alone
+    responses_only: bool = False  # write down the answers that only a sandbox could judge, unjudged
     allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to
 
     @field_validator("tasks", mode="before")

@@ -22,6 +22,7 @@ from harness.cost.prices import Price, frozen
 from harness.errors import ConfigError, ModelError, TaskError, nearest
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
 from harness.policy import refuse_egress
+from harness.scorers.code import needs_sandbox
 from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
 from harness.twin import twin
@@ -118,6 +119,8 @@ def make_plan(config: RunConfig) -> Plan:
                 prompts.check_columns(task.config, [one.row for one in task.pool], task.where, prompts.SHOWN)
             tasks += _ways(task, use, models)
     _refuse_two_of_a_name(tasks)
+    if not config.responses_only:
+        _refuse_code(tasks)
     refuse_egress(config.models, [task.config for task in tasks], config.allow_egress)
     chosen = {task.name: choose(task, config) for task in tasks}
     cells = tuple(
@@ -266,6 +269,16 @@ def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
                 f"task '{task.name}' stands twice in the run", where=str(task.path), fix="name each task once"
             )
         seen[task.name] = task
+
+
+def _refuse_code(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        if needs_sandbox(task.config.score):
+            raise TaskError(
+                f"answers to '{task.name}' are code, judged by running it, and there is no sandbox to do that in yet",
+                where=str(task.path),
+                fix="add --responses-only (in a run file: responses_only: true) to write the answers down unjudged",
+            )
 
 
 def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: int) -> Cell:

@@ -222,6 +222,11 @@ def ifeval(row: Row) -> dict[str, Any]:
     return {**row}
 
 
+def mbpp(row: Row) -> dict[str, Any]:
+    """Returns tests: the first three, a line each."""
+    return {**row, "tests": "\n".join(row["test_list"][:3])}
+
+
 WNUT17 = ("corporation", "creative-work", "group", "location", "person", "product")
 
 
@@ -311,6 +316,7 @@ PREPARE: dict[str, Callable[[Row], dict[str, Any]]] = {
     "ifeval": ifeval,
     "keyed_choices": keyed_choices,
     "lambada": lambada,
+    "mbpp": mbpp,
     "mmlu": mmlu,
     "mmlu_pro": mmlu_pro,
     "nq_open": nq_open,

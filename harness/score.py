@@ -16,6 +16,7 @@ from harness.extract import extract
 from harness.forms import form_of, is_valid
 from harness.prompts import answer_text, asked
 from harness.scorers import COUNTS, FOLLOWED, score_answer
+from harness.scorers.code import needs_sandbox
 from harness.values import Failure, Record, Response, Sample, Score, Turn
 
 
@@ -91,6 +92,8 @@ def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) 
         answer = None if thinking else extract(spec, text, labels=sample.labels)
         if answer is None:
             score = Score(None, None, Failure.THINKING_CUT if thinking else _why_none(response))
+        elif needs_sandbox(task.score):
+            score = Score(None, shown(answer), Failure.UNSCORED)
         else:
             value, metrics = score_answer(task.score or "exact_match", sample.expected, answer, sample.row)
             score = Score(value, shown(answer), None, metrics)

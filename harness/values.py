@@ -22,7 +22,7 @@ class Failure(StrEnum):
     NO_ANSWER = "no_answer"  # the text holds nothing the extractor accepts
     TRUNCATED = "truncated"  # cut off by the token limit before an answer was found
     THINKING_CUT = "thinking_cut"  # cut off while still thinking: no answer was begun
-    UNSCORED = "unscored"  # a judge gave no readable verdict
+    UNSCORED = "unscored"  # a judge gave no readable verdict, or it takes a sandbox to judge
     SCORER_ERROR = "scorer_error"  # the scorer itself failed
     BACKEND_ERROR = "backend_error"  # the model was never asked, or never answered
 

@@ -161,6 +161,25 @@ BBQ: Rows = [
     }
     for n in range(4)
 ]
+MBPP: Rows = [
+    {
+        "task_id": n,
+        "text": f"Write a function that adds {n}.",
+        "code": f"def add(x):\r\n  return x + {n}",
+        "test_list": [f"assert add({x}) == {x + n}" for x in range(3)],
+    }
+    for n in (1, 2, 3, 4, 11, 12)
+]
+HUMANEVAL: Rows = [
+    {
+        "task_id": f"HumanEval/{n}",
+        "prompt": f'def add(x):\n    """Returns x + {n}."""\n',
+        "canonical_solution": f"    return x + {n}\n",
+        "test": f"def check(add):\n    assert add(1) == {1 + n}\n",
+        "entry_point": "add",
+    }
+    for n in range(2)
+]
 IFEVAL: Rows = [
     {
         "key": n,
@@ -209,9 +228,11 @@ ROWS: dict[str, dict[str, Rows]] = {
     "gsm8k": {"test": GSM8K[:2], "train": GSM8K[2:]},
     "gsm8k-cot": {"test": GSM8K},
     "hellaswag": {"validation": HELLASWAG},
+    "humaneval": {"test": HUMANEVAL},
     "ifeval": {"train": IFEVAL},
     "lambada": {"test": LAMBADA},
     "math-500": {"test": MATH},
+    "mbpp": {"test": MBPP[4:], "prompt": MBPP[:4]},
     "mmlu": {"test": MMLU, "dev": MMLU + MMLU[:1]},
     "mmlu-pro": {"test": MMLU_PRO, "validation": (MMLU_PRO * 3)[:5]},
     "nq-open": {"validation": NQ[:1], "train": NQ[1:] * 3},

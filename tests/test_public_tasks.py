@@ -29,6 +29,7 @@ SHARED = {
     "banking77": "banking77_test.csv",
     "bbq": "bbq_sample.jsonl",
     "copa": "copa.jsonl",
+    "humaneval": "humaneval.jsonl",
     "gsm8k": "gsm8k_test.jsonl",
     "gsm8k-cot": "gsm8k_test.jsonl",
     "hellaswag": "hellaswag_val_1000.jsonl",
@@ -201,7 +202,7 @@ def test_a_bundled_prompt_is_planned_for_every_public_task(tmp_path: Path):
         (tmp_path / name).mkdir()
         load(name, tmp_path / name)
         uses.append({"task": name, "data": str(tmp_path / name)})
-    config = {"run": "t", "tasks": uses, "models": [FAKE]}
+    config = {"run": "t", "tasks": uses, "models": [FAKE], "responses_only": True}
     plan = make_plan(validate(RunConfig, config, "test"))
     assert len(plan.cells) == len(PUBLIC)
     assert all(
@@ -262,3 +263,43 @@ def test_an_instruction_nobody_knows_is_an_error_that_names_the_row(tmp_path: Pa
     write(tmp_path / "train.jsonl", [row])
     with pytest.raises(TaskError, match=r"unknown instructions \['keywords:exist'\]"):
         load_tasks(TaskUse(task="ifeval", data=str(tmp_path)))
+
+
+CODE = ("humaneval", "mbpp")
+
+
+@pytest.mark.parametrize("name", CODE)
+def test_a_task_whose_answers_are_code_says_that_there_is_no_sandbox(name: str, tmp_path: Path):
+    load(name, tmp_path)
+    config = {"run": "t", "tasks": [{"task": name, "data": str(tmp_path)}], "models": [FAKE]}
+    with pytest.raises(TaskError, match="no sandbox") as error:
+        make_plan(validate(RunConfig, config, "test"))
+    assert len(error.value.lines()) == 3 and "--responses-only" in error.value.fix
+    make_plan(validate(RunConfig, config | {"responses_only": True}, "test"))
+
+
+def test_code_is_written_down_and_never_run(tmp_path: Path):
+    (tmp_path / "data").mkdir()
+    load("mbpp", tmp_path / "data")
+    marker = tmp_path / "ran"
+    program = f"open({str(marker)!r}, 'w')"
+    use = {"task": "mbpp", "data": str(tmp_path / "data")}
+    script = [{"sample": "11", "text": f"Here:\n```python\n{program}\n```"}, {"text": program}]
+    result = run("x", tmp_path / "run", script, tasks=[use], responses_only=True)
+    records = result.records()
+    assert list(records.answer) == [program, program]
+    assert set(records.failure) == {"unscored"} and records.value.isna().all()
+    (row,) = result.summary["rows"]
+    assert row["accuracy"]["value"] is None and row["failures"] == {"unscored": 2}
+    assert "unscored" in result.table()
+    assert not marker.exists()
+
+
+def test_programs_are_asked_for_after_the_same_three_examples(tmp_path: Path):
+    (task,) = load("mbpp", tmp_path)
+    prompt = asked(task)
+    assert prompt.startswith(
+        "You are an expert Python programmer, and here is your task: Write a function that adds 2. "
+    )
+    assert prompt.count("[BEGIN]") == 4 and prompt.count("\n[DONE]\n\nYou are") == 3
+    assert prompt.endswith("assert add(0) == 11\nassert add(1) == 12\nassert add(2) == 13\n[BEGIN]\n")

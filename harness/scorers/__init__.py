@@ -18,6 +18,7 @@ from harness import specs
 from harness.errors import TaskError
 from harness.scorers.assertions import promptfoo
 from harness.scorers.choice import label, multi_label
+from harness.scorers.code import code
 from harness.scorers.documents import answer_or_abstain, citation
 from harness.scorers.entities import entities
 from harness.scorers.fields import fields
@@ -53,6 +54,7 @@ SCORERS: Mapping[str, Callable[..., float | tuple[float, dict[str, float]]]] = {
     "refusal": refusal,
     "instructions": instructions,
     "promptfoo": promptfoo,
+    "code": code,
     "python": python,
 }
 
