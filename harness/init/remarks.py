@@ -1,0 +1,157 @@
+"""What a person should know about the data before believing a score: each a line of the report."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from harness.data import sibling_split
+from harness.errors import HarnessError
+from harness.init.phrases import counted, group_list, row_list, short
+from harness.init.roles import LONGEST_LABEL, MOST_LABELS, Roles, asked_of, offered
+from harness.inspect_data import Column, Table, as_text, read_table
+from harness.personal import personal_data
+from harness.reading import fold
+from harness.similar import near_pairs
+from harness.stats import detectable_gap
+
+LONGEST_CELL = 400_000  # characters: about 100,000 tokens, more than most models read
+
+
+def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what could be meant otherwise, and what of the used columns is empty, mixed, nested or too long."""
+    by_name = {column.name: column for column in columns}
+    if others:
+        named = ", ".join(f"'{name}'" for name in others[:4])
+        yield f"also could be the answer: {named}; '{roles.answer}' is taken. Otherwise: --answer COLUMN"
+    answer = by_name[roles.answer]
+    if answer.kind == "mixed":
+        kinds = ", ".join(f"{count} {kind}" for kind, count in answer.kinds.items())
+        yield f"the answers in '{answer.name}' are of mixed types ({kinds}): compared as text"
+    if task["kind"] == "generate" and answer.distinct is not None and answer.longest <= LONGEST_LABEL:
+        few = answer.distinct > MOST_LABELS and answer.distinct < answer.filled and answer.kind == "text"
+        if few:
+            yield (
+                f"{answer.distinct:,} distinct answers in '{answer.name}': too many for a list of choices; "
+                "they are generated and compared as text"
+            )
+    for name in roles.inputs:
+        column = by_name[name]
+        if column.empty:
+            yield f"'{name}' is empty in {counted(len(column.empty), 'row')}: {row_list(column.empty)}"
+        if column.kind in ("list", "object"):
+            yield f"'{name}' holds nested JSON ({column.kind}s): the prompt shows it as JSON"
+        if column.kind == "mixed":
+            yield f"'{name}' is of mixed types: {', '.join(f'{n} {kind}' for kind, n in column.kinds.items())}"
+    for column in columns:
+        if column.longest > LONGEST_CELL and column.name in {*roles.inputs, roles.answer, *roles.choices}:
+            size = f"{column.longest / 1e6:.1f} million characters"
+            yield f"row {column.longest_row} of '{column.name}' has {size}: more than models read, it would be cut"
+
+
+def duplicates(roles: Roles, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields inputs that stand twice (case, punctuation and spacing aside), and those with different answers."""
+    places: dict[str, list[int]] = defaultdict(list)
+    for number, row in enumerate(rows, 1):
+        places[folded_input(row, (*roles.inputs, *roles.choices))].append(number)
+    groups = [numbers for numbers in places.values() if len(numbers) > 1]
+    if not groups:
+        return
+    again = sum(len(numbers) - 1 for numbers in groups)
+    answers = [{as_text(rows[number - 1].get(roles.answer)).strip() for number in numbers} for numbers in groups]
+    differing = [numbers for numbers, found in zip(groups, answers) if len(found) > 1]
+    plural = "s" if again > 1 else ""
+    line = f"{again} duplicate input{plural} ({group_list(groups)})"
+    yield line + (f"; {len(differing)} with conflicting answers ({group_list(differing)})" if differing else "")
+
+
+def folded_input(row: Mapping[str, Any], names: Iterable[str]) -> str:
+    """Returns what the model is shown of a row, without case, punctuation and spacing."""
+    return fold("\n".join(as_text(row.get(name))[:20_000] for name in names))
+
+
+def odd_labels(columns: Sequence[Column], roles: Roles, task: Mapping[str, Any]) -> Iterator[str]:
+    """Yields labels that look like mistakes: of one row only, or like another but for case or punctuation."""
+    if not isinstance(task.get("choices"), list):
+        return
+    counts = next(c.counts for c in columns if c.name == roles.answer)
+    once = [name for name, count in counts.items() if count == 1]
+    if once:
+        named = ", ".join(f"'{short(name, 30)}'" for name in once[:5])
+        yield f"{counted(len(once), 'label')} with one row only: {named}; a misspelling?"
+    alike: dict[str, set[str]] = defaultdict(set)
+    for name in counts:
+        alike[fold(name) or name].add(name.strip())
+    for names in alike.values():
+        if len(names) > 1:
+            yield f"labels that differ in case or punctuation only: {', '.join(sorted(names))}"
+
+
+def personal(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Returns a line for each kind of personal data that seems to be in the columns."""
+    found: dict[str, dict[str, list[int]]] = defaultdict(dict)
+    for column in columns:
+        if column.kind in ("number", "yes/no", "empty") and column.longest < 12:
+            continue
+        if column.counts and column.longest < 10 and column.distinct < column.filled / 2:
+            continue
+        for kind, places in personal_data(as_text(row.get(column.name)) for row in rows).items():
+            found[kind][column.name] = places
+    lines = []
+    for kind, by_column in found.items():
+        places = sorted({place + 1 for held in by_column.values() for place in held})
+        where = ", ".join(f"'{name}'" for name in list(by_column)[:3])
+        plural = "es" if kind.endswith("s") else "s"
+        lines.append(
+            f"looks like {kind}{plural}: {counted(len(places), 'row')} ({row_list(places)}) in {where} "
+            "-> sensitivity: restricted"
+        )
+    return lines
+
+
+def leaks(table: Table, roles: Roles, split: str | None) -> Iterator[str]:
+    """Yields how many inputs also stand in another split: of the same file, or of the file beside it."""
+    others: list[tuple[str, list[str]]] = []
+    if split is not None:
+        names = dict.fromkeys(row.get("split") for row in table.rows)
+        others = [
+            (f"split '{name}'", [folded_input(row, roles.inputs) for row in table.rows if row.get("split") == name])
+            for name in names
+            if name != split
+        ]
+    else:
+        for name in ("train", "training", "dev", "validation", "test"):
+            beside = sibling_split(table.path, name)
+            if beside is not None:
+                try:
+                    rows = read_table(beside).rows
+                except HarnessError:
+                    continue
+                others.append((beside.name, [folded_input(row, roles.inputs) for row in rows]))
+    asked = [folded_input(row, roles.inputs) for row in asked_of(table.rows, split)] if others else []
+    for name, texts in others:
+        there = set(texts) - {""}
+        exact = [i for i, text in enumerate(asked, 1) if text in there]
+        if exact:
+            yield f"{counted(len(exact), 'input')} also in {name}: {row_list(exact)}"
+        left = [i for i, text in enumerate(asked) if text not in there]
+        near = near_pairs([asked[i] for i in left], texts)
+        if near:
+            yield f"{counted(len(near), 'input')} nearly the same in {name}: {row_list([left[i] + 1 for i, _ in near])}"
+
+
+def scale(task: Mapping[str, Any], roles: Roles, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yields what guessing scores and what a difference this many rows can show."""
+    n = len(rows)
+    parts = []
+    if task["kind"] == "choice":
+        fixed = task["choices"] if isinstance(task["choices"], list) else None
+        sizes = [len(fixed or offered(row, roles.choices) or "?") for row in rows]
+        if fixed:
+            (name, most), *_ = Counter(as_text(row.get(roles.answer)).strip() for row in rows).most_common(1)
+            parts.append(f"always '{short(name, 30)}' scores {100 * most / n:.1f} %")
+        parts.append(f"guessing {100 * sum(1 / size for size in sizes) / n:.1f} %")
+    gap = 100 * detectable_gap(n)
+    parts.append(f"{n:,} rows show a difference between two models of about {gap:.2g} points")
+    yield "; ".join(parts)

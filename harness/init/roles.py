@@ -1,0 +1,261 @@
+"""What each column of a table is for: input, answer, choices, id, cluster, split.
+
+Guessed from the names of the columns first, then from what stands in them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import DataError
+from harness.init.phrases import row_list
+from harness.inspect_data import Column, as_text
+from harness.reading import fold
+from harness.tasks import LETTERS
+
+MOST_LABELS = 200  # more distinct answers than this are no list of choices
+LONGEST_LABEL = 80  # characters
+
+# Names of columns, likeliest first; folded, words joined by _.
+ANSWERS: tuple[str, ...] = (
+    *("expected", "answer", "answers", "expected_output", "expected_answer", "target", "targets", "gold", "gold_label"),
+    *("final_label", "label", "labels", "correct", "correct_answer", "correct_option", "answerkey", "ground_truth"),
+    *("reference_answer", "best_answer", "reference", "ideal", "output", "completion", "continuation", "response"),
+    *("solution", "canonical_solution", "slots", "entities", "fields", "category", "class", "intent", "team", "topic"),
+    *("sentiment", "truth", "summary", "translation", "result"),
+)
+INPUTS: tuple[str, ...] = (
+    *("question", "query", "prompt", "input", "ticket", "message", "utterance", "problem", "instruction", "text"),
+    *("sentence", "context", "ctx", "review", "comment", "claim", "email", "body", "description", "document"),
+    *("passage", "article", "content", "source", "tokens", "user_input"),
+)
+BESIDE = {"context", "ctx", "passage", "document", "article", "paragraph", "background"}
+BESIDE |= {"premise", "hypothesis", "title", "subject", "history"}  # shown with the main input
+CLASSES = {"label", "labels", "class", "category", "gold", "rating", "grade", "stars", "score"}
+IDS = re.compile(r"(_?id|_?key|uid|uuid|guid|ind|idx|index|ref|number|nr|no|\w+_(id|key|index|no|nr))")
+CLUSTERS = re.compile(
+    r"(user|customer|client|account|patient|session|conversation|thread|document|doc|group|question|article|passage"
+    r"|author|speaker|case|template|subject|company|shop|vendor|page|file)(_?(id|index|no|nr|number|name|key))?"
+)
+TEST_SPLITS = ("test", "testing", "eval", "validation", "valid", "val", "dev")
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """What each column is for. `inputs` in the order in which the prompt shows them."""
+
+    inputs: tuple[str, ...]
+    answer: str
+    id: str | None = None
+    cluster: str | None = None
+    split: str | None = None  # the value of column `split` that is asked about
+    choices: tuple[str, ...] = ()  # one column that holds lists, or several that hold a choice each
+
+
+def split_of(columns: Sequence[Column]) -> str | None:
+    """Returns which value of a column `split` is asked about, None without such a column."""
+    column = next((c for c in columns if c.name == "split" and c.kind == "text" and not c.empty), None)
+    if column is None or column.distinct > 10:
+        return None
+    known = [name for name in TEST_SPLITS if name in column.counts]
+    return known[0] if known else min(column.counts, key=lambda name: column.counts[name])
+
+
+def asked_of(rows: Sequence[Mapping[str, Any]], split: str | None) -> Sequence[Mapping[str, Any]]:
+    """Returns the rows of the split that is asked about, all without one."""
+    return rows if split is None else [row for row in rows if row.get("split") == split]
+
+
+def key_of(name: str) -> str:
+    """Returns the name of a column as the tables here have it: folded, words joined by _."""
+    return fold(name).replace(" ", "_")
+
+
+def guess(
+    columns: Sequence[Column],
+    rows: Sequence[Mapping[str, Any]],
+    path: Path,
+    input: str | None,
+    answer: str | None,
+    id: str | None,
+    cluster: str | None,
+    split: str | None,
+) -> tuple[Roles, tuple[str, ...]]:
+    """Returns what the columns are for, and further columns that could be the answer as well."""
+    by_name = {column.name: column for column in columns}
+    free = [c for c in columns if c.kind != "empty" and not (split is not None and c.name == "split")]
+    if id is None:
+        id = next((c.name for c in free if _is_id(c) and c.name not in (input, answer)), None)
+    usable = [c for c in free if c.name != id and c.name != input]
+    answers = _answers(usable)
+    if answer is None:
+        if not answers:
+            fix = "name it: --answer COLUMN; the columns are " + ", ".join(list(by_name)[:12])
+            raise DataError("no column looks like an answer", where=str(path), fix=fix)
+        answer = answers[0]
+    choices = _choices(columns, rows, answer, path)
+    others = tuple(name for name in answers if name != answer and not choices)
+    taken = {answer, id, *choices}
+    inputs = (input,) if input else _inputs([c for c in free if c.name not in taken], is_assertion(answer), len(rows))
+    if not inputs:
+        fix = "name it: --input COLUMN; the columns are " + ", ".join(list(by_name)[:12])
+        raise DataError("no column is left that could be the input", where=str(path), fix=fix)
+    unusable = next((name for name in inputs if re.search(r"[{}\n]", name)), None)
+    if unusable is not None:
+        what = f"column {unusable!r} cannot stand in a prompt"
+        raise DataError(what, where=str(path), fix="rename it without braces and line breaks")
+    if cluster is None:
+        cluster = next((c.name for c in free if c.name not in {*taken, *inputs} and _is_cluster(c)), None)
+    return Roles(tuple(inputs), answer, id or None, cluster or None, split, choices), others
+
+
+def _is_id(column: Column) -> bool:
+    short = column.longest <= 80 and column.kind in ("text", "number")
+    return short and column.unique and IDS.fullmatch(key_of(column.name)) is not None
+
+
+def _is_cluster(column: Column) -> bool:
+    repeated = not column.empty and column.distinct is not None and 1 < column.distinct < column.filled
+    return repeated and CLUSTERS.fullmatch(key_of(column.name)) is not None
+
+
+def is_label(column: Column) -> bool:
+    """Returns whether a column holds a few short values that repeat."""
+    few = column.distinct is not None and 2 <= column.distinct <= min(MOST_LABELS, max(2, column.filled / 2))
+    return few and column.longest <= LONGEST_LABEL and column.kind in ("text", "number", "yes/no")
+
+
+def is_assertion(name: str) -> bool:
+    """Returns whether a column holds promptfoo's assertions."""
+    return re.fullmatch(r"__expected1?", name) is not None
+
+
+def _answers(columns: Sequence[Column]) -> list[str]:
+    """Returns the columns that could be the answer, likeliest first: by their names, else by few short values."""
+    exact = [c.name for c in columns if is_assertion(c.name)]
+    if exact:
+        return exact[:1]
+    named = sorted(
+        (c for c in columns if key_of(c.name) in ANSWERS), key=lambda c: (bool(c.empty), ANSWERS.index(key_of(c.name)))
+    )
+    if named:
+        return [c.name for c in named]
+    labels = [c.name for c in columns if is_label(c) and not _is_cluster(c) and key_of(c.name) not in INPUTS]
+    if labels:
+        return labels[::-1]  # what was added to a table stands to the right
+    rest = [c.name for c in columns if key_of(c.name) not in INPUTS]
+    return rest[-1:] if len(columns) == 2 else []
+
+
+def _inputs(columns: Sequence[Column], every: bool, n: int) -> tuple[str, ...]:
+    if every:  # the variables of a promptfoo test
+        return tuple(c.name for c in columns if not c.name.startswith("__"))
+    named = sorted((c for c in columns if key_of(c.name) in INPUTS), key=lambda c: INPUTS.index(key_of(c.name)))
+    texts = sorted((c for c in columns if c.kind == "text"), key=lambda c: -c.words)
+    main = next(iter([*named, *texts, *columns]), None)
+    if main is None:
+        return ()
+    return tuple(
+        c.name
+        for c in columns
+        if c is main or (key_of(c.name) in BESIDE and c.kind == "text" and len(c.empty) < n / 2 and not is_label(c))
+    )
+
+
+def _choices(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], answer: str, path: Path) -> tuple[str, ...]:
+    """Returns the column of lists, or the columns of single choices, among which every answer is found."""
+    lists = [(c.name,) for c in columns if c.kind == "list" and c.name != answer]
+    for names in (*lists, *_numbered(columns, answer)):
+        if answer_is(rows, answer, names) is not None:
+            return names
+        values = [row.get(answer) for row in rows]
+        offers = [offered(row, names) for row in rows]
+        if all(options is not None and _from_one(value, len(options)) for value, options in zip(values, offers)):
+            raise DataError(
+                f"the answers in column '{answer}' count from 1",
+                where=str(path),
+                fix="write the letter (A is the first), the choice itself, or count from 0",
+            )
+    return ()
+
+
+def _from_one(value: Any, n: int) -> bool:
+    text = as_text(value).strip()
+    return text.isdecimal() and 1 <= int(text[:9]) <= n
+
+
+def _numbered(columns: Sequence[Column], answer: str) -> list[tuple[str, ...]]:
+    """Returns groups of columns such as A B C D, ans0 ans1, "Option 1" "Option 2"."""
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    pattern = re.compile(r"(?i)((?:option|choice|answer|ans|opt|alternative)?[ _-]?)([a-z]|\d\d?)")
+    for column in columns:
+        if column.name != answer and (match := pattern.fullmatch(column.name)):
+            groups[match[1].lower()][match[2].upper()] = column.name
+    found = []
+    for marks in groups.values():
+        for row in (LETTERS, [str(i) for i in range(26)], [str(i) for i in range(1, 27)]):
+            names = []
+            for mark in row:
+                if mark not in marks:
+                    break
+                names.append(marks[mark])
+            if len(names) >= 2 and len(names) == len(marks):
+                found.append(tuple(names))
+    return found
+
+
+def offered(row: Mapping[str, Any], names: Sequence[str]) -> list[str] | None:
+    """Returns the choices of a row: the list in one column, or the cells of several; None if it has none."""
+    if len(names) > 1:
+        values = [row.get(name) for name in names]
+    else:
+        value = row.get(names[0])
+        values = parsed if isinstance(value, str) and (parsed := _list(value)) is not None else value
+    if not isinstance(values, list) or len(values) < 2:
+        return None
+    plain = all(isinstance(one, str | int | float) and as_text(one) for one in values)
+    return [str(one) for one in values] if plain else None
+
+
+def _list(text: str) -> list[Any] | None:
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, list) else None
+
+
+def answer_is(rows: Sequence[Mapping[str, Any]], answer: str, names: Sequence[str]) -> str | None:
+    """Returns how the answers name one of the choices: "text", "letter" or "index"; None if they do not."""
+    options = [offered(row, names) for row in rows]
+    values = [row.get(answer) for row in rows]
+    if None in options or any(isinstance(value, list | dict | bool) or value is None for value in values):
+        return None
+    pairs = [(str(value).strip(), among) for value, among in zip(values, options)]
+    ways = {
+        "text": lambda text, options: text in options,
+        "letter": lambda text, options: len(text) == 1 and 0 <= LETTERS.find(text.upper()) < len(options),
+        "index": lambda text, options: text.isdecimal() and int(text[:9]) < len(options),
+    }
+    if all(isinstance(value, int) for value in values):
+        ways = {"index": ways["index"]}
+    return next((name for name, fits in ways.items() if all(fits(*pair) for pair in pairs)), None)
+
+
+def refuse_gaps(
+    columns: Sequence[Column], roles: Roles, rows: Sequence[Mapping[str, Any]], path: Path, split: str | None
+) -> None:
+    """Raises DataError if a row has no answer."""
+    column = next(c for c in columns if c.name == roles.answer)
+    if column.empty:
+        at = f"{path}, column '{column.name}'" + (f", split '{split}'" if split else "")
+        what = f"{len(column.empty)} of {len(rows)} rows have no answer: {row_list(column.empty)}"
+        raise DataError(
+            what, where=at, fix="fill them in or take the rows out; or name another column: --answer COLUMN"
+        )
