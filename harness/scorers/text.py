@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.reading import ARTICLES, PUNCTUATION, Pattern, as_text, matches, squash, without
+from harness.scorers.chrf import chrf2
 
 MAX_COMPARED = 20_000  # characters of each text that are compared where the work grows with both lengths
 
@@ -128,8 +129,7 @@ def edit_similarity(expected: Any, answer: Any) -> float:
 
 def chrf(expected: Any, answer: Any) -> float:
     """Returns the sentence chrF2 of sacrebleu, in [0, 1] (Popović 2015)."""
-    metric = _chrf()
-    return best(expected, answer, lambda a, b: metric.sentence_score(*_compared(b, [a])).score / 100)
+    return best(expected, answer, lambda one, given: _chrf(*_compared(one, given)))
 
 
 def rouge_l(expected: Any, answer: Any) -> float:
@@ -148,8 +148,13 @@ def rouge_l(expected: Any, answer: Any) -> float:
     return best(expected, answer, similarity)
 
 
+def _chrf(one: str, given: str) -> float:
+    score = chrf2(one, given)
+    return _sacrebleu().sentence_score(given, [one]).score / 100 if score is None else score
+
+
 @cache
-def _chrf() -> Any:
+def _sacrebleu() -> Any:
     return _library("sacrebleu.metrics", "sacrebleu").CHRF()
 
 
@@ -159,9 +164,9 @@ def _stemmer() -> Any:
     return SimpleNamespace(stem=lru_cache(100_000)(_library("nltk.stem.porter", "nltk").PorterStemmer().stem))
 
 
-def _compared(*texts: Any) -> tuple[Any, ...]:
-    """Returns the texts (or lists of texts) cut to MAX_COMPARED characters."""
-    return tuple(t[:MAX_COMPARED] if isinstance(t, str) else [one[:MAX_COMPARED] for one in t] for t in texts)
+def _compared(*texts: str) -> tuple[str, ...]:
+    """Returns the texts cut to MAX_COMPARED characters."""
+    return tuple(text[:MAX_COMPARED] for text in texts)
 
 
 @cache
