@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,12 +15,14 @@ from typer.testing import CliRunner
 
 import harness
 from harness import init
-from harness.check import self_test
+from harness.check import report, self_test
 from harness.cli import app
-from harness.config import RunConfig, TaskUse, validate
+from harness.config import ModelConfig, RunConfig, TaskUse, validate
 from harness.errors import ConfigError, DataError, HarnessError
+from harness.execute import load
 from harness.inspect_data import columns_of, read_table
 from harness.personal import iban, luhn, personal_data
+from harness.runs import carry_out, finish
 from harness.similar import near_pairs
 from harness.tasks import Task, load_task
 
@@ -483,24 +487,74 @@ def test_columns_say_what_stands_in_them():
 
 # --- real data -------------------------------------------------------------------------------------------------------
 
-# Files that are no task by themselves: answers or tables without a question, and functions without the right call.
-NO_TASK = {"irrelevance", "multiple", "simple_python", "multiple_answers", "simple_python_answers"}
-NO_TASK |= {"mt_bench_reference_gpt4", "db_products", "db_users", "tasks"}
+DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+FILES = [path for path in sorted(DATA.rglob("*")) if path.suffix in {".csv", ".jsonl", ".parquet"}]
+# Files that are no task by themselves, and why: answers without a question, tables of a data base, calls of functions
+# whose right answers stand in the file beside it.
+NO_TASK = {
+    "bfcl/irrelevance": "no scorer here can judge the answers in column 'function'",
+    "bfcl/multiple": "no scorer here can judge the answers in column 'function'",
+    "bfcl/multiple_answers": "no column is left that could be the input",
+    "bfcl/simple_python": "no scorer here can judge the answers in column 'function'",
+    "bfcl/simple_python_answers": "no column is left that could be the input",
+    "mt_bench_reference_gpt4": "no column looks like an answer",
+    "tau2_retail/db_products": "no column looks like an answer",
+    "tau2_retail/db_users": "no column looks like an answer",
+    "tau2_retail/tasks": "no column looks like an answer",
+}
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(DATA).with_suffix("").as_posix()
+
+
+@pytest.fixture(scope="module")
+def demo() -> Callable[[ModelConfig], Any]:
+    """Loads the demo model once for all runs."""
+    backends: dict[str, Any] = {}
+
+    def loaded(config: ModelConfig) -> Any:
+        if not backends:
+            backends["one"] = load(config)
+        backend = backends["one"]
+        return SimpleNamespace(
+            score=backend.score,
+            generate=backend.generate,
+            describe=backend.describe,
+            statistics=backend.statistics,
+            close=lambda: None,
+        )
+
+    return loaded
 
 
 @pytest.mark.shared
-def test_every_real_data_set_becomes_a_task_that_loads_judges_and_runs(tmp_path: Path, shared: Path):
-    files = [path for path in sorted((shared / "data").rglob("*")) if path.suffix in {".csv", ".jsonl", ".parquet"}]
-    files = [path for path in files if path.parent.parent.name != "mmlu" or path.name.startswith("anatomy")]
-    files = [path for path in files if not path.stem.endswith(("_train", ".columns", "hellaswag_val"))]
-    assert len(files) >= 35
-    for i, path in enumerate(files):
-        if path.stem in NO_TASK:
-            with pytest.raises(DataError):
-                init.look(path)
-            continue
-        out = init.write(init.look(path), tmp_path / path.parent.name / f"{path.stem}.yaml").task
-        assert self_test(load_task(TaskUse(task=str(out)))).passed, path.name
-        config = {"run": "r", "tasks": [str(out)], "models": [{"name": "m", "backend": "fake"}], "first": 3}
-        result = harness.run(validate(RunConfig, config | {"latency": {"requests": 0}}, "t"), out=tmp_path / str(i))
-        assert result.complete and not result.summary["rows"][0]["failures"].get("scorer_error"), path.name
+@pytest.mark.parametrize("path", FILES, ids=name_of)
+def test_a_real_data_set_becomes_a_task_that_judges_rightly_and_runs_unedited(
+    path: Path, tmp_path: Path, demo: Callable[[ModelConfig], Any]
+):
+    if name_of(path) in NO_TASK:
+        with pytest.raises(DataError, match=NO_TASK[name_of(path)]):
+            init.look(path)
+        return
+    task = init.write(init.look(path), tmp_path / f"{path.stem}.yaml").task
+    config = {
+        "run": "r",
+        "tasks": [str(task)],
+        "models": [{"name": "m", "path": "demo-0.1m", "threads": 1}],
+        "first": 2,
+    }
+    checked = report(validate(RunConfig, config | {"latency": {"requests": 0}}, "test"))
+    assert checked.passed, checked.text()
+    (test,) = checked.self_tests
+    assert test.tried and test.wrong_tried == test.tried  # each has another sample with another answer
+    for _ in carry_out(checked.plan, tmp_path / "run", demo):
+        pass
+    result = finish(tmp_path / "run")
+    (row,) = result.summary["rows"]
+    assert result.complete and not {"scorer_error", "backend_error"} & row["failures"].keys()
+
+
+@pytest.mark.shared
+def test_the_real_data_sets_are_all_there():
+    assert len(FILES) >= 75 and set(NO_TASK) <= set(map(name_of, FILES))
