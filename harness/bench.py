@@ -32,6 +32,7 @@ from harness.measure.load import Slo, Timed
 from harness.measure.memory import used_memory
 from harness.measure.target import InProcess, Target
 from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, make_plan, versions
+from harness.portable import portable
 from harness.score import judge
 from harness.secrets import redacted
 from harness.store import RunFolder, append_rows, write_json_atomic
@@ -181,7 +182,9 @@ def carry_out(made: Bench, path: Path, load: Load = load, *, sealed: str | None 
                 continue
             with ExitStack() as stack:
                 target, about = _target(works[0].model.config, load, stack)
-                append_rows(lines, [redacted({"kind": "model", "model": config.name, "sealed": sealed, **about})])
+                append_rows(
+                    lines, [redacted(portable({"kind": "model", "model": config.name, "sealed": sealed, **about}))]
+                )
                 for work in works:
                     yield from _measured(made, work, target, lines)
                 held = used_memory(str(about.get("device") or "cpu")) if about["in_process"] else {}
@@ -270,19 +273,21 @@ def _stored(made: Bench) -> dict[str, Any]:
     """Returns the content of `plan.json`."""
     machine = read_machine(made.config.machine)
     return redacted(
-        {
-            "kind": "bench",
-            "digest": made.digest,
-            "identity": made.identity,
-            "run": made.config.run,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config": made.config.model_dump(mode="json", by_alias=True),
-            "models": {work.model.config.name: described(work.model) for work in made.workloads},
-            "workloads": [{"model": w.model.config.name, "task": w.name, "n": w.n} for w in made.workloads],
-            "machine": None if machine is None else machine.model_dump(mode="json"),
-            "host": host(),
-            "git": git_state(),
-        }
+        portable(
+            {
+                "kind": "bench",
+                "digest": made.digest,
+                "identity": made.identity,
+                "run": made.config.run,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "config": made.config.model_dump(mode="json", by_alias=True),
+                "models": {work.model.config.name: described(work.model) for work in made.workloads},
+                "workloads": [{"model": w.model.config.name, "task": w.name, "n": w.n} for w in made.workloads],
+                "machine": None if machine is None else machine.model_dump(mode="json"),
+                "host": host(),
+                "git": git_state(),
+            }
+        )
     )
 
 

@@ -22,6 +22,7 @@ from harness.backends.remote import egress
 from harness.config import ModelConfig
 from harness.measure.energy import Meter, find_counters
 from harness.plan import Cell, Plan
+from harness.portable import portable
 from harness.prompts import continued
 from harness.secrets import redact, redacted, without_own
 from harness.store import RESPONSES, RunFolder, append_jsonl, read_responses
@@ -81,7 +82,7 @@ def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
 
 def measure(folder: RunFolder, line: Mapping[str, Any]) -> None:
     """Adds a line to `measurements.jsonl`."""
-    append_jsonl(folder.path / "measurements.jsonl", redacted(line))
+    append_jsonl(folder.path / "measurements.jsonl", redacted(portable(line)))
 
 
 def measurements(path: Path) -> list[dict[str, Any]]:

@@ -63,7 +63,8 @@ def resolve_model(path: str | Path, *, revision: str | None = None, trust_remote
     siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
     known = [p.name for p in DEMO.iterdir() if p.is_dir()] if DEMO.is_dir() else []
     fix = nearest(folder.name, siblings) if "/" in text else nearest(text, [*known, *siblings])
-    raise ModelError(f"no model folder '{text}'", fix=fix or "give a folder, a demo model's name, or a hub id org/name")
+    fix = fix or "give a folder, a demo model's name, or a hub id org/name"
+    raise ModelError(f"no model folder '{text}'", where=str(folder.absolute()), fix=fix)
 
 
 def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
@@ -81,7 +82,8 @@ def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         fix = "check the name and the connection, or give the path of a model folder"
-        raise ModelError(f"no model '{name}' on this machine, and the hub did not give it: {reason}", fix=fix) from None
+        what = f"no model '{name}' on this machine, and the hub did not give it: {reason}"
+        raise ModelError(what, where=f"hub id {name}, revision {revision or 'main'}", fix=fix) from None
 
 
 # --- what it is ------------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from harness.cost.prices import Price, frozen
 from harness.errors import ConfigError, ModelError, TaskError, nearest
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
 from harness.policy import refuse_egress
+from harness.portable import portable
 from harness.scorers.code import needs_sandbox
 from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
@@ -178,7 +179,7 @@ def find_model(config: ModelConfig) -> PlannedModel:
             f"no backend '{config.backend}'", where=f"model {config.name}", fix=nearest(config.backend, BACKENDS)
         )
     if config.backend != "transformers":
-        files = _script_digest(config)
+        files = _answers_digest(config)
         return PlannedModel(config, digest([_settings(config), files]), None, files)
     if config.path is None:
         raise ConfigError("no `path`", where=f"model {config.name}", fix="add `path:` with a model folder or hub id")
@@ -192,13 +193,20 @@ def find_model(config: ModelConfig) -> PlannedModel:
     return PlannedModel(found, digest(deciding), inspect_model(folder), files)
 
 
-def _script_digest(config: ModelConfig) -> dict[str, str]:
-    if not isinstance(config.script, str):
+def _answers_digest(config: ModelConfig) -> dict[str, str]:
+    """Returns the digest of the file that a script is, or names."""
+    file = _script_file(config)
+    if file is None:
         return {}
     try:
-        return {"script": hashlib.sha256(Path(config.script).read_bytes()).hexdigest()}
+        return {"script": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
     except OSError:
-        raise ConfigError(f"no script {config.script}", where=f"model {config.name}", fix="check the path") from None
+        raise ConfigError(f"no script {file}", where=f"model {config.name}", fix="check the path") from None
+
+
+def _script_file(config: ModelConfig) -> str | None:
+    held = config.script.get("file") if isinstance(config.script, Mapping) else config.script
+    return held if isinstance(held, str) else None
 
 
 def stored(plan: Plan) -> dict[str, Any]:
@@ -229,7 +237,7 @@ def stored(plan: Plan) -> dict[str, Any]:
         "host": host(),
         "git": git_state(),
     }
-    return redacted(content)
+    return redacted(portable(content))
 
 
 def host() -> dict[str, Any]:
@@ -347,7 +355,10 @@ def _as_json(prompt: str | tuple[Message, ...]) -> Any:
 
 def _settings(config: ModelConfig) -> dict[str, Any]:
     """Returns the settings that could change an answer: not where the files are, what it costs, or how fast it goes."""
-    return config.model_dump(mode="json", exclude={"name", "path", "threads", "api_key_env", "price", "limits"})
+    found = config.model_dump(mode="json", exclude={"name", "path", "threads", "api_key_env", "price", "limits"})
+    if _script_file(config) is not None:  # its content counts, which is digested, and not its path
+        found["script"] = {**config.script, "file": None} if isinstance(config.script, Mapping) else None
+    return found
 
 
 def _identity(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import harness
 from servers import Reply, SyntheticServer
 
 from harness import cli
@@ -33,20 +33,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def write(bench: dict[str, Any], **model: Any) -> None:
     config = {"run": "mine", "tasks": ["sums.yaml"], "models": [{"name": "m", **model}], "bench": bench}
     Path("bench.yaml").write_text(json.dumps(config))
-
-
-def harness(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Returns exit code, stdout and stderr of a command."""
-    argv, sys.argv = sys.argv, ["harness", *arguments]
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    finally:
-        sys.argv = argv
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def lines(kind: str) -> list[dict[str, Any]]:

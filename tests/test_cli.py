@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from commands import harness
 
 from harness import cli
 
@@ -38,20 +39,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     return tmp_path
-
-
-def harness(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Returns exit code, stdout and stderr of a command."""
-    argv, sys.argv = sys.argv, ["harness", *arguments]
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    finally:
-        sys.argv = argv
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_a_run_prints_its_table_and_where_everything_is(capsys):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from datetime import date
 from pathlib import Path
 
 import pytest
+from commands import harness
 
-from harness import cli, costing, listing
+from harness import costing, listing
 from harness.measure.memory import SHARE
 
 RUN = {
@@ -34,20 +34,6 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Path:
     Path("run.yaml").write_text(json.dumps(RUN))
     assert harness(capsys, "run", "run.yaml", "--out", "out")[0] == 0
     return tmp_path
-
-
-def harness(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    """Returns exit code, stdout and stderr of a command."""
-    argv, sys.argv = sys.argv, ["harness", *arguments]
-    try:
-        cli.main()
-        code = 0
-    except SystemExit as stop:
-        code = stop.code or 0
-    finally:
-        sys.argv = argv
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
 
 
 def test_a_recorded_run_is_priced_at_every_utilisation(capsys):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -352,3 +353,33 @@ def test_answers_of_a_provider_cost_what_it_charged_and_not_machine_seconds(fold
     unknown = [{**line, "usd": None} for line in lines]
     found = summarise(plan, read_samples(folder / "out"), judged_records, unknown)["rows"][0]["cost"]
     assert found["usd_per_1k_samples"] is None and "usd" in found["reasons"]
+
+
+def test_a_run_names_no_place_of_this_machine_and_goes_on_from_another_folder(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(folder)
+    wanted = config(folder)
+    steps = carry_out(make_plan(wanted), Path("out"))
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    for name in ("sums.yaml", "sums.jsonl", "colours.yaml", "colours.jsonl", "good.yaml"):
+        shutil.copy(folder / name, elsewhere / name)
+    monkeypatch.chdir(elsewhere)
+    there = config(Path("."))  # the same files, under other paths
+    result = harness.run(there, out=folder / "out")
+    assert result.complete
+    assert verified(folder / "out")["ok"] and finish(folder / "out").table() == result.table()
+    for file in (folder / "out").iterdir():
+        assert str(folder) not in file.read_text(), file.name
+    plan = json.loads((folder / "out" / "plan.json").read_text())
+    assert plan["config"]["models"][0]["script"] == "good.yaml" and plan["data"]["sums"]["origin"] == "sums.jsonl"
+
+
+def test_other_answers_under_the_same_path_are_another_run(folder: Path):
+    plan = make_plan(config(folder))
+    (folder / "good.yaml").write_text(json.dumps({"answers": [{"text": "9"}]}))
+    assert make_plan(config(folder)).digest != plan.digest
