@@ -25,7 +25,7 @@ from harness.plan import Cell, Plan
 from harness.portable import portable
 from harness.prompts import continued
 from harness.secrets import redact, redacted, without_own
-from harness.store import RESPONSES, RunFolder, append_jsonl, read_responses
+from harness.store import RESPONSES, Paced, RunFolder, append_jsonl, read_responses
 from harness.values import Request, Response
 
 Load = Callable[[ModelConfig], Backend]
@@ -100,7 +100,8 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     asked: dict[str, Request] = {}
     said = _said(cell, folder)
     ask = backend.score if cell.mode == "score" else backend.generate
-    answered: list[Response] = []
+    paid = egress(cell.model.config) is not None  # what another machine answered may cost money: stored at once
+    kept = Paced(folder.responses(), at_once=paid)
     started = time.perf_counter()
     meter = _meter(backend)
     try:
@@ -112,12 +113,14 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
                 now = [asked[key] for key in due if key in asked]
                 unasked = [_unasked(request) for key, request in due.items() if key not in asked]
                 for response in chain(unasked, ask(now) if now else ()):
-                    folder.responses().append(stored(cell, due[response.key], response))
+                    kept.add(response, stored(cell, due[response.key], response))
                     said[response.key] = response
-                    answered.append(response)
-                    yield Step(cell, "answers", response)
+                    yield from (Step(cell, "answers", one) for one in kept.new())
+                kept.flush()
+                yield from (Step(cell, "answers", one) for one in kept.new())
     finally:
-        if answered:
+        kept.flush()
+        if answered := kept.done:
             measure(folder, _pass(cell, asked, answered, time.perf_counter() - started))
             measure(folder, {**_named(cell, "energy"), **asdict(meter.energy())})
             if (took := _engine(cell, backend)) is not None:

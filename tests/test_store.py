@@ -19,6 +19,7 @@ from harness.store import (
     START,
     ChainReport,
     Disk,
+    Paced,
     ResponseLog,
     RunFolder,
     append_jsonl,
@@ -597,3 +598,55 @@ def test_a_measurement_that_cannot_be_added_leaves_no_half_line(tmp_path, name):
     with pytest.raises(StoreError, match="the disk is full"):
         append_jsonl(path, {"a": 2}, Script(name, 1, errno.ENOSPC).disk)
     assert path.read_text() == '{"a":1}\n'
+
+
+# --- several at a time -----------------------------------------------------------------------------------------------
+
+
+def paced(path: Path, sync_s: float, **how: bool) -> tuple[Paced, list[float]]:
+    """Returns a log whose disk takes `sync_s` for each sync, and the clock, which only it and the test move."""
+    now = [100.0]
+
+    def fsync(handle: int) -> None:
+        now[0] += sync_s
+
+    return Paced(ResponseLog(path, Disk(fsync=fsync)), **how, clock=lambda: now[0]), now
+
+
+def test_a_slow_disk_gets_several_answers_at_a_time_and_waits_a_twentieth(path):
+    held, now = paced(path, sync_s=0.01)
+    sizes = []
+    for i in range(1000):
+        now[0] += 0.001
+        held.add(i, {"key": str(i)})
+        sizes.append(len(held.new()))
+    assert sizes[0] == 1 and set(sizes) == {0, 1, 190}  # 0.01 s of waiting for each 0.19 s of answers
+    held.flush()
+    assert held.done == list(range(1000))
+    assert [line["key"] for line in read_responses(path)] == [str(i) for i in range(1000)]
+
+
+def test_what_comes_slowly_or_may_have_cost_money_is_stored_at_once(path, tmp_path):
+    held, now = paced(path, sync_s=0.01)
+    for i in range(5):
+        now[0] += 0.2
+        held.add(i, {"key": str(i)})
+        assert held.new() == [i]
+    paid, _ = paced(tmp_path / "paid.jsonl", sync_s=0.01, at_once=True)
+    for i in range(5):
+        paid.add(i, {"key": str(i)})
+        assert paid.new() == [i]
+
+
+def test_a_disk_that_fails_leaves_nothing_that_counts_as_done(path):
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "no space")
+
+    log = ResponseLog(path)
+    log._disk = Disk(fsync=full)
+    held = Paced(log)
+    with pytest.raises(StoreError, match="space"):
+        held.add("a", {"key": "a"})
+    assert held.done == []
+    held.flush()  # nothing is held any more: the answer is owed
+    assert list(read_responses(path)) == []
