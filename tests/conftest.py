@@ -26,6 +26,12 @@ def _unsealed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.seal.seal_run", lambda *_: Seal("none", "tests share this process"))
 
 
+@pytest.fixture
+def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every answer is stored by itself, however fast they come: a run can then be stopped after a known number."""
+    monkeypatch.setattr("harness.store.SYNC_SHARE", 1.0)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real data and models beside the checkout; use with the mark `shared`."""

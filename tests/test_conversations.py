@@ -250,6 +250,7 @@ class Counting(FakeBackend):
             yield response
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_resumed_in_the_middle_nothing_is_asked_twice(tmp_path: Path):
     wanted = config(write(tmp_path)).model_copy(update={"latency": harness.config.LatencyConfig(requests=0)})
     plan = make_plan(wanted)
@@ -271,6 +272,7 @@ def test_resumed_in_the_middle_nothing_is_asked_twice(tmp_path: Path):
         assert sum(line["samples"] for line in passes) == 2  # conversations, in the sitting they ended in
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_an_unfinished_conversation_is_owed_and_has_no_record(tmp_path: Path):
     plan = make_plan(config(write(tmp_path)))
     steps = carry_out(plan, tmp_path / "out")

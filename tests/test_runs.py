@@ -205,8 +205,8 @@ def test_an_unfinished_run_of_the_same_plan_is_gone_on_with(folder: Path):
     assert folder_for(plan, None, root) != first
 
 
-def test_an_incomplete_run_says_so_and_is_not_complete(folder: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("harness.store.SYNC_SHARE", 1.0)  # each answer is stored by itself
+@pytest.mark.usefixtures("one_by_one")
+def test_an_incomplete_run_says_so_and_is_not_complete(folder: Path):
     steps = carry_out(make_plan(config(folder)), folder / "out")
     for _ in range(5):
         next(steps)
@@ -356,6 +356,7 @@ def test_answers_of_a_provider_cost_what_it_charged_and_not_machine_seconds(fold
     assert found["usd_per_1k_samples"] is None and "usd" in found["reasons"]
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_run_names_no_place_of_this_machine_and_goes_on_from_another_folder(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ):
