@@ -18,6 +18,7 @@ from harness.prompts import answer_text
 from harness.score import judge, turn_of
 from harness.scorers import own
 from harness.seal import why_unsealed
+from harness.spending import Spending, estimate
 from harness.tasks import Task
 from harness.values import Failure, Message, Response, Sample
 
@@ -175,6 +176,7 @@ class Report:
     breaks: tuple[str, ...] = ()  # what of the plan breaks the policy
     tokens: tuple[Tokens, ...] = ()  # of each model whose tokenizer is here, on each task
     messy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # task -> dress -> share judged right
+    spending: tuple[Spending, ...] = ()  # of each model at a provider, or with a price
 
     @property
     def passed(self) -> bool:
@@ -192,6 +194,7 @@ class Report:
             "prompt_characters": sum(len(str(request.prompt)) for request in requests),
             "tasks": [{**asdict(test), "messy": self.messy.get(test.task, {})} for test in self.self_tests],
             "tokens": [asdict(one) for one in self.tokens],
+            "spending": [asdict(one) for one in self.spending],
             "models": [
                 {
                     "model": model.config.name,
@@ -241,7 +244,9 @@ class Report:
             context = f"context {model.info.context_length} tokens"
             yield f"model {model.config.name}: {size}, {context}; runs on this machine, nothing leaves it"
         yield f"{sum(len(cell.requests) for cell in self.plan.cells)} requests in all; nothing was sent"
-        yield "time and cost: unknown before a run; `harness run ... --limit 20` measures them"
+        yield from (one.line() for one in self.spending)
+        what = "time" if self.spending else "time and cost"
+        yield f"{what}: unknown before a run; `harness run ... --limit 20` measures it"
         why = why_unsealed(self.plan.config)
         yield f"seal: none ({why})" if why else "seal: a run would be kept off the network"
         if self.policy is not None:
@@ -255,7 +260,8 @@ def report(config: RunConfig, policy: PolicyConfig | None = None) -> Report:
     breaks = () if policy is None else broken(policy, *_for_policy(plan), why_unsealed(config))
     counted = tuple(found for cell in plan.cells if (found := tokens(cell)) is not None)
     dresses = {task.name: messy(task) for task in plan.tasks}
-    return Report(plan, tuple(self_test(task) for task in plan.tasks), policy, breaks, counted, dresses)
+    tests = tuple(self_test(task) for task in plan.tasks)
+    return Report(plan, tests, policy, breaks, counted, dresses, estimate(plan))
 
 
 def _for_policy(plan: Plan) -> tuple[list[Used], list[TaskConfig]]:

@@ -53,6 +53,7 @@ Latency = Annotated[int | None, typer.Option("--latency", help="requests timed o
 ResponsesOnly = Annotated[
     bool, typer.Option("--responses-only", help="write down unjudged what only a sandbox could judge: code")
 ]
+MaxCost = Annotated[float | None, typer.Option(metavar="USD", help="spend no more at providers, all models together")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for machines")]
 Runs = Annotated[list[Path], typer.Argument(help="run folders")]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
@@ -75,6 +76,7 @@ def run_command(
         bool, typer.Option("--deterministic", help="compose batches alike whatever memory is free: bit-equal runs")
     ] = False,
     responses_only: ResponsesOnly = False,
+    max_cost: MaxCost = None,
     seal: Annotated[bool, typer.Option(help="keep this process off the network where the run needs none")] = True,
     as_json: Json = False,
 ) -> None:
@@ -88,9 +90,10 @@ def run_command(
     from harness import seal as seals
     from harness.plan import make_plan
     from harness.progress import shown
-    from harness.runs import carry_out, finish, folder_for
+    from harness.runs import answered, carry_out, finish, folder_for
+    from harness.spending import estimate
 
-    wanted = _configuration(config, model, task, data, limit, first, seed, machine, baseline, latency)
+    wanted = _configuration(config, model, task, data, limit, first, seed, machine, baseline, latency, max_cost)
     if deterministic:
         pinned = tuple(each.model_copy(update={"deterministic": True}) for each in wanted.models)
         wanted = wanted.model_copy(update={"models": pinned})
@@ -102,6 +105,8 @@ def run_command(
     folder = folder_for(plan, out)
     _say(f"run folder: {folder}")
     _say(f"sealed: {sealed}")
+    for spending in estimate(plan, answered(folder)):
+        _say(spending.line())
     try:
         shown(plan, carry_out(plan, folder, sealed=sealed))
     except KeyboardInterrupt:
@@ -225,6 +230,7 @@ def check(
     first: First = None,
     seed: Seed = None,
     machine: Machine = None,
+    max_cost: MaxCost = None,
     policy: Annotated[str | None, typer.Option(help="a policy file or bundled name that the run must keep")] = None,
     responses_only: ResponsesOnly = False,
     as_json: Json = False,
@@ -238,7 +244,7 @@ def check(
     from harness.policy import read_policy
 
     rules = None if policy is None else read_policy(policy)
-    wanted = _configuration(config, model, task, data, limit, first, seed, machine, None, None, check=True)
+    wanted = _configuration(config, model, task, data, limit, first, seed, machine, None, None, max_cost, check=True)
     if responses_only:
         wanted = wanted.model_copy(update={"responses_only": True})
     found = checks.report(wanted, rules)
@@ -327,6 +333,7 @@ def _configuration(
     machine: str | None,
     baseline: str | None,
     latency: int | None,
+    max_cost: float | None = None,
     check: bool = False,
 ) -> RunConfig:
     """Returns the run file with what the command line adds to it, or a run made of the command line alone."""
@@ -348,7 +355,7 @@ def _configuration(
     values["tasks"] = _with_data(values["tasks"], data or [])
     if limit is not None or first is not None:
         values |= {"limit": limit, "first": first}
-    given = {"seed": seed, "machine": machine, "baseline": baseline}
+    given = {"seed": seed, "machine": machine, "baseline": baseline, "max_cost": max_cost}
     values |= {key: value for key, value in given.items() if value is not None}
     if latency is not None:
         values["latency"] = {**LatencyConfig().model_dump(), **values.get("latency", {}), "requests": latency}

@@ -326,7 +326,7 @@ class LimitsConfig(Strict):
     attempts: Annotated[int, Field(ge=1, le=100)] = 8  # of one request
     sample_s: Annotated[float, Field(gt=0)] = 600.0  # seconds for one request, all its attempts and waits together
     silence_s: Annotated[float, Field(gt=0)] = 120.0  # seconds without a byte that end an attempt
-    max_cost: Annotated[float, Field(gt=0)] | None = None  # USD; nothing is sent that could exceed it
+    max_cost: Annotated[float, Field(gt=0)] | None = None  # USD in this run; nothing is sent that could exceed it
 
 
 class ModelConfig(Strict):
@@ -507,6 +507,8 @@ class RunConfig(Strict):
     bench: BenchConfig = BenchConfig()  # read by `harness bench` alone
     responses_only: bool = False  # write down the answers that only a sandbox could judge, unjudged
     allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to
+    max_cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # USD to providers, all models together
+    max_errors: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of samples without an answer; more: row incomplete
 
     @field_validator("tasks", mode="before")
     @classmethod

@@ -6,6 +6,7 @@
     ├── DataError           a data file
     ├── ModelError          a model folder or id: missing, unsafe, does not fit
     ├── BackendError        a backend that cannot do what is asked
+    │   └── LimitReached    a spend limit: what was answered is kept, the rest is owed
     ├── StoreError          a run folder: locked, other plan, broken chain, disk full
     └── PolicyError         data that may not go where the plan would send it
 
@@ -56,6 +57,10 @@ class ModelError(HarnessError):
 
 class BackendError(HarnessError):
     """A backend that cannot do what the plan asks."""
+
+
+class LimitReached(BackendError):
+    """What is left of a spend limit does not pay for the next request."""
 
 
 class StoreError(HarnessError):

@@ -1,6 +1,7 @@
 """First loop: a plan to responses. Everything that needs a model ends here, in the files of the run folder.
 
 Order: for each model, for each task, the answers still owed, then some of the same requests one at a time for latency.
+A model whose next request could exceed a spend limit stops there, and what it owes stays owed.
 """
 
 from __future__ import annotations
@@ -18,14 +19,16 @@ from typing import Any, Literal
 
 from harness.backends import BACKENDS
 from harness.backends.base import Backend
-from harness.backends.remote import egress
-from harness.config import ModelConfig
+from harness.backends.remote import PROVIDERS, egress
+from harness.config import LatencyConfig, ModelConfig
+from harness.errors import LimitReached
+from harness.footnotes import total
 from harness.measure.energy import Meter, find_counters
-from harness.plan import Cell, Plan
+from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
 from harness.prompts import continued
 from harness.secrets import redact, redacted, without_own
-from harness.store import RESPONSES, Paced, RunFolder, append_jsonl, read_responses
+from harness.store import RESPONSES, Paced, RunFolder, append_jsonl, read_attempts, read_responses
 from harness.values import Request, Response
 
 Load = Callable[[ModelConfig], Backend]
@@ -58,17 +61,46 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None
         if not any(owed(cell, folder) or untimed(cell, plan, folder) for cell in cells):
             continue
         started = time.perf_counter()
-        with closing(load(model.config)) as backend:
+        with closing(load(limited(model.config, plan, folder.path))) as backend:
             described = {"load_s": time.perf_counter() - started, "sealed": sealed, **backend.describe()}
             measure(folder, {"kind": "model", "model": model.config.name, **described})
-            for cell in cells:
-                yield from _answers(cell, backend, folder)
-                if untimed(cell, plan, folder):
-                    yield from _latency(cell, plan, backend, folder)
+            try:
+                for cell in cells:
+                    yield from _answers(cell, backend, folder)
+                    if untimed(cell, plan, folder):
+                        yield from _latency(cell, plan, backend, folder)
+            except LimitReached as reached:
+                measure(folder, {"kind": "stopped", "model": model.config.name, "reason": reached.what})
+                logging.getLogger("harness").warning(f"{model.config.name}: {reached.what}")
+
+
+def limited(config: ModelConfig, plan: Plan, path: Path) -> ModelConfig:
+    """Returns a model's settings with what is left to spend in a run folder, of its own limit and the run's, as limit.
+
+    Counted is what this run paid so far, in every sitting; what is unknown as the most it can be. Only requests that
+    were under way when a sitting was killed left no trace, and are not counted.
+    """
+    limits = limits_of(config, plan.config)
+    if limits == (None, None):
+        return config
+    spent = _spent(path)
+    so_far = (spent.get(config.name, 0.0), sum(spent.values()))
+    left = [limit - used for limit, used in zip(limits, so_far) if limit is not None]
+    return config.model_copy(update={"limits": config.limits.model_copy(update={"max_cost": max(0.0, min(left))})})
+
+
+def _spent(path: Path) -> dict[str, float]:
+    """Returns by model the most USD that the answers and timed requests in a run folder can have cost."""
+    spent: dict[str, float] = {}
+    answers = [(line["model"], line["details"]) for line in read_attempts(path / "responses.jsonl")]
+    timed = [(line["model"], line) for line in measurements(path) if line["kind"] == "charge"]
+    for model, bill in (*((model, bill) for model, bill in answers if "attempts" in bill), *timed):
+        spent[model] = spent.get(model, 0.0) + (bill.get("most_usd") or bill.get("usd") or 0.0)
+    return spent
 
 
 def owed(cell: Cell, folder: RunFolder) -> tuple[Request, ...]:
-    """Returns the requests of a cell that have no response yet."""
+    """Returns the requests of a cell that have no response yet, and those that failed and may succeed now."""
     done = folder.responses().keys()
     return tuple(request for request in cell.requests if request.key not in done)
 
@@ -100,10 +132,11 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     asked: dict[str, Request] = {}
     said = _said(cell, folder)
     ask = backend.score if cell.mode == "score" else backend.generate
-    paid = egress(cell.model.config) is not None  # what another machine answered may cost money: stored at once
-    kept = Paced(folder.responses(), at_once=paid)
+    served = cell.model.config.backend in PROVIDERS  # what a server answered may have cost money: stored at once
+    kept = Paced(folder.responses(), at_once=served)
     started = time.perf_counter()
     meter = _meter(backend)
+    cut_off = True  # from outside, with requests under way
     try:
         with meter:
             for turn in _turns(cell):
@@ -111,17 +144,21 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
                 done = folder.responses().keys()
                 due = {request.key: request for request in turn if request.key not in done}
                 now = [asked[key] for key in due if key in asked]
-                unasked = [_unasked(request) for key, request in due.items() if key not in asked]
+                unasked = [_unasked(request, said) for key, request in due.items() if key not in asked]
                 for response in chain(unasked, ask(now) if now else ()):
-                    kept.add(response, stored(cell, due[response.key], response))
+                    kept.add(response, stored(cell, due[response.key], response, asked))
                     said[response.key] = response
                     yield from (Step(cell, "answers", one) for one in kept.new())
                 kept.flush()
                 yield from (Step(cell, "answers", one) for one in kept.new())
+        cut_off = False
+    except LimitReached:
+        cut_off = False
+        raise
     finally:
         kept.flush()
         if answered := kept.done:
-            measure(folder, _pass(cell, asked, answered, time.perf_counter() - started))
+            measure(folder, {**_pass(cell, asked, answered, time.perf_counter() - started), "cut_off": cut_off})
             measure(folder, {**_named(cell, "energy"), **asdict(meter.energy())})
             if (took := _engine(cell, backend)) is not None:
                 measure(folder, {**_named(cell, "engine"), **took})
@@ -157,9 +194,12 @@ def _whole(turn: Iterable[Request], asked: Mapping[str, Request], said: Mapping[
     return found
 
 
-def _unasked(request: Request) -> Response:
+def _unasked(request: Request, said: Mapping[str, Response]) -> Response:
+    """Returns the error of a turn that follows no answer; it is asked when the turn before is, and answered."""
     error = f"not asked: turn {request.turn - 1} has no answer"
-    return Response(request.key, None, finish_reason="error", error=error, details={"attempts": [], "usd": 0.0})
+    before = said[request.follows].details if request.follows in said else {}
+    details = {"attempts": [], "usd": 0.0, "most_usd": 0.0, "transient": bool(before.get("transient"))}
+    return Response(request.key, None, finish_reason="error", error=error, details=details)
 
 
 def _engine(cell: Cell, backend: Backend) -> Mapping[str, Any] | None:
@@ -186,30 +226,39 @@ def timed_alone(requests: Sequence[Request], n: int) -> tuple[Request, ...]:
     return tuple(islice(cycle(every), n)) if len(every) >= FEWEST_CYCLED else every
 
 
+def timed_requests(requests: Sequence[Request], wanted: LatencyConfig) -> tuple[Request, ...]:
+    """Returns all that is sent one at a time: the warm-up, then what is timed; nothing if none is wanted."""
+    alone = timed_alone(requests, wanted.requests) if wanted.requests else ()
+    return (*islice(cycle(alone), wanted.warmup), *alone)
+
+
 def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     wanted = plan.config.latency
     asked: dict[str, Request] = {}
     said = _said(cell, folder)
     for turn in _turns(cell):
         asked |= _whole(turn, asked, said)
-    requests = timed_alone(tuple(asked.values()), wanted.requests)
     ask = backend.score if cell.mode == "score" else backend.generate
-    for i in range(wanted.warmup):
-        for _ in ask([requests[i % len(requests)]]):
-            pass
     timed = []
-    for request in requests:
+    for i, request in enumerate(timed_requests(tuple(asked.values()), wanted)):
         for response in ask([request]):
-            timed.append(response)
-            yield Step(cell, "latency", response)
-    times = [_times(response) for response in timed]
-    sent = _sent(cell, asked, [*timed, *(timed[i % len(timed)] for i in range(wanted.warmup))])
-    line = {"warmup": wanted.warmup, "sent_bytes": sent, "responses": times}
-    measure(folder, {**_named(cell, "latency"), **line})
+            _charge(cell, asked, response, folder)
+            if i >= wanted.warmup:
+                timed.append(_times(response))
+                yield Step(cell, "latency", response)
+    measure(folder, {**_named(cell, "latency"), "warmup": wanted.warmup, "responses": timed})
 
 
-def stored(cell: Cell, request: Request, response: Response) -> dict[str, Any]:
-    """Returns the line of `responses.jsonl` for one response."""
+def _charge(cell: Cell, asked: Mapping[str, Request], response: Response, folder: RunFolder) -> None:
+    """Writes down what a request beside the answers cost and sent, where a provider was asked."""
+    if "attempts" in response.details:
+        bill = {name: response.details.get(name) for name in ("usd", "most_usd")}
+        line = {"phase": "latency", **bill, "sent_bytes": _sent(cell, asked, [response])}
+        measure(folder, {**_named(cell, "charge"), **line})
+
+
+def stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> dict[str, Any]:
+    """Returns the line of `responses.jsonl` for one response; `asked` are the requests as they were sent, by key."""
     return {
         "model": cell.model.config.name,
         "task": cell.task.name,
@@ -221,7 +270,16 @@ def stored(cell: Cell, request: Request, response: Response) -> dict[str, Any]:
         "text": None if response.text is None else without_own(response.text),
         "error": None if response.error is None else redact(response.error),
         "details": redacted(response.details),
+        "input_characters": characters(asked[request.key]) if request.key in asked else 0,
+        "sent_bytes": _sent(cell, asked, [response]),
+        "provisional": response.error is not None and bool(response.details.get("transient")),
     }
+
+
+def characters(request: Request) -> int:
+    """Returns the characters a request gives to read, as its input tokens are counted: once, with the longest pair."""
+    said = [request.prompt] if isinstance(request.prompt, str) else [turn.content for turn in request.prompt]
+    return sum(map(len, said)) + max((len(given + text) for given, text in request.pairs), default=0)
 
 
 def restored(line: Mapping[str, Any]) -> Response:
@@ -247,20 +305,15 @@ def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], w
         **_named(cell, "pass"),
         "wall_s": wall_s,
         "samples": sum(response.key not in followed for response in responses),
+        "responses": len(responses),
         "sent_bytes": _sent(cell, asked, responses),
         "failed": len(responses) - len(good),
-        "input_tokens": sum(r.input_tokens for r in good),
-        "output_tokens": sum(r.output_tokens for r in good),
+        "input_tokens": total(r.input_tokens for r in good),
+        "output_tokens": total(r.output_tokens for r in good),
         "prefill_s": sum(r.prefill_s or 0.0 for r in good) if split else None,
         "decode_s": sum(r.decode_s or 0.0 for r in good) if split else None,
-        "usd": _billed(responses),
+        "usd": total(response.details.get("usd") for response in responses),
     }
-
-
-def _billed(responses: Sequence[Response]) -> float | None:
-    """Returns what a provider charges for these responses, failed attempts included; None if that is not known."""
-    charges = [response.details.get("usd") for response in responses]
-    return None if None in charges else sum(charges)
 
 
 def _sent(cell: Cell, asked: Mapping[str, Request], responses: Sequence[Response]) -> int:

@@ -15,8 +15,8 @@ from typing import Any
 
 from harness import openness, prompts
 from harness.backends import BACKENDS, can_score, takes_messages
-from harness.backends.flow import price_of
-from harness.backends.remote import PROVIDERS, where
+from harness.backends.flow import price_of, unpriced
+from harness.backends.remote import PROVIDERS, egress, server, where
 from harness.config import ModelConfig, RunConfig, TaskUse, read_machine
 from harness.cost.prices import Price, frozen
 from harness.errors import ConfigError, ModelError, TaskError, nearest
@@ -112,6 +112,8 @@ def make_plan(config: RunConfig) -> Plan:
         raise ConfigError("no tasks to run", where=f"run {config.run}", fix="add `tasks: [NAME, ...]`")
     read_machine(config.machine)
     models = [find_model(model) for model in config.models]
+    for model in config.models:
+        limits_of(model, config)
     tasks: list[Task] = []
     for use in config.tasks:
         for task in load_tasks(use):
@@ -205,7 +207,8 @@ def _answers_digest(config: ModelConfig) -> dict[str, str]:
 
 
 def _script_file(config: ModelConfig) -> str | None:
-    held = config.script.get("file") if isinstance(config.script, Mapping) else config.script
+    script = config.script or (config.path if config.backend == "recorded" else None)
+    held = script.get("file") if isinstance(script, Mapping) else script
     return held if isinstance(held, str) else None
 
 
@@ -397,11 +400,23 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _listed(config: ModelConfig) -> Price | None:
+def listed_price(config: ModelConfig) -> Price | None:
     """Returns the price list entry of a model behind a server; None for one that is not listed or runs here."""
     if config.backend not in PROVIDERS:
         return None
-    return price_of(config, config.backend if config.base_url is None else None)
+    return price_of(config, config.backend if server(config).own else None)
+
+
+def limits_of(config: ModelConfig, run: RunConfig) -> tuple[float | None, float | None]:
+    """Returns the spend limits that bind a model, its own and the run's. Raises BackendError without a price.
+
+    A server on this machine that has no price is paid nothing.
+    """
+    priced = listed_price(config) is not None
+    found = (config.limits.max_cost, run.max_cost if priced or egress(config) is not None else None)
+    if not priced and config.backend in PROVIDERS and found != (None, None):
+        raise unpriced(config)
+    return found
 
 
 def described(model: PlannedModel) -> dict[str, Any]:
@@ -411,7 +426,7 @@ def described(model: PlannedModel) -> dict[str, Any]:
     if model.info is not None:
         known["openness"] = asdict(openness.describe(Path(str(model.config.path))))
     own = generation_defaults(model.config, model.info)
-    price = _listed(model.config)
+    price = listed_price(model.config)
     return {
         "digest": model.digest,
         **place,

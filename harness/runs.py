@@ -15,12 +15,14 @@ from harness import tables
 from harness.config import RunConfig, TaskConfig, read_run
 from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
+from harness.footnotes import told
 from harness.plan import Plan, make_plan, stored
 from harness.score import records
 from harness.scorers import own
 from harness.seal import Seal, seal_run
 from harness.store import (
     RunFolder,
+    read_attempts,
     read_responses,
     verify_chain,
     write_json_atomic,
@@ -47,10 +49,20 @@ class Result:
 
     @property
     def complete(self) -> bool:
-        """Returns whether every planned sample has a response."""
-        return all(row["responses"] == row["expected"] for row in self.summary["rows"]) and len(
-            self.summary["rows"]
-        ) == len(read_json(self.folder / "plan.json")["cells"])
+        """Returns whether every planned sample has a response, and no more than allowed ended in an error."""
+        rows = self.summary["rows"]
+        cells = read_json(self.folder / "plan.json")["cells"]
+        return len(rows) == len(cells) and not any(
+            row["responses"] < row["expected"] or row.get("incomplete") for row in rows
+        )
+
+    @property
+    def resumable(self) -> bool:
+        """Returns whether the same command would still ask something here, and the run needs it to be complete."""
+        rows = self.summary["rows"]
+        missing = len(rows) < len(read_json(self.folder / "plan.json")["cells"])
+        owed = missing or any(row["responses"] < row["expected"] or row.get("transient") for row in rows)
+        return owed and not self.complete
 
     def table(self, form: str = "text") -> str:
         """Returns the tables as text, markdown, csv or latex."""
@@ -85,7 +97,7 @@ def folder_for(plan: Plan, out: str | Path | None, root: Path = Path("results"))
         return Path(out)
     same = f"-{plan.config.run}-{plan.digest[:8]}"
     for found in sorted(root.glob(f"*{same}"), reverse=True):
-        if not ((found / "summary.json").exists() and Result(found).complete):
+        if not (found / "summary.json").exists() or Result(found).resumable:
             return found
     now = datetime.now(UTC)
     while (new := root / f"{now:%Y%m%dT%H%M%SZ}{same}").exists():
@@ -111,12 +123,20 @@ def finish(path: Path) -> Result:
     samples = read_samples(path)
     found = judged(path)
     write_jsonl_atomic(path / "records.jsonl", map(_record_line, found))
-    summary = summarise(plan, samples, found, measurements(path))
+    log = read_attempts(path / "responses.jsonl")
+    summary = summarise(plan, samples, found, measurements(path), told(log))
     summary["head"] = verify_chain(path / "responses.jsonl").head
     write_text_atomic(path / "table.md", tables.markdown(summary))
     write_text_atomic(path / "table.csv", tables.csv_text(summary))
     write_json_atomic(path / "summary.json", summary)
     return Result(path)
+
+
+def answered(path: Path) -> set[str]:
+    """Returns the keys of the requests in a run folder that are answered, or failed for good; none if it is new."""
+    if not (path / "responses.jsonl").exists():
+        return set()
+    return {line["key"] for line in read_responses(path / "responses.jsonl") if not line.get("provisional")}
 
 
 def read_samples(path: Path) -> dict[tuple[str, str], Sample]:
@@ -157,7 +177,8 @@ def verified(path: Path) -> dict[str, Any]:
                 says = f"CHANGED: line {i} of {path / 'records.jsonl'} does not follow from the responses"
                 return {"ok": False, "run": str(path), "broken_line": None, "says": says}
     planned = sum(cell.get("requests", cell["n"]) for cell in plan["cells"])
-    says = f"ok: {path}: {chain.lines} of {planned} responses unbroken, their records follow; head {chain.head}"
+    found = sum(1 for _ in read_responses(path / "responses.jsonl"))
+    says = f"ok: {path}: {found} of {planned} responses unbroken, their records follow; head {chain.head}"
     return {"ok": True, "run": str(path), "lines": chain.lines, "planned": planned, "head": chain.head, "says": says}
 
 

@@ -9,6 +9,9 @@ line), then `hash` (the sha256 of all bytes of the line before it). So any chang
 moved, breaks the chain at a line that can be named; lines cut off or forged at the very end show only against a head
 (the last hash) noted elsewhere. The order on disk is: write, fsync, then done. What a crash leaves half written is cut
 off and owed again. fsync is as good as the disk's word: some laptop drives keep a cache of their own.
+
+A payload with `provisional: true` (a request that failed and may succeed later) may be followed by another of its key,
+which then counts in its place. Any other key stands once.
 """
 
 from __future__ import annotations
@@ -138,7 +141,7 @@ class ResponseLog:
             raise
 
     def _recover(self) -> None:
-        self._keys: set[str] = set()
+        self._keys: dict[str, bool] = {}  # key -> whether it is provisional
         self._head, self._size = START, 0
         for line in _checked_lines(self.path):
             if line.why is None:
@@ -152,8 +155,8 @@ class ResponseLog:
             self.note = f"{self.path}: line {line.number} was half written; it is cut off and asked again"
 
     def keys(self) -> frozenset[str]:
-        """Returns the keys of all responses that are safely stored."""
-        return frozenset(self._keys)
+        """Returns the keys of all responses that are safely stored, without the provisional ones."""
+        return frozenset(key for key, provisional in self._keys.items() if not provisional)
 
     @property
     def head(self) -> str:
@@ -173,14 +176,14 @@ class ResponseLog:
         """
         if self._fd < 0:
             raise ValueError("the log is closed")
-        head, lines, keys = self._head, [], set()
+        head, lines, keys = self._head, [], {}
         for payload in payloads:
             key = payload["key"]
-            if key in self._keys or key in keys:
+            if not self._keys.get(key, True) or key in keys:
                 raise ValueError(f"key {key!r} is stored already")
             line, head = _seal(payload, head)
             lines.append(line)
-            keys.add(key)
+            keys[key] = bool(payload.get("provisional"))
         data = b"".join(lines)
         if not data:
             return
@@ -251,12 +254,19 @@ class Paced:
 
 
 def read_responses(path: Path) -> Iterator[dict[str, Any]]:
-    """Yields the payloads of a log in order, each line checked against the chain.
+    """Yields the payloads of a log in order, each line checked against the chain; one for each key.
 
     A half-written last line is left out: it is owed. Raises StoreError for a missing log, a broken chain, or a key
     stored twice.
     """
-    seen: set[str] = set()
+    every = list(read_attempts(path))
+    last = {payload["key"]: number for number, payload in enumerate(every)}
+    yield from (payload for number, payload in enumerate(every) if last[payload["key"]] == number)
+
+
+def read_attempts(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields as `read_responses` does, and the provisional payloads that others took the place of."""
+    seen: dict[str, bool] = {}
     for line in _checked_lines(path):
         if line.why is None:
             yield _take_key(seen, line, path)
@@ -344,17 +354,17 @@ def _end(body: bytes) -> bytes:
     return b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
 
 
-def _take_key(seen: set[str], line: _Line, path: Path) -> dict[str, Any]:
-    """Returns the payload of a line, its key added to those seen."""
+def _take_key(seen: dict[str, bool], line: _Line, path: Path) -> dict[str, Any]:
+    """Returns the payload of a line, its key added to those seen, with whether it is provisional."""
     try:
         payload = json.loads(line.data)
         del payload["prev"], payload["hash"]
         key = payload["key"]
     except (ValueError, KeyError, TypeError):  # sealed right, but not by us
         raise _broken(path, line.number, "the line is no response") from None
-    if key in seen:
+    if not seen.get(key, True):
         raise _broken(path, line.number, f"the key {key!r} is stored twice")
-    seen.add(key)
+    seen[key] = bool(payload.get("provisional"))
     return payload
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from harness.config import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
+from harness.footnotes import footnotes, spent, total
 from harness.losses import best_constant, expected_loss
 from harness.measure.energy import Energy, energy_shares
 from harness.measure.latency import latency_summary
@@ -19,17 +20,22 @@ from harness.reduce import reduce_epochs, repeated
 from harness.scorers import COUNTS, FOLLOWED, PARTS
 from harness.slices import by_slice, worst
 from harness.stats import accuracy, paired_difference
-from harness.values import Estimate, Record, Response, Sample
+from harness.values import Estimate, Failure, Record, Response, Sample
 
 Line = Mapping[str, Any]
 
 
 def summarise(
-    plan: Line, samples: Mapping[tuple[str, str], Sample], records: Sequence[Record], measurements: Sequence[Line]
+    plan: Line,
+    samples: Mapping[tuple[str, str], Sample],
+    records: Sequence[Record],
+    measurements: Sequence[Line],
+    told: Mapping[tuple[str, str], Line],
 ) -> dict[str, Any]:
-    """Returns the summary of a run: rows, references, baseline, machine and notes.
+    """Returns the summary of a run: rows, references, baseline, machine, money spent and notes.
 
-    `plan` is the content of plan.json. A cell without a single record has no row.
+    `plan` is the content of plan.json, `told` what `footnotes.told` says of the log. A cell without a single record
+    has no row.
     """
     by_cell: dict[tuple[str, str], list[Record]] = {}
     for record in records:
@@ -45,11 +51,16 @@ def summarise(
             measurements,
             machine,
             samples,
+            told[cell["model"], cell["task"]],
         )
         for cell in plan["cells"]
         if (cell["model"], cell["task"]) in by_cell
     ]
     sealed = _sealed(measurements)
+    charges = [line for line in measurements if line["kind"] == "charge"]
+    paid = [name for name in plan["models"] if _is_paid(plan, name)]
+    lost = [model for (model, task), said in told.items() if _cut_off(said, _mine(measurements, model, task))]
+    money = spent(told, charges, paid, lost)
     return {
         "run": plan["run"],
         "digest": plan["digest"],
@@ -58,7 +69,13 @@ def summarise(
         "baseline": baseline,
         "machine": None if machine is None else _machine(machine),
         "sealed": sealed,
-        "notes": _notes(plan, rows, machine, sealed),
+        "spent": money,
+        "notes": [
+            *_notes(plan, rows, machine, sealed),
+            *_money_notes(money),
+            *footnotes(told),
+            *_missing(plan, rows, measurements),
+        ],
     }
 
 
@@ -70,12 +87,17 @@ def _row(
     measurements: Sequence[Line],
     machine: MachineConfig | None,
     samples: Mapping[tuple[str, str], Sample],
+    said: Line,
 ) -> dict[str, Any]:
-    mine = [line for line in measurements if (line.get("model"), line.get("task")) == (cell["model"], cell["task"])]
+    mine = _mine(measurements, cell["model"], cell["task"])
     task = plan["tasks"][cell["task"]]
     one_each = reduce_epochs(records, task["reduce"])
     judged = [record for record in one_each if record.value is not None]
-    passed = _pass([line for line in mine if line["kind"] == "pass"])
+    errors = sum(any(failure.startswith(Failure.BACKEND_ERROR) for failure in _failures(one)) for one in records)
+    recorded = _place(plan, cell["model"]) == "recorded"
+    passed = _pass([] if recorded else [line for line in mine if line["kind"] == "pass"])
+    paid = recorded or _is_paid(plan, cell["model"])
+    cost = _charged(plan, cell, said, records) if paid else _cost(passed, records, machine)
     return {
         "model": cell["model"],
         "task": cell["task"],
@@ -96,10 +118,14 @@ def _row(
         "truncated_prompts": sum(record.truncated_left > 0 for record in records),
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),
         "throughput": passed,
-        "cost": _cost(passed, records, machine) if _is_here(plan, cell) else _charged(plan, cell, passed, records),
+        "tokens": {name: said[name] for name in _COUNTED},
+        "cost": cost | {"usd_per_1m_characters": _per_characters(cost["usd"], said)},
         "energy": _energy([line for line in mine if line["kind"] == "energy"], passed, records),
-        "where": _place(plan, cell),
-        "leaves_machine": _leaves(plan, cell, len(records), mine),
+        "where": _place(plan, cell["model"]),
+        "leaves_machine": _leaves(plan, cell, len(records), said, mine),
+        "errors": errors,
+        "transient": said["transient"],
+        "incomplete": _incomplete(plan, cell, len(records), errors),
     }
 
 
@@ -110,24 +136,53 @@ def _failures(record: Record) -> list[str]:
     return [f"{turn.failure} in turn {turn.turn}" for turn in record.turns if turn.failure is not None]
 
 
-def _place(plan: Line, cell: Line) -> str:
-    return plan["models"][cell["model"]].get("where", "this machine")
+def _mine(measurements: Sequence[Line], model: str, task: str) -> list[Line]:
+    return [line for line in measurements if (line.get("model"), line.get("task")) == (model, task)]
 
 
-def _is_here(plan: Line, cell: Line) -> bool:
-    return _place(plan, cell) in {"this machine", "recorded"}
+def _cut_off(said: Line, measurements: Sequence[Line]) -> bool:
+    """Returns whether a sitting was killed or interrupted with requests under way, of which nothing is known."""
+    passes = [line for line in measurements if line["kind"] == "pass"]
+    noted = sum(line.get("responses", line["samples"]) for line in passes)
+    return said["lines"] > noted or any(line.get("cut_off") for line in passes)
 
 
-def _leaves(plan: Line, cell: Line, asked: int, measurements: Sequence[Line]) -> dict[str, Any]:
+_COUNTED = ("input_tokens", "output_tokens", "thinking_tokens", "input_characters", "output_characters", "usage")
+
+
+def _place(plan: Line, model: str) -> str:
+    return plan["models"][model].get("where", "this machine")
+
+
+def _is_here(plan: Line, model: str) -> bool:
+    return _place(plan, model) in {"this machine", "recorded"}
+
+
+def _is_paid(plan: Line, model: str) -> bool:
+    """Returns whether a model is paid by the token: at a provider, or at a server with a price."""
+    return not _is_here(plan, model) or plan["models"][model].get("price") is not None
+
+
+def _leaves(plan: Line, cell: Line, asked: int, said: Line, measurements: Sequence[Line]) -> dict[str, Any]:
     """Returns where the data of a row went, of which share of the samples, and the bytes of text sent in all.
 
-    The bytes are unknown where a sitting was killed before it could count them.
+    The bytes are unknown where a sitting was cut off before it could count them.
     """
-    if _is_here(plan, cell):
+    if _is_here(plan, cell["model"]):
         return {"hosts": [], "share_of_samples": 0.0, "bytes": 0}
-    counted = sum(line["samples"] for line in measurements if line["kind"] == "pass") >= asked
-    sent = sum(line.get("sent_bytes", 0) for line in measurements) if counted else None
-    return {"hosts": [_place(plan, cell)], "share_of_samples": asked / cell["n"], "bytes": sent}
+    charges = (line["sent_bytes"] for line in measurements if line["kind"] == "charge")
+    sent = None if _cut_off(said, measurements) else total([said["sent_bytes"], *charges])
+    return {"hosts": [_place(plan, cell["model"])], "share_of_samples": asked / cell["n"], "bytes": sent}
+
+
+def _incomplete(plan: Line, cell: Line, asked: int, errors: int) -> str | None:
+    """Returns why a row does not stand for all samples; None if it does, but for the errors a run allows."""
+    if asked < cell["n"]:
+        return f"{asked} of {cell['n']} samples"
+    allowed = plan["config"].get("max_errors", 1.0)
+    if errors / cell["n"] > allowed:
+        return f"{errors} of {cell['n']} samples ended in an error, more than the {allowed:.0%} allowed"
+    return None
 
 
 def _loss(task: Line, judged: Sequence[Record]) -> dict[str, Any] | None:
@@ -236,26 +291,15 @@ def _pass(lines: Sequence[Line]) -> dict[str, Any]:
     """Returns the accuracy pass as a whole: the sum of its sittings, model loaded. Unknown without a measurement."""
     if not lines:
         return dict.fromkeys(_PASS_KEYS)
-    total = {key: sum(line[key] for line in lines) for key in ("wall_s", "samples", "input_tokens", "output_tokens")}
-    for key in ("prefill_s", "decode_s"):
-        total[key] = sum(line[key] for line in lines) if all(line[key] is not None for line in lines) else None
-    charges = [line.get("usd") for line in lines]
-    total["usd"] = None if None in charges else sum(charges)
-    rate = {f"{way}_tokens_per_s": total[f"{way}_tokens"] / total["wall_s"] or None for way in ("input", "output")}
-    return {**total, **rate}
+    found = {key: total(line[key] for line in lines) for key in _SUMMED}
+    rate = {
+        f"{way}_tokens_per_s": (found[f"{way}_tokens"] or 0) / found["wall_s"] or None for way in ("input", "output")
+    }
+    return {**found, **rate}
 
 
-_PASS_KEYS = (
-    "wall_s",
-    "samples",
-    "input_tokens",
-    "output_tokens",
-    "prefill_s",
-    "decode_s",
-    "usd",
-    "input_tokens_per_s",
-    "output_tokens_per_s",
-)
+_SUMMED = ("wall_s", "samples", "input_tokens", "output_tokens", "prefill_s", "decode_s")
+_PASS_KEYS = (*_SUMMED, "input_tokens_per_s", "output_tokens_per_s")
 
 
 def _latency(lines: Sequence[Line]) -> dict[str, Any]:
@@ -268,7 +312,7 @@ def _latency(lines: Sequence[Line]) -> dict[str, Any]:
 def _cost(passed: Line, records: Sequence[Record], machine: MachineConfig | None) -> dict[str, Any]:
     """Returns the cost of the pass. A sitting that was killed has no times: the rest stands for the whole."""
     price = None if machine is None else hourly(machine)
-    share = (passed["samples"] or 0) / len(records)
+    share = min(1.0, (passed["samples"] or 0) / len(records))  # a failed sample may have been asked in two sittings
     found = attribute(
         wall_s=passed["wall_s"],
         prefill_s=passed["prefill_s"],
@@ -283,21 +327,30 @@ def _cost(passed: Line, records: Sequence[Record], machine: MachineConfig | None
     return asdict(found)
 
 
-def _charged(plan: Line, cell: Line, passed: Line, records: Sequence[Record]) -> dict[str, Any]:
-    """Returns the cost of answers that a provider billed, request by request; per token it is the list price."""
+def _charged(plan: Line, cell: Line, said: Line, records: Sequence[Record]) -> dict[str, Any]:
+    """Returns the cost of answers that a provider billed, request by request; per token it is the list price.
+
+    Every attempt is paid for, those that failed too. Of recorded answers it is what their file says.
+    """
     listed = plan["models"][cell["model"]].get("price") or {}
-    usd, samples = passed["usd"], passed["samples"] or 0
-    correct = samples / len(records) * sum(record.value or 0.0 for record in records)
+    usd, correct = said["usd"], sum(record.value or 0.0 for record in records)
     reasons = {} if usd is not None else {"usd": "the provider's price or its count of tokens is not known"}
     return {
         "usd": usd,
+        "known_usd": said["known_usd"],
         "parts": {},
         "usd_per_1m_input": listed.get("input"),
         "usd_per_1m_output": listed.get("output"),
-        "usd_per_1k_samples": None if usd is None or not samples else usd / samples * 1e3,
+        "usd_per_1k_samples": None if usd is None else usd / len(records) * 1e3,
         "usd_per_correct": None if usd is None or not correct else usd / correct,
         "reasons": reasons,
     }
+
+
+def _per_characters(usd: float | None, said: Line) -> float | None:
+    """Returns USD for 1M characters read and written together: the same unit whatever a model's tokens are."""
+    characters = total([said["input_characters"], said["output_characters"]])
+    return None if usd is None or not characters else usd / characters * 1e6
 
 
 def _energy(lines: Sequence[Line], passed: Line, records: Sequence[Record]) -> dict[str, Any]:
@@ -363,9 +416,10 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
     notes = []
     host = plan["host"]
     notes.append(f"Measured on {host['processor'] or host['system']}, {host['cores']} cores.")
-    if machine is None:
+    here = any(_is_here(plan, name) and not _is_paid(plan, name) for name in plan["models"])
+    if machine is None and here:
         notes.append("Cost unknown: no machine given; add `machine: cloud-cpu` or --machine (see configs/machines).")
-    else:
+    elif machine is not None:
         price = hourly(machine)
         origin = f"{'assumed' if machine.assumed else machine.source}, {machine.date}"
         cost = "unknown" if price.total is None else f"${price.total:.4g}/h"
@@ -381,10 +435,6 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
             use = f"commercial use: {declared['commercial']} ({declared['reason']})"
             notes.append(f"Licence of {name}: {declared['licence']}; {use}.")
     for row in rows:
-        if row["responses"] < row["expected"]:
-            notes.append(
-                f"INCOMPLETE: {row['model']} on {row['task']}: {row['responses']} of {row['expected']} samples."
-            )
         if low := worst(row["slices"]):
             notes.append(
                 f"{row['model']} on {row['task']}: worst slice is {low['column']} = {low['value']}: "
@@ -396,4 +446,30 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
             notes.append(f"{row['model']} on {row['task']}: the loss is in the unit of the task's costs; {always}.")
         if cut := row["truncated_prompts"]:
             notes.append(f"{row['model']} on {row['task']}: {cut} prompts cut on the left to fit the context.")
+    return notes
+
+
+def _money_notes(money: Line | None) -> list[str]:
+    if money is None:
+        return []
+    if money["usd"] is not None:
+        beside = money["beside_answers_usd"]
+        share = f" (${beside:.4f} of it for timed requests)" if beside else ""
+        return [f"Paid ${money['usd']:.4f} to providers in all{share}."]
+    most = "" if money["most_usd"] is None else f", at most ${money['most_usd']:.4f}"
+    why = "a sitting was cut off with requests under way" if money["cut_off"] else "not every usage or price is known"
+    return [f"Paid to providers: at least ${money['known_usd']:.4f}{most}: {why}."]
+
+
+def _missing(plan: Line, rows: Iterable[Line], measurements: Iterable[Line]) -> list[str]:
+    """Returns a line for each cell whose row is incomplete or not there, with what stopped it."""
+    stops = {line["model"]: line["reason"] for line in measurements if line["kind"] == "stopped"}
+    known = {(row["model"], row["task"]): row for row in rows}
+    notes = []
+    for cell in plan["cells"]:
+        row = known.get((cell["model"], cell["task"]))
+        why = f"none of {cell['n']} samples" if row is None else row["incomplete"]
+        if why is not None:
+            stopped = stops.get(cell["model"]) if row is None or row["responses"] < row["expected"] else None
+            notes.append(f"INCOMPLETE: {cell['model']} on {cell['task']}: {why}{f': {stopped}' if stopped else ''}.")
     return notes

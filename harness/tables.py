@@ -316,7 +316,9 @@ def _leaving(row: Row) -> str:
 
 
 def _failures(row: Row) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(row["failures"].items())) or "0"
+    """Returns the counts by kind, and whether the row stands for less than the whole task."""
+    parts = [f"{count} {kind}" for kind, count in sorted(row["failures"].items())]
+    return ", ".join([*parts, *(["incomplete"] if row.get("incomplete") else [])]) or "0"
 
 
 def number(value: float | None, scale: float = 1.0) -> str:

@@ -17,9 +17,11 @@ import harness
 from harness.config import RunConfig, validate
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.execute import load, measurements
+from harness.footnotes import told
 from harness.measure.energy import Meter
 from harness.plan import Plan, choose, make_plan
 from harness.runs import carry_out, finish, folder_for, judged, merged, open_run, read_json, read_samples, verified
+from harness.store import read_attempts
 from harness.summary import summarise
 from harness.tasks import load_task
 
@@ -72,7 +74,7 @@ def row(result: harness.Result, model: str, task: str) -> dict[str, Any]:
 
 
 def test_a_run_gives_each_sample_a_record_and_each_cell_a_row(folder: Path):
-    result = harness.run(config(folder, "good", "broken", machine="cloud-cpu"), out=folder / "out")
+    result = harness.run(config(folder, "good", "broken", machine="cloud-cpu", max_errors=0.1), out=folder / "out")
     assert result.complete
     assert len(result.records()) == 2 * (12 + 10)
     good = row(result, "good", "sums")
@@ -345,14 +347,16 @@ def test_answers_of_a_provider_cost_what_it_charged_and_not_machine_seconds(fold
     harness.run(config(folder, machine="h100"), out=folder / "out")
     plan = read_json(folder / "out" / "plan.json")
     plan["models"]["good"] |= {"where": "api.example.com", "price": {"input": 1.5, "output": 6.0}}
-    lines = [{**line, "usd": 0.24} if line["kind"] == "pass" else line for line in measurements(folder / "out")]
-    judged_records = judged(folder / "out")
-    found = summarise(plan, read_samples(folder / "out"), judged_records, lines)["rows"][0]["cost"]
-    assert (found["usd"], found["usd_per_1m_input"], found["usd_per_1m_output"]) == (0.24, 1.5, 6.0)
-    assert found["usd_per_1k_samples"] == pytest.approx(0.24 / 12 * 1000)
-    assert found["usd_per_correct"] == pytest.approx(0.24 / 8)
-    unknown = [{**line, "usd": None} for line in lines]
-    found = summarise(plan, read_samples(folder / "out"), judged_records, unknown)["rows"][0]["cost"]
+    log = [{**line, "details": {"usd": 0.02}} for line in read_attempts(folder / "out" / "responses.jsonl")]
+    given = plan, read_samples(folder / "out"), judged(folder / "out"), measurements(folder / "out")
+    found = summarise(*given, told(log))["rows"][0]
+    cost, characters = found["cost"], found["tokens"]["input_characters"] + found["tokens"]["output_characters"]
+    assert (cost["usd_per_1m_input"], cost["usd_per_1m_output"]) == (1.5, 6.0)
+    assert cost["usd"] == pytest.approx(0.24) and cost["usd_per_1k_samples"] == pytest.approx(0.24 / 12 * 1000)
+    assert cost["usd_per_correct"] == pytest.approx(0.24 / 8)
+    assert characters > 12 * 5 and cost["usd_per_1m_characters"] == pytest.approx(0.24 / characters * 1e6)
+    log[0]["details"] = {"usd": None}
+    found = summarise(*given, told(log))["rows"][0]["cost"]
     assert found["usd_per_1k_samples"] is None and "usd" in found["reasons"]
 
 

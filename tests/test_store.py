@@ -24,6 +24,7 @@ from harness.store import (
     RunFolder,
     append_jsonl,
     append_rows,
+    read_attempts,
     read_responses,
     verify_chain,
     write_json_atomic,
@@ -102,6 +103,24 @@ def test_a_key_is_stored_once(path):
     log.append(payload(1))
     log.close()
     assert verify_chain(path).lines == 2
+
+
+def test_a_provisional_response_is_owed_until_another_of_its_key_takes_its_place(path):
+    log = ResponseLog(path)
+    log.append_many([{**payload(0), "provisional": True}, payload(1)])
+    assert log.keys() == {"k1"}
+    log.append({**payload(0), "provisional": True})
+    log.close()
+    log = ResponseLog(path)  # opened again, it knows the same
+    assert log.keys() == {"k1"}
+    log.append({**payload(0), "text": "at last", "provisional": False})
+    assert log.keys() == {"k0", "k1"}
+    with pytest.raises(ValueError, match="'k0' is stored already"):
+        log.append(payload(0))
+    log.close()
+    assert [line["key"] for line in read_attempts(path)] == ["k0", "k1", "k0", "k0"]
+    assert [(line["key"], line.get("text")) for line in read_responses(path)][-1] == ("k0", "at last")
+    assert len(list(read_responses(path))) == 2 and verify_chain(path).lines == 4
 
 
 def test_reserved_names_and_values_json_lacks_are_our_bug_and_write_nothing(path):

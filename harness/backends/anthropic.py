@@ -92,7 +92,8 @@ class AnthropicBatches:
             result = told.get("result") or {}
             fault = (result.get("error") or {}).get("error") or {}
             error = None if result.get("type") == "succeeded" else str(fault.get("message") or result.get("type"))
-            yield Result(told["custom_id"], result.get("message"), error)
+            final = fault.get("type") in {"invalid_request_error", "not_found_error", "request_too_large"}
+            yield Result(told["custom_id"], result.get("message"), error, not final)
 
 
 def read(reading: Reading, event: Mapping[str, Any]) -> None:

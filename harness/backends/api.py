@@ -21,7 +21,18 @@ from typing import Any, ClassVar
 import httpx2
 
 from harness.backends.batch import Batches, Result, collect
-from harness.backends.flow import Answer, Attempt, AttemptFailed, most_usd, price_of, retry_after, run
+from harness.backends.flow import (
+    Answer,
+    Attempt,
+    AttemptFailed,
+    Purse,
+    at_most,
+    most_usd,
+    price_of,
+    retry_after,
+    run,
+    unpriced,
+)
 from harness.backends.remote import server, where
 from harness.config import ModelConfig
 from harness.cost.prices import TokenCount, price_request
@@ -45,14 +56,11 @@ class ApiBackend:
         self.config = config
         self.server = server(config)
         self.model = config.model or config.name
-        self.own = self.server.host == httpx2.URL(self.server.provider.url).host
+        self.own = self.server.own
         self.price = price_of(config, config.backend if self.own else None)
         if config.limits.max_cost is not None and self.price is None:
-            raise BackendError(
-                f"a spend limit needs a price, and none is known for {self.model}",
-                where=f"model {config.name}",
-                fix="add `price: {input: ..., output: ...}` in USD per 1M tokens",
-            )
+            raise unpriced(config)
+        self.purse = Purse(config.limits.max_cost)
         self.server.key()
         self.refused: dict[str, str] = {}  # parameter -> what the server said
         self.http = self.server.client(
@@ -96,7 +104,7 @@ class ApiBackend:
         """Yields texts as they finish. A single request is never a batch: it is asked for its time, or is the last."""
         if self.config.batch and len(requests) > 1:
             return self._batched(requests)
-        return run(requests, self._generate, limits=self.config.limits, price=self.price)
+        return run(requests, self._generate, limits=self.config.limits, price=self.price, purse=self.purse)
 
     def score(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Raises BackendError: this interface does not tell the log-probability of given text."""
@@ -144,12 +152,7 @@ class ApiBackend:
 
     def _batched(self, requests: Sequence[Request]) -> Iterator[Response]:
         most = sum(most_usd(request, self.price, "batch") for request in requests) if self.price else 0.0
-        if self.config.limits.max_cost is not None and most > self.config.limits.max_cost:
-            raise BackendError(
-                f"the batch could cost ${most:.4f}, and the spend limit is ${self.config.limits.max_cost:g}",
-                where=f"model {self.config.name}",
-                fix="raise `max_cost`, or lower the task's `max_tokens`",
-            )
+        self.purse.check(most, "the batch")
         by_key = {request.key: request for request in requests}
         lines = {request.key: _flat(self._kept(self.params(request))) for request in requests}
         try:
@@ -167,11 +170,18 @@ class ApiBackend:
                 reading.close()
             except (AttemptFailed, ValueError, TypeError, KeyError, AttributeError) as fault:
                 error = f"invalid: {fault}"
-        usd = price_request(self.price, reading.used, "batch").usd if reading.used else None
-        usd = 0.0 if result.body is None else usd  # what failed in a batch is not charged
-        tried = {"outcome": "answered" if error is None else "failed", "usd": usd, "processing": "batch"}
-        bill = {"attempts": [tried | ({"tokens": asdict(reading.used)} if reading.used else {})], "usd": usd}
+        tried: dict[str, Any] = {"outcome": "answered" if error is None else "failed", "processing": "batch"}
+        tried["usd"] = price_request(self.price, reading.used, "batch").usd if reading.used else None
+        if result.body is None:
+            tried["usd"] = 0.0  # what failed in a batch is not charged
+        if tried["usd"] is None:
+            tried["most_usd"] = None if self.price is None else most_usd(request, self.price, "batch")
+        if reading.used:
+            tried["tokens"] = asdict(reading.used)
+        bill = {"attempts": [tried], "usd": tried["usd"], "most_usd": at_most([tried])}
+        self.purse.spent += bill["most_usd"] or 0.0
         if error is not None:
+            bill["transient"] = result.transient
             return Response(request.key, None, finish_reason="error", error=redact(error), details=bill)
         whole = self._response(request, Attempt(1, 0, 0.0, 0.0, alone=False), reading)
         told = {key: value for key, value in whole.details.items() if key not in {"times", "in_flight"}}

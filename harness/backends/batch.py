@@ -28,6 +28,7 @@ class Result:
     key: str
     body: Mapping[str, Any] | None
     error: str | None = None
+    transient: bool = True  # asked again, it may be answered
 
 
 class Batches(Protocol):

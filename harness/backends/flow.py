@@ -11,7 +11,8 @@ happens in the thread that iterates: it starts attempts, collects what they brin
   server's considered answer: the sample fails.
 - A sample has a number of attempts and a wall clock. An attempt that outlives the clock is abandoned, whatever it
   hangs in, and what it may bring later is not read.
-- No request is sent that could exceed the spend limit: tokens cannot be more than bytes of prompt and `max_tokens`.
+- No request is sent that could exceed what the purse holds: tokens cannot be more than bytes of prompt and
+  `max_tokens`.
 - What concerns every request alike, such as a wrong key, stops the run before anything is recorded.
 """
 
@@ -23,7 +24,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
@@ -31,7 +32,7 @@ from typing import Any
 
 from harness.config import LimitsConfig, ModelConfig, validate
 from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
-from harness.errors import BackendError, ConfigError, HarnessError
+from harness.errors import BackendError, ConfigError, HarnessError, LimitReached
 from harness.secrets import redact
 from harness.values import Request, Response
 
@@ -86,9 +87,27 @@ class Answer:
 
     response: Response
     used: TokenCount | None
+    doubted: bool = False  # `used` cannot be of this answer: what it cost is unknown
 
 
 Ask = Callable[[Request, Attempt], Answer]
+
+
+@dataclass(eq=False, slots=True)
+class Purse:
+    """What one backend may spend, and what it has, in USD, over all of its calls."""
+
+    limit: float | None = None  # None: as much as it takes
+    spent: float = 0.0  # what is unknown counts as the most it can be, so that the limit holds
+
+    def check(self, usd: float, noun: str = "the next request") -> None:
+        """Raises LimitReached if something that may cost `usd` could exceed the limit."""
+        if self.limit is not None and self.spent + usd > self.limit:
+            left = max(0.0, self.limit - self.spent)
+            raise LimitReached(
+                f"the spend limit is reached: {noun} could cost ${usd:.4f}, and ${left:.4f} is left",
+                fix="raise `max_cost`; the same command goes on where it stopped",
+            )
 
 
 @dataclass(eq=False, slots=True)
@@ -124,6 +143,15 @@ def price_of(config: ModelConfig, provider: str | None = None) -> Price | None:
     return find_price(read_prices(), model, provider) if provider else None
 
 
+def unpriced(config: ModelConfig) -> BackendError:
+    """Returns what is raised where money is limited and a model's price is not known."""
+    return BackendError(
+        f"a spend limit needs a price, and none is known for {config.model or config.name}",
+        where=f"model {config.name}",
+        fix="add `price: {input: ..., output: ...}` in USD per 1M tokens",
+    )
+
+
 def most_usd(request: Request, price: Price, processing: Processing = "standard") -> float:
     """Returns what one attempt can cost at most, in USD. A token is at least one byte of prompt."""
     texts = (request.prompt,) if isinstance(request.prompt, str) else tuple(turn.content for turn in request.prompt)
@@ -132,10 +160,9 @@ def most_usd(request: Request, price: Price, processing: Processing = "standard"
         len((given + text).encode()) for given, text in request.pairs
     )
     used = TokenCount(input=inputs, output=request.max_tokens if request.mode == "generate" else 1)
-    dearest = max(
-        (price_request(price, u, processing).usd or 0.0 for u in (used, replace(used, cache_write=inputs))), default=0.0
-    )
-    return dearest
+    both = (used, replace(used, cache_write=inputs))
+    told = [price_request(price, count, kind).usd for count in both for kind in (processing, "standard")]
+    return next(max(pair) for pair in (told[::2], told[1::2]) if None not in pair)  # no batch price: at most the usual
 
 
 def run(
@@ -144,23 +171,22 @@ def run(
     *,
     limits: LimitsConfig,
     price: Price | None = None,
-    processing: Processing = "standard",
+    purse: Purse | None = None,
 ) -> Iterator[Response]:
-    """Yields one response a request, with `details.attempts` and `details.usd`.
+    """Yields one response a request, with `details.attempts`, `details.usd` and `details.most_usd`.
 
-    Raises BackendError for what concerns every request, and when the spend limit is reached, after all answers that
+    A failure that another day may mend has `details.transient`. Raises BackendError for what concerns every request,
+    and LimitReached when `purse` (default: one without a limit) does not pay for the next one, after all answers that
     were under way: the requests left are still owed, and nothing was recorded for them.
     """
-    yield from _Run(ask, limits, price, processing, alone=len(requests) == 1).go(requests)
+    yield from _Run(ask, limits, price, purse or Purse(), alone=len(requests) == 1).go(requests)
 
 
 class _Run:
     """The state of one call. Only the iterating thread touches it; attempts speak through `results`."""
 
-    def __init__(
-        self, ask: Ask, limits: LimitsConfig, price: Price | None, processing: Processing, *, alone: bool
-    ) -> None:
-        self.ask, self.limits, self.price, self.processing, self.alone = ask, limits, price, processing, alone
+    def __init__(self, ask: Ask, limits: LimitsConfig, price: Price | None, purse: Purse, *, alone: bool) -> None:
+        self.ask, self.limits, self.price, self.purse, self.alone = ask, limits, price, purse, alone
         self.results: queue.SimpleQueue[tuple[_Job, Attempt, Answer | BaseException]] = queue.SimpleQueue()
         self.fresh: deque[_Job] = deque()
         self.later: list[tuple[float, int, _Job]] = []  # heap by the moment a job may go on
@@ -168,7 +194,6 @@ class _Run:
         self.width = float(limits.concurrency)  # requests that may be in flight
         self.narrowed = 0.0  # when it was last halved
         self.held_until = 0.0  # no attempt begins before
-        self.spent = 0.0
         self.answered = 0
         self.stop: HarnessError | None = None
 
@@ -200,10 +225,12 @@ class _Run:
                 job = self.fresh.popleft()
             else:
                 return
-            if not self._affordable(job):
+            try:
+                self.purse.check(sum(other.worst for other in self.flying) + job.worst)
+            except LimitReached as reached:
                 (self.fresh.appendleft if job.began is None else self._put_back)(job)
                 if not self.flying:
-                    self.stop = self._too_dear(job)
+                    self.stop = reached
                 return
             self._fly(job, now)
 
@@ -259,7 +286,7 @@ class _Run:
     def _answered(self, job: _Job, attempt: Attempt, answer: Answer) -> Response:
         self.answered += 1
         self.width = min(float(self.limits.concurrency), self.width + 1 / self.width)
-        self._record(job, attempt, "answered", used=answer.used, billed=True)
+        self._record(job, attempt, "answered", used=answer.used, billed=True, doubted=answer.doubted)
         response = answer.response
         return replace(response, details={**response.details, **self._bill(job)})
 
@@ -278,7 +305,7 @@ class _Run:
         job.same = job.same + 1 if str(failed) == job.last else 1
         job.last = str(failed)
         if not failed.retry:
-            yield self._given_up(job, str(failed))
+            yield self._given_up(job, str(failed), transient=False)
         elif job.same >= SAME and not failed.busy:
             yield self._given_up(job, f"{failed} ({job.same} times)")
         elif len(job.tries) >= self.limits.attempts:
@@ -296,10 +323,9 @@ class _Run:
             self._record(job, job.attempt, "abandoned", used=None, billed=True)
             yield self._given_up(job, f"no answer within {self.limits.sample_s:g} s")
 
-    def _given_up(self, job: _Job, error: str) -> Response:
-        return Response(
-            key=job.request.key, prompt=None, finish_reason="error", error=redact(error), details=self._bill(job)
-        )
+    def _given_up(self, job: _Job, error: str, *, transient: bool = True) -> Response:
+        details = {**self._bill(job), "transient": transient}
+        return Response(key=job.request.key, prompt=None, finish_reason="error", error=redact(error), details=details)
 
     def _deadline(self, job: _Job) -> float:
         return job.began + self.limits.sample_s
@@ -307,41 +333,42 @@ class _Run:
     # --- the bill
 
     def _record(
-        self, job: _Job, attempt: Attempt, outcome: str, *, used: TokenCount | None, billed: bool, detail: str = ""
+        self,
+        job: _Job,
+        attempt: Attempt,
+        outcome: str,
+        *,
+        used: TokenCount | None,
+        billed: bool,
+        doubted: bool = False,
+        detail: str = "",
     ) -> None:
-        """Adds what an attempt took. `usd` None is unknown; a refusal costs nothing."""
-        if used is not None:
-            usd = price_request(self.price, used, self.processing).usd
-        else:
-            usd = None if billed else 0.0
-        # what is unknown counts as the most it can be, so that the limit holds
-        self.spent += job.worst if usd is None else usd
+        """Adds what an attempt took. `usd` None is unknown, and `most_usd` then the most it can be."""
+        told = None if used is None else price_request(self.price, used).usd
+        usd = told if used is not None and not doubted else None if billed else 0.0  # a refusal costs nothing
         line = {"outcome": outcome, "s": time.perf_counter() - attempt.began, "waited_s": attempt.waited_s, "usd": usd}
+        if usd is None:
+            line["most_usd"] = None if self.price is None else max(job.worst, told or 0.0)
         if used is not None:
             line["tokens"] = asdict(used)
         if detail:
             line["detail"] = detail
+        self.purse.spent += at_most((line,)) or 0.0
         job.tries.append(line)
 
     def _bill(self, job: _Job) -> dict[str, Any]:
         parts = [line["usd"] for line in job.tries]
-        return {"attempts": job.tries, "usd": None if None in parts else sum(parts)}
+        usd = None if None in parts else sum(parts)
+        return {"attempts": job.tries, "usd": usd, "most_usd": at_most(job.tries)}
 
     def _worst(self, request: Request) -> float:
         return 0.0 if self.price is None else most_usd(request, self.price)
 
-    def _affordable(self, job: _Job) -> bool:
-        if self.limits.max_cost is None:
-            return True
-        under_way = sum(other.worst for other in self.flying)
-        return self.spent + under_way + job.worst <= self.limits.max_cost
 
-    def _too_dear(self, job: _Job) -> BackendError:
-        return BackendError(
-            f"the spend limit of ${self.limits.max_cost:g} is reached: ${self.spent:.4f} spent in this sitting, "
-            f"and the next request could cost ${job.worst:.4f}",
-            fix="raise `max_cost`; the same command goes on where it stopped",
-        )
+def at_most(attempts: Iterable[Mapping[str, Any]]) -> float | None:
+    """Returns the most that attempts can have cost, in USD; None without a price."""
+    parts = [line["usd"] if line["usd"] is not None else line["most_usd"] for line in attempts]
+    return None if None in parts else sum(parts)
 
 
 def retry_after(value: str | None, now: datetime | None = None) -> float | None:

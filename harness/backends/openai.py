@@ -205,7 +205,8 @@ class OpenAIBatches:
                     yield Result(told["custom_id"], reply["body"])
                 else:
                     fault = told.get("error") or (reply.get("body") or {}).get("error") or {}
-                    yield Result(told["custom_id"], None, str(fault.get("message") or "no answer"))
+                    final = reply.get("status_code") in {400, 404, 413, 422}
+                    yield Result(told["custom_id"], None, str(fault.get("message") or "no answer"), not final)
 
 
 def read(reading: Reading, body: Mapping[str, Any]) -> None:

@@ -73,6 +73,11 @@ class Server:
     def local(self) -> bool:
         return is_loopback(self.host)
 
+    @property
+    def own(self) -> bool:
+        """Whether this is the provider's own address, where its keys and prices hold."""
+        return self.host == urlsplit(self.provider.url).hostname
+
     def key(self) -> str | None:
         """Returns the key as it is now; None where none is needed. Raises BackendError if it should be there."""
         if self.key_env is None:

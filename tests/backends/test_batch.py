@@ -14,7 +14,7 @@ import pytest
 
 from harness.backends import BACKENDS, batch
 from harness.config import ModelConfig
-from harness.errors import BackendError, ConfigError
+from harness.errors import ConfigError, LimitReached
 from harness.values import Request
 
 PRICE = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-haiku-4-5"}  # at half price in a batch
@@ -143,6 +143,7 @@ def test_a_batch_is_handed_over_once_and_each_sample_ends_once_at_the_batch_pric
     assert (found["key-0"].text, found["key-2"].text) == ("one", "three")
     assert found["key-1"].error == "no good" and found["key-3"].error == "the batch ended without an answer"
     assert found["key-0"].details["usd"] == pytest.approx(USD[kind])
+    assert not found["key-1"].details["transient"] and found["key-3"].details["transient"]
     assert found["key-1"].details["usd"] == 0 and found["key-0"].e2e_s is None
     assert (found["key-0"].input_tokens, found["key-0"].output_tokens) == (7, 2)
     assert notes(tmp_path) == []
@@ -173,7 +174,7 @@ def test_a_run_stopped_while_it_waits_asks_for_the_same_batch_again(provider, ki
 
 
 def test_a_batch_that_could_exceed_the_spend_limit_is_not_handed_over(provider):
-    with pytest.raises(BackendError, match=r"the batch could cost \$"):
+    with pytest.raises(LimitReached, match=r"the batch could cost \$"):
         list(model(provider, "openai", limits={"max_cost": 1e-6}).generate(requests("say one", "say two")))
     assert provider.batches == []
 

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 import pytest
 
 from harness.backends import flow
-from harness.backends.flow import Answer, AttemptFailed, most_usd, price_of, retry_after, run
+from harness.backends.flow import Answer, AttemptFailed, Purse, most_usd, price_of, retry_after, run
 from harness.config import LimitsConfig, ModelConfig
 from harness.cost.prices import TokenCount
-from harness.errors import BackendError, ConfigError
+from harness.errors import BackendError, ConfigError, LimitReached
 from harness.values import Message, Request, Response
 
 PRICE = price_of(ModelConfig(name="m", backend="openai", price={"input": 1.0, "output": 10.0}))
@@ -208,21 +208,48 @@ def test_nothing_is_sent_that_could_exceed_the_spend_limit():
     cost = 150e-6
     limit = 10 * cost + worst
     script, seen = Script(seconds=0.001), []
-    with pytest.raises(BackendError) as caught:
-        for response in run(requests(1000), script, limits=LimitsConfig(concurrency=4, max_cost=limit), price=PRICE):
+    with pytest.raises(LimitReached) as caught:
+        many, limits = requests(1000), LimitsConfig(concurrency=4)
+        for response in run(many, script, limits=limits, price=PRICE, purse=Purse(limit)):
             seen.append(response)
-    assert "the spend limit of $" in str(caught.value) and "raise `max_cost`" in str(caught.value)
+    assert "the spend limit is reached: the next request could cost $" in str(caught.value)
+    assert "raise `max_cost`" in str(caught.value)
     assert sum(r.details["usd"] for r in seen) <= limit
     assert len(seen) == sum(script.asked.values()) == 11  # every one that was paid for came out
 
 
 def test_what_may_have_been_charged_counts_as_the_most_it_can_be():
     seen, worst = [], most_usd(requests(1)[0], PRICE)
-    with pytest.raises(BackendError, match="the spend limit"):
-        limits = LimitsConfig(concurrency=1, max_cost=3.5 * worst)
-        for response in run(requests(100), lambda r, a: answer(r, None), limits=limits, price=PRICE):
+    with pytest.raises(LimitReached, match="the spend limit"):
+        limits, purse = LimitsConfig(concurrency=1), Purse(3.5 * worst)
+        for response in run(requests(100), lambda r, a: answer(r, None), limits=limits, price=PRICE, purse=purse):
             seen.append(response)
     assert len(seen) == 3
+    assert [r.details["most_usd"] for r in seen] == pytest.approx([worst] * 3)
+
+
+def test_what_was_spent_holds_for_all_calls_of_a_purse():
+    purse = Purse(2 * 150e-6 + most_usd(requests(1)[0], PRICE))
+    for _ in range(3):
+        assert len(list(run(requests(1), Script(), limits=LimitsConfig(), price=PRICE, purse=purse))) == 1
+    with pytest.raises(LimitReached):
+        list(run(requests(1), Script(), limits=LimitsConfig(), price=PRICE, purse=purse))
+
+
+def test_a_usage_that_cannot_be_true_costs_nobody_knows_what_and_at_most_what_it_claims():
+    doubted = lambda request, attempt: Answer(Response(request.key, None, text="ok"), TokenCount(7, 10**6), True)
+    (response,) = run(requests(1), doubted, limits=LimitsConfig(), price=PRICE)
+    assert response.details["usd"] is None and response.details["most_usd"] == pytest.approx(10.000007)
+
+
+def test_only_what_another_day_may_mend_is_transient():
+    (gone,) = run(requests(1), Script(*[AttemptFailed("connection")] * 9), limits=LimitsConfig())
+    (bad,) = run(requests(1), Script(AttemptFailed("http 400", "bad", retry=False)), limits=LimitsConfig())
+    assert gone.details["transient"] and not bad.details["transient"]
+
+
+def test_a_batch_without_a_batch_price_costs_at_most_the_usual_price():
+    assert most_usd(requests(1)[0], PRICE, "batch") == most_usd(requests(1)[0], PRICE) > 0
 
 
 def test_the_most_a_request_can_cost_is_above_what_it_does_cost():

@@ -1,0 +1,114 @@
+"""What a run may cost at providers, told before anything is sent.
+
+Likely is a range: a token taken as `CHARACTERS` characters of prompt, and answers from one token to `max_tokens`. Sure
+is only the most: a token is at least one byte.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
+
+from harness.backends.flow import most_usd
+from harness.backends.remote import egress
+from harness.cost.prices import Price, Processing, TokenCount, price_request
+from harness.execute import characters, timed_requests
+from harness.plan import Cell, Plan, limits_of, listed_price
+from harness.prompts import continued
+from harness.values import Request
+
+CHARACTERS = 4  # a token: about right for English, high for most other languages
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """What one model may cost, in USD. None is unknown."""
+
+    model: str
+    requests: int  # answers that are owed, and requests timed alone
+    low_usd: float | None
+    high_usd: float | None
+    most_usd: float | None
+    limits: tuple[float, ...]  # that bind it: its own, the run's
+
+    def line(self) -> str:
+        """Returns what to tell a person."""
+        if self.most_usd is None or self.low_usd is None or self.high_usd is None:
+            return f"cost of {self.model}: unknown, no price is known for it"
+        likely = f"${self.low_usd:.4f} to ${self.high_usd:.4f} for {self.requests:,} requests"
+        how = f"a token taken as {CHARACTERS} characters, answers of one token to as many as allowed"
+        said = f"cost of {self.model}: {likely} ({how}), at most ${self.most_usd:.4f}"
+        if self.limits and min(self.limits) < self.most_usd:
+            return f"{said}; it stops before ${min(self.limits):g} is passed"
+        return said
+
+
+def estimate(plan: Plan, done: Collection[str] = ()) -> tuple[Spending, ...]:
+    """Returns what each model elsewhere, or with a price, may cost; `done` are the keys of requests answered."""
+    found = []
+    for model in plan.models:
+        price = listed_price(model.config)
+        if price is None and egress(model.config) is None:
+            continue
+        cells = [cell for cell in plan.cells if cell.model is model]
+        limits = tuple(limit for limit in limits_of(model.config, plan.config) if limit is not None)
+        low, high, most = (
+            None if price is None else _sum(*(_cell_usd(price, cell, plan, done, usd, said) for cell in cells))
+            for usd, said in ((_low, 0), (_high, CHARACTERS), (_most, 1))
+        )
+        requests = sum(map(len, (part for cell in cells for part in _sent(cell, plan, done, 0))))
+        found.append(Spending(model.config.name, requests, low, high, most, limits))
+    return tuple(found)
+
+
+def _cell_usd(price: Price, cell: Cell, plan: Plan, done: Collection[str], usd: Usd, said: int) -> float | None:
+    answers, timed = _sent(cell, plan, done, said)
+    usual: Processing = "batch" if cell.model.config.batch and len(answers) > 1 else "standard"
+    return _sum(usd(price, answers, usual), usd(price, timed, "standard"))
+
+
+def _sent(cell: Cell, plan: Plan, done: Collection[str], said: int) -> tuple[list[Request], tuple[Request, ...]]:
+    """Returns the requests for answers that are owed, and those timed alone, as they will be sent.
+
+    In a conversation each of the model's answers is taken to be as long as allowed, at `said` characters a token.
+    """
+    whole: dict[str, Request] = {}
+    for request in cell.requests:
+        if (before := whole.get(request.follows)) is not None:
+            answer = "x" * (said * before.max_tokens)
+            request = replace(request, prompt=continued(before.prompt, answer, request.prompt))
+        whole[request.key] = request
+    owed = [request for key, request in whole.items() if key not in done]
+    return owed, timed_requests(tuple(whole.values()), plan.config.latency)
+
+
+Usd = Callable[[Price, Sequence[Request], Processing], "float | None"]
+
+
+def _low(price: Price, requests: Sequence[Request], processing: Processing) -> float | None:
+    return _likely(price, requests, processing, 1)
+
+
+def _high(price: Price, requests: Sequence[Request], processing: Processing) -> float | None:
+    return _likely(price, requests, processing, None)
+
+
+def _likely(price: Price, requests: Sequence[Request], processing: Processing, written: int | None) -> float | None:
+    """Returns the price of requests whose answers have so many tokens (None: as many as they may)."""
+    counts = [
+        TokenCount(
+            input=math.ceil(characters(one) * max(1, len(one.continuations)) / CHARACTERS),
+            output=1 if one.mode == "score" else written or one.max_tokens,
+        )
+        for one in requests
+    ]
+    return _sum(*(price_request(price, count, processing).usd for count in counts))
+
+
+def _most(price: Price, requests: Sequence[Request], processing: Processing) -> float:
+    return sum(most_usd(request, price, processing) for request in requests)
+
+
+def _sum(*parts: float | None) -> float | None:
+    return None if None in parts else sum(parts)
