@@ -28,6 +28,7 @@ from harness.engine.generation import Generator, RowGenerated, RowInput
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import token_budget
 from harness.engine.parallel import Replicas
+from harness.engine.products import quicken
 from harness.engine.sampling import check_sampling, row_seed
 from harness.engine.scoring import Scorer, near_ties, scorer_for
 from harness.engine.stopping import check_stop
@@ -217,6 +218,8 @@ def load(config: ModelConfig) -> tuple[LoadedModel, dict[str, Any]]:
     tokenizer = _opened(AutoTokenizer, folder, trusted)
     model = _weights(config, folder)
     model.eval()
+    if config.engine != "plain":
+        quicken(model)
     eos = _eos_tokens(tokenizer, model)
     model.generation_config = GenerationConfig()  # answers follow the task's settings, not the model folder's
     loaded = LoadedModel(

@@ -8,111 +8,16 @@ NotImplementedError. See `decoding` for what a decoder does.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface
-from transformers.cache_utils import Cache
 
+from harness.engine.attention import Pass, attend, attend_causal, packed_attention
 from harness.engine.loaded import LoadedModel
 from harness.engine.segments import SHARED_LENGTH, Buffers, Segment
-
-PACKED = "harness_packed"  # the name of our attention in transformers' attention interface
-CHANGES_ATTENTION = ("s_aux", "position_bias", "alibi", "head_mask", "cache", "indices")  # we know no meaning for these
-
-
-# --- attention -------------------------------------------------------------------------------------------------------
-
-
-def attend(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    scale: float,
-    hidden: torch.Tensor | None = None,
-    softcap: float | None = None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns attention over one part of the keys and the log of its weights' sum, [b, h, q, size] and [b, h, q].
-
-    query: [b, h, q, size]; key and value: [b, h, k, size]; hidden: what is not to be seen, bool, broadcast to
-    [b, h, q, k]. A query that sees nothing gets zeros and -inf.
-    """
-    if query.device.type == "cpu" and softcap is None:
-        bias = None if hidden is None else torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf)
-        out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, value, 0.0, False, attn_mask=bias, scale=scale
-        )
-        # The kernel gives 0, not -inf, where all is hidden.
-        return out, total if hidden is None else total.masked_fill(hidden.all(-1), -torch.inf)
-    scores = (query @ key.transpose(-1, -2)).float() * scale
-    if softcap is not None:
-        scores = softcap * torch.tanh(scores / softcap)
-    if hidden is not None:
-        scores = scores.masked_fill(hidden, -torch.inf)
-    total = scores.logsumexp(-1, keepdim=True)
-    weights = (scores - total.clamp(min=torch.finfo(torch.float32).min)).exp()
-    return weights.to(value.dtype) @ value, total.squeeze(-1)
-
-
-def attend_causal(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, window: int | None, softcap: float | None
-) -> torch.Tensor:
-    """Returns attention [1, heads, q, size] of the last q of k positions, each seeing itself and what is before it.
-
-    query: [1, heads, q, size]; key and value: [1, key heads, k, size]; window: how many positions one sees.
-    """
-    heads, n, total = query.shape[1], query.shape[2], key.shape[2]
-    groups = heads // key.shape[1]
-    if groups > 1:
-        key, value = key.repeat_interleave(groups, dim=1), value.repeat_interleave(groups, dim=1)
-    if softcap is None and n == total and (window is None or window >= n):
-        return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale)
-    at = torch.arange(total, device=query.device)
-    seen = at <= at[total - n :, None]
-    if window is not None:
-        seen &= at > at[total - n :, None] - window
-    if softcap is None:
-        return scaled_dot_product_attention(query, key, value, attn_mask=seen, scale=scale)
-    return attend(query, key, value, scale, ~seen, softcap)[0]
-
-
-def _packed_attention(
-    module: Any,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: torch.Tensor | None,
-    scaling: float | None = None,
-    dropout: float = 0.0,
-    packed: _Pass | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **more: Any,
-) -> tuple[torch.Tensor, None]:
-    """Our attention in transformers' interface: [1, heads, tokens, size] to [1, tokens, heads, size]."""
-    strange = [name for name, given in more.items() if name in CHANGES_ATTENTION and given is not None]
-    if packed is None or strange or dropout:
-        raise NotImplementedError(f"attention with {', '.join(strange) or 'arguments that are not passed on'}")
-    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return packed.attention(query, key, value, scale, sliding_window, softcap), None
-
-
-AttentionInterface.register(PACKED, _packed_attention)
-
-
-class _Pass(Cache):
-    """One forward through the model: what it stores where, and what each of its tokens sees."""
-
-    def __init__(self) -> None:
-        super().__init__(layers=[])
-        self.layer = 0
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
-        return 0
 
 
 @dataclass(slots=True, eq=False)
@@ -125,7 +30,7 @@ class _Chunk:
     values: list[torch.Tensor] = field(default_factory=list)
 
 
-class _PrefillPass(_Pass):
+class _PrefillPass(Pass):
     """Chunks behind one another in one sequence."""
 
     def __init__(self, chunks: Sequence[_Chunk]) -> None:
@@ -156,7 +61,7 @@ class _PrefillPass(_Pass):
         return torch.cat(parts, dim=2).transpose(1, 2)
 
 
-class _StepPass(_Pass):
+class _StepPass(Pass):
     """One token of every row. The keys of a row's own tokens lie in the decoder's buffers."""
 
     def __init__(self, decoder: PackedDecoder) -> None:
@@ -329,13 +234,13 @@ class PackedDecoder(Buffers):
         return self._run(_PrefillPass(chunks), [i for chunk in chunks for i in chunk.ids], positions, ends)
 
     def _run(
-        self, layout: _Pass, ids: Sequence[int], positions: Sequence[int], read: torch.Tensor | None
+        self, layout: Pass, ids: Sequence[int], positions: Sequence[int], read: torch.Tensor | None
     ) -> torch.Tensor:
         """Returns the logits [positions read, vocabulary] of one forward; read None: all."""
         options: dict[str, Any] = {}
         if read is not None and "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             options["logits_to_keep"], read = read.to(self.device), None
-        with _attention(self.model, PACKED):
+        with packed_attention(self.model):
             logits = self.model(
                 input_ids=torch.tensor([ids], device=self.device),
                 position_ids=torch.tensor([positions], device=self.device),
@@ -345,15 +250,3 @@ class PackedDecoder(Buffers):
                 **options,
             ).logits[0]
         return logits if read is None else logits[read.to(self.device)]
-
-
-@contextmanager
-def _attention(model: Any, name: str) -> Iterator[None]:
-    before = model.config._attn_implementation
-    if not model._can_set_attn_implementation():
-        raise NotImplementedError("a model with an attention of its own")
-    model.config._attn_implementation = name
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before

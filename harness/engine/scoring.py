@@ -16,6 +16,7 @@ from harness.engine import plain, tree
 from harness.engine.cache import attention_kinds
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import peak_bytes
+from harness.engine.readers import PackedReader, PaddedReader
 from harness.engine.tokens import ScoredSequence, ScoreSequence
 
 log = logging.getLogger(__name__)
@@ -39,10 +40,13 @@ def scorer_for(loaded: LoadedModel, engine: str = "auto") -> Scorer:
     """
     if engine == "plain":
         return plain_score
-    why = obstacle(loaded)
-    if why is None:
-        limit = rescaled_beyond(loaded.model.config)
-        return tree.score if limit is None else partial(_by_length, limit)
+    for reader in (PackedReader, PaddedReader):
+        why = obstacle(loaded, reader)
+        if why is None:
+            limit = rescaled_beyond(loaded.model.config)
+            shared = partial(tree.score, reader=reader)
+            return shared if limit is None else partial(_by_length, limit, shared)
+        log.debug("not with %s: %s", reader.__name__, why)
     log.info("scoring with the plain method: %s", why)
     return plain_score
 
@@ -84,6 +88,7 @@ def rescaled_beyond(config: Any) -> int | None:
 
 def _by_length(
     limit: int,
+    shared: Scorer,
     loaded: LoadedModel,
     sequences: Sequence[ScoreSequence],
     *,
@@ -93,7 +98,7 @@ def _by_length(
     """Yields what any scorer does, where sequences beyond `limit` tokens cannot share a prefix with shorter ones."""
     took: list[tree.EngineStats] = []
     long = [len(sequence.ids) - 1 > limit for sequence in sequences]
-    for run, wanted in ((tree.score, False), (plain_score, True)):
+    for run, wanted in ((shared, False), (plain_score, True)):
         indices = [index for index, is_long in enumerate(long) if is_long == wanted]
         if indices:
             part = [sequences[index] for index in indices]
@@ -114,8 +119,8 @@ def near_ties(decisions: Iterable[Sequence[float]], dtype: torch.dtype) -> int:
     return sum(best - second <= spacing for second, best in best_two)
 
 
-def obstacle(loaded: LoadedModel) -> str | None:
-    """Returns why the tree method would not give this model's own numbers, or None if it does.
+def obstacle(loaded: LoadedModel, reader: Any = PaddedReader) -> str | None:
+    """Returns why the tree method with a reader would not give this model's own numbers, or None if it does.
 
     Asks the model, never its name: which inputs it takes, what its cache keeps, and last a trial on a short text.
     """
@@ -131,7 +136,7 @@ def obstacle(loaded: LoadedModel) -> str | None:
     if attention_kinds(model.config) is None:
         return "some layers keep a state that branches cannot share"
     try:
-        rounding, difference = _trial(loaded)
+        rounding, difference = _trial(loaded, reader)
     except (AttributeError, IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         reason = (str(error).strip() or "no reason given").splitlines()[0][:200]
         return f"a trial failed: {type(error).__name__}: {reason}"
@@ -142,7 +147,7 @@ def obstacle(loaded: LoadedModel) -> str | None:
     return None
 
 
-def _trial(loaded: LoadedModel) -> tuple[float, float]:
+def _trial(loaded: LoadedModel, reader: Any) -> tuple[float, float]:
     """Returns how far the tree is from the model's own numbers, in mean nats a token:
     each sequence alone, and all together.
 
@@ -154,8 +159,9 @@ def _trial(loaded: LoadedModel) -> tuple[float, float]:
     prefix = TRIAL_PREFIX + max((value for value in windows if value <= 512), default=0)
     sequences = _trial_sequences(prefix, loaded.model.get_output_embeddings().weight.shape[0], loaded.max_length)
     expected = [_model_itself(loaded, sequence) for sequence in sequences]
-    apart = [dict(tree.score(loaded, [one], batch_tokens=TRIAL_BUDGETS[0]))[0].logprob for one in sequences]
-    together = [dict(tree.score(loaded, sequences, batch_tokens=budget)) for budget in TRIAL_BUDGETS]
+    score = partial(tree.score, loaded, reader=reader)
+    apart = [dict(score([one], batch_tokens=TRIAL_BUDGETS[0]))[0].logprob for one in sequences]
+    together = [dict(score(sequences, batch_tokens=budget)) for budget in TRIAL_BUDGETS]
     gaps = [
         [abs(got - own) / one.n_scored for got, own, one in zip(scores, expected, sequences, strict=True)]
         for scores in (apart, *([scored[i].logprob for i in range(len(sequences))] for scored in together))

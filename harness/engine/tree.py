@@ -20,15 +20,14 @@ import numpy as np
 import torch
 
 from harness.engine import trie
-from harness.engine.cache import PrefixCache, attention_kinds, sees
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import out_of_memory, peak_bytes, release, token_budget
+from harness.engine.readers import PaddedReader, Reader
 from harness.engine.tokens import ScoredSequence, ScoreSequence
 
 log = logging.getLogger(__name__)
 
 LOGITS_BYTES = 64 * 2**20  # of fp32 logits at a time: rows of a large vocabulary are projected in parts
-CACHE_SHARE = 8  # positions of keys and values a batch may hold for each token of its budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +68,16 @@ def score(
     *,
     batch_tokens: int | None = None,
     on_stats: Callable[[EngineStats], None] | None = None,
+    reader: Callable[[LoadedModel, Any], Reader] = PaddedReader,
 ) -> Iterator[tuple[int, ScoredSequence]]:
     """Yields (index into sequences, what the model thinks of it) as they finish.
 
     batch_tokens bounds the tokens of a batch with padding; None: what the device's free memory allows. on_stats is
-    called once, after the last sequence. Every sequence must be `scorable`, and `scoring.obstacle` must find none.
+    called once, after the last sequence. Every sequence must be `scorable`, and `scoring.obstacle` must find none for
+    the `reader`.
     """
     start = time.perf_counter()
-    walk = _Walk(loaded, sequences, batch_tokens or token_budget(loaded))
+    walk = _Walk(loaded, sequences, batch_tokens or token_budget(loaded), reader)
     if sequences:
         yield from walk.group(trie.plan(walk.trie, walk.budget))
     if on_stats is not None:
@@ -105,12 +106,17 @@ class _Read:
 class _Walk:
     """One pass through the tree. Holds the live cache and what is known of each sequence so far."""
 
-    def __init__(self, loaded: LoadedModel, sequences: Sequence[ScoreSequence], budget: int) -> None:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        sequences: Sequence[ScoreSequence],
+        budget: int,
+        reader: Callable[[LoadedModel, Any], Reader],
+    ) -> None:
         self.loaded, self.sequences, self.budget = loaded, sequences, budget
         self.decoder = decoder(loaded.model)
-        self.kinds = attention_kinds(loaded.model.config) or {}
+        self.reader = reader(loaded, self.decoder)
         self.trie = trie.build(sequences)
-        self.cache = PrefixCache()
         self.logprob = np.zeros(len(sequences))
         self.greedy = np.ones(len(sequences), dtype=bool)
         self.seconds = np.zeros(len(sequences))
@@ -135,7 +141,7 @@ class _Walk:
         yield from self._rows(self._longest_first(group.rows, group.stop), group.stop)
         for inner in group.groups:
             yield from self.group(inner)
-        self.cache.cut(group.start)
+        self.reader.cut(group.start)
 
     def _prefix(self, group: trie.Group) -> Iterator[tuple[int, ScoredSequence]]:
         at, step = group.start, self.budget
@@ -144,10 +150,10 @@ class _Walk:
             read = self._edge(group.members, at, end)
             results = self._attempt([read], at, keeps=True)
             if results is None and step > 1:
-                self.cache.cut(at)
+                self.reader.cut(at)
                 step = max(1, (end - at) // 2)
             elif results is None:
-                self.cache.cut(group.start)
+                self.reader.cut(group.start)
                 yield from self._fail(group.members)
                 return True
             else:
@@ -163,7 +169,8 @@ class _Walk:
         """Reads rows of inputs, the longest first, in batches that fit the budget."""
         while rows:
             width = trie.width(self.trie, rows[0], past)
-            n = max(1, min(len(rows), self.budget // width, CACHE_SHARE * self.budget // (past + width)))
+            # No more rows than tokens: widths are worked out for those that may fit.
+            n = self.reader.fit([trie.width(self.trie, one, past) for one in rows[: self.budget]], past, self.budget)
             batch = rows[:n]
             try:
                 results = self._attempt([self._row(inputs, past) for inputs in batch], past, keeps=False)
@@ -231,9 +238,9 @@ class _Walk:
     @torch.inference_mode()
     def _batch(self, reads: list[_Read], past: int, *, keeps: bool) -> list[tuple[int, ScoredSequence]]:
         clock = _Clock(self.loaded.device)
-        output = self._forward(reads, past, keeps=keeps)
+        output, starts = self.reader.read([read.row for read in reads], past, keeps=keeps)
         clock.mark()
-        judged = self._judge(reads, output)
+        judged = self._judge(reads, output, starts)
         clock.mark()
         logprobs, hits = judged.cpu().numpy() if judged is not None else (np.zeros(0), np.zeros(0))  # the one wait
         forward_s, projection_s = clock.seconds()
@@ -249,7 +256,7 @@ class _Walk:
         self.stats = replace(
             self.stats,
             forwarded_tokens=self.stats.forwarded_tokens + real,
-            padding_tokens=self.stats.padding_tokens + len(reads) * max(map(len, reads)) - real,
+            padding_tokens=self.stats.padding_tokens + output[0].shape[:2].numel() - real,
             batches=self.stats.batches + 1,
             forward_s=self.stats.forward_s + forward_s,
             projection_s=self.stats.projection_s + projection_s,
@@ -273,40 +280,10 @@ class _Walk:
         self.seconds[here] += seconds * length / length.sum()
         return here
 
-    def _forward(self, reads: list[_Read], past: int, *, keeps: bool) -> Any:
-        device, width = self.loaded.device, max(map(len, reads))
-        ids = np.zeros((len(reads), width), dtype=np.int64)
-        # Padding comes last and goes on counting: nothing looks at it, it does not look like the start of another text,
-        # and it is at no position that the model does not have.
-        depths = np.tile(np.arange(past, past + width), (len(reads), 1))
-        for place, read in enumerate(reads):
-            ids[place, : len(read)] = read.row.tokens
-            depths[place, : len(read)] = read.row.depths
-        depths = np.minimum(depths, max(int(read.row.depths.max()) for read in reads))
-        positions = torch.from_numpy(depths).to(device, non_blocking=True)
-        mask = None
-        chains = all(read.row.is_chain for read in reads)
-        if not chains or any(self.kinds.values()):
-            within = np.tile(np.tri(width, dtype=bool), (len(reads), 1, 1))
-            for place, read in enumerate(reads):
-                within[place, : len(read), : len(read)] = read.row.sees
-            within = torch.from_numpy(within).to(device, non_blocking=True)
-            mask = sees(self.kinds, within, positions, past, self.loaded.model.dtype)
-        cached = past > 0 or keeps
-        self.cache.keep(keeps)
-        return self.decoder(
-            input_ids=torch.from_numpy(ids).to(device, non_blocking=True),
-            position_ids=positions,
-            attention_mask=mask,
-            past_key_values=self.cache if cached else None,
-            use_cache=cached,
-        )
-
-    def _judge(self, reads: list[_Read], output: Any) -> torch.Tensor | None:
+    def _judge(self, reads: list[_Read], output: Any, starts: Sequence[int]) -> torch.Tensor | None:
         """Returns (2, judged) fp32: ln p of each token that came, and whether it was the most likely one."""
         hidden = output[0]
-        width = hidden.shape[1]
-        places = [place * width + slot for place, read in enumerate(reads) for slot in read.slots]
+        places = [start + slot for start, read in zip(starts, reads, strict=True) for slot in read.slots]
         if not places:
             return None
         rows, which = np.unique(np.array(places), return_inverse=True)

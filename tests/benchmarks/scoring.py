@@ -10,6 +10,7 @@ batch sizes, tried on a part of the requests. Both are timed from texts to log-p
 from __future__ import annotations
 
 import argparse
+import copy
 import csv
 import ctypes
 import gc
@@ -152,14 +153,19 @@ class Peer:
 
 
 class Ours:
-    """The engine as the backend runs it."""
+    """The engine as the backend runs it, on a copy of the weights where it changes the model's layers."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
         from harness.engine.loaded import LoadedModel
-        from harness.engine.scoring import obstacle
+        from harness.engine.products import quicken
+        from harness.engine.scoring import plain_score, scorer_for
 
+        if model.dtype == torch.float32:
+            model = copy.deepcopy(model)
+            quicken(model)
         self.loaded = LoadedModel(model, tokenizer, model.device, 32_768, tokenizer.eos_token_id, (), None)
-        assert obstacle(self.loaded) is None
+        self.score = scorer_for(self.loaded)
+        assert self.score is not plain_score
         self.stats: Any = None
 
     def encode(self, items: list[Item]) -> list[Any]:
@@ -170,12 +176,10 @@ class Ours:
         return encode_pairs(self.loaded.tokenizer, pairs, max_length=self.loaded.max_length, prefix_token=prefix)
 
     def __call__(self, items: list[Item]) -> list[float]:
-        from harness.engine import tree
-
         def keep(stats: Any) -> None:
             self.stats = stats
 
-        scored = dict(tree.score(self.loaded, self.encode(items), on_stats=keep))
+        scored = dict(self.score(self.loaded, self.encode(items), on_stats=keep))
         return [scored[index].logprob for index in range(len(scored))]
 
 
@@ -213,24 +217,19 @@ def status(name: str) -> int:
     return int(line.split()[1]) * 1024
 
 
+@torch.inference_mode()
 def matmul_rate(model: Any, tokens: int) -> float:
-    """Returns the machine's own rate (FLOP/s) on the products of one layer, for batches of `tokens`."""
-    shapes = [m.weight.shape for m in model.model.layers[0].modules() if isinstance(m, torch.nn.Linear)]
-    pairs = [
-        (
-            torch.randn(tokens, n, dtype=model.dtype, device=model.device),
-            torch.randn(m, n, dtype=model.dtype).to(model.device),
-        )
-        for m, n in shapes
-    ]
+    """Returns the machine's own rate (FLOP/s) on the products of all layers, for batches of `tokens`."""
+    layers = [m for m in model.model.layers.modules() if isinstance(m, torch.nn.Linear)]
+    inputs = {m.in_features: torch.randn(tokens, m.in_features, dtype=model.dtype).to(model.device) for m in layers}
 
     def once() -> None:
-        for x, w in pairs:
-            torch.nn.functional.linear(x, w)
+        for layer in layers:
+            layer(inputs[layer.in_features])
 
     once()
-    seconds = statistics.median(timed(once)[1] for _ in range(9))
-    return 2 * tokens * sum(m * n for m, n in shapes) / seconds
+    seconds = statistics.median(timed(once)[1] for _ in range(5))
+    return 2 * tokens * sum(m.weight.numel() for m in layers) / seconds
 
 
 def useful_flop(model: Any, sequences: list[Any], stats: Any) -> float:
@@ -266,7 +265,7 @@ def compare(name: str, args: argparse.Namespace, dtype: str, model: Any, tokeniz
     ratios = [theirs / own for own, theirs in zip(seconds["ours"], seconds["peer"])]
     stats = ours.stats
     flop = useful_flop(model, ours.encode(items), stats)
-    rate = matmul_rate(model, max(64, stats.forwarded_tokens // stats.batches))
+    rate = matmul_rate(ours.loaded.model, max(64, stats.forwarded_tokens // stats.batches))
     own_s = statistics.median(seconds["ours"])
     memory = [peak_beyond(lambda run=run: run(few)) for run in (ours, peer)]
     return {

@@ -11,7 +11,8 @@ import pytest
 import torch
 from engine.architectures import VOCABULARY, load
 
-from harness.engine import memory, plain, scoring, tree
+from harness.engine import memory, plain, scoring, tree, trie
+from harness.engine.readers import PackedReader, PaddedReader
 from harness.engine.tokens import ScoreSequence
 
 
@@ -65,12 +66,37 @@ def assert_same(scored, expected, within=1e-5):
         assert one.greedy == other.greedy
 
 
+@pytest.mark.parametrize("reader", [PackedReader, PaddedReader])
 @pytest.mark.parametrize("budget", [None, 300, 64, 5])
-def test_scores_do_not_depend_on_the_budget(llama, budget):
+def test_scores_do_not_depend_on_the_budget_nor_on_how_rows_are_read(llama, budget, reader):
     sequences = questions()
-    scored, stats = run(llama, sequences, batch_tokens=budget)
+    scored, stats = run(llama, sequences, batch_tokens=budget, reader=reader)
     assert_same(scored, reference(llama, sequences))
     assert stats.forwarded_tokens <= 1.03 * stats.distinct_tokens
+    if reader is PackedReader:
+        assert stats.padding_tokens == 0
+
+
+def test_a_packed_row_does_not_see_the_rows_beside_it(llama):
+    first, second = ScoreSequence((1, 2, 3, 4), 2), ScoreSequence((1, 7, 8, 9, 10), 3)
+    together, _ = run(llama, [first, second], reader=PackedReader)
+    apart = [run(llama, [one], reader=PackedReader)[0][0] for one in (first, second)]
+    assert_same(together, apart, within=1e-6)
+
+
+def test_a_packed_batch_fills_its_budget_token_by_token_and_bounds_its_padding(llama):
+    reader = PackedReader(llama, tree.decoder(llama.model))
+    assert reader.fit([40, 30, 20, 10], 500, 100) == 4
+    assert reader.fit([40, 30, 20, 10], 500, 95) == 3
+    assert reader.fit([90] + [1] * 10, 500, 100) == 2
+    assert reader.fit([400], 500, 100) == 1
+
+
+def test_a_window_that_attention_is_not_told_of_is_found_out(llama):
+    reader = PackedReader(llama, tree.decoder(llama.model))
+    reader.windows = {4096}
+    with torch.inference_mode(), pytest.raises(NotImplementedError, match="told of windows"):
+        reader.read([trie.row(trie.build([ScoreSequence((1, 2, 3), 1)]), [0], 0)], 0, keeps=False)
 
 
 def test_two_runs_are_equal_to_the_last_bit(llama):
@@ -237,7 +263,7 @@ def test_the_decoder_is_itself_again_after_a_projection(llama):
 
 def test_engine_plain_asks_for_the_reference_method(llama):
     assert scoring.scorer_for(llama, "plain") is scoring.plain_score
-    assert scoring.scorer_for(llama) is tree.score
+    assert scoring.scorer_for(llama).keywords == {"reader": PackedReader}
 
 
 def test_the_plain_method_tells_what_it_took_as_far_as_it_is_known(llama):
