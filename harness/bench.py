@@ -84,7 +84,7 @@ def make_bench(config: RunConfig) -> Bench:
         workloads = tuple(_made_up(model, config, lengths.input, lengths.output) for model, lengths in made)
     else:
         as_text = tuple(use.model_copy(update={"asked_as": "generate"}) for use in config.tasks)
-        plan = make_plan(config.model_copy(update={"tasks": as_text, "responses_only": True}))
+        plan = make_plan(config.model_copy(update={"tasks": as_text, "responses_only": True, "formats": 0}))
         if scored := [cell.task.name for cell in plan.cells if cell.mode == "score"]:
             raise ConfigError(
                 f"task '{scored[0]}' is scored by log-probability: no text is written that could be timed",

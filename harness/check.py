@@ -14,13 +14,14 @@ from harness.openness import describe
 from harness.plan import Plan, make_plan
 from harness.policy import PolicyConfig, Used, broken
 from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens
-from harness.prompts import answer_text
+from harness.prompts import answer_text, render
 from harness.score import judge, turn_of
 from harness.scorers import own
 from harness.seal import why_unsealed
 from harness.spending import Spending, estimate
 from harness.tasks import Task
 from harness.values import Failure, Message, Response, Sample
+from harness.variants import differences
 
 TRIED = 500  # samples of each task that the self-test goes through
 DRESSED = 100  # of them whose right answer is also judged in messy dress
@@ -192,7 +193,10 @@ class Report:
             "policy": None if self.policy is None else {"name": self.policy.policy, "breaks": self.breaks},
             "requests": len(requests),
             "prompt_characters": sum(len(str(request.prompt)) for request in requests),
-            "tasks": [{**asdict(test), "messy": self.messy.get(test.task, {})} for test in self.self_tests],
+            "tasks": [
+                {**asdict(test), "messy": self.messy.get(task.name, {}), "format_of": task.format_of or None}
+                for task, test in zip(self.plan.tasks, self.self_tests)
+            ],
             "tokens": [asdict(one) for one in self.tokens],
             "spending": [asdict(one) for one in self.spending],
             "models": [
@@ -211,6 +215,9 @@ class Report:
 
     def _lines(self) -> Iterator[str]:
         for task, test in zip(self.plan.tasks, self.self_tests):
+            if task.format_of:
+                yield from self._format(task, test)
+                continue
             cell = next(cell for cell in self.plan.cells if cell.task is task)
             samples = self.plan.samples(task)
             asked = f"{len(samples)} of {len(task.samples)} samples"
@@ -253,13 +260,22 @@ class Report:
             yield f"policy {self.policy.policy}: {f'BROKEN {len(self.breaks)} times' if self.breaks else 'kept'}"
             yield from (f"  {line}" for line in self.breaks)
 
+    def _format(self, task: Task, test: SelfTest) -> Iterator[str]:
+        """Yields what another format of a prompt changes, and the question of one sample in it."""
+        own = next(one for one in self.plan.tasks if one.name == task.format_of)
+        yield f"  {task.name}: {'; '.join(differences(own.config, task.config))}"
+        sample = self.plan.samples(task)[0]
+        yield from (f"    | {line}" for line in render(task.config, sample, (), chat=False).split("\n"))
+        if not test.passed:
+            yield from (f"  self-test: {line}" for line in test.lines())
+
 
 def report(config: RunConfig, policy: PolicyConfig | None = None) -> Report:
     """Returns what a run would do, and whether it keeps a policy. Reads data and model files; loads no weights."""
     plan = make_plan(config)
     breaks = () if policy is None else broken(policy, *_for_policy(plan), why_unsealed(config))
     counted = tuple(found for cell in plan.cells if (found := tokens(cell)) is not None)
-    dresses = {task.name: messy(task) for task in plan.tasks}
+    dresses = {task.name: messy(task) for task in plan.tasks if not task.format_of}
     tests = tuple(self_test(task) for task in plan.tasks)
     return Report(plan, tests, policy, breaks, counted, dresses, estimate(plan))
 

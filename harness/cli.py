@@ -46,6 +46,7 @@ Data = Annotated[
 ]
 Limit = Annotated[int | None, typer.Option(help="a seeded random subset of N samples of each task", min=1)]
 First = Annotated[int | None, typer.Option(help="the first N samples of each task, in order", min=1)]
+Formats = Annotated[int | None, typer.Option(help="N variants of each prompt's format: their range is shown", min=0)]
 Seed = Annotated[int | None, typer.Option(help="of subsets, shots and sampling")]
 Machine = Annotated[str | None, typer.Option(help="a machine file or bundled name: what an hour costs")]
 Baseline = Annotated[str | None, typer.Option(help="the model that the others are compared with")]
@@ -68,6 +69,7 @@ def run_command(
     out: Annotated[Path | None, typer.Option(help="the run folder; default: a new one under results/")] = None,
     limit: Limit = None,
     first: First = None,
+    formats: Formats = None,
     seed: Seed = None,
     machine: Machine = None,
     baseline: Baseline = None,
@@ -93,7 +95,9 @@ def run_command(
     from harness.runs import answered, carry_out, finish, folder_for
     from harness.spending import estimate
 
-    wanted = _configuration(config, model, task, data, limit, first, seed, machine, baseline, latency, max_cost)
+    wanted = _configuration(
+        config, model, task, data, limit, first, seed, machine, baseline, latency, max_cost, formats=formats
+    )
     if deterministic:
         pinned = tuple(each.model_copy(update={"deterministic": True}) for each in wanted.models)
         wanted = wanted.model_copy(update={"models": pinned})
@@ -228,6 +232,7 @@ def check(
     data: Data = None,
     limit: Limit = None,
     first: First = None,
+    formats: Formats = None,
     seed: Seed = None,
     machine: Machine = None,
     max_cost: MaxCost = None,
@@ -244,7 +249,7 @@ def check(
     from harness.policy import read_policy
 
     rules = None if policy is None else read_policy(policy)
-    wanted = _configuration(config, model, task, data, limit, first, seed, machine, None, None, max_cost, check=True)
+    wanted = _configuration(config, model, task, data, limit, first, seed, machine, None, None, max_cost, True, formats)
     if responses_only:
         wanted = wanted.model_copy(update={"responses_only": True})
     found = checks.report(wanted, rules)
@@ -335,6 +340,7 @@ def _configuration(
     latency: int | None,
     max_cost: float | None = None,
     check: bool = False,
+    formats: int | None = None,
 ) -> RunConfig:
     """Returns the run file with what the command line adds to it, or a run made of the command line alone."""
     is_task = check and config is not None and _is_task_file(config)
@@ -355,7 +361,7 @@ def _configuration(
     values["tasks"] = _with_data(values["tasks"], data or [])
     if limit is not None or first is not None:
         values |= {"limit": limit, "first": first}
-    given = {"seed": seed, "machine": machine, "baseline": baseline, "max_cost": max_cost}
+    given = {"formats": formats, "seed": seed, "machine": machine, "baseline": baseline, "max_cost": max_cost}
     values |= {key: value for key, value in given.items() if value is not None}
     if latency is not None:
         values["latency"] = {**LatencyConfig().model_dump(), **values.get("latency", {}), "requests": latency}

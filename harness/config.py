@@ -139,6 +139,9 @@ class BestBy(Strict):
     best_by: str  # `confidence`, or a metric of the scorer
 
 
+Labels = Annotated[str, Field(pattern=r"^(\([Aa1]\)|[Aa1][.)])$")]
+
+
 class PromptConfig(Strict):
     """One of several ways to ask a task's question, and what goes with it; what is left out is the task's own."""
 
@@ -148,6 +151,9 @@ class PromptConfig(Strict):
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
     stop: tuple[Stop, ...] | None = None
     extract: Any = None
+    separator: str | None = None
+    labels: Labels | None = None
+    rotate: Annotated[int, Field(ge=0, le=1000)] | None = None
 
 
 class TurnConfig(Strict):
@@ -202,7 +208,9 @@ class TaskConfig(Strict):
         ]
         | None
     ) = None  # a fixed list, a column that holds a list, or {columns: [...]}
-    continuation: Literal["text", "letter"] = "text"  # what is scored for each choice
+    labels: Labels = "A."  # how {choices} are labelled: A. A) (A) a. a) (a) 1. 1) (1)
+    rotate: Annotated[int, Field(ge=0, le=1000)] = 0  # places by which the choices of each row are turned round
+    continuation: Literal["text", "letter"] = "text"  # what is scored for each choice; letter: its label
     ending: str = ""  # scored instead: this text, the same after each choice, which is then part of the prompt
     answer: str | None = None  # column; of a conversation it holds a list, one for each turn, null: not judged
     answer_is: Literal["auto", "text", "letter", "index", "flags"] = "auto"  # choice tasks; flags: 1 for each right one
@@ -502,6 +510,7 @@ class RunConfig(Strict):
     ) = None  # a bundled name, a path, or the values themselves
     limit: Annotated[int, Field(ge=1)] | None = None  # seeded random subset of each task
     first: Annotated[int, Field(ge=1)] | None = None  # the first N samples in order
+    formats: Annotated[int, Field(ge=0, le=100)] = 0  # seeded variants of each prompt's format; their range is shown
     seed: int = 0
     latency: LatencyConfig = LatencyConfig()
     bench: BenchConfig = BenchConfig()  # read by `harness bench` alone

@@ -106,10 +106,11 @@ def owed(cell: Cell, folder: RunFolder) -> tuple[Request, ...]:
 
 
 def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
-    """Returns whether the latency of a cell is still to be measured."""
+    """Returns whether the latency of a cell is still to be measured; of another format of a prompt it is not."""
     named = (cell.model.config.name, cell.task.name)
     timed = (line for line in measurements(folder.path) if line["kind"] == "latency")
-    return plan.config.latency.requests > 0 and all((line["model"], line["task"]) != named for line in timed)
+    wanted = plan.config.latency.requests > 0 and not cell.task.format_of
+    return wanted and all((line["model"], line["task"]) != named for line in timed)
 
 
 def measure(folder: RunFolder, line: Mapping[str, Any]) -> None:

@@ -28,6 +28,7 @@ from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
 from harness.twin import twin
 from harness.values import Message, Mode, Request, Sample, Sampling, Writing
+from harness.variants import formats
 from harness.writing import check_writing, generation_defaults, sampling_of, writing_of
 
 SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
@@ -120,7 +121,8 @@ def make_plan(config: RunConfig) -> Plan:
             prompts.check_columns(task.config, [one.row for one in task.samples], task.where)
             if task.pool:
                 prompts.check_columns(task.config, [one.row for one in task.pool], task.where, prompts.SHOWN)
-            tasks += _ways(task, use, models)
+            for one in (task, *formats(task, config.formats, config.seed)):
+                tasks += _ways(one, use, models)
     _refuse_two_of_a_name(tasks)
     if not config.responses_only:
         _refuse_code(tasks)
@@ -224,6 +226,7 @@ def stored(plan: Plan) -> dict[str, Any]:
         "tasks": {task.name: task.config.model_dump(mode="json", by_alias=True) for task in plan.tasks},
         "data": {task.name: {"digest": task.data_digest, "origin": task.data_origin} for task in plan.tasks},
         "models": {model.config.name: described(model) for model in plan.models},
+        "formats": {task.name: task.format_of for task in plan.tasks if task.format_of},
         "machine": None if machine is None else machine.model_dump(mode="json"),
         "cells": [
             {

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.config import TaskConfig
 from harness.errors import TaskError, nearest
-from harness.tasks import LETTERS
+from harness.tasks import LETTERS, label_of
 from harness.values import Message, Sample
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}\n]*)\}")
@@ -82,26 +82,26 @@ def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool
     task either ends with the answer's beginning (`prefill`), where a shot has its answer. Of a conversation it is what
     the first answer follows.
     """
-    description = fill(task.description, _values(sample)) if task.description else ""
+    description = fill(task.description, _values(task, sample)) if task.description else ""
     question = _said(task, asked(task, sample)[0], chat)
     begun = task.prefill if task.writes else ""
     if not chat:
         system = task.system + task.separator if task.system else ""
         examples = "".join(
-            fill(task.prompt, _values(shot)) + _answered(task, shot, task.delimiter) + task.separator for shot in shots
+            asked(task, shot)[0] + _answered(task, shot, task.delimiter) + task.separator for shot in shots
         )
         return system + description + examples + question + (task.delimiter + begun if begun else "")
     head = "\n\n".join(part.strip() for part in (task.system, description) if part and part.strip())
     turns = [Message("system", head)] if head else []
     for shot in shots:
-        turns += [Message("user", fill(task.prompt, _values(shot))), Message("assistant", _answered(task, shot, ""))]
+        turns += [Message("user", asked(task, shot)[0]), Message("assistant", _answered(task, shot, ""))]
     return (*turns, Message("user", question), *([Message("assistant", begun)] if begun else []))
 
 
 def asked(task: TaskConfig, sample: Sample) -> tuple[str, ...]:
     """Returns what the user says: one text, or that of each turn. The texts of a column are no templates."""
     if task.turns is None:
-        return (fill(task.prompt, _values(sample)),)
+        return (fill(task.prompt, _values(task, sample)),)
     if isinstance(task.turns, str):
         return tuple(sample.row[task.turns])
     return tuple(fill(turn, sample.row) for turn in task.turns)
@@ -168,8 +168,8 @@ def _answered(task: TaskConfig, shot: Sample, delimiter: str) -> str:
     return delimiter + answer_text(task, shot)
 
 
-def _values(sample: Sample) -> Mapping[str, Any]:
+def _values(task: TaskConfig, sample: Sample) -> Mapping[str, Any]:
     if not sample.choices:
         return sample.row
-    lines = "\n".join(f"{letter}. {text}" for letter, text in zip(LETTERS, sample.choices))
+    lines = "\n".join(f"{label_of(task.labels, i)} {text}" for i, text in enumerate(sample.choices[: len(LETTERS)]))
     return {**sample.row, "choices": lines}

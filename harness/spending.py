@@ -80,7 +80,8 @@ def _sent(cell: Cell, plan: Plan, done: Collection[str], said: int) -> tuple[lis
             request = replace(request, prompt=continued(before.prompt, answer, request.prompt))
         whole[request.key] = request
     owed = [request for key, request in whole.items() if key not in done]
-    return owed, timed_requests(tuple(whole.values()), plan.config.latency)
+    timed = () if cell.task.format_of else timed_requests(tuple(whole.values()), plan.config.latency)
+    return owed, timed
 
 
 Usd = Callable[[Price, Sequence[Request], Processing], "float | None"]

@@ -56,6 +56,7 @@ def summarise(
         for cell in plan["cells"]
         if (cell["model"], cell["task"]) in by_cell
     ]
+    rows = [{**row, "formats": _over_formats(row, rows)} for row in rows]
     sealed = _sealed(measurements)
     charges = [line for line in measurements if line["kind"] == "charge"]
     paid = [name for name in plan["models"] if _is_paid(plan, name)]
@@ -102,6 +103,7 @@ def _row(
         "model": cell["model"],
         "task": cell["task"],
         "task_version": task["version"],
+        "format_of": plan.get("formats", {}).get(cell["task"]),
         "mode": cell["mode"],
         "kind": task["kind"],
         "n": len({record.sample_id for record in judged}),
@@ -138,6 +140,13 @@ def _failures(record: Record) -> list[str]:
 
 def _mine(measurements: Sequence[Line], model: str, task: str) -> list[Line]:
     return [line for line in measurements if (line.get("model"), line.get("task")) == (model, task)]
+
+
+def _over_formats(row: Line, rows: Sequence[Line]) -> dict[str, Any] | None:
+    """Returns the lowest and highest accuracy of a task's own format and its variants; None where none was asked."""
+    others = [one for one in rows if (one["model"], one["format_of"]) == (row["model"], row["task"])]
+    values = [one["accuracy"]["value"] for one in (row, *others) if one["accuracy"]["value"] is not None]
+    return {"variants": len(others), "low": min(values), "high": max(values)} if others and values else None
 
 
 def _cut_off(said: Line, measurements: Sequence[Line]) -> bool:
@@ -435,6 +444,8 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
             use = f"commercial use: {declared['commercial']} ({declared['reason']})"
             notes.append(f"Licence of {name}: {declared['licence']}; {use}.")
     for row in rows:
+        if row["format_of"] is not None:
+            continue
         if low := worst(row["slices"]):
             notes.append(
                 f"{row['model']} on {row['task']}: worst slice is {low['column']} = {low['value']}: "

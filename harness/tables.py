@@ -23,7 +23,11 @@ class Table:
 
 
 def tables(summary: Mapping[str, Any], slices: bool = False) -> tuple[Table, ...]:
-    """Returns the two tables of a run: how well, and how fast at what cost; or the one of its slices."""
+    """Returns the two tables of a run: how well, and how fast at what cost; or the one of its slices.
+
+    Other formats of a prompt have no rows of their own: they are the range beside it, and lines of the CSV.
+    """
+    summary = {**summary, "rows": [row for row in summary["rows"] if not row.get("format_of")]}
     return (sliced(summary),) if slices else (quality(summary), speed(summary))
 
 
@@ -32,7 +36,8 @@ def quality(summary: Mapping[str, Any]) -> Table:
     rows = summary["rows"]
     named = list(dict.fromkeys(name for row in rows for name in row["metrics"] if name not in _LEFT_OUT))
     priced = any(row.get("expected_loss") for row in rows)
-    columns = ("model", "n", "accuracy % [95 %]", f"vs {summary['baseline']}")
+    varied = any(row.get("formats") for row in rows)
+    columns = ("model", "n", "accuracy % [95 %]", *(("over formats %",) if varied else ()), f"vs {summary['baseline']}")
     columns += ("loss [95 %]",) if priced else ()
     columns += (*(_heading(name) for name in named), "failures", "runs on")
     leaves = any(row.get("leaves_machine", {}).get("hosts") for row in rows)
@@ -40,13 +45,14 @@ def quality(summary: Mapping[str, Any]) -> Table:
 
     def cells(row: Row) -> tuple[str, ...]:
         further = (_metric(name, row["metrics"].get(name)) for name in named)
-        shown = (row["model"], str(row["n"]), _interval(row["accuracy"]), _difference(row))
+        over = (_range(row.get("formats")),) if varied else ()
+        shown = (row["model"], str(row["n"]), _interval(row["accuracy"]), *over, _difference(row))
         shown += (_loss(row.get("expected_loss")),) if priced else ()
         place = _PLACES.get(row["where"], row["where"])
         return (*shown, *further, _failures(row), place, *((_leaving(row),) if leaves else ()))
 
     def reference(found: Row) -> tuple[str, ...]:
-        shown = (f"({found['name']})", str(found["n"]), f"{100 * found['value']:.1f}", "")
+        shown = (f"({found['name']})", str(found["n"]), f"{100 * found['value']:.1f}")
         return (*shown, *[""] * (len(columns) - len(shown)))
 
     groups = []
@@ -139,8 +145,17 @@ SLICE_LEGEND = (
 )
 
 
-def _legend(slices: bool) -> tuple[str, ...]:
-    return SLICE_LEGEND if slices else LEGEND
+FORMATS_LEGEND = (
+    "over formats: the lowest and the highest accuracy of the prompt as the task has it and of seeded variants of its "
+    "format (marks, lines, labels, order of choices), on the same samples; each variant is a line of table.csv."
+)
+
+
+def _legend(summary: Mapping[str, Any], slices: bool) -> tuple[str, ...]:
+    varied = any(row.get("formats") for row in summary["rows"])
+    if slices:
+        return SLICE_LEGEND
+    return (*LEGEND, FORMATS_LEGEND) if varied else LEGEND
 
 
 def markdown(summary: Mapping[str, Any], slices: bool = False) -> str:
@@ -148,7 +163,7 @@ def markdown(summary: Mapping[str, Any], slices: bool = False) -> str:
     parts = [f"## {summary['run']}", ""]
     for table in tables(summary, slices):
         parts += [f"### {table.title}", "", *_markdown_rows(table), ""]
-    return "\n".join([*parts, *(f"- {note}" for note in (*_legend(slices), *summary["notes"])), ""])
+    return "\n".join([*parts, *(f"- {note}" for note in (*_legend(summary, slices), *summary["notes"])), ""])
 
 
 def _markdown_rows(table: Table) -> Iterable[str]:
@@ -175,7 +190,7 @@ def latex(summary: Mapping[str, Any], slices: bool = False) -> str:
             lines += ["\\midrule", f"\\multicolumn{{{width}}}{{l}}{{{_tex(title)}}} \\\\"]
             lines += [" & ".join(map(_tex, row)) + " \\\\" for row in rows]
         parts += [*lines, "\\bottomrule", "\\end{tabular}", ""]
-    return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*_legend(slices), *summary["notes"])), ""])
+    return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*_legend(summary, slices), *summary["notes"])), ""])
 
 
 def csv_text(summary: Mapping[str, Any], slices: bool = False) -> str:
@@ -215,7 +230,7 @@ def _safe(value: Any) -> Any:
 
 def terminal(summary: Mapping[str, Any], slices: bool = False, width: int = 100) -> str:
     """Returns the tables and the notes as text for a terminal of `width` columns."""
-    return set_text(tables(summary, slices), (*_legend(slices), *summary["notes"]), width)
+    return set_text(tables(summary, slices), (*_legend(summary, slices), *summary["notes"]), width)
 
 
 def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> str:
@@ -228,26 +243,35 @@ def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> 
         console.print(Text(f"{table.title}\n"))
         for i, (title, _) in enumerate(table.groups):
             console.print(Text(_plain(title)))
-            console.print(_rich(table, i))
+            console.print(_rich(table, i, width))
     for note in notes:
         console.print(Text(_plain(note)))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _rich(table: Table, group: int) -> Any:
+def _widths(table: Table, width: int) -> list[int]:
+    """Returns the columns' widths: each cell on one line where there is room, else the widest broken between words."""
+    rows = [row for _, rows in table.groups for row in rows]
+    columns = [[name, *(_plain(row[i]) for row in rows)] for i, name in enumerate(table.columns)]
+    least = [min(24, max(len(word) for text in texts for word in text.split(" "))) for texts in columns]
+    widths = [min(24, max(least[i], *map(len, texts[1:]))) for i, texts in enumerate(columns)]
+    while sum(widths) + 2 * (len(widths) - 1) > width and widths != least:
+        widths[max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))] -= 1
+    return widths
+
+
+def _rich(table: Table, group: int, width: int) -> Any:
     """Returns one group as a rich table; the columns of all groups are equally wide."""
     from rich import box
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    every = [row for _, rows in table.groups for row in rows]
+    widths = _widths(table, width)
     shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for i, column in enumerate(table.columns):
-        needed = max(len(_plain(row[i])) for row in every)
-        words = max(map(len, column.split()))  # a header may break between words
         justify = "left" if i == 0 else "right"
-        shown.add_column(Text(column), justify=justify, width=min(max(needed, words), 24), overflow="fold")
+        shown.add_column(Text(column), justify=justify, width=widths[i], overflow="fold")
     for row in table.groups[group][1]:
         shown.add_row(*(Text(_plain(cell)) for cell in row))
     shown.add_row()
@@ -281,6 +305,10 @@ def _interval(estimate: Row) -> str:
     if estimate["low"] is None:
         return value
     return f"{value} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+
+
+def _range(found: Row | None) -> str:
+    return UNKNOWN if found is None else f"{100 * found['low']:.1f}–{100 * found['high']:.1f}"
 
 
 def _loss(estimate: Row | None) -> str:

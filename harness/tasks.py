@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness import extract, scorers
-from harness.config import Columns, DataConfig, TaskConfig, TaskUse, bundled, find_file, read_task
+from harness.config import Columns, DataConfig, PromptConfig, TaskConfig, TaskUse, bundled, find_file, read_task
 from harness.data import DataSource, Rows, assign_ids, load_rows
 from harness.errors import DataError, TaskError, nearest
 from harness.forms import check_form
@@ -36,6 +37,7 @@ class Task:
     pool: tuple[Sample, ...]  # what shots are drawn from
     data_digest: str
     data_origin: str
+    format_of: str = ""  # the task of whose prompt this is another format (harness.variants)
 
     @property
     def name(self) -> str:
@@ -56,7 +58,7 @@ class Task:
 def load_tasks(use: TaskUse) -> tuple[Task, ...]:
     """Returns the task a run uses, once for each of its prompts: then named `task[prompt]`. Raises as `load_task`."""
     task = _load(use)
-    return tuple(_asked_by(task, name) for name in task.config.prompts or ()) or (task,)
+    return tuple(asked_by(task, name, prompt) for name, prompt in (task.config.prompts or {}).items()) or (task,)
 
 
 def load_task(use: TaskUse) -> Task:
@@ -93,12 +95,47 @@ def _own_folder(config: TaskConfig, path: Path) -> Path | None:
     return None if ours or config.data.file is None else path.parent
 
 
-def _asked_by(task: Task, name: str) -> Task:
-    """Returns the task with one of its prompts."""
-    own = {key: value for key, value in task.config.prompts[name] if value is not None}
-    config = task.config.model_copy(update={**own, "task": f"{task.name}[{name}]", "prompts": None})
-    samples, pool = (tuple(replace(one, task=config.task) for one in several) for several in (task.samples, task.pool))
-    return replace(task, config=config, samples=samples, pool=pool)
+def asked_by(task: Task, name: str, prompt: PromptConfig, format_of: str = "") -> Task:
+    """Returns the task with another of its prompts; it is then named `task[name]`, or `task[its prompt.name]`."""
+    given = {key: value for key, value in prompt if value is not None}
+    config = task.config.model_copy(update={**given, "task": part_of(task.name, name), "prompts": None})
+    turn = config.rotate - task.config.rotate
+    samples, pool = (tuple(_laid_out(config, one, turn) for one in several) for several in (task.samples, task.pool))
+    return replace(task, config=config, samples=samples, pool=pool, format_of=format_of)
+
+
+def part_of(task: str, name: str) -> str:
+    """Returns what a task is called that is one way to ask another: `task[name]`, of `task[a]` it is `task[a.name]`."""
+    return f"{task[:-1]}.{name}]" if task.endswith("]") else f"{task}[{name}]"
+
+
+def name_of(labels: str, i: int) -> str:
+    """Returns what the i-th choice is called, from 0: A, a or 1 for the first, as the style of labels has it."""
+    return str(i + 1) if "1" in labels else LETTERS[i].lower() if "a" in labels else LETTERS[i]
+
+
+def label_of(labels: str, i: int) -> str:
+    """Returns the label before the i-th choice: its name in the dress of the style, as (A) or 1."""
+    return re.sub("[Aa1]", name_of(labels, i), labels)
+
+
+def _laid_out(config: TaskConfig, sample: Sample, turn: int) -> Sample:
+    """Returns a sample of the task's with its choices turned round by so many places, and labelled in its style."""
+    n = len(sample.choices)
+    if n == 0:
+        return replace(sample, task=config.task)
+    order = [(i + turn) % n for i in range(n)]
+    choices = tuple(sample.choices[i] for i in order)
+    labels = choices if config.continuation == "text" else tuple(name_of(config.labels, i) for i in range(n))
+    right = tuple(sorted(order.index(i) for i in sample.right))
+    gold = right[0] if right else order.index(sample.gold)
+    row = dict(sample.row)
+    if isinstance(config.choices, Columns):
+        row |= {column: sample.row[config.choices.columns[i]] for column, i in zip(config.choices.columns, order)}
+    elif isinstance(config.choices, str):
+        row[config.choices] = list(choices)
+    changed = {"row": row, "expected": labels[gold], "choices": choices, "labels": labels, "gold": gold}
+    return replace(sample, task=config.task, right=right, **changed)
 
 
 def _check_extractors(config: TaskConfig, file: YamlFile) -> None:
@@ -350,10 +387,10 @@ def _expected(row: Mapping[str, Any], column: str | None, listed: Sequence[Any],
 
 
 def _choice_sample(config: TaskConfig, id: str, row: Mapping[str, Any], choices: tuple[str, ...], gold: int) -> Sample:
-    labels = choices if config.continuation == "text" else tuple(LETTERS[: len(choices)])
     cluster = str(row[config.cluster]) if config.cluster is not None else None
     right = _flagged(row[config.answer]) if config.answer_is == "flags" else ()
-    return Sample(id, config.task, row, labels[gold], choices, labels, gold, right, cluster)
+    read = Sample(id, config.task, row, None, choices, (), gold, right, cluster)
+    return _laid_out(config, read, config.rotate)
 
 
 def _flagged(flags: Any) -> tuple[int, ...]:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from harness.config import TaskConfig
 from harness.errors import TaskError
 from harness.prompts import columns_of
-from harness.tasks import LETTERS, Task
+from harness.tasks import LETTERS, Task, name_of, part_of
 from harness.values import Sample
 
 BY_LETTER = "Answer with the letter of the right choice and nothing else."
@@ -38,8 +38,10 @@ def twin(task: Task) -> Task:
             where=task.where,
             fix="leave `as: generate` out, or write the choices as a fixed list",
         )
-    name = f"{task.name[:-1]}.generated]" if task.name.endswith("]") else f"{task.name}[generated]"
+    name = part_of(task.name, "generated")
     told = BY_NAME.format(", ".join(map(_braced, config.choices))) if by_name else BY_LETTER
+    if "1" in config.labels:
+        told = told.replace("the letter", "the number")
     changed = config.model_copy(
         update={
             "task": name,
@@ -54,12 +56,14 @@ def twin(task: Task) -> Task:
             "score": "exact_match",
         }
     )
-    samples, pool = (tuple(_asked(one, name, by_name) for one in several) for several in (task.samples, task.pool))
-    return replace(task, config=changed, samples=samples, pool=pool)
+    style = None if by_name else config.labels
+    samples, pool = (tuple(_asked(one, name, style) for one in several) for several in (task.samples, task.pool))
+    format_of = task.format_of and part_of(task.format_of, "generated")
+    return replace(task, config=changed, samples=samples, pool=pool, format_of=format_of)
 
 
-def _asked(sample: Sample, name: str, by_name: bool) -> Sample:
-    labels = sample.labels if by_name else tuple(LETTERS[: len(sample.choices)])
+def _asked(sample: Sample, name: str, style: str | None) -> Sample:
+    labels = tuple(name_of(style, i) for i in range(len(sample.choices))) if style else sample.labels
     return replace(sample, task=name, labels=labels, expected=labels[sample.gold or 0])
 
 
@@ -68,7 +72,7 @@ def _listing(config: TaskConfig) -> str:
     if "choices" in columns_of(config.prompt):
         return config.prompt
     before, _, last = config.prompt.rpartition("\n")
-    if before and last.rstrip().endswith(":"):
+    if before and last.rstrip().endswith((":", "-")):
         return f"{before}\n{{choices}}\n{last}"
     return f"{config.prompt}\n{{choices}}\nAnswer:"
 

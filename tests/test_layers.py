@@ -25,7 +25,7 @@ LAYERS = (
     ("prepare",),
     ("tasks",),
     ("prompts",),
-    ("twin",),
+    ("twin", "variants"),
     ("licences",),
     ("models",),
     ("openness",),

@@ -1,0 +1,108 @@
+"""A task's prompt in other formats: the same words and samples, laid out in other ways.
+
+How far a score moves when nothing changes but the layout says how much of it to believe (Sclar et al. 2024,
+arXiv:2310.11324). A format is drawn from what the prompt has of it: the mark after a label ("Question:") and its case,
+what stands between its lines, between shots, how choices are labelled, and the order of choices that are shown. A
+variant is one more prompt of the task, as `prompts:` in a task file could write it down.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Callable, Iterator
+
+from harness.config import Columns, PromptConfig, TaskConfig
+from harness.prompts import columns_of
+from harness.tasks import LETTERS, Task, asked_by, label_of
+
+MARKS = (":", " :", "::", " -")  # after a label
+CASES: tuple[Callable[[str], str], ...] = (str, str.upper, str.lower, str.title)  # of a label
+LINES = ("\n", "\n\n", " || ")  # between the lines of the prompt
+SEPARATORS = ("\n\n", "\n\n\n", "\n---\n", "\n\n###\n\n")  # between shots
+LABELS = ("A.", "A)", "(A)", "1.", "1)", "(1)", "a)", "(a)")
+MOST_NUMBERED = 9  # choices: "1" would be the beginning of "10"
+DRAWS = 50  # for each variant; a prompt that has fewer formats gets fewer variants
+_LABEL = re.compile(r"^([^\W\d_]\w*(?: \w+){0,2}):", re.MULTILINE)
+_LETTERED = re.compile(r"^([A-Z])\. ", re.MULTILINE)
+
+
+def formats(task: Task, n: int, seed: int) -> tuple[Task, ...]:
+    """Returns up to `n` variants of a task, fewer where its prompt has fewer formats; the first are those of less `n`.
+
+    Conversations and texts without a prompt have none.
+    """
+    if not task.config.prompt:
+        return ()
+    draw = random.Random(f"{seed}|{task.name}")
+    found = [_own(task.config)]
+    for _ in range(n * DRAWS):
+        if len(found) > n:
+            break
+        one = _drawn(task, draw)
+        if one not in found:
+            found.append(one)
+    return tuple(asked_by(task, f"format-{i}", one, format_of=task.name) for i, one in enumerate(found[1:], 1))
+
+
+def differences(own: TaskConfig, variant: TaskConfig) -> Iterator[str]:
+    """Yields what a format changes, for people."""
+    for key in PromptConfig.model_fields:
+        if getattr(own, key) != getattr(variant, key):
+            yield f"{key}: {getattr(variant, key)!r}"
+
+
+def _own(config: TaskConfig) -> PromptConfig:
+    return PromptConfig(**{key: getattr(config, key) for key in PromptConfig.model_fields})
+
+
+def _drawn(task: Task, draw: random.Random) -> PromptConfig:
+    """Returns a format; what the prompt has nothing of is drawn too, so that each part has draws of its own."""
+    config = task.config
+    mark, case, line = draw.choice(MARKS), draw.choice(CASES), draw.choice(("", *LINES))
+    separator, labels, turn = draw.choice(SEPARATORS), draw.choice(LABELS), draw.random()
+    most = max((len(sample.choices) for sample in task.samples), default=0)
+    lettered = _LETTERED.findall(config.prompt)
+    listed = "choices" in columns_of(config.prompt) or lettered == list(LETTERS[: len(lettered)]) != []
+    if not listed or ("1" in labels and most > MOST_NUMBERED):
+        labels = config.labels
+    if config.shots is None or config.shots.n == 0:
+        separator = config.separator
+
+    def marked(text: str) -> str:
+        return _LABEL.sub(lambda found: case(found[1]) + mark, text)
+
+    prompt = marked(config.prompt)
+    if listed:
+        prompt = _LETTERED.sub(lambda found: f"{label_of(labels, LETTERS.index(found[1]))} ", prompt)
+    changes = {
+        "prompt": _joined(prompt, line),
+        "stop": (*config.stop, *_further_stops(config, marked, separator)),
+        "separator": separator,
+        "labels": labels,
+        "rotate": (config.rotate + int(turn * most)) % most if _shows_choices(config) else config.rotate,
+    }
+    return _own(config).model_copy(update=changes)
+
+
+def _shows_choices(config: TaskConfig) -> bool:
+    """Returns whether the order of the choices can be seen in the prompt."""
+    named = config.choices.columns if isinstance(config.choices, Columns) else (config.choices,)
+    return config.kind == "choice" and not {"choices", *named}.isdisjoint(columns_of(config.prompt))
+
+
+def _joined(prompt: str, line: str) -> str:
+    """Returns the prompt with `line` between its lines; empty: as they are. What it begins and ends with stays."""
+    inner = prompt.strip("\n")
+    before, _, after = prompt.partition(inner)
+    return before + re.sub(r"\n+", lambda _: line, inner) + after if line and inner else prompt
+
+
+def _further_stops(config: TaskConfig, marked: Callable[[str], str], separator: str) -> Iterator[str]:
+    """Yields what the task's stop strings are in this format: the next question's label, what stands before it."""
+    for found in _LABEL.finditer(config.prompt):
+        named = any(stop.strip() and found[0].startswith(stop.strip()) for stop in config.stop)
+        if named and marked(found[0]) not in config.stop:
+            yield marked(found[0])
+    if config.separator in config.stop and separator not in config.stop:
+        yield separator
