@@ -19,6 +19,7 @@ from typing import Any
 
 from harness.errors import DataError, nearest
 from harness.formats import DataSource, first_line, is_data, iter_rows, plain, read_file, stem_of, suffix_of
+from harness.lazy import Lazy, picked
 
 SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
 _SHARD = re.compile(r"^(?P<split>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})(-[0-9a-f]+)?$")
@@ -30,7 +31,7 @@ _COMMIT = re.compile(r"@([0-9a-f]{40})/")
 class Rows:
     """What was read, and proof of it."""
 
-    rows: tuple[dict[str, Any], ...]
+    rows: Sequence[dict[str, Any]]
     digest: str  # sha256 of the files read (several: of their list of digests), or the hub's commit
     origin: str  # for people: what was read
     files: tuple[str, ...]  # paths read; none for the hub
@@ -68,7 +69,7 @@ def assign_ids(rows: Sequence[Mapping[str, Any]], id_column: str | None) -> list
     if id_column is None:
         return _positions(rows)
     ids: list[str] = []
-    first: dict[str, int] = {}
+    seen: set[str] = set()
     for number, row in enumerate(rows, 1):
         if id_column not in row:
             fix = nearest(id_column, row)
@@ -77,13 +78,13 @@ def assign_ids(rows: Sequence[Mapping[str, Any]], id_column: str | None) -> list
         name = "" if value is None else str(value).strip()
         if not name:
             raise DataError(f"row {number} has an empty id", where=f"column '{id_column}'", fix="give every row an id")
-        if name in first:
+        if name in seen:
             raise DataError(
-                f"rows {first[name]} and {number} have the same id '{name}'",
+                f"rows {ids.index(name) + 1} and {number} have the same id '{name}'",
                 where=f"column '{id_column}'",
                 fix="make ids unique, or leave out `id:` to number the rows by position",
             )
-        first[name] = number
+        seen.add(name)
         ids.append(name)
     return ids
 
@@ -161,7 +162,7 @@ def _read_single(place: _Place, source: DataSource, asked: str | None, own: bool
     first = next(iter_rows(path, source), {})
     if asked is not None and "split" in first:
         found = _read_files(place, [path], source, named=False)
-        rows = tuple(row for row in found.rows if str(row.get("split")) == asked)
+        rows = picked(found.rows, lambda row: str(row.get("split")) == asked)
         if not rows:
             there = {str(row.get("split")) for row in found.rows}
             raise DataError(f"no row is of split '{asked}'", where=f"{path}, column 'split'", fix=nearest(asked, there))
@@ -194,7 +195,7 @@ def sibling_split(path: Path, split: str) -> Path | None:
 
 def _read_files(place: _Place, files: Sequence[Path], source: DataSource, named: bool) -> Rows:
     """Returns the rows of files in order. `named`: each row is told in `_file` which file it comes from."""
-    rows: list[dict[str, Any]] = []
+    rows: Sequence[dict[str, Any]] = []
     digests = []
     split = files[0].parent.name  # of a folder of files: the files' names may repeat it
     for path in files:
@@ -203,9 +204,8 @@ def _read_files(place: _Place, files: Sequence[Path], source: DataSource, named:
         digests.append(digest)
         if named:
             stem = stem_of(path).removesuffix(f"_{split}").removeprefix(f"{split}_")
-            for row in new:
-                row["_file"] = stem
-        rows += new
+            new = [{**row, "_file": stem} for row in new]
+        rows = new if len(files) == 1 else [*rows, *new]
     if not rows:
         where = str(files[0]) if len(files) == 1 else str(place.path)
         raise DataError("the data holds no rows", where=where, fix="fill it, or name another file")
@@ -214,7 +214,7 @@ def _read_files(place: _Place, files: Sequence[Path], source: DataSource, named:
         listed = "".join(f"{digest}  {path.name}\n" for digest, path in zip(digests, files))
         digest = hashlib.sha256(listed.encode()).hexdigest()
     origin = str(files[0]) if len(files) == 1 else f"{files[0].parent} ({len(files)} files)"
-    return Rows(tuple(rows), digest, origin, tuple(map(str, files)))
+    return Rows(rows if isinstance(rows, Lazy) else tuple(rows), digest, origin, tuple(map(str, files)))
 
 
 # ---- a folder and a split -> files -----------------------------------------------------------------------------------

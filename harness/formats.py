@@ -14,16 +14,20 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import sys
 import zipfile
 import zlib
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.errors import DataError, nearest
+from harness.lazy import Lazy
 
+HELD = 64_000_000  # bytes of a JSONL file up to which its rows are kept in memory
 _LFS_POINTER = b"version https://git-lfs"
 
 
@@ -50,12 +54,72 @@ def iter_rows(path: Path, source: DataSource = DataSource()) -> Iterator[dict[st
         yield from _parse(raw, path, source)
 
 
-def read_file(path: Path, source: DataSource) -> tuple[list[dict[str, Any]], str]:
-    """Returns the rows of one file, and the sha256 (hex) of the very bytes they were read from."""
+def read_file(path: Path, source: DataSource) -> tuple[Sequence[dict[str, Any]], str]:
+    """Returns the rows of one file, and the sha256 (hex) of the very bytes they were read from.
+
+    A list; of JSONL of more than HELD bytes `JsonLines`, which keeps none of them.
+    """
     with _open(path) as raw:
+        held = os.fstat(raw.fileno())
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
         raw.seek(0)
-        return list(_parse(raw, path, source)), digest
+        utf8 = (source.encoding or "utf-8").lower().replace("_", "-") in ("utf-8", "utf8", "utf-8-sig")
+        if held.st_size <= HELD or suffix_of(path) not in {".jsonl", ".ndjson"} or not utf8:
+            return list(_parse(raw, path, source)), digest
+        for _ in _parse(raw, path, source):
+            pass  # every line is read once, so that a broken one is told here and not in the middle of the work
+    return JsonLines(path, held), digest
+
+
+class JsonLines(Lazy[dict[str, Any]]):
+    """The rows of a JSONL file in UTF-8, read anew whenever they are asked for: 8 bytes a row are kept.
+
+    Raises DataError where the file is no longer the one it was.
+    """
+
+    def __init__(self, path: Path, held: os.stat_result) -> None:
+        self._path, self._was = path, _identity(held)
+        self._starts = array("q")
+        place = 0
+        with self._opened() as lines:
+            for line in lines:
+                if not _blank(line):
+                    self._starts.append(place)
+                place += len(line)
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def item(self, index: int) -> dict[str, Any]:
+        """Returns one row."""
+        with self._opened() as lines:
+            lines.seek(self._starts[index])
+            return self._row(lines.readline())
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """Yields every row in order."""
+        with self._opened() as lines:
+            for line in lines:
+                if not _blank(line):
+                    yield self._row(line)
+
+    def _opened(self) -> BinaryIO:
+        raw = _open(self._path)
+        if _identity(os.fstat(raw.fileno())) != self._was:
+            raw.close()
+            raise DataError("the file was changed while it was in use", where=str(self._path), fix="start again")
+        return raw
+
+    def _row(self, line: bytes) -> dict[str, Any]:
+        return _json(line.removeprefix(b"\xef\xbb\xbf").decode(), self._path, 0)
+
+
+def _identity(held: os.stat_result) -> tuple[int, int, int]:
+    return held.st_ino, held.st_size, held.st_mtime_ns
+
+
+def _blank(line: bytes) -> bool:
+    return not line.lstrip().startswith(b"{") and line.removeprefix(b"\xef\xbb\xbf").decode().isspace()
 
 
 def _open(path: Path) -> BinaryIO:

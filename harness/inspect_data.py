@@ -15,6 +15,7 @@ import re
 import sys
 import zipfile
 import zlib
+from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,8 +24,11 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+import numpy as np
+
 from harness.errors import DataError
 from harness.formats import READERS, DataSource, read_file, suffix_of
+from harness.lazy import Lazy, in_parts
 
 Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]
 DELIMITERS = ",;\t|"
@@ -32,6 +36,7 @@ MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 USUAL_NAMES = {"id", "question", "answer", "text", "label", "input", "output", "prompt", "target", "category"}
 SNIFFED = 200  # records of a CSV from which the delimiter and the header are found
 SNIFFED_CHARS = 1_000_000
+PART = 1_000  # rows that are looked at together
 COUNTED = 5_000  # distinct values of a column that are told apart; of more only the number is known
 
 
@@ -40,7 +45,7 @@ class Table:
     """The rows of a file and how they were read. `source` has what a task file must say to read them again."""
 
     path: Path
-    rows: tuple[dict[str, Any], ...]
+    rows: Sequence[dict[str, Any]]
     source: DataSource
     digest: str  # sha256 of the file
     encoding: str  # for people
@@ -108,13 +113,21 @@ def _read(path: Path, suffix: str, sheet: str | None) -> Table:
     rows, digest = read_file(path, source)
     if not rows:
         raise DataError("the file holds no rows", where=str(path), fix="fill it, or name another file")
-    return Table(path, tuple(rows), source, digest, encoding or suffix[1:], tuple(notes))
+    kept = rows if isinstance(rows, Lazy) else tuple(rows)
+    return Table(path, kept, source, digest, encoding or suffix[1:], tuple(notes))
 
 
 def columns_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     """Returns what stands in each column, in the order in which the rows name them."""
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return tuple(_column(name, [row.get(name) for row in rows]) for name in names)
+    tallies: dict[str, _Tally] = {}
+    before = 0
+    for part in in_parts(rows, PART):
+        for name in dict.fromkeys(name for row in part for name in row):
+            tallies.setdefault(name, _Tally(name, before))
+        for name, tally in tallies.items():
+            tally.add(before, [row.get(name) for row in part])
+        before += len(part)
+    return tuple(tally.column() for tally in tallies.values())
 
 
 def as_text(value: Any) -> str:
@@ -241,58 +254,86 @@ NUMBER = re.compile(r"[-+−]?[$€£]?\s?\d[\d.,'\u00a0\u202f]*\s?%?")
 YES_NO = ({"yes", "no"}, {"true", "false"}, {"y", "n"})
 
 
-def _column(name: str, values: list[Any]) -> Column:
-    empty = tuple(
-        i for i, value in enumerate(values, 1) if value is None or (isinstance(value, str) and not value.strip())
-    )
-    gaps = set(empty)
-    filled = [value for i, value in enumerate(values, 1) if i not in gaps] if gaps else values
-    types = Counter(map(type, filled))
-    kinds = Counter({_TYPES.get(kind, "text"): 0 for kind in types})
-    for kind, count in types.items():
-        kinds[_TYPES.get(kind, "text")] += count
-    nested = bool(kinds.keys() & {"list", "object"})
-    texts = [as_text(value) for value in filled]
-    counts = Counter(texts) if not nested else Counter()
-    lengths = [len(text) for text in texts]
-    longest = max(lengths, default=0)
-    row = next((i for i, value in enumerate(values, 1) if i not in gaps and len(as_text(value)) == longest), 1)
-    step = max(1, len(texts) // 10_000)
-    words = int(median([text.count(" ") + 1 for text in texts[::step]])) if texts else 0
-    return Column(
-        name=name,
-        kind=_kind(kinds, counts, texts),
-        filled=len(filled),
-        empty=empty,
-        distinct=None if nested else len(counts),
-        counts=counts if len(counts) <= COUNTED else {},
-        words=words,
-        longest=longest,
-        longest_row=row,
-        kinds=dict(kinds),
-    )
+class _Tally:
+    """Counts what stands in one column, some rows at a time; none of the values is kept."""
+
+    def __init__(self, name: str, before: int) -> None:
+        self.name = name
+        self.empty = array("q", range(1, before + 1))  # rows before the first that names the column
+        self.types: Counter[type] = Counter()
+        self.counts: Counter[str] | None = Counter()  # None: more than COUNTED
+        self.hashes, self.words = array("q"), array("q")
+        self.first: dict[str, None] = {}  # the first distinct values
+        self.longest, self.longest_row = 0, 1
+        self.numbers, self.json = True, True  # whether all texts so far are
+        self.held: set[type] = set()  # what they hold, if they are JSON
+
+    def add(self, before: int, values: list[Any]) -> None:
+        """Counts the values of the rows after row `before`."""
+        rows = [
+            i
+            for i, value in enumerate(values, before + 1)
+            if value is not None and not (isinstance(value, str) and not value.strip())
+        ]
+        if len(rows) < len(values):
+            self.empty.extend(sorted(set(range(before + 1, before + len(values) + 1)) - set(rows)))
+            values = [values[i - before - 1] for i in rows]
+        texts = [as_text(value) for value in values]
+        self.types.update(map(type, values))
+        self.hashes.extend(map(hash, texts))
+        self.words.extend(text.count(" ") + 1 for text in texts)
+        lengths = [len(text) for text in texts]
+        if lengths and (most := max(lengths)) > self.longest:
+            self.longest, self.longest_row = most, rows[lengths.index(most)]
+        distinct = dict.fromkeys(texts)
+        if len(self.first) < 10:
+            self.first = dict.fromkeys([*self.first, *distinct][:20])
+        if self.counts is not None:
+            self.counts.update(texts)
+            self.counts = self.counts if len(self.counts) <= COUNTED else None
+        self.numbers = self.numbers and all(NUMBER.fullmatch(text.strip()) for text in distinct)
+        self.json = self.json and all(text.lstrip()[:1] in "[{" for text in distinct)
+        if self.json:
+            self.held |= {type(_json(text)) for text in distinct}
+
+    def column(self) -> Column:
+        """Returns what was counted."""
+        kinds: Counter[str] = Counter()
+        for kind, count in self.types.items():
+            kinds[_TYPES.get(kind, "text")] += count
+        nested = bool(kinds.keys() & {"list", "object"})
+        distinct = len(self.counts) if self.counts is not None else len(np.unique(np.array(self.hashes)))
+        return Column(
+            name=self.name,
+            kind=self._kind(kinds),
+            filled=len(self.hashes),
+            empty=tuple(self.empty),
+            distinct=None if nested else distinct,
+            counts=self.counts if self.counts is not None and not nested else {},
+            words=int(median(self.words[:: max(1, len(self.words) // 10_000)])) if self.words else 0,
+            longest=self.longest,
+            longest_row=self.longest_row,
+            kinds=dict(kinds),
+        )
+
+    def _kind(self, kinds: Mapping[str, int]) -> Kind:
+        if not kinds:
+            return "empty"
+        if len(kinds) > 1:
+            return "mixed"
+        kind = next(iter(kinds))
+        if kind != "text":
+            return kind  # type: ignore[return-value]
+        if self.numbers:
+            return "number"
+        if {text.strip().lower() for text in list(self.first)[:10]} in YES_NO:
+            return "yes/no"
+        if self.json and self.held in ({list}, {dict}):
+            return "list" if self.held == {list} else "object"
+        return "text"
 
 
 _TYPES = {bool: "yes/no", int: "number", float: "number", list: "list", dict: "object", str: "text"}
-
-
-def _kind(kinds: Mapping[str, int], counts: Mapping[str, int], texts: Sequence[str]) -> Kind:
-    if not kinds:
-        return "empty"
-    if len(kinds) > 1:
-        return "mixed"
-    kind = next(iter(kinds))
-    if kind != "text":
-        return kind  # type: ignore[return-value]
-    if all(NUMBER.fullmatch(text.strip()) for text in counts):
-        return "number"
-    if {text.strip().lower() for text in list(counts)[:10]} in YES_NO:
-        return "yes/no"
-    if all(text.lstrip()[:1] in "[{" for text in texts):
-        found = {type(_json(text)) for text in texts}
-        if found in ({list}, {dict}):
-            return "list" if found == {list} else "object"
-    return "text"
 
 
 def _json(text: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import heapq
 import os
 import platform
 import subprocess
@@ -20,6 +21,7 @@ from harness.backends.remote import PROVIDERS, egress, server, where
 from harness.config import ModelConfig, RunConfig, TaskUse, read_machine
 from harness.cost.prices import Price, frozen
 from harness.errors import ConfigError, ModelError, TaskError, nearest
+from harness.lazy import made
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
 from harness.policy import refuse_egress
 from harness.portable import portable
@@ -118,9 +120,9 @@ def make_plan(config: RunConfig) -> Plan:
     tasks: list[Task] = []
     for use in config.tasks:
         for task in load_tasks(use):
-            prompts.check_columns(task.config, [one.row for one in task.samples], task.where)
+            prompts.check_columns(task.config, made(task.samples, lambda _, one: one.row), task.where)
             if task.pool:
-                prompts.check_columns(task.config, [one.row for one in task.pool], task.where, prompts.SHOWN)
+                prompts.check_columns(task.config, made(task.pool, lambda _, one: one.row), task.where, prompts.SHOWN)
             for one in (task, *formats(task, config.formats, config.seed)):
                 tasks += _ways(one, use, models)
     _refuse_two_of_a_name(tasks)
@@ -167,13 +169,13 @@ def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
     if config.first is not None:
         return task.samples[: config.first]
     if config.limit is None or config.limit >= len(task.samples):
-        return task.samples
+        return tuple(task.samples)
 
     def rank(sample: Sample) -> str:
         return hashlib.sha256(f"{config.seed}|{task.family}|{sample.id}".encode()).hexdigest()
 
-    kept = {sample.id for sample in sorted(task.samples, key=rank)[: config.limit]}
-    return tuple(sample for sample in task.samples if sample.id in kept)
+    kept = heapq.nsmallest(config.limit, enumerate(task.samples), key=lambda placed: rank(placed[1]))
+    return tuple(sample for _, sample in sorted(kept, key=lambda placed: placed[0]))
 
 
 def find_model(config: ModelConfig) -> PlannedModel:

@@ -6,8 +6,10 @@ import hashlib
 import json
 import random
 import re
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from harness.config import Columns, DataConfig, PromptConfig, TaskConfig, TaskUs
 from harness.data import DataSource, Rows, assign_ids, load_rows
 from harness.errors import DataError, TaskError, nearest
 from harness.forms import check_form
+from harness.lazy import made, picked
 from harness.prepare import PREPARE
 from harness.scorers import own
 from harness.values import Sample
@@ -33,8 +36,8 @@ class Task:
 
     config: TaskConfig
     path: Path  # of the task file
-    samples: tuple[Sample, ...]
-    pool: tuple[Sample, ...]  # what shots are drawn from
+    samples: Sequence[Sample]
+    pool: Sequence[Sample]  # what shots are drawn from
     data_digest: str
     data_origin: str
     format_of: str = ""  # the task of whose prompt this is another format (harness.variants)
@@ -100,7 +103,8 @@ def asked_by(task: Task, name: str, prompt: PromptConfig, format_of: str = "") -
     given = {key: value for key, value in prompt if value is not None}
     config = task.config.model_copy(update={**given, "task": part_of(task.name, name), "prompts": None})
     turn = config.rotate - task.config.rotate
-    samples, pool = (tuple(_laid_out(config, one, turn) for one in several) for several in (task.samples, task.pool))
+    laid_out = lambda _, one: _laid_out(config, one, turn)
+    samples, pool = (made(several, laid_out) for several in (task.samples, task.pool))
     return replace(task, config=config, samples=samples, pool=pool, format_of=format_of)
 
 
@@ -191,9 +195,9 @@ def shots_for(task: Task, sample: Sample, seed: int) -> tuple[Sample, ...]:
         return ()
     pool = task.pool
     if shots.match is not None:
-        pool = tuple(shot for shot in pool if shot.row[shots.match] == sample.row[shots.match])
+        pool = picked(pool, lambda shot: shot.row[shots.match] == sample.row[shots.match])
     if _same_split(task.config):
-        pool = tuple(shot for shot in pool if shot.id != sample.id)
+        pool = picked(pool, lambda shot: shot.id != sample.id)
     if len(pool) < shots.n:
         raise TaskError(
             f"sample {sample.id} needs {shots.n} shots, its data have {len(pool)}",
@@ -256,7 +260,7 @@ def _same_split(config: TaskConfig) -> bool:
     return shots is not None and shots.file is None and shots.split in {None, config.data.split}
 
 
-def _pool(config: TaskConfig, path: Path, override: Path | None, samples: tuple[Sample, ...]) -> tuple[Sample, ...]:
+def _pool(config: TaskConfig, path: Path, override: Path | None, samples: Sequence[Sample]) -> Sequence[Sample]:
     shots = config.shots
     if shots is None or shots.n == 0:
         return ()
@@ -267,7 +271,7 @@ def _pool(config: TaskConfig, path: Path, override: Path | None, samples: tuple[
         pool = _samples(config.model_copy(update={"prepare": None}), rows, path, None)
     else:
         pool = _samples(config, _rows(config, path, override, shots.split), path, config.data.id)
-    if shots.match is not None and any(shots.match not in sample.row for sample in (*pool, *samples)):
+    if shots.match is not None and any(shots.match not in sample.row for sample in chain(pool, samples)):
         raise TaskError(
             f"shots: match names column '{shots.match}', which the data do not have",
             where=str(path),
@@ -282,13 +286,13 @@ def _pool(config: TaskConfig, path: Path, override: Path | None, samples: tuple[
     return tuple(by_id[name] for name in shots.ids)
 
 
-def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) -> tuple[Sample, ...]:
+def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) -> Sequence[Sample]:
     where = f"{path} ({rows.origin})"
     try:
         ids = assign_ids(rows.rows, id_column)
     except DataError as error:
         raise DataError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
-    prepared = [_prepared(config, row, f"{where} row {i + 1}") for i, row in enumerate(rows.rows)]
+    prepared = made(rows.rows, lambda i, row: _prepared(config, row, f"{where} row {i + 1}"))
     if config.answer is not None:
         _need_columns(prepared, config.answer, "answer", where)
     if config.cluster is not None:
@@ -297,15 +301,16 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
         _need_columns(prepared, column, "slices", where)
         _refuse_many(column, prepared, where)
     if config.kind == "conversation":
-        read = zip(ids, prepared, (f"{where} row {i + 1}" for i in range(len(ids))))
-        return tuple(_conversation(config, *parts) for parts in read)
+        found = made(prepared, lambda i, row: _conversation(config, ids[i], row, f"{where} row {i + 1}"))
+        deque(found, maxlen=0)  # each is checked now, also where it is made again later
+        return found
     for i, row in enumerate(prepared):
         _need_answer(row, config.answer, f"{where} row {i + 1}")
     if config.kind != "choice":
-        return tuple(_sample(config, id, row, row[config.answer]) for id, row in zip(ids, prepared))
-    choices = [_choices(config, row, f"{where} row {i + 1}") for i, row in enumerate(prepared)]
-    golds = _golds(config, [row[config.answer] for row in prepared], choices, where)
-    return tuple(_choice_sample(config, *parts) for parts in zip(ids, prepared, choices, golds))
+        return made(prepared, lambda i, row: _sample(config, ids[i], row, row[config.answer]))
+    choices = made(prepared, lambda i, row: _choices(config, row, f"{where} row {i + 1}"))
+    golds = _golds(config, made(prepared, lambda _, row: row[config.answer]), choices, where)
+    return made(prepared, lambda i, row: _choice_sample(config, ids[i], row, choices[i], golds[i]))
 
 
 def _refuse_many(column: str, rows: Sequence[Mapping[str, Any]], where: str) -> None:

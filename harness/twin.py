@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from harness.config import TaskConfig
 from harness.errors import TaskError
+from harness.lazy import made
 from harness.prompts import columns_of
 from harness.tasks import LETTERS, Task, name_of, part_of
 from harness.values import Sample
@@ -57,7 +58,7 @@ def twin(task: Task) -> Task:
         }
     )
     style = None if by_name else config.labels
-    samples, pool = (tuple(_asked(one, name, style) for one in several) for several in (task.samples, task.pool))
+    samples, pool = (made(several, lambda _, one: _asked(one, name, style)) for several in (task.samples, task.pool))
     format_of = task.format_of and part_of(task.format_of, "generated")
     return replace(task, config=changed, samples=samples, pool=pool, format_of=format_of)
 

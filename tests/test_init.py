@@ -148,7 +148,7 @@ def test_a_table_without_a_header_gets_names(tmp_path: Path):
     [
         ("", "t.csv", "holds no rows"),
         ("question,answer\n", "t.csv", "holds no rows"),
-        ("x", "t.txt", "'.txt' is no format read here"),
+        ("x", "t.doc", "'.doc' is no format read here"),
         ("question,answer\na,b,c\n", "t.csv", "the row has 3 cells"),
         ('{"a": 1}\n{"a": \n', "t.jsonl", "not JSON"),
         ('{"a": "x", "b": "y"}\n', "t.json", "keys with lists: none"),

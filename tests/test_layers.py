@@ -13,6 +13,7 @@ LAYERS = (
     ("secrets", "portable"),
     ("yamlfile",),
     ("config",),
+    ("lazy",),
     ("formats",),
     ("data",),
     ("importers",),

@@ -17,6 +17,7 @@ from harness.config import TaskConfig, validate
 from harness.errors import DataError
 from harness.init.roles import CLASSES, Roles, answer_is, is_assertion, is_label, key_of
 from harness.inspect_data import Column, as_text
+from harness.lazy import made
 from harness.prepare import PREPARE
 from harness.tasks import Task
 from harness.values import Sample
@@ -73,7 +74,7 @@ def _label_task(column: Column, roles: Roles) -> tuple[dict[str, Any], dict[str,
 def _generate_task(
     column: Column, columns: Sequence[Column], roles: Roles, rows: Sequence[Mapping[str, Any]], path: Path
 ) -> tuple[dict[str, Any], dict[str, str]]:
-    values = [row[column.name] for row in rows]
+    values = made(rows, lambda _, row: row[column.name])
     texts = [as_text(value) for value in values[:5000]]
     lengths = sorted(map(len, texts))
     usual = lengths[len(lengths) * 19 // 20]

@@ -23,6 +23,7 @@ class Found:
     table: Table
     columns: tuple[Column, ...]
     roles: Roles
+    splits: tuple[str, ...]  # values of the column that says which; none without one
     task: Mapping[str, Any]  # the keys of the task file, without `data`
     remarks: Mapping[str, str]  # key of the task file -> a comment for its line
     warnings: tuple[str, ...]
@@ -122,8 +123,10 @@ def look(
     task["sensitivity"] = "restricted" if kinds else "internal"
     remarks["sensitivity"] = "public, internal, or restricted: never leaves this machine"
     warnings = [*doubts(columns, roles, others, task), *duplicates(roles, rows), *odd_labels(columns, roles, task)]
-    warnings += [*leaks(table, roles, split), *kinds]
-    return Found(table, columns, roles, task, remarks, tuple(warnings), (*table.notes, *scale(task, roles, rows)))
+    splits = () if split is None else tuple(next(c for c in every if c.name == "split").counts)
+    warnings += [*leaks(table, rows, roles, split, splits), *kinds]
+    notes = (*table.notes, *scale(task, columns, roles, rows))
+    return Found(table, columns, roles, splits, task, remarks, tuple(warnings), notes)
 
 
 def questions(found: Found) -> tuple[tuple[str, str, str], ...]:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
+
+import numpy as np
 
 from harness.data import sibling_split
 from harness.errors import HarnessError
 from harness.init.phrases import counted, group_list, row_list, short
 from harness.init.roles import LONGEST_LABEL, MOST_LABELS, Roles, asked_of, offered
-from harness.inspect_data import Column, Table, as_text, read_table
+from harness.inspect_data import PART, Column, Table, as_text, read_table
+from harness.lazy import Picked, in_parts, made
 from harness.personal import personal_data
 from harness.reading import fold
 from harness.similar import near_pairs
@@ -52,10 +56,8 @@ def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task:
 
 def duplicates(roles: Roles, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     """Yields inputs that stand twice (case, punctuation and spacing aside), and those with different answers."""
-    places: dict[str, list[int]] = defaultdict(list)
-    for number, row in enumerate(rows, 1):
-        places[folded_input(row, (*roles.inputs, *roles.choices))].append(number)
-    groups = [numbers for numbers in places.values() if len(numbers) > 1]
+    texts = made(rows, lambda _, row: folded_input(row, (*roles.inputs, *roles.choices)))
+    groups = _alike(texts)
     if not groups:
         return
     again = sum(len(numbers) - 1 for numbers in groups)
@@ -64,6 +66,21 @@ def duplicates(roles: Roles, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]
     plural = "s" if again > 1 else ""
     line = f"{again} duplicate input{plural} ({group_list(groups)})"
     yield line + (f"; {len(differing)} with conflicting answers ({group_list(differing)})" if differing else "")
+
+
+def _alike(texts: Sequence[str]) -> list[list[int]]:
+    """Returns the rows of each text that stands twice or more, in the order of their first."""
+    order = np.argsort(keys := _keys(texts), kind="stable")
+    again = keys[order[1:]] == keys[order[:-1]]
+    groups: dict[str, list[int]] = defaultdict(list)
+    for place in sorted({*order[1:][again].tolist(), *order[:-1][again].tolist()}):
+        groups[texts[place]].append(place + 1)  # the text itself decides, not its hash
+    return [numbers for numbers in groups.values() if len(numbers) > 1]
+
+
+def _keys(texts: Sequence[str]) -> np.ndarray:
+    """Returns a number for each text, the same for the same text in this process, (n,) int64."""
+    return np.fromiter(map(hash, texts), np.int64, len(texts))
 
 
 def folded_input(row: Mapping[str, Any], names: Iterable[str]) -> str:
@@ -90,14 +107,20 @@ def odd_labels(columns: Sequence[Column], roles: Roles, task: Mapping[str, Any])
 
 def personal(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Returns a line for each kind of personal data that seems to be in the columns."""
-    found: dict[str, dict[str, list[int]]] = defaultdict(dict)
+    looked_at = []
     for column in columns:
         if column.kind in ("number", "yes/no", "empty") and column.longest < 12:
             continue
         if column.counts and column.longest < 10 and column.distinct < column.filled / 2:
             continue
-        for kind, places in personal_data(as_text(row.get(column.name)) for row in rows).items():
-            found[kind][column.name] = places
+        looked_at.append(column.name)
+    found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    before = 0
+    for part in in_parts(rows, PART):
+        for name in looked_at:
+            for kind, places in personal_data(as_text(row.get(name)) for row in part).items():
+                found[kind][name] += [before + place for place in places]
+        before += len(part)
     lines = []
     for kind, by_column in found.items():
         places = sorted({place + 1 for held in by_column.values() for place in held})
@@ -110,46 +133,50 @@ def personal(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> li
     return lines
 
 
-def leaks(table: Table, roles: Roles, split: str | None) -> Iterator[str]:
+def leaks(
+    table: Table, asked: Sequence[Mapping[str, Any]], roles: Roles, split: str | None, splits: Sequence[str]
+) -> Iterator[str]:
     """Yields how many inputs also stand in another split: of the same file, or of the file beside it."""
-    others: list[tuple[str, list[str]]] = []
+    others: list[tuple[str, Sequence[Mapping[str, Any]]]] = []
     if split is not None:
-        names = dict.fromkeys(row.get("split") for row in table.rows)
-        others = [
-            (f"split '{name}'", [folded_input(row, roles.inputs) for row in table.rows if row.get("split") == name])
-            for name in names
-            if name != split
-        ]
+        others = [(f"split '{name}'", asked_of(table.rows, name)) for name in splits if name != split]
     else:
         for name in ("train", "training", "dev", "validation", "test"):
             beside = sibling_split(table.path, name)
             if beside is not None:
-                try:
-                    rows = read_table(beside).rows
-                except HarnessError:
-                    continue
-                others.append((beside.name, [folded_input(row, roles.inputs) for row in rows]))
-    asked = [folded_input(row, roles.inputs) for row in asked_of(table.rows, split)] if others else []
-    for name, texts in others:
-        there = set(texts) - {""}
-        exact = [i for i, text in enumerate(asked, 1) if text in there]
-        if exact:
-            yield f"{counted(len(exact), 'input')} also in {name}: {row_list(exact)}"
-        left = [i for i, text in enumerate(asked) if text not in there]
-        near = near_pairs([asked[i] for i in left], texts)
-        if near:
-            yield f"{counted(len(near), 'input')} nearly the same in {name}: {row_list([left[i] + 1 for i, _ in near])}"
+                with suppress(HarnessError):
+                    others.append((beside.name, read_table(beside).rows))
+    for name, rows in others:
+        yield from _leak(name, *(made(some, lambda _, row: folded_input(row, roles.inputs)) for some in (asked, rows)))
 
 
-def scale(task: Mapping[str, Any], roles: Roles, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _leak(name: str, asked: Sequence[str], there: Sequence[str]) -> Iterator[str]:
+    """Yields how many of the texts asked also stand among others; the same by their hash, of 64 bits."""
+    keys = _keys(asked)
+    known = np.isin(keys, _keys(there)) & (keys != hash(""))
+    exact = (np.flatnonzero(known) + 1).tolist()
+    if exact:
+        yield f"{counted(len(exact), 'input')} also in {name}: {row_list(exact)}"
+    left = np.flatnonzero(~known).tolist()
+    near = near_pairs(Picked(asked, left), there)
+    if near:
+        yield f"{counted(len(near), 'input')} nearly the same in {name}: {row_list([left[i] + 1 for i, _ in near])}"
+
+
+def scale(
+    task: Mapping[str, Any], columns: Sequence[Column], roles: Roles, rows: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
     """Yields what guessing scores and what a difference this many rows can show."""
     n = len(rows)
     parts = []
     if task["kind"] == "choice":
         fixed = task["choices"] if isinstance(task["choices"], list) else None
-        sizes = [len(fixed or offered(row, roles.choices) or "?") for row in rows]
+        sizes = [len(fixed)] * n if fixed else [len(offered(row, roles.choices) or "?") for row in rows]
         if fixed:
-            (name, most), *_ = Counter(as_text(row.get(roles.answer)).strip() for row in rows).most_common(1)
+            counts: Counter[str] = Counter()
+            for name, count in next(c.counts for c in columns if c.name == roles.answer).items():
+                counts[name.strip()] += count
+            (name, most), *_ = counts.most_common(1)
             parts.append(f"always '{short(name, 30)}' scores {100 * most / n:.1f} %")
         parts.append(f"guessing {100 * sum(1 / size for size in sizes) / n:.1f} %")
     gap = 100 * detectable_gap(n)

@@ -16,6 +16,7 @@ from typing import Any
 from harness.errors import DataError
 from harness.init.phrases import row_list
 from harness.inspect_data import Column, as_text
+from harness.lazy import picked
 from harness.reading import fold
 from harness.tasks import LETTERS
 
@@ -69,7 +70,7 @@ def split_of(columns: Sequence[Column]) -> str | None:
 
 def asked_of(rows: Sequence[Mapping[str, Any]], split: str | None) -> Sequence[Mapping[str, Any]]:
     """Returns the rows of the split that is asked about, all without one."""
-    return rows if split is None else [row for row in rows if row.get("split") == split]
+    return rows if split is None else picked(rows, lambda row: row.get("split") == split)
 
 
 def key_of(name: str) -> str:
@@ -174,9 +175,8 @@ def _choices(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], answe
     for names in (*lists, *_numbered(columns, answer)):
         if answer_is(rows, answer, names) is not None:
             return names
-        values = [row.get(answer) for row in rows]
-        offers = [offered(row, names) for row in rows]
-        if all(options is not None and _from_one(value, len(options)) for value, options in zip(values, offers)):
+        pairs = ((row.get(answer), offered(row, names)) for row in rows)
+        if all(options is not None and _from_one(value, len(options)) for value, options in pairs):
             raise DataError(
                 f"the answers in column '{answer}' count from 1",
                 where=str(path),
@@ -233,19 +233,22 @@ def _list(text: str) -> list[Any] | None:
 
 def answer_is(rows: Sequence[Mapping[str, Any]], answer: str, names: Sequence[str]) -> str | None:
     """Returns how the answers name one of the choices: "text", "letter" or "index"; None if they do not."""
-    options = [offered(row, names) for row in rows]
-    values = [row.get(answer) for row in rows]
-    if None in options or any(isinstance(value, list | dict | bool) or value is None for value in values):
-        return None
-    pairs = [(str(value).strip(), among) for value, among in zip(values, options)]
     ways = {
         "text": lambda text, options: text in options,
         "letter": lambda text, options: len(text) == 1 and 0 <= LETTERS.find(text.upper()) < len(options),
         "index": lambda text, options: text.isdecimal() and int(text[:9]) < len(options),
     }
-    if all(isinstance(value, int) for value in values):
-        ways = {"index": ways["index"]}
-    return next((name for name, fits in ways.items() if all(fits(*pair) for pair in pairs)), None)
+    numbers = True
+    for row in rows:
+        options, value = offered(row, names), row.get(answer)
+        if options is None or value is None or isinstance(value, list | dict | bool):
+            return None
+        numbers = numbers and isinstance(value, int)
+        text = str(value).strip()
+        ways = {name: fits for name, fits in ways.items() if fits(text, options)}
+        if not ways:
+            return None
+    return next((name for name in ways if name == "index" or not numbers), None)
 
 
 def refuse_gaps(

@@ -15,6 +15,7 @@ from harness.formats import stem_of
 from harness.init.draft import words
 from harness.init.found import Found
 from harness.init.phrases import short
+from harness.lazy import made
 from harness.prompts import check_columns
 from harness.tasks import load_task
 from harness.yamlfile import parse_yaml
@@ -54,7 +55,7 @@ def write(found: Found, out: Path | None = None) -> Written:
         raise ConfigError(what, where=str(out), fix="name a place that can be written: --out FILE.yaml") from None
     try:
         task = load_task(TaskUse(task=str(out)))
-        check_columns(task.config, [sample.row for sample in task.samples], task.where)
+        check_columns(task.config, made(task.samples, lambda _, sample: sample.row), task.where)
     except HarnessError:
         out.unlink()
         if copy is not None:
@@ -103,8 +104,7 @@ def _file_text(found: Found, out: Path, file: str) -> str:
         lines.append(_line(key, value, remarks.get(key, "")))
     if roles.cluster:
         lines.append(_line("cluster", roles.cluster, "rows that share it are not independent: intervals allow for it"))
-    splits = list(dict.fromkeys(str(row.get("split")) for row in table.rows)) if roles.split else []
-    train = next((one for one in splits if one != roles.split), None)
+    train = next((one for one in found.splits if one != roles.split), None)
     if train is not None:
         lines.append(f"# shots: {{n: 5, from: {_scalar(train)}}}    # show solved examples first")
     unused = [c.name for c in found.columns if not found.role_of(c.name) and c.kind != "empty" and c.name != "split"]
