@@ -123,7 +123,8 @@ def columns_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
     before = 0
     for part in in_parts(rows, PART):
         for name in dict.fromkeys(name for row in part for name in row):
-            tallies.setdefault(name, _Tally(name, before))
+            if name not in tallies:
+                tallies[name] = _Tally(name, before)
         for name, tally in tallies.items():
             tally.add(before, [row.get(name) for row in part])
         before += len(part)

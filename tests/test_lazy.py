@@ -21,7 +21,7 @@ from harness.tasks import load_task, shots_for
 
 ROWS = [
     {"id": f"r{i}", "q": f"What é is {i * 7 % 50}?", "team": "ab"[i % 2], "split": "train" if i % 4 == 0 else "test"}
-    | {"choices": ["x", "y", f"z{i}"], "right": i % 3}
+    | {"choices": ["x", "y", "z"], "right": i % 3}
     for i in range(60)
 ]
 TASK = {"task": "t", "data": {"file": "t.jsonl", "split": "test", "id": "id"}, "prompt": "{q}", "answer": "right"}
