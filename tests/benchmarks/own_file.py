@@ -1,8 +1,8 @@
 """Times what a person's own file goes through, and prints a table: python tests/benchmarks/own_file.py [ROWS] [BIG]
 
-`init` and a seeded limit of 100 on ROWS (100,000) rows of a CSV and on BIG (1,000,000) lines of JSONL, each in a process
-of its own with its peak memory; then every scorer on ROWS answers, with finding the answer, on one core. Seconds are
-of processor time (and by the clock). Exits 1 where a target of the project is missed.
+`init`, and `check` of 100 rows drawn, on ROWS (100,000) rows of CSV and on BIG (1,000,000) lines of JSONL, each in a
+process of its own with its peak memory; then every scorer on ROWS answers, with finding the answer, on one core.
+Seconds are of processor time (and by the clock). Exits 1 where a target of the project is missed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ sys.path.insert(0, str(ROOT))
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 TARGETS = {"init": 5.0, "scorer": 20.0, "memory": 600}  # seconds, seconds, MB for the large file
-WORDS = [f"{a}{b}" for a in ("par", "con", "re", "un", "mo", "ti", "sa") for b in ("cel", "tact", "turn", "der", "ney")]
+PARTS = ("par", "con", "re", "un", "mo", "ti", "sa", "cel", "tact", "turn", "der", "ney")
+WORDS = [a + b + c for a in PARTS for b in PARTS for c in PARTS]
 TEAMS = ("billing", "shipping", "returns", "technical", "accounts")
 
 
