@@ -10,6 +10,7 @@ from typing import Any
 from harness.backends.remote import egress, where
 from harness.config import RunConfig, TaskConfig
 from harness.extract import extract
+from harness.lm_tasks import is_judged_by
 from harness.openness import describe
 from harness.plan import Plan, make_plan
 from harness.policy import PolicyConfig, Used, broken
@@ -96,7 +97,9 @@ def _by_turn(task: Task, first: int) -> tuple[Task, ...]:
 
 
 def _unjudged(task: Task, sample: Sample) -> bool:
-    """Returns whether no right answer can be judged: a pattern is expected, a list of instructions, or code to run."""
+    """Returns whether no right answer is known or can be judged: a pattern is expected, instructions, code to run."""
+    if is_judged_by(task.config):
+        return not sample.labels
     if task.config.score == "promptfoo":
         return sample.row.get("assertion") == "regex"
     return task.config.score in ("regex", "instructions", "code")

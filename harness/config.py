@@ -24,7 +24,9 @@ Switch = Literal["auto", "on", "off"]
 STOP_LIMIT = 200  # characters; a longer stop string is a mistake in the task, and makes every step slower
 Stop = Annotated[str, Field(min_length=1, max_length=STOP_LIMIT)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
-TASK_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*(\[[A-Za-z0-9._+-]+\])?$"  # in brackets: which of the task's prompts
+TASK_NAME = (
+    r"^(lm_eval:)?[A-Za-z0-9][A-Za-z0-9._+-]*(\[[A-Za-z0-9._+-]+\])?$"  # in brackets: which of the task's prompts
+)
 
 
 class Strict(BaseModel):
@@ -180,7 +182,8 @@ class TaskConfig(Strict):
     data: DataConfig
     prepare: str | None = None  # a named function of harness.tasks.PREPARE that brings rows to one shape
     # cloze: would the model itself write the answer, token by token? perplexity: how surprising is the text `answer`?
-    kind: Literal["choice", "cloze", "generate", "perplexity", "conversation"]
+    # pairs: how likely is each of several texts after a context of its own? (lm-eval's tasks only)
+    kind: Literal["choice", "cloze", "generate", "perplexity", "conversation", "pairs"]
     system: str | None = None
     description: str = ""  # printed once, before shots and question
     prompt: str = ""
@@ -277,6 +280,8 @@ class TaskConfig(Strict):
             )
         if self.kind != "choice" and (self.ending or self.answer_is == "flags"):
             raise PydanticCustomError("choices", "`ending` and `answer_is: flags` are for `kind: choice`")
+        if self.kind == "pairs" and not (isinstance(self.score, Mapping) and "lm_eval" in self.score):
+            raise PydanticCustomError("pairs", "`kind: pairs` is for tasks of lm-eval; use `kind: choice` or `cloze`")
         if self.kind == "conversation":
             return self._conversation()
         if self.answer is None:
@@ -431,10 +436,13 @@ class MachineConfig(Strict):
 class TaskUse(Strict):
     """A task in a run, with what the run changes about it."""
 
-    task: str  # a bundled name or the path of a task file
+    task: str  # a bundled name, the path of a task file, or lm_eval:NAME_OR_FILE
     data: str | None = None  # a local copy of the data: a file or a folder
     sensitivity: Sensitivity | None = None  # can only be raised
     asked_as: Literal["generate"] | None = Field(default=None, alias="as")  # choices as text, for every model
+    num_fewshot: Annotated[int, Field(ge=0, le=1000)] | None = (
+        None  # lm_eval tasks only: examples shown; default: its own
+    )
 
 
 class LatencyConfig(Strict):

@@ -315,7 +315,7 @@ def _uses_chat(model: PlannedModel, task: Task) -> bool:
             where=f"model {model.config.name}, task {task.name}",
             fix="set `chat_template: off` for the model",
         )
-    if task.config.kind == "perplexity":
+    if task.config.kind in {"perplexity", "pairs"}:
         return False
     return wanted == "on" or (wanted == "auto" and task.config.writes and available)
 

@@ -145,6 +145,8 @@ def continuations(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str, ..
     """
     if task.kind == "perplexity":
         return (answer_text(task, sample),)
+    if task.kind == "pairs":
+        return tuple(sample.row["continuations"])
     if task.ending:
         return (task.delimiter + fill(task.ending, sample.row),) * len(sample.choices)
     scored = sample.labels if task.kind == "choice" else (answer_text(task, sample),)
@@ -153,6 +155,8 @@ def continuations(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str, ..
 
 def given(task: TaskConfig, sample: Sample) -> tuple[str, ...]:
     """Returns what follows the prompt before each continuation: the choices, if it is an ending that is scored."""
+    if task.kind == "pairs":
+        return tuple(sample.row["given"])
     return sample.choices if task.ending else ()
 
 

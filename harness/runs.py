@@ -11,7 +11,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import tables
+from harness import lm_tasks, tables
 from harness.config import RunConfig, TaskConfig, read_run
 from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
@@ -125,6 +125,7 @@ def finish(path: Path) -> Result:
     write_jsonl_atomic(path / "records.jsonl", map(_record_line, found))
     log = read_attempts(path / "responses.jsonl")
     summary = summarise(plan, samples, found, measurements(path), told(log))
+    summary["rows"] = [_with_lm_eval(row, plan, samples, path) for row in summary["rows"]]
     summary["head"] = verify_chain(path / "responses.jsonl").head
     write_text_atomic(path / "table.md", tables.markdown(summary))
     write_text_atomic(path / "table.csv", tables.csv_text(summary))
@@ -139,6 +140,18 @@ def answered(path: Path) -> set[str]:
     return {line["key"] for line in read_responses(path / "responses.jsonl") if not line.get("provisional")}
 
 
+def _with_lm_eval(row: dict[str, Any], plan: Mapping[str, Any], samples: Mapping, path: Path) -> dict[str, Any]:
+    """Returns a row with what lm-eval makes of all answers together, if the task is one of its own."""
+    config = TaskConfig.model_validate(plan["tasks"][row["task"]])
+    if not lm_tasks.is_judged_by(config):
+        return row
+    lines = (line for line in read_responses(path / "responses.jsonl") if line["task"] == row["task"])
+    mine = (line for line in lines if line["model"] == row["model"])
+    found = lm_tasks.aggregated(config, ((samples[row["task"], line["sample_id"]], restored(line)) for line in mine))
+    told = {name: {"value": value, "low": None, "high": None, "method": "lm-eval"} for name, value in found.items()}
+    return {**row, "metrics": {**row["metrics"], **told}}
+
+
 def read_samples(path: Path) -> dict[tuple[str, str], Sample]:
     """Returns the samples a run asked about, by task and id."""
     return {(line["task"], line["id"]): _sample(line) for line in read_jsonl(path / "samples.jsonl")}
@@ -150,6 +163,7 @@ def judged(path: Path) -> list[Record]:
         name: TaskConfig.model_validate(config) for name, config in read_json(path / "plan.json")["tasks"].items()
     }
     for name, config in configs.items():
+        lm_tasks.refuse_unknown(config)
         for spec in config.scores:
             own.refuse_unknown(spec, name)
     samples = read_samples(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from harness import lm_tasks
 from harness.config import TaskConfig, TurnConfig
 from harness.extract import extract
 from harness.forms import form_of, is_valid
@@ -24,6 +25,8 @@ def judge(task: TaskConfig, sample: Sample, response: Response) -> Score:
     """Returns the judgement of one response: a value, or a named failure."""
     if response.error is not None:
         return Score(None, None, Failure.BACKEND_ERROR)
+    if lm_tasks.is_judged_by(task):
+        return lm_tasks.judge(task, sample, response)
     if task.kind == "cloze":
         return judge_cloze(response)
     if task.kind == "perplexity":

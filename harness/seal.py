@@ -34,6 +34,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from harness import lm_tasks
 from harness.backends.remote import PROVIDERS, server
 from harness.config import RunConfig, find_file, read_task
 from harness.models import resolve_model
@@ -101,6 +102,10 @@ def _needs_network(config: RunConfig) -> str:
         if model.backend in PROVIDERS:
             return f"model {model.name} is asked at {server(model).host}"
     for use in config.tasks:
+        if lm_tasks.is_named(use.task):
+            if use.data is None and lm_tasks.reads_hub(use.task):
+                return f"task {use.task} reads what lm-eval fetches: give a local copy with --data"
+            continue
         task, _ = read_task(find_file(use.task, "tasks"))
         if task.data.hub is not None and use.data is None and not Path(task.data.hub).is_dir():
             return f"task {task.task} reads {task.data.hub} from the hub: give a local copy with --data"

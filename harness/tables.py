@@ -124,11 +124,13 @@ def _asked(row: Row) -> str:
 
 
 def _heading(name: str) -> str:
+    if name.startswith("lm_eval:"):  # in whatever unit it has there
+        return name.removeprefix("lm_eval:")
     return _UNITS.get(name) or f"{_SHORT.get(name, name.replace('turn_', 'turn '))} %"
 
 
 def _metric(name: str, estimate: Mapping[str, Any] | None) -> str:
-    if name not in _UNITS:
+    if name not in _UNITS and not name.startswith("lm_eval:"):
         return _percent(estimate)
     return number(None if estimate is None else estimate["value"])
 

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from harness import extract, scorers
+from harness import extract, lm_tasks, scorers
 from harness.config import Columns, DataConfig, PromptConfig, TaskConfig, TaskUse, bundled, find_file, read_task
 from harness.data import DataSource, Rows, assign_ids, load_rows
 from harness.errors import DataError, TaskError, nearest
@@ -60,8 +60,23 @@ class Task:
 
 def load_tasks(use: TaskUse) -> tuple[Task, ...]:
     """Returns the task a run uses, once for each of its prompts: then named `task[prompt]`. Raises as `load_task`."""
+    if lm_tasks.is_named(use.task):
+        return _of_lm_eval(use)
+    if use.num_fewshot is not None:
+        fix = "change `shots` in the task file; num_fewshot is for lm_eval: tasks"
+        raise TaskError(f"task '{use.task}' has no num_fewshot", where="tasks", fix=fix)
     task = _load(use)
     return tuple(asked_by(task, name, prompt) for name, prompt in (task.config.prompts or {}).items()) or (task,)
+
+
+def _of_lm_eval(use: TaskUse) -> tuple[Task, ...]:
+    found = lm_tasks.load(use.task, Path(use.data) if use.data is not None else None, use.num_fewshot)
+    return tuple(
+        Task(
+            _raised(one.config, use), Path(use.task), one.samples, (), digest([s.row for s in one.samples]), one.origin
+        )
+        for one in found
+    )
 
 
 def load_task(use: TaskUse) -> Task:

@@ -24,6 +24,7 @@ LAYERS = (
     ("extract",),
     ("scorers",),
     ("prepare",),
+    ("lm_tasks",),
     ("tasks",),
     ("prompts",),
     ("twin", "variants"),

@@ -1,0 +1,516 @@
+"""Tasks of lm-evaluation-harness (extra `lm-eval`), asked by our engine and judged by their own code.
+
+    lm_eval:arc_easy                 a task, group or tag of the installed catalogue
+    lm_eval:my_tasks/tickets.yaml    a task file in lm-eval's form
+
+Their task objects write the prompts (all of them, in order: their shots come from one stream of random numbers) and
+judge the answers; between the two everything is ours. A task file of one's own may bring Python, so its answers are
+judged only by a process that was given the file. Tasks that run code or show pictures are refused. One difference: of
+a whole text (rolling), the token that opens it is not judged; lm-eval does so too with add_bos_token=False.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import random
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness.config import TaskConfig, validate
+from harness.data import load_rows
+from harness.errors import DataError, HarnessError, TaskError, nearest
+from harness.formats import DataSource
+from harness.values import Failure, Response, Sample, Score
+
+PREFIX = "lm_eval:"
+SEEDS = {"python": 0, "numpy": 1234, "shots": 1234}  # lm-eval's own defaults
+ANSWER_TOKENS = 256  # where the task says nothing: lm-eval's default for models in process
+ASKED_AS = {"loglikelihood": "pairs", "generate_until": "generate", "loglikelihood_rolling": "perplexity"}
+SETTINGS = {  # of `generation_kwargs`, beside those read below: what changes nothing
+    "num_beams": (1,),
+    "return_full_text": (False,),
+    "early_stopping": (False,),
+    "num_return_sequences": (1,),
+}
+
+_BUILT: dict[str, Any] = {}  # lm-eval's task by our `score:` key as JSON; this process only
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A task of lm-eval as ours: how it is asked, and its samples."""
+
+    config: TaskConfig
+    samples: tuple[Sample, ...]
+    origin: str
+
+
+def is_named(task: str) -> bool:
+    """Tells if a task of a run is one of lm-eval's."""
+    return task.startswith(PREFIX)
+
+
+def reads_hub(task: str) -> bool:
+    """Tells if lm-eval fetches the data of a task: it does unless the task's file names a local format."""
+    name = task.removeprefix(PREFIX)
+    if not _is_path(name):
+        return True
+    local = re.search(r"^dataset_path:\s*(json|csv|parquet|text|arrow)\s*$", _text(Path(name)), re.MULTILINE)
+    return local is None
+
+
+def load(task: str, data: Path | None, num_fewshot: int | None) -> tuple[Loaded, ...]:
+    """Returns a task of lm-eval, or all of a group or tag, with their prompts written.
+
+    `data` is a local copy in place of what lm-eval would fetch; `num_fewshot` is lm-eval's. Raises TaskError for what
+    is not there or cannot be asked here, DataError for data that cannot be read.
+    """
+    if find_spec("lm_eval") is None:
+        what = f"'{task}' needs the package lm-eval, which is not installed"
+        raise TaskError(what, where="tasks", fix="pip install 'openweights-harness[lm-eval]'")
+    name = task.removeprefix(PREFIX)
+    with _as_lm_eval():
+        try:
+            found = _build(name, data)
+            return tuple(_loaded(one, file, data, num_fewshot) for one, file in found)
+        except HarnessError:
+            raise
+        except Exception as error:  # of code that is not ours: its data, its templates, its Python
+            what = f"lm-eval cannot make the task '{name}': {type(error).__name__}: {str(error).strip()[:200]}"
+            fix = f"--data {task}=FILE_OR_FOLDER reads a local copy of its data; `lm_eval validate` says more"
+            raise TaskError(what, where=task, fix=fix) from None
+
+
+# --- finding and building --------------------------------------------------------------------------------------------
+
+
+def _is_path(name: str) -> bool:
+    return name.endswith((".yaml", ".yml")) or "/" in name
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        raise TaskError(f"no file {path}", where="tasks", fix="check the path") from None
+
+
+NAMED = re.compile(r"^(?:task|group):[ \t]*['\"]?([^\s'\"#\[\]]+)", re.MULTILINE)
+TAGGED = re.compile(r"^tag:((?:[ \t]*\S+)?(?:\n[ \t]*- .+)*)", re.MULTILINE)
+
+
+@cache
+def catalogue() -> Mapping[str, Path]:
+    """Returns the file of every task, group and tag of the installed catalogue (of a tag: of one of its tasks).
+
+    lm-eval's own index of it takes minutes.
+    """
+    import lm_eval
+
+    files = sorted((Path(lm_eval.__file__).parent / "tasks").rglob("*.yaml"))
+    texts = {path: _text(path) for path in files}
+    tags = {
+        tag: path
+        for path, text in texts.items()
+        for found in TAGGED.findall(text)
+        for tag in found.split()
+        if tag != "-"
+    }
+    return tags | {name: path for path, text in texts.items() for name in NAMED.findall(text)}
+
+
+def _build(name: str, data: Path | None) -> list[tuple[Any, Path | None]]:
+    """Returns lm-eval's task objects, each with its file if that is the user's own."""
+    own = _is_path(name)
+    path = Path(name) if own else catalogue().get(name)
+    if path is None:
+        raise TaskError(f"lm-eval has no task '{name}'", where="tasks", fix=nearest(name, catalogue()))
+    if re.search(r"^unsafe_code:\s*true", _text(path), re.MULTILINE):  # its import alone would load what runs code
+        _refuse_code(name)
+    manager = _manager(path.parent)
+    index = manager.task_index
+    if own:
+        name = next((each for each, entry in index.items() if _is_at(entry, path)), "")
+    if name not in index:
+        raise TaskError(f"{path} is no task of lm-eval", where="tasks", fix="it needs `task:` with a name")
+    spec: Any = name
+    if data is not None:
+        if index[name].kind.name not in ("TASK", "PY_TASK"):
+            what = f"'{name}' is a group of tasks, one local copy of data is not enough"
+            raise TaskError(what, where=f"--data {PREFIX}{name}", fix="name its tasks one by one")
+        splits = _Splits(data, index[name].cfg or {})
+        spec = {"group": "harness", "task": [{"task": name, "custom_dataset": lambda **_: splits}]}
+        built = _with_splits(lambda: manager.load(spec)["tasks"].values(), splits)
+    else:
+        built = list(manager.load(spec)["tasks"].values())
+    return [(task, path.resolve() if own else None) for task in built]
+
+
+def _is_at(entry: Any, path: Path) -> bool:
+    return entry.yaml_path is not None and Path(entry.yaml_path).resolve() == path.resolve()
+
+
+@cache
+def _manager(folder: Path) -> Any:
+    """Returns lm-eval's index of one folder of task files."""
+    from lm_eval.tasks import TaskManager
+
+    return TaskManager(include_path=str(folder), include_defaults=False)
+
+
+class _Splits(dict):
+    """The splits of a local copy, read when lm-eval asks for them. One that is missing is empty, and remembered."""
+
+    def __init__(self, data: Path, config: Mapping[str, Any]) -> None:
+        super().__init__()
+        self.data = data
+        self.judged = config.get("test_split") or config.get("validation_split")
+        self.missing: DataError | None = None
+
+    def __missing__(self, split: str) -> Any:
+        from datasets import Dataset
+
+        try:
+            rows = load_rows(
+                DataSource(hub="x/x", split=self.judged), base=Path(), override=self.data, split=split
+            ).rows
+        except DataError as error:
+            if split == self.judged:
+                raise
+            self.missing, rows = error, ()
+        self[split] = Dataset.from_list([dict(row) for row in rows])
+        return self[split]
+
+
+def _with_splits(build: Callable[[], Iterable[Any]], splits: _Splits) -> list[Any]:
+    """Returns tasks whose shots, if they show any, are there."""
+    built = list(build())
+    if splits.missing is not None and any(task.get_config("num_fewshot") for task in built):
+        raise splits.missing
+    return built
+
+
+def _refuse_code(name: str) -> None:
+    what = f"'{name}' judges answers by running code, and there is no sandbox to do that in yet"
+    raise TaskError(
+        what, where=f"{PREFIX}{name}", fix="leave it out; humaneval and mbpp can be asked with --responses-only"
+    )
+
+
+@contextlib.contextmanager
+def _as_lm_eval() -> Iterator[None]:
+    """Seeds what lm-eval seeds before it makes tasks, and keeps its progress bars off the screen."""
+    import numpy as np
+
+    log = logging.getLogger("lm_eval")
+    level, state, numpy_state = log.level, random.getstate(), np.random.get_state()
+    log.setLevel(logging.ERROR)
+    random.seed(SEEDS["python"])
+    np.random.seed(SEEDS["numpy"])
+    try:
+        with contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        log.setLevel(level)
+        random.setstate(state)
+        np.random.set_state(numpy_state)
+
+
+# --- asking ----------------------------------------------------------------------------------------------------------
+
+
+def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | None) -> Loaded:
+    name = f"{PREFIX}{task.task_name}"
+    if getattr(task, "UNSAFE_CODE", False):
+        _refuse_code(task.task_name)
+    if getattr(task, "MULTIMODAL", False):
+        raise TaskError(f"'{name}' shows pictures or sound", where=name, fix="only tasks of text can be asked here")
+    if (task.get_config("repeats") or 1) > 1:
+        what = f"'{name}' draws {task.get_config('repeats')} answers to each question and judges them together"
+        raise TaskError(what, where=name, fix="a task of ours can, with `epochs` and `reduce`")
+    _set_shots(task, name, num_fewshot)
+    task.build_all_requests()
+    by_doc: dict[int, list[Any]] = {}
+    for instance in task.instances:
+        by_doc.setdefault(instance.doc_id, []).append(instance)
+    kind = _kind(by_doc.values(), name)
+    score = {"task": task.task_name, "file": None if file is None else _digested(file)}
+    score |= {"multiple_input": bool(task.multiple_input), "multiple_target": bool(task.multiple_target)}
+    asked = _generation(next(iter(by_doc.values()))[0].args[1], name) if kind == "generate" else {}
+    place = {"file": str(data)} if data is not None else {"hub": str(task.get_config("dataset_path") or "lm-eval")}
+    values = {
+        "task": name,
+        "version": _version(task),
+        "asks": f"what lm-eval's task {task.task_name} asks",
+        "source": f"lm-evaluation-harness {_lm_eval_version()}",
+        "data": place,
+        "kind": kind,
+        "prompt": "" if kind == "perplexity" else "{context}",
+        "delimiter": "",
+        "answer": "text" if kind == "perplexity" else "target",
+        "chat": "off",
+        "extract": "raw",
+        "score": {"lm_eval": score},
+        **asked,
+    }
+    config = validate(TaskConfig, values, name)
+    _BUILT[_key(config)] = task
+    samples = tuple(_sample(config, task, str(doc_id), instances) for doc_id, instances in by_doc.items())
+    return Loaded(config, samples, str(data) if data is not None else f"lm-eval's {place['hub']}")
+
+
+def _set_shots(task: Any, name: str, num_fewshot: int | None) -> None:
+    fixed = task.get_config("num_fewshot")
+    if num_fewshot is not None and fixed == 0:
+        what = f"lm-eval asks '{name}' without examples, whatever it is told"
+        raise TaskError(what, where=f"{name}: num_fewshot", fix="leave num_fewshot out")
+    if num_fewshot is not None or fixed is None:
+        task.set_config("num_fewshot", num_fewshot or 0)
+    splits = getattr(task, "dataset", None)
+    if task.get_config("num_fewshot") and isinstance(splits, _Splits) and splits.missing is not None:
+        raise splits.missing
+    task.set_fewshot_seed(SEEDS["shots"])
+
+
+def _kind(docs: Iterable[Sequence[Any]], name: str) -> str:
+    """Returns how a task is asked; raises TaskError where one question takes requests of several types."""
+    types = {instance.request_type for instances in docs for instance in instances}
+    alone = all(len(instances) == 1 for instances in docs)
+    if len(types) > 1 or (types != {"loglikelihood"} and not alone):
+        what = f"'{name}' asks {' and '.join(sorted(types))} about one question"
+        raise TaskError(what, where=name, fix="only tasks that ask one kind of thing can be asked here")
+    return ASKED_AS[types.pop()]
+
+
+def _generation(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Returns the keys of our task for lm-eval's `generation_kwargs`, read as its models in process read them."""
+    rest = dict(settings)
+    until = rest.pop("until", None) or []
+    limits = [rest.pop(key, None) for key in ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")]
+    drawn = rest.pop("do_sample", None)
+    drawing = {key: rest.pop(key) for key in ("temperature", "top_p", "top_k", "min_p") if key in rest}
+    penalty = {"repetition_penalty": rest.pop("repetition_penalty")} if "repetition_penalty" in rest else {}
+    strange = [key for key, value in rest.items() if key not in SETTINGS or value not in SETTINGS[key]]
+    if strange:
+        what = f"'{name}' generates with {strange[0]}: {rest[strange[0]]!r:.60}, which the engine here does not know"
+        raise TaskError(what, where=name, fix="ask it through lm-eval")
+    found = {
+        "stop": [text for text in ([until] if isinstance(until, str) else until) if text],
+        "max_tokens": int(next((limit for limit in limits if limit is not None), ANSWER_TOKENS)),
+    }
+    return {**found, "generation": (drawing if drawn else {}) | penalty}
+
+
+def _sample(config: TaskConfig, task: Any, id: str, instances: Sequence[Any]) -> Sample:
+    doc = _plain(instances[0].doc)
+    row: dict[str, Any] = {"doc": doc, "target": _plain(task.doc_to_target(instances[0].doc))}
+    if config.kind == "perplexity":
+        return Sample(id, config.task, row | {"text": instances[0].args[0]}, instances[0].args[0])
+    contexts = [instance.args[0] for instance in instances]
+    row["context"] = os.path.commonprefix(contexts)  # noqa: RUF071  (of texts)
+    if config.kind == "generate":
+        return Sample(id, config.task, row, row["target"])
+    given = [context[len(row["context"]) :] for context in contexts]
+    row |= {"given": given if any(given) else [], "continuations": [instance.args[1] for instance in instances]}
+    choices, gold = _choices(task, instances[0].doc, row["target"])
+    if gold is None or len(choices) != len(instances):
+        return Sample(id, config.task, row, row["target"])
+    return Sample(id, config.task, row, choices[gold], choices, choices, gold)
+
+
+def _choices(task: Any, doc: Any, target: Any) -> tuple[tuple[str, ...], int | None]:
+    """Returns the choices of a question and which is right, if it is one of them."""
+    if task.get_config("doc_to_choice") is None:
+        return (), None
+    choices = tuple(map(str, task.doc_to_choice(doc)))
+    right = task.doc_to_text(doc) if task.multiple_input else target
+    if isinstance(right, str):
+        right = choices.index(right) if right in choices else None
+    known = isinstance(right, int) and not isinstance(right, bool) and 0 <= right < len(choices)
+    return choices, right if known else None
+
+
+def _plain(value: Any) -> Any:
+    """Returns a value as JSON holds it: what a run folder keeps of a row."""
+    return json.loads(json.dumps(value, default=str), parse_constant=lambda _: None)
+
+
+def _version(task: Any) -> int:
+    try:
+        return max(1, int(float(task.VERSION)))
+    except (TypeError, ValueError):
+        return 1
+
+
+def _lm_eval_version() -> str:
+    from importlib.metadata import version
+
+    return version("lm_eval")
+
+
+def _digested(file: Path) -> dict[str, str]:
+    return {"path": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+def is_judged_by(config: TaskConfig) -> bool:
+    """Tells if lm-eval judges the answers to a task."""
+    return isinstance(config.score, Mapping) and "lm_eval" in config.score
+
+
+def refuse_unknown(config: TaskConfig) -> None:
+    """Raises TaskError for a task file of a user's that this process was not given: a run folder brings no code."""
+    if is_judged_by(config) and config.score["lm_eval"]["file"] is not None and _key(config) not in _BUILT:
+        raise TaskError(
+            f"answers to {config.task} are judged by lm-eval's task file {config.score['lm_eval']['file']['path']}",
+            where="a run folder never brings code to run",
+            fix="judge it again with the command that made it: harness run CONFIG --out RUN",
+        )
+
+
+def judge(config: TaskConfig, sample: Sample, response: Response) -> Score:
+    """Returns lm-eval's judgement: the value is its first metric that is in [0, 1] and averaged.
+
+    Metrics carry lm-eval's names, with the filter where there is one ("exact_match,flexible-extract"). Where only all
+    answers together tell something (BLEU), single ones have no value; see `aggregated`.
+    """
+    try:
+        found = _results(config, sample, response)
+    except Exception as error:  # a scorer's fault is one sample's failure, not the run's
+        return Score(None, f"{type(error).__name__}: {error}"[:200], Failure.SCORER_ERROR)
+    task = _built(config, sample)
+    shares = {name: share for name, value in found.items() if (share := _share(task, name, value)) is not None}
+    if config.kind == "perplexity":
+        return _of_text(found, shares, sample, response)
+    answer = response.text if config.kind == "generate" else _preferred(sample, response)
+    metrics = shares | ({"nats": -float(found["perplexity"])} if "perplexity" in found else {})
+    if not shares:
+        return Score(None, answer, Failure.UNSCORED, metrics)
+    return Score(next(iter(shares.values())), answer, None, metrics)
+
+
+def aggregated(config: TaskConfig, answers: Iterable[tuple[Sample, Response]]) -> dict[str, float]:
+    """Returns what lm-eval makes of all answers together, for metrics that are no mean of shares; by `lm_eval:name`."""
+    items: dict[str, list[Any]] = {}
+    task = None
+    for sample, response in answers:
+        if response.error is not None:
+            continue
+        task = _built(config, sample)
+        with contextlib.suppress(Exception):  # it is a record's scorer_error already
+            for name, value in _results(config, sample, response).items():
+                items.setdefault(name, []).append(value)
+    told = {
+        name: values
+        for name, values in items.items()
+        if name not in _OURS and any(_share(task, name, value) is None for value in values)
+    }
+    return {f"{PREFIX}{name}": float(_aggregation(task, name)(values)) for name, values in told.items()}
+
+
+_OURS = {"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}  # from the sums in the records
+
+
+def _results(config: TaskConfig, sample: Sample, response: Response) -> dict[str, Any]:
+    """Returns lm-eval's metrics of one answer, by name: those of its first filter first."""
+    from lm_eval.api.instance import Instance
+
+    task = _built(config, sample)
+    doc, row = sample.row["doc"], sample.row
+    if config.kind == "pairs":
+        given = row["given"] or [""] * len(row["continuations"])
+        asked = [(row["context"] + more, text) for more, text in zip(given, row["continuations"], strict=True)]
+        greedy = response.greedy or (False,) * len(asked)
+        answers: list[Any] = list(zip(response.logprobs or (), greedy, strict=True))
+        kind = "loglikelihood"
+    elif config.kind == "perplexity":
+        asked, answers, kind = [(row["text"],)], list(response.logprobs or ()), "loglikelihood_rolling"
+    else:
+        asked, answers, kind = [(row["context"], {})], [response.text or ""], "generate_until"
+    named = (config.task, 0, 1)
+    instances = [
+        Instance(kind, doc, arguments, i, named, [answer])
+        for i, (arguments, answer) in enumerate(zip(asked, answers, strict=True))
+    ]
+    task._instances = instances
+    task.apply_filters()
+    found: dict[str, Any] = {}
+    for name in instances[0].filtered_resps:
+        for metric, value in task.process_results(doc, [one.filtered_resps[name] for one in instances]).items():
+            found[metric if name == "none" else f"{metric},{name}"] = value
+    return found
+
+
+def _of_text(found: Mapping[str, Any], shares: Mapping[str, float], sample: Sample, response: Response) -> Score:
+    """Returns the judgement of a whole text: the probability of a byte, and the sums that perplexities are made of."""
+    size = {"bytes": "bits_per_byte", "words": "word_perplexity"}
+    spread = {name: float(found[metric][1]) for name, metric in size.items() if metric in found}
+    spread.setdefault("bytes", float(len(sample.row["text"].encode("utf-8", "surrogatepass"))))
+    nats = -float(response.logprobs[0])
+    return Score(math.exp(-max(nats, 0.0) / spread["bytes"]), None, None, {**shares, "nats": nats, **spread})
+
+
+def _preferred(sample: Sample, response: Response) -> str | None:
+    if not response.logprobs:
+        return None
+    texts = sample.labels or tuple(text.strip() for text in sample.row["continuations"])
+    return texts[max(range(len(texts)), key=lambda i: response.logprobs[i])]
+
+
+def _share(task: Any, name: str, value: Any) -> float | None:
+    """Returns a value in [0, 1] that lm-eval averages, None for any other."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    mean = getattr(_aggregation(task, name), "__name__", "") == "mean"
+    return number if mean and 0.0 <= number <= 1.0 else None
+
+
+def _aggregation(task: Any, name: str) -> Callable[[Sequence[Any]], Any]:
+    from lm_eval.api.metrics import mean
+
+    return task.aggregation().get(name.partition(",")[0], mean)
+
+
+def _key(config: TaskConfig) -> str:
+    return json.dumps(config.score, sort_keys=True)
+
+
+def _built(config: TaskConfig, sample: Sample) -> Any:
+    """Returns lm-eval's task: the one that asked, or in a later process one of the catalogue, without its data."""
+    if _key(config) not in _BUILT:
+        refuse_unknown(config)
+        _BUILT[_key(config)] = _rebuilt(config.score["lm_eval"], sample)
+    return _BUILT[_key(config)]
+
+
+def _rebuilt(score: Mapping[str, Any], sample: Sample) -> Any:
+    from datasets import Dataset
+
+    class One(dict):
+        def __missing__(self, split: str) -> Any:
+            return Dataset.from_list([sample.row["doc"]])
+
+    if find_spec("lm_eval") is None or score["task"] not in catalogue():
+        what = f"answers to {PREFIX}{score['task']} are judged by lm-eval, which is not installed or lacks the task"
+        raise TaskError(what, where="score", fix="pip install 'openweights-harness[lm-eval]'")
+    without = {"custom_dataset": lambda **_: One(), "process_docs": None, "fewshot_config": None, "num_fewshot": 0}
+    spec = {"group": "harness", "task": [{"task": score["task"], **without}]}
+    with _as_lm_eval():
+        (task,) = _manager(catalogue()[score["task"]].parent).load(spec)["tasks"].values()
+    task.multiple_input, task.multiple_target = score["multiple_input"], score["multiple_target"]
+    return task
