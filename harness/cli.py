@@ -275,20 +275,29 @@ def table(
     runs: Runs,
     form: Annotated[str, typer.Option("--format", "-f", help="text, markdown, csv, latex or json")] = "text",
     slices: Annotated[bool, typer.Option("--slices", help="a row for each value of the tasks' `slices`")] = False,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="a row for each label, and which is taken for which")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Print the table of one run, or of several side by side."""
     from harness import tables
-    from harness.runs import merged, open_run
+    from harness.runs import merged, open_run, with_labels
 
     wanted = "json" if as_json else form
     if wanted != "json" and wanted not in tables.FORMATS:
         raise ConfigError(f"no format '{form}'", fix=nearest(form, [*tables.FORMATS, "json"]))
     results = [open_run(run) for run in runs]
-    summary = results[0].summary if len(results) == 1 else merged(results)
+    summaries = [with_labels(result) if labels else result.summary for result in results]
+    summary = summaries[0] if len(summaries) == 1 else merged(summaries)
+    if labels and not any(row["labels"] for row in summary["rows"]):
+        raise ConfigError(
+            "no task here has labels", fix="they are in tasks with fixed `choices`, or `score: multi_label`"
+        )
+    view = "labels" if labels else "slices" if slices else "run"
     if slices and not any(row.get("slices") for row in summary["rows"]):
         raise ConfigError("no task here has slices", fix="add `slices: [COLUMN]` to the task file, and run it again")
-    print(json.dumps(summary, ensure_ascii=False) if wanted == "json" else tables.FORMATS[wanted](summary, slices))
+    print(json.dumps(summary, ensure_ascii=False) if wanted == "json" else tables.FORMATS[wanted](summary, view))
 
 
 @app.command()

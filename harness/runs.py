@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,6 +16,7 @@ from harness.config import RunConfig, TaskConfig, read_run
 from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.footnotes import told
+from harness.labels import by_label
 from harness.plan import Plan, make_plan, stored
 from harness.score import records
 from harness.scorers import own
@@ -29,7 +30,7 @@ from harness.store import (
     write_jsonl_atomic,
     write_text_atomic,
 )
-from harness.summary import summarise
+from harness.summary import clusters_of, summarise
 from harness.values import Failure, Record, Sample
 
 if TYPE_CHECKING:
@@ -214,12 +215,27 @@ def _refuse_bench(plan: Mapping[str, Any], path: Path) -> None:
         raise StoreError(what, fix="read its summary.json, or give the folder `harness run` named")
 
 
-def merged(results: Iterable[Result]) -> dict[str, Any]:
+def with_labels(result: Result) -> dict[str, Any]:
+    """Returns the summary of a run whose rows have `labels`: how each label does, None where answers are no labels."""
+    tasks, samples = read_json(result.folder / "plan.json")["tasks"], read_samples(result.folder)
+    cells: dict[tuple[str, str], list[Record]] = {}
+    for record in judged(result.folder):
+        if record.value is not None:
+            cells.setdefault((record.model, record.task), []).append(record)
+
+    def labels(row: Mapping[str, Any]) -> dict[str, Any] | None:
+        records = cells.get((row["model"], row["task"]), [])
+        found = by_label(tasks[row["task"]], records, samples, clusters_of(records))
+        return None if found is None else asdict(found)
+
+    return {**result.summary, "rows": [{**row, "labels": labels(row)} for row in result.summary["rows"]]}
+
+
+def merged(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Returns one summary of several runs: their rows side by side. Differences stay those within each run.
 
     Raises StoreError when two runs hold different versions of one task: those are never in one table.
     """
-    summaries = [result.summary for result in results]
     version: dict[str, int] = {}
     for summary in summaries:
         for row in summary["rows"]:

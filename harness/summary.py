@@ -112,7 +112,7 @@ def _row(
         "accuracy": _accuracy(task, judged),
         "expected_loss": _loss(task, judged),
         "metrics": _metrics(records) | repeated(records),
-        "slices": by_slice(judged, _clusters(judged), samples, task.get("slices", ())),
+        "slices": by_slice(judged, clusters_of(judged), samples, task.get("slices", ())),
         "difference": None
         if task["kind"] == "perplexity"
         else _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
@@ -208,7 +208,7 @@ def _accuracy(task: Line, judged: Sequence[Record]) -> dict[str, Any]:
     if task["kind"] == "perplexity":
         reason = "a text is neither right nor wrong: see bits_per_byte"
         return {"value": None, "low": None, "high": None, "stderr": None, "method": None, "reason": reason}
-    return _estimate([record.value for record in judged], _clusters(judged))
+    return _estimate([record.value for record in judged], clusters_of(judged))
 
 
 def _estimate(values: Sequence[float | None], clusters: Sequence[str] | None) -> dict[str, Any]:
@@ -222,7 +222,7 @@ def shown(estimate: Estimate) -> dict[str, Any]:
     return {key: getattr(estimate, key) for key in ("value", "low", "high", "stderr", "method", "reason")}
 
 
-def _clusters(records: Sequence[Record]) -> list[str] | None:
+def clusters_of(records: Sequence[Record]) -> list[str] | None:
     """Returns what samples that are not independent share: the task's cluster, or the sample of several epochs."""
     if any(record.cluster is not None for record in records):
         return [str(record.cluster) for record in records]
@@ -242,8 +242,8 @@ def _metrics(records: Sequence[Record]) -> dict[str, Any]:
     found = {}
     for name in names:
         told = [r for r in counted if name in r.metrics or not name.startswith(("confidence", "turn_"))]
-        found[name] = _estimate([r.metrics.get(name, 0.0) for r in told], _clusters(told))
-    several = {name: shown(estimate) for name, estimate in perplexities(counted, _clusters(counted)).items()}
+        found[name] = _estimate([r.metrics.get(name, 0.0) for r in told], clusters_of(told))
+    several = {name: shown(estimate) for name, estimate in perplexities(counted, clusters_of(counted)).items()}
     return found | _micro_f1(counted) | _instructions(counted) | several
 
 
@@ -280,7 +280,7 @@ def _difference(model: str, records: Sequence[Record], base: Sequence[Record] | 
     if not pairs:
         return None
     found = paired_difference(
-        [a.value for a, _ in pairs], [b.value for _, b in pairs], _clusters([a for a, _ in pairs])
+        [a.value for a, _ in pairs], [b.value for _, b in pairs], clusters_of([a for a, _ in pairs])
     )
     return {
         "value": found.difference.value,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 Row = Mapping[str, Any]
 UNKNOWN = "–"
@@ -22,13 +22,18 @@ class Table:
     groups: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
 
 
-def tables(summary: Mapping[str, Any], slices: bool = False) -> tuple[Table, ...]:
-    """Returns the two tables of a run: how well, and how fast at what cost; or the one of its slices.
+View = Literal["run", "slices", "labels"]  # all of a run; each value of the tasks' `slices`; each label
+
+
+def tables(summary: Mapping[str, Any], view: View = "run") -> tuple[Table, ...]:
+    """Returns the two tables of a run, how well, and how fast at what cost; or those of its slices or labels.
 
     Other formats of a prompt have no rows of their own: they are the range beside it, and lines of the CSV.
     """
     summary = {**summary, "rows": [row for row in summary["rows"] if not row.get("format_of")]}
-    return (sliced(summary),) if slices else (quality(summary), speed(summary))
+    if view == "labels":
+        return (labelled(summary), *confusions(summary))
+    return (sliced(summary),) if view == "slices" else (quality(summary), speed(summary))
 
 
 def quality(summary: Mapping[str, Any]) -> Table:
@@ -109,6 +114,55 @@ def sliced(summary: Mapping[str, Any]) -> Table:
     return Table("How well, by slice", columns, tuple(groups))
 
 
+def labelled(summary: Mapping[str, Any]) -> Table:
+    """Returns precision, recall and F1 of each label, the lowest F1 first, below the mean over the labels."""
+    columns = ("label", "model", "n", "precision %", "recall %", "F1 % [95 %]", "taken for")
+
+    def cells(row: Row, i: int) -> tuple[str, ...]:
+        label = row["labels"]["labels"][i]
+        shares = (UNKNOWN if label[key] is None else f"{100 * label[key]:.1f}" for key in ("precision", "recall", "f1"))
+        return (label["label"], row["model"], str(label["support"]), *shares, _taken_for(row["labels"], i))
+
+    def means(row: Row) -> tuple[str, ...]:
+        silent = row["labels"]["abstentions"]
+        shown = ("(mean)", row["model"], str(row["n"]), "", "", _interval(row["labels"]["macro_f1"]))
+        return (*shown, f"no label: {silent}" if silent else "")
+
+    groups = []
+    for title, members in _by_task([row for row in summary["rows"] if row.get("labels")]):
+        several = [row["labels"]["labels"] for row in members]  # the same labels of every model
+        used = [i for i in range(len(several[0])) if any(labels[i]["f1"] is not None for labels in several)]
+        order = sorted(used, key=lambda i: sum(labels[i]["f1"] or 0.0 for labels in several))
+        groups.append((title, (*map(means, members), *(cells(row, i) for i in order for row in members))))
+    return Table("How well, by label", columns, tuple(groups))
+
+
+MOST_CONFUSED = 12  # labels that a matrix has room for; of more, each label has the one it is most often taken for
+
+
+def confusions(summary: Mapping[str, Any]) -> Iterator[Table]:
+    """Yields for each task of few labels which is taken for which: rows are right labels, columns answers."""
+    for title, members in _by_task([row for row in summary["rows"] if row.get("labels")]):
+        names = [label["label"] for label in members[0]["labels"]["labels"]]
+        if members[0]["labels"]["confusion"] is None or len(names) > MOST_CONFUSED:
+            continue
+        groups = [
+            (row["model"], tuple((n, *map(str, counts)) for n, counts in zip(names, row["labels"]["confusion"])))
+            for row in members
+        ]
+        yield Table(f"Which is taken for which: {title}", ("right label", *names, "no label"), tuple(groups))
+
+
+def _taken_for(labels: Row, i: int) -> str:
+    """Returns what a label is most often taken for, and how often."""
+    if labels["confusion"] is None:
+        return ""
+    wrong = [(0 if j == i else count, j) for j, count in enumerate(labels["confusion"][i])]
+    most, j = max(wrong, key=lambda pair: pair[0])
+    names = [label["label"] for label in labels["labels"]] + ["no label"]
+    return f"{names[j]} ({most})" if most else ""
+
+
 def _by_task(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     """Returns the rows of each task and mode under its title: scored and generated are two measurements."""
     groups: dict[tuple[str, int, str], list[Row]] = {}
@@ -147,25 +201,30 @@ SLICE_LEGEND = (
 )
 
 
+LABEL_LEGEND = (
+    "mean: the macro-averaged F1, rare labels counting as much as common ones; taken for: the commonest wrong answer.",
+)
+
+
 FORMATS_LEGEND = (
     "over formats: the lowest and the highest accuracy of the prompt as the task has it and of seeded variants of its "
     "format (marks, lines, labels, order of choices), on the same samples; each variant is a line of table.csv."
 )
 
 
-def _legend(summary: Mapping[str, Any], slices: bool) -> tuple[str, ...]:
+def _legend(summary: Mapping[str, Any], view: View) -> tuple[str, ...]:
     varied = any(row.get("formats") for row in summary["rows"])
-    if slices:
-        return SLICE_LEGEND
+    if view != "run":
+        return SLICE_LEGEND if view == "slices" else LABEL_LEGEND
     return (*LEGEND, FORMATS_LEGEND) if varied else LEGEND
 
 
-def markdown(summary: Mapping[str, Any], slices: bool = False) -> str:
+def markdown(summary: Mapping[str, Any], view: View = "run") -> str:
     """Returns the tables and the notes as Markdown."""
     parts = [f"## {summary['run']}", ""]
-    for table in tables(summary, slices):
+    for table in tables(summary, view):
         parts += [f"### {table.title}", "", *_markdown_rows(table), ""]
-    return "\n".join([*parts, *(f"- {note}" for note in (*_legend(summary, slices), *summary["notes"])), ""])
+    return "\n".join([*parts, *(f"- {note}" for note in (*_legend(summary, view), *summary["notes"])), ""])
 
 
 def _markdown_rows(table: Table) -> Iterable[str]:
@@ -181,10 +240,10 @@ def _escaped(cell: str) -> str:
     return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", _plain(cell)) if re.search(r"[|<>`]", cell) else _plain(cell)
 
 
-def latex(summary: Mapping[str, Any], slices: bool = False) -> str:
+def latex(summary: Mapping[str, Any], view: View = "run") -> str:
     """Returns the tables as LaTeX tabulars (package booktabs) and the notes as comments."""
     parts = []
-    for table in tables(summary, slices):
+    for table in tables(summary, view):
         width = len(table.columns)
         lines = [f"% {table.title}", f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}", "\\toprule"]
         lines += [" & ".join(map(_tex, table.columns)) + " \\\\"]
@@ -192,24 +251,31 @@ def latex(summary: Mapping[str, Any], slices: bool = False) -> str:
             lines += ["\\midrule", f"\\multicolumn{{{width}}}{{l}}{{{_tex(title)}}} \\\\"]
             lines += [" & ".join(map(_tex, row)) + " \\\\" for row in rows]
         parts += [*lines, "\\bottomrule", "\\end{tabular}", ""]
-    return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*_legend(summary, slices), *summary["notes"])), ""])
+    return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*_legend(summary, view), *summary["notes"])), ""])
 
 
-def csv_text(summary: Mapping[str, Any], slices: bool = False) -> str:
-    """Returns one line a row (or a slice) with every number at full precision; unknown is empty.
+def csv_text(summary: Mapping[str, Any], view: View = "run") -> str:
+    """Returns one line a row (or a slice, or a label) with every number at full precision; unknown is empty.
 
     A text that a spreadsheet would run as a formula is given a leading apostrophe.
     """
     flat = [_flat(row) for row in summary["rows"]]
-    if slices:
+    if view != "run":
         named = ("model", "task", "task_version", "mode")
-        flat = [{key: row[key] for key in named} | _flat(part) for row in summary["rows"] for part in row["slices"]]
+        parts = [(row, part) for row in summary["rows"] for part in _parts(row, view)]
+        flat = [{key: row[key] for key in named} | _flat(part) for row, part in parts]
     columns = list(dict.fromkeys(key for row in flat for key in row))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: _safe(value) for key, value in row.items()} for row in flat)
     return out.getvalue()
+
+
+def _parts(row: Row, view: View) -> Sequence[Row]:
+    if view == "slices":
+        return row["slices"]
+    return row["labels"]["labels"] if row.get("labels") else ()
 
 
 def _flat(row: Row, prefix: str = "") -> dict[str, Any]:
@@ -230,9 +296,9 @@ def _safe(value: Any) -> Any:
     return _plain(f"'{value}" if value[:1] in ("=", "+", "-", "@") else value)
 
 
-def terminal(summary: Mapping[str, Any], slices: bool = False, width: int = 100) -> str:
+def terminal(summary: Mapping[str, Any], view: View = "run", width: int = 100) -> str:
     """Returns the tables and the notes as text for a terminal of `width` columns."""
-    return set_text(tables(summary, slices), (*_legend(summary, slices), *summary["notes"]), width)
+    return set_text(tables(summary, view), (*_legend(summary, view), *summary["notes"]), width)
 
 
 def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> str:

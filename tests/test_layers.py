@@ -47,7 +47,7 @@ LAYERS = (
     ("score",),
     ("losses",),
     ("perplexity",),
-    ("slices",),
+    ("labels", "slices"),
     ("summary",),
     ("tables",),
     ("reports",),
