@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.remote import egress, where
-from harness.config import RunConfig, TaskConfig
+from harness.config import RunConfig, TaskConfig, read_machine
 from harness.extract import extract
+from harness.forecast import Forecast, forecasts, memory_line
 from harness.lm_tasks import is_judged_by
+from harness.measure.memory import free_memory
 from harness.openness import describe
 from harness.plan import Plan, make_plan
 from harness.policy import PolicyConfig, Used, broken
@@ -181,6 +183,8 @@ class Report:
     tokens: tuple[Tokens, ...] = ()  # of each model whose tokenizer is here, on each task
     messy: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # task -> dress -> share judged right
     spending: tuple[Spending, ...] = ()  # of each model at a provider, or with a price
+    forecasts: tuple[Forecast, ...] = ()  # of each model on each task: the time
+    free: tuple[int, str] = (0, "")  # bytes of memory, and of what
 
     @property
     def passed(self) -> bool:
@@ -202,6 +206,8 @@ class Report:
             ],
             "tokens": [asdict(one) for one in self.tokens],
             "spending": [asdict(one) for one in self.spending],
+            "time": [asdict(one) for one in self.forecasts],
+            "memory": {"free_bytes": self.free[0], "free_in": self.free[1]},
             "models": [
                 {
                     "model": model.config.name,
@@ -253,10 +259,13 @@ class Report:
             size = f"{model.info.parameters / 1e6:.3g} M parameters, {model.info.bytes / 1e6:.3g} MB of weights"
             context = f"context {model.info.context_length} tokens"
             yield f"model {model.config.name}: {size}, {context}; runs on this machine, nothing leaves it"
+            mine = [one for one in self.tokens if one.model == model.config.name]
+            if mine:
+                most = max(mine, key=lambda one: one.cache_bytes or 0.0)
+                yield memory_line(model, most.weight_bytes, most.cache_bytes, self.free)
         yield f"{sum(len(cell.requests) for cell in self.plan.cells)} requests in all; nothing was sent"
         yield from (one.line() for one in self.spending)
-        what = "time" if self.spending else "time and cost"
-        yield f"{what}: unknown before a run; `harness run ... --limit 20` measures it"
+        yield from (one.line() for one in self.forecasts)
         why = why_unsealed(self.plan.config)
         yield f"seal: none ({why})" if why else "seal: a run would be kept off the network"
         if self.policy is not None:
@@ -273,14 +282,18 @@ class Report:
             yield from (f"  self-test: {line}" for line in test.lines())
 
 
-def report(config: RunConfig, policy: PolicyConfig | None = None) -> Report:
-    """Returns what a run would do, and whether it keeps a policy. Reads data and model files; loads no weights."""
+def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0) -> Report:
+    """Returns what a run would do, and whether it keeps a policy. Reads data and model files.
+
+    Weights are loaded only for a `probe` of so many requests of each task, by the models of this machine.
+    """
     plan = make_plan(config)
     breaks = () if policy is None else broken(policy, *_for_policy(plan), why_unsealed(config))
     counted = tuple(found for cell in plan.cells if (found := tokens(cell)) is not None)
     dresses = {task.name: messy(task) for task in plan.tasks if not task.format_of}
     tests = tuple(self_test(task) for task in plan.tasks)
-    return Report(plan, tests, policy, breaks, counted, dresses, estimate(plan))
+    times = forecasts(plan, read_machine(config.machine), requests=probe)
+    return Report(plan, tests, policy, breaks, counted, dresses, estimate(plan), times, free_memory())
 
 
 def _for_policy(plan: Plan) -> tuple[list[Used], list[TaskConfig]]:

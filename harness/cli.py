@@ -237,10 +237,11 @@ def check(
     machine: Machine = None,
     max_cost: MaxCost = None,
     policy: Annotated[str | None, typer.Option(help="a policy file or bundled name that the run must keep")] = None,
+    probe: Annotated[int | None, typer.Option(help="load the local models and time N requests a task", min=1)] = None,
     responses_only: ResponsesOnly = False,
     as_json: Json = False,
 ) -> None:
-    """Show what a run would do and test its tasks' scorers; loads no weights, sends nothing.
+    """Show what a run would do and test its tasks' scorers; sends nothing, and loads no weights without --probe.
 
     Prints a rendered prompt, the verdicts on gold, empty and wrong answers, and where the data would go. CONFIG may
     also be a task file. With --policy, what breaks it is named, and the exit code is 1.
@@ -252,7 +253,7 @@ def check(
     wanted = _configuration(config, model, task, data, limit, first, seed, machine, None, None, max_cost, True, formats)
     if responses_only:
         wanted = wanted.model_copy(update={"responses_only": True})
-    found = checks.report(wanted, rules)
+    found = checks.report(wanted, rules, probe or 0)
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.text())
     if not found.passed:
         raise typer.Exit(2)

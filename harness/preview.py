@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.tokens import encode_pairs, encode_texts
-from harness.measure.memory import NUMBER_BYTES, footprint
+from harness.measure.memory import NUMBER_BYTES, Footprint, footprint
 from harness.plan import Cell, PlannedModel
 from harness.tasks import Task, shots_for
 from harness.values import Request, Sample
@@ -35,6 +35,7 @@ class Tokens:
     room: int  # tokens kept for the answer, or all answers of the conversation
     cut: int | None  # prompts that lose tokens on the left; None where the context is unknown
     cache_bytes: float | None  # of one answer to the longest prompt; None: unknown
+    weight_bytes: float  # of the model, in the type it is run in
 
     def line(self) -> str:
         """Returns what to tell a person."""
@@ -75,7 +76,8 @@ def tokens(cell: Cell) -> Tokens | None:
         context=context,
         room=max(kept),
         cut=cut,
-        cache_bytes=_cache_bytes(cell.model, min(lengths[most] + max(kept), context or 10**9)),
+        cache_bytes=(needs := _needs(cell.model)).cache_bytes(min(lengths[most] + max(kept), context or 10**9)),
+        weight_bytes=needs.weight_bytes,
     )
 
 
@@ -109,13 +111,14 @@ def _tokenizer(folder: str) -> Any:
     return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
 
 
-def _cache_bytes(model: PlannedModel, length: int) -> float | None:
-    """Returns the key-value cache of one sequence, in the type the weights are run in."""
+def _needs(model: PlannedModel) -> Footprint:
+    """Returns what a model needs in the type its weights are run in."""
     named = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "F32": "float32", "BF16": "bfloat16"}
-    dtype = named.get(model.config.dtype) or named.get(str(model.info.dtype), "float16")
+    stored = named.get(str(model.info.dtype), "float16")
+    dtype = model.config.quantization or named.get(model.config.dtype) or stored
     config = json.loads((Path(str(model.config.path)) / "config.json").read_text(encoding="utf-8"))
     assert dtype in NUMBER_BYTES
-    return footprint(config, parameters=model.info.parameters, dtype=dtype).cache_bytes(length)
+    return footprint(config, parameters=model.info.parameters, dtype=dtype)
 
 
 def shots(task: Task, sample: Sample, seed: int) -> str | None:

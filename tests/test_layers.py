@@ -51,6 +51,7 @@ LAYERS = (
     ("summary",),
     ("tables",),
     ("reports",),
+    ("forecast",),
     ("preview",),
     ("check",),
     ("init",),
