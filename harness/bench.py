@@ -130,7 +130,8 @@ def _of_task(cell: Cell, config: RunConfig) -> Workload:
 
     if config.bench.prefix_cache == "defeat":
         return Workload(cell.model, cell.task.name, Unlike(cell.requests, _nonce()), None, len(cell.requests))
-    return Workload(cell.model, cell.task.name, cell.requests, value, len(cell.requests))
+    judged = None if task.rubric is not None else value  # a judge model does not sit beside a load
+    return Workload(cell.model, cell.task.name, cell.requests, judged, len(cell.requests))
 
 
 def _made_up(model: PlannedModel, config: RunConfig, input_tokens: int, output_tokens: int) -> Workload:

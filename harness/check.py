@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from harness.backends.remote import egress, where
-from harness.config import RunConfig, TaskConfig, read_machine
+from harness.config import RubricConfig, RunConfig, TaskConfig, read_machine
 from harness.extract import extract
 from harness.forecast import Forecast, forecasts, memory_line
 from harness.lm_tasks import is_judged_by
 from harness.measure.memory import free_memory
 from harness.openness import describe
-from harness.plan import Plan, make_plan
+from harness.plan import Plan, PlannedModel, make_plan
 from harness.policy import PolicyConfig, Used, broken
 from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens
 from harness.prompts import answer_text, render
+from harness.rubric import NOT_ASKED, Judge, Told, ask, best_reply, worst_reply
 from harness.score import judge, turn_of
 from harness.scorers import own
 from harness.seal import why_unsealed
@@ -70,7 +71,7 @@ def self_test(task: Task) -> SelfTest:
         for i, sample in enumerate(part.samples):
             if not _unjudged(part, sample):
                 gold_tried += 1
-                if _value(part, sample, _gold(part, sample)) != 1.0:
+                if _value(part, sample, _gold(part, sample), _told(task, best_reply)) != 1.0:
                     gold_fails.append(sample.id)
             empty = _value(part, sample, Response(key="", prompt=None, text="", finish_reason="stop"))
             if empty > 0:
@@ -78,7 +79,7 @@ def self_test(task: Task) -> SelfTest:
             wrong = _wrong(part, sample, part.samples, i)
             if wrong is not None:
                 wrong_tried += 1
-                if _value(part, sample, wrong) == 1.0:
+                if _value(part, sample, wrong, _told(task, worst_reply)) == 1.0:
                     wrong_passes.append(sample.id)
     found = (tuple(ids) for ids in (gold_fails, empty_passes, wrong_passes))
     return SelfTest(task.name, tried, gold_tried, *found, wrong_tried)
@@ -100,6 +101,8 @@ def _by_turn(task: Task, first: int) -> tuple[Task, ...]:
 
 def _unjudged(task: Task, sample: Sample) -> bool:
     """Returns whether no right answer is known or can be judged: a pattern is expected, instructions, code to run."""
+    if sample.expected is None:
+        return True
     if is_judged_by(task.config):
         return not sample.labels
     if task.config.score == "promptfoo":
@@ -107,8 +110,15 @@ def _unjudged(task: Task, sample: Sample) -> bool:
     return task.config.score in ("regex", "instructions", "code")
 
 
+def _told(task: Task, reply: Callable[[RubricConfig], tuple[Response, ...]]) -> Told:
+    """Returns what stands for a judge in the self-test of a task with a rubric: no model is asked here."""
+    return NOT_ASKED if task.config.rubric is None else Told(reply(task.config.rubric))
+
+
 def messy(task: Task) -> dict[str, float]:
-    """Returns the share of right answers that still score 1 in each messy dress; empty where choices are scored."""
+    """Returns the share of right answers that still score 1 in each messy dress; empty where no scorer reads them."""
+    if task.config.rubric is not None:
+        return {}
     tried = [
         (part, s) for part in _by_turn(task, DRESSED) for s in part.samples if not s.labels and not _unjudged(part, s)
     ]
@@ -129,6 +139,8 @@ def _gold(task: Task, sample: Sample) -> Response:
 
 
 def _wrong(task: Task, sample: Sample, samples: tuple[Sample, ...], i: int) -> Response | None:
+    if sample.expected is None:
+        return None
     if task.config.kind in {"cloze", "perplexity"}:
         return Response(key="", prompt=None, logprobs=(-1.0,), greedy=(False,))
     if sample.labels:
@@ -163,10 +175,10 @@ def _preferring(sample: Sample, *choices: int) -> Response:
     return Response(key="", prompt=None, logprobs=logprobs)
 
 
-def _value(task: Task, sample: Sample, response: Response) -> float:
+def _value(task: Task, sample: Sample, response: Response, told: Told = NOT_ASKED) -> float:
     if task.config.kind != "generate" and response.logprobs is None:
         return 0.0
-    score = judge(task.config, sample, response)
+    score = judge(task.config, sample, response, told)
     if score.failure is Failure.SCORER_ERROR:
         return float("nan")
     return score.value or 0.0
@@ -216,7 +228,27 @@ class Report:
                 }
                 for model in self.plan.models
             ],
+            **({} if self.plan.judge is None else {"judge": self._judge()}),
         }
+
+    def _judge(self) -> dict[str, Any]:
+        config = self.plan.judge.config
+        leaves = f"every answer it judges, with its question, to {host}" if (host := egress(config)) else "nothing"
+        return {"model": config.name, "runs_on": where(config), "leaves_the_machine": leaves, "asked": self._verdicts()}
+
+    def _verdicts(self) -> int:
+        """Returns the most verdicts that a run asks for: of a pair two, of each text that people judged one more."""
+        baseline = self.plan.config.baseline or self.plan.config.models[0].name
+        found = 0
+        for cell in self.plan.cells:
+            if (rubric := cell.task.config.rubric) is not None:
+                each = 1 if rubric.against is None else 0 if cell.model.config.name == baseline else 2
+                turns = sum(len(sample.scored) or 1 for sample in cell.samples)
+                found += each * turns * cell.task.config.epochs
+        for task in self.plan.tasks:
+            if (rubric := task.config.rubric) is not None:
+                found += sum(sample.row.get(rubric.human) not in (None, "") for sample in self.plan.samples(task))
+        return found
 
     def text(self) -> str:
         """Returns the report as text."""
@@ -247,6 +279,7 @@ class Report:
             yield from (f"  {line}" for line in lines if line)
             for function, digest in (one for spec in task.config.scores for one in own.functions(spec)):
                 yield f"  scorer: Python of this task, {function}, sha256 {digest}"
+            yield from (f"  {line}" for line in _of_rubric(task, samples))
             yield from (f"  self-test: {line}" for line in test.lines())
             if dress := self.messy.get(task.name):
                 yield f"  right answers in messy dress: {', '.join(f'{n} {100 * v:.0f} %' for n, v in dress.items())}"
@@ -263,6 +296,7 @@ class Report:
             if mine:
                 most = max(mine, key=lambda one: one.cache_bytes or 0.0)
                 yield memory_line(model, most.weight_bytes, most.cache_bytes, self.free)
+        yield from self._judge_lines()
         yield f"{sum(len(cell.requests) for cell in self.plan.cells)} requests in all; nothing was sent"
         yield from (one.line() for one in self.spending)
         yield from (one.line() for one in self.forecasts)
@@ -281,6 +315,40 @@ class Report:
         if not test.passed:
             yield from (f"  self-test: {line}" for line in test.lines())
 
+    def _judge_lines(self) -> Iterator[str]:
+        if self.plan.judge is not None:
+            told = self._judge()
+            leaves = told["leaves_the_machine"]
+            sent = "nothing leaves this machine" if leaves == "nothing" else f"sent: {leaves}"
+            yield f"judge {told['model']}: runs on {told['runs_on']}; {sent}; {told['asked']} verdicts at most"
+        elif any(task.config.rubric is not None for task in self.plan.tasks):
+            yield "judge: none named; a run needs one: `judge: MODEL` in the run file, or --judge MODEL"
+
+
+def _of_rubric(task: Task, samples: tuple[Sample, ...]) -> Iterator[str]:
+    """Yields what a judge is asked, with the right answer in the model's place, and whether people judged too."""
+    rubric = task.config.rubric
+    if rubric is None:
+        return
+    config, sample, standing = task.config, samples[0], "(the model's answer)"
+    if sample.scored:
+        so_far = [Response(key="", prompt=None, text=standing)] * sample.scored[-1]
+        config, sample = turn_of(config, sample, sample.scored[-1], so_far)
+    answer = standing if sample.expected is None else answer_text(config, sample)
+    rival = None if rubric.against is None else "(the baseline's answer)"
+    placed = "" if sample.expected is None else ", with the right answer in the model's place"
+    yield f"judged by a model, which is asked of sample {sample.id}{placed}:"
+    prompt = ask(config, sample, answer, Judge("", False, 0), rival)[0].prompt
+    yield from (f"  | {line}" for line in excerpt(_prompt_text(prompt)))
+    if rival is not None:
+        yield "and the same with A and B in the other order"
+    elif rubric.human is None:
+        yield "people's verdicts: none, so the score will carry a warning"
+    else:
+        n = sum(sample.row.get(rubric.human) not in (None, "") for sample in samples)
+        yield f"people's verdicts: on {n} texts of column '{rubric.of}'"
+    yield "no judge is asked here: in the self-test its best and worst verdicts stand for it"
+
 
 def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0) -> Report:
     """Returns what a run would do, and whether it keeps a policy. Reads data and model files.
@@ -288,7 +356,7 @@ def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0
     Weights are loaded only for a `probe` of so many requests of each task, by the models of this machine.
     """
     plan = make_plan(config)
-    breaks = () if policy is None else broken(policy, *_for_policy(plan), why_unsealed(config))
+    breaks = () if policy is None else _breaks(policy, plan)
     counted = tuple(found for cell in plan.cells if (found := tokens(cell)) is not None)
     dresses = {task.name: messy(task) for task in plan.tasks if not task.format_of}
     tests = tuple(self_test(task) for task in plan.tasks)
@@ -296,18 +364,28 @@ def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0
     return Report(plan, tests, policy, breaks, counted, dresses, estimate(plan), times, free_memory())
 
 
-def _for_policy(plan: Plan) -> tuple[list[Used], list[TaskConfig]]:
-    known = [None if model.info is None else describe(Path(str(model.config.path))) for model in plan.models]
-    used = [Used(model.config, tuple(model.files), about) for model, about in zip(plan.models, known)]
-    return used, [task.config for task in plan.tasks]
+def _breaks(policy: PolicyConfig, plan: Plan) -> tuple[str, ...]:
+    """Returns what of a plan breaks a policy. A judge sees the tasks that it scores, and no others."""
+    why, tasks = why_unsealed(plan.config), [task.config for task in plan.tasks]
+    found = broken(policy, [_used(model) for model in plan.models], tasks, why)
+    if plan.judge is not None:
+        found += broken(policy, [_used(plan.judge)], [task for task in tasks if task.rubric is not None], why)
+    return tuple(dict.fromkeys(found))
+
+
+def _used(model: PlannedModel) -> Used:
+    about = None if model.info is None else describe(Path(str(model.config.path)))
+    return Used(model.config, tuple(model.files), about)
 
 
 def _right(task: Task, sample: Sample) -> Iterator[str]:
     """Yields the right answer to a sample, or to each scored turn of a conversation."""
-    if not sample.scored:
+    if not sample.scored and sample.expected is not None:
         yield f"right answer: {answer_text(task.config, sample)}"
     for turn in sample.scored:
-        yield f"right answer to turn {turn}: {answer_text(*turn_of(task.config, sample, turn))}"
+        config, one = turn_of(task.config, sample, turn)
+        if one.expected is not None:
+            yield f"right answer to turn {turn}: {answer_text(config, one)}"
 
 
 def _prompt_text(prompt: str | tuple[Message, ...]) -> str:

@@ -50,6 +50,7 @@ Formats = Annotated[int | None, typer.Option(help="N variants of each prompt's f
 Seed = Annotated[int | None, typer.Option(help="of subsets, shots and sampling")]
 Machine = Annotated[str | None, typer.Option(help="a machine file or bundled name: what an hour costs")]
 Baseline = Annotated[str | None, typer.Option(help="the model that the others are compared with")]
+Judge = Annotated[str | None, typer.Option(metavar="MODEL", help="the model that scores tasks with a rubric")]
 Latency = Annotated[int | None, typer.Option("--latency", help="requests timed one at a time; 0: none", min=0)]
 ResponsesOnly = Annotated[
     bool, typer.Option("--responses-only", help="write down unjudged what only a sandbox could judge: code")
@@ -73,6 +74,7 @@ def run_command(
     seed: Seed = None,
     machine: Machine = None,
     baseline: Baseline = None,
+    judge: Judge = None,
     latency: Latency = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="compose batches alike whatever memory is free: bit-equal runs")
@@ -95,9 +97,8 @@ def run_command(
     from harness.runs import answered, carry_out, finish, folder_for
     from harness.spending import estimate
 
-    wanted = _configuration(
-        config, model, task, data, limit, first, seed, machine, baseline, latency, max_cost, formats=formats
-    )
+    given = (config, model, task, data, limit, first, seed, machine, baseline, latency, judge, max_cost)
+    wanted = _configuration(*given, formats=formats)
     if deterministic:
         pinned = tuple(each.model_copy(update={"deterministic": True}) for each in wanted.models)
         wanted = wanted.model_copy(update={"models": pinned})
@@ -235,6 +236,7 @@ def check(
     formats: Formats = None,
     seed: Seed = None,
     machine: Machine = None,
+    judge: Judge = None,
     max_cost: MaxCost = None,
     policy: Annotated[str | None, typer.Option(help="a policy file or bundled name that the run must keep")] = None,
     probe: Annotated[int | None, typer.Option(help="load the local models and time N requests a task", min=1)] = None,
@@ -250,7 +252,8 @@ def check(
     from harness.policy import read_policy
 
     rules = None if policy is None else read_policy(policy)
-    wanted = _configuration(config, model, task, data, limit, first, seed, machine, None, None, max_cost, True, formats)
+    given = (config, model, task, data, limit, first, seed, machine, None, None, judge, max_cost)
+    wanted = _configuration(*given, check=True, formats=formats)
     if responses_only:
         wanted = wanted.model_copy(update={"responses_only": True})
     found = checks.report(wanted, rules, probe or 0)
@@ -348,6 +351,7 @@ def _configuration(
     machine: str | None,
     baseline: str | None,
     latency: int | None,
+    judge: str | None = None,
     max_cost: float | None = None,
     check: bool = False,
     formats: int | None = None,
@@ -371,7 +375,8 @@ def _configuration(
     values["tasks"] = _with_data(values["tasks"], data or [])
     if limit is not None or first is not None:
         values |= {"limit": limit, "first": first}
-    given = {"formats": formats, "seed": seed, "machine": machine, "baseline": baseline, "max_cost": max_cost}
+    given = {"formats": formats, "seed": seed, "machine": machine, "baseline": baseline}
+    given |= {"judge": judge, "max_cost": max_cost}
     values |= {key: value for key, value in given.items() if value is not None}
     if latency is not None:
         values["latency"] = {**LatencyConfig().model_dump(), **values.get("latency", {}), "requests": latency}

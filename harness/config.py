@@ -166,6 +166,39 @@ class TurnConfig(Strict):
     score: Any = None
 
 
+Worth = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+End = int | Annotated[float, Field(allow_inf_nan=False)]
+
+
+class RubricConfig(Strict):
+    """What another model judges answers by. Which model that is, the run says (`judge`)."""
+
+    criteria: Annotated[str, Field(min_length=1)]  # what makes an answer good
+    scale: (
+        Annotated[
+            Annotated[tuple[End, End], Tag("(list)"), Field(min_length=2, max_length=2)]
+            | Annotated[Mapping[Annotated[str, Field(min_length=1)], Worth], Tag("(keys)"), Field(min_length=2)],
+            Discriminator(_by_shape),
+        ]
+        | None
+    ) = None  # [worst, best], or {verdict: its worth in [0, 1]}; default: [1, 5]; [0.0, 1.0]: fractions count too
+    against: Literal["baseline"] | None = None  # instead of a scale: which answer is better, that or the baseline's
+    prompt: Annotated[str, Field(min_length=1)] | None = None  # what the judge is asked; default: as `check` shows
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 512  # of the judge's reply
+    human: str | None = None  # column with people's verdicts, empty where nobody judged
+    of: str | None = None  # column with the texts that they judged
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RubricConfig:
+        if self.against is not None and (self.scale is not None or self.human is not None):
+            raise PydanticCustomError("against", "`against` goes without `scale` and `human`: a pair has no scale")
+        if (self.human is None) != (self.of is None):
+            raise PydanticCustomError("human", "`human` and `of` go together: people's verdicts, and the texts judged")
+        if isinstance(self.scale, tuple) and self.scale[0] == self.scale[1]:
+            raise PydanticCustomError("scale", "the worst and the best of the scale are the same")
+        return self
+
+
 Cost = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
@@ -215,7 +248,7 @@ class TaskConfig(Strict):
     rotate: Annotated[int, Field(ge=0, le=1000)] = 0  # places by which the choices of each row are turned round
     continuation: Literal["text", "letter"] = "text"  # what is scored for each choice; letter: its label
     ending: str = ""  # scored instead: this text, the same after each choice, which is then part of the prompt
-    answer: str | None = None  # column; of a conversation it holds a list, one for each turn, null: not judged
+    answer: str | None = None  # column (a list of one for each turn of a conversation); optional only with a `rubric`
     answer_is: Literal["auto", "text", "letter", "index", "flags"] = "auto"  # choice tasks; flags: 1 for each right one
     target: str = ""  # the right answer as one would write it, in shots for instance; default: the answer
     costs: Mapping[str, Mapping[str, Cost]] | None = None  # right label -> answer -> cost of it; unnamed answers cost 1
@@ -241,6 +274,7 @@ class TaskConfig(Strict):
     ] = "mean"  # what several answers to one sample are worth
     extract: Any = "text"  # a name or {name: options}; or {extractions: ...} through `also`
     score: Any = None  # a name or {name: options}; default: exact_match
+    rubric: RubricConfig | None = None  # instead: another model judges; what `score` then names is a metric beside it
     also: Mapping[str, Any] = Field(default_factory=dict)  # further extractions of the same text: name -> extract spec
     wrong: tuple[Literal["no_answer", "truncated", "thinking_cut", "scorer_error", "backend_error"], ...] = (
         "no_answer",
@@ -282,9 +316,11 @@ class TaskConfig(Strict):
             raise PydanticCustomError("choices", "`ending` and `answer_is: flags` are for `kind: choice`")
         if self.kind == "pairs" and not (isinstance(self.score, Mapping) and "lm_eval" in self.score):
             raise PydanticCustomError("pairs", "`kind: pairs` is for tasks of lm-eval; use `kind: choice` or `cloze`")
+        if self.rubric is not None and self.kind not in {"generate", "conversation"}:
+            raise PydanticCustomError("rubric", "`rubric` judges text: it is for `generate` and `conversation`")
         if self.kind == "conversation":
             return self._conversation()
-        if self.answer is None:
+        if self.answer is None and (self.rubric is None or self.score is not None or self.shots is not None):
             raise PydanticCustomError("answer", "key `answer` is missing: add `answer: COLUMN`")
         if self.turns is not None or self.scored is not None:
             raise PydanticCustomError("turns", "`turns` and `scored` are for `kind: conversation`")
@@ -304,7 +340,10 @@ class TaskConfig(Strict):
         unused = ("prompt", "prompts", "shots", "target", "costs", "wall_s")
         if wrong := next((key for key in unused if getattr(self, key)), None):
             raise PydanticCustomError("unused", "a conversation has no `{key}`: leave it out", {"key": wrong})
-        if self.answer is None and any(turn.answer is None for turn in (self.scored or {0: TurnConfig()}).values()):
+        if self.rubric is not None and (self.rubric.against is not None or self.rubric.human is not None):
+            raise PydanticCustomError("rubric", "rubric: `against` and `human` are not for conversations")
+        open_turns = any(turn.answer is None for turn in (self.scored or {0: TurnConfig()}).values())
+        if self.answer is None and open_turns and not (self.rubric is not None and self.scored):
             raise PydanticCustomError(
                 "answer", "what is right is missing: add `answer: COLUMN`, or `scored: {2: {answer: COLUMN}}`"
             )
@@ -512,6 +551,7 @@ class RunConfig(Strict):
     tasks: tuple[TaskUse, ...] = ()  # none only where `bench` has lengths of its own
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
     baseline: str | None = None  # model the others are compared with; default: the first
+    judge: ModelConfig | None = None  # scores the tasks that have a `rubric`; by name alone: as a model, or one of them
     machine: (
         Annotated[Annotated[str, Tag("(text)")] | Annotated[MachineConfig, Tag("(keys)")], Discriminator(_by_shape)]
         | None
@@ -522,7 +562,7 @@ class RunConfig(Strict):
     seed: int = 0
     latency: LatencyConfig = LatencyConfig()
     bench: BenchConfig = BenchConfig()  # read by `harness bench` alone
-    responses_only: bool = False  # write down the answers that only a sandbox could judge, unjudged
+    responses_only: bool = False  # write down unjudged what only a sandbox, or a judge not named, could judge
     allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to
     max_cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # USD to providers, all models together
     max_errors: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of samples without an answer; more: row incomplete
@@ -533,6 +573,14 @@ class RunConfig(Strict):
         return (
             [{"task": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_to_judge(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(name := data.get("judge"), str):
+            return data
+        models = [m for m in data.get("models") or () if isinstance(m, Mapping) and m.get("name") == name]
+        return {**data, "judge": models[0] if models else model_from_path(name)}
 
     @field_validator("models", mode="before")
     @classmethod

@@ -28,7 +28,7 @@ from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
 from harness.prompts import continued
 from harness.secrets import redact, redacted, without_own
-from harness.store import RESPONSES, Paced, RunFolder, append_jsonl, read_attempts, read_responses
+from harness.store import RESPONSES, VERDICTS, Paced, RunFolder, append_jsonl, read_attempts, read_responses
 from harness.values import Request, Response
 
 Load = Callable[[ModelConfig], Backend]
@@ -37,10 +37,10 @@ FEWEST_CYCLED = 5  # prompts; fewer, sent again and again, would say little of t
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One thing done: an answer recorded, or a request timed alone."""
+    """One thing done: an answer recorded, a request timed alone, or a verdict of the judge recorded."""
 
     cell: Cell
-    phase: Literal["answers", "latency"]
+    phase: Literal["answers", "latency", "verdicts"]
     response: Response
 
 
@@ -92,7 +92,8 @@ def limited(config: ModelConfig, plan: Plan, path: Path) -> ModelConfig:
 def _spent(path: Path) -> dict[str, float]:
     """Returns by model the most USD that the answers and timed requests in a run folder can have cost."""
     spent: dict[str, float] = {}
-    answers = [(line["model"], line["details"]) for line in read_attempts(path / "responses.jsonl")]
+    logs = [file for name in (RESPONSES, VERDICTS) if (file := path / name).exists()]
+    answers = [(line["model"], line["details"]) for file in logs for line in read_attempts(file)]
     timed = [(line["model"], line) for line in measurements(path) if line["kind"] == "charge"]
     for model, bill in (*((model, bill) for model, bill in answers if "attempts" in bill), *timed):
         spent[model] = spent.get(model, 0.0) + (bill.get("most_usd") or bill.get("usd") or 0.0)
@@ -159,7 +160,7 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     finally:
         kept.flush()
         if answered := kept.done:
-            measure(folder, {**_pass(cell, asked, answered, time.perf_counter() - started), "cut_off": cut_off})
+            measure(folder, {**sitting(cell, asked, answered, time.perf_counter() - started), "cut_off": cut_off})
             measure(folder, {**_named(cell, "energy"), **asdict(meter.energy())})
             if (took := _engine(cell, backend)) is not None:
                 measure(folder, {**_named(cell, "engine"), **took})
@@ -294,7 +295,7 @@ def _named(cell: Cell, kind: str) -> dict[str, Any]:
     return {"kind": kind, "model": cell.model.config.name, "task": cell.task.name, "mode": cell.mode}
 
 
-def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> dict[str, Any]:
+def sitting(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> dict[str, Any]:
     """Returns the line of `measurements.jsonl` for the answers of one sitting: real tokens, machine seconds.
 
     A conversation is a sample of the sitting in which it ended.

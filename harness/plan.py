@@ -25,6 +25,7 @@ from harness.lazy import made
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
 from harness.policy import refuse_egress
 from harness.portable import portable
+from harness.rubric import Judge, with_prompt
 from harness.scorers.code import needs_sandbox
 from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
@@ -90,6 +91,7 @@ class Plan:
     cells: tuple[Cell, ...]
     identity: Mapping[str, Any]
     digest: str
+    judge: PlannedModel | None = None  # scores the tasks that have a rubric
 
     @property
     def models(self) -> tuple[PlannedModel, ...]:
@@ -123,12 +125,17 @@ def make_plan(config: RunConfig) -> Plan:
             prompts.check_columns(task.config, made(task.samples, lambda _, one: one.row), task.where)
             if task.pool:
                 prompts.check_columns(task.config, made(task.pool, lambda _, one: one.row), task.where, prompts.SHOWN)
+            task = with_prompt(task)
             for one in (task, *formats(task, config.formats, config.seed)):
                 tasks += _ways(one, use, models)
     _refuse_two_of_a_name(tasks)
     if not config.responses_only:
         _refuse_code(tasks)
+    judge = _judge(config, tasks)
     refuse_egress(config.models, [task.config for task in tasks], config.allow_egress)
+    if judge is not None:
+        judged = [task.config for task in tasks if task.config.rubric is not None]
+        refuse_egress([judge.config], judged, config.allow_egress, "judge")
     chosen = {task.name: choose(task, config) for task in tasks}
     cells = tuple(
         _cell(model, task, chosen[task.name], config.seed)
@@ -136,8 +143,30 @@ def make_plan(config: RunConfig) -> Plan:
         for task in tasks
         if task.config.writes or can_score(model.config, rolling=task.config.kind == "perplexity")
     )
-    identity = _identity(config, models, tasks, chosen)
-    return Plan(config, cells, identity, digest(identity))
+    identity = _identity(config, models, tasks, chosen, judge)
+    return Plan(config, cells, identity, digest(identity), judge)
+
+
+def _judge(config: RunConfig, tasks: Sequence[Task]) -> PlannedModel | None:
+    """Returns the run's judge, found and checked. Raises ConfigError for one that has nothing to judge."""
+    if config.judge is None:
+        return None
+    if all(task.config.rubric is None for task in tasks):
+        what = f"judge '{config.judge.name}' has nothing to judge: no task of this run has a `rubric`"
+        raise ConfigError(what, where=f"run {config.run}", fix="leave the judge out, or add `rubric:` to a task file")
+    return find_model(config.judge)
+
+
+def judge_of(plan: Plan) -> Judge:
+    """Returns what the requests to the plan's judge depend on. Raises ConfigError where the run names none."""
+    if plan.judge is None:
+        task = next(task for task in plan.tasks if task.config.rubric is not None)
+        what = f"task '{task.name}' is scored by a judge model, and the run names none"
+        raise ConfigError(
+            what, where=f"run {plan.config.run}", fix="add `judge: MODEL` to the run file, or --judge MODEL"
+        )
+    template = plan.judge.config.chat_template
+    return Judge(plan.judge.key, template != "off" and _has_template(plan.judge), plan.config.seed)
 
 
 def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Task, ...]:
@@ -229,6 +258,7 @@ def stored(plan: Plan) -> dict[str, Any]:
         "data": {task.name: {"digest": task.data_digest, "origin": task.data_origin} for task in plan.tasks},
         "models": {model.config.name: described(model) for model in plan.models},
         "formats": {task.name: task.format_of for task in plan.tasks if task.format_of},
+        **({} if plan.judge is None else {"judge": _described_judge(plan)}),
         "machine": None if machine is None else machine.model_dump(mode="json"),
         "cells": [
             {
@@ -308,7 +338,7 @@ def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: in
 
 def _uses_chat(model: PlannedModel, task: Task) -> bool:
     wanted = model.config.chat_template if model.config.chat_template != "auto" else task.config.chat
-    available = takes_messages(model.config) or (model.info is not None and model.info.has_chat_template)
+    available = _has_template(model)
     if wanted == "on" and model.info is not None and not available:
         raise ModelError(
             "the chat template is switched on, but the model has none",
@@ -318,6 +348,10 @@ def _uses_chat(model: PlannedModel, task: Task) -> bool:
     if task.config.kind in {"perplexity", "pairs"}:
         return False
     return wanted == "on" or (wanted == "auto" and task.config.writes and available)
+
+
+def _has_template(model: PlannedModel) -> bool:
+    return takes_messages(model.config) or (model.info is not None and model.info.has_chat_template)
 
 
 def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat: bool, seed: int) -> Iterator[Request]:
@@ -374,7 +408,12 @@ def _identity(
     models: Sequence[PlannedModel],
     tasks: Sequence[Task],
     chosen: Mapping[str, tuple[Sample, ...]],
+    judge: PlannedModel | None,
 ) -> dict[str, Any]:
+    judged = {}
+    if judge is not None:
+        rival = config.baseline or config.models[0].name  # whom pairs are compared with
+        judged = {"judge": _settings(judge.config) | {"digest": judge.digest}, "baseline": rival}
     return {
         "semantics": SEMANTICS,
         "seed": config.seed,
@@ -390,6 +429,7 @@ def _identity(
             for task in tasks
         },
         "versions": versions(),
+        **judged,
     }
 
 
@@ -422,6 +462,10 @@ def limits_of(config: ModelConfig, run: RunConfig) -> tuple[float | None, float 
     if not priced and config.backend in PROVIDERS and found != (None, None):
         raise unpriced(config)
     return found
+
+
+def _described_judge(plan: Plan) -> dict[str, Any]:
+    return {"name": plan.judge.config.name, **asdict(judge_of(plan)), **described(plan.judge)}
 
 
 def described(model: PlannedModel) -> dict[str, Any]:

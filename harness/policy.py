@@ -26,8 +26,10 @@ from harness.openness import Openness
 from harness.yamlfile import read_yaml
 
 
-def refuse_egress(models: Sequence[ModelConfig], tasks: Sequence[TaskConfig], allowed: Sequence[str]) -> None:
-    """Raises PolicyError, naming task and model, if data would be sent where its sensitivity does not let it.
+def refuse_egress(
+    models: Sequence[ModelConfig], tasks: Sequence[TaskConfig], allowed: Sequence[str], role: str = "model"
+) -> None:
+    """Raises PolicyError, naming task and model (or judge: its `role`), if data would go where they may not.
 
     `allowed` are the host names that the run file allows for internal data. A server on a loopback address counts as
     this machine: what it does with the data is its owner's business.
@@ -37,10 +39,11 @@ def refuse_egress(models: Sequence[ModelConfig], tasks: Sequence[TaskConfig], al
         if host is None:
             continue
         for task in tasks:
-            where = f"model {model.name} is asked at {host}"
+            where = f"{role} {model.name} is asked at {host}"
             if task.sensitivity == "restricted":
                 what = f"task '{task.task}' is restricted: it never leaves this machine"
-                raise PolicyError(what, where=where, fix="use models on this machine; no setting overrides this")
+                fix = f"use a {role} on this machine; no setting overrides this"
+                raise PolicyError(what, where=where, fix=fix)
             if task.sensitivity == "internal" and host not in allowed:
                 what = f"task '{task.task}' is internal, and the run does not allow {host}"
                 raise PolicyError(

@@ -131,9 +131,10 @@ def shots(task: Task, sample: Sample, seed: int) -> str | None:
 
 
 def balance(samples: tuple[Sample, ...]) -> str | None:
-    """Returns how the right answers are spread, None where most of them stand once."""
+    """Returns how the right answers are spread, None where most of them stand once, or none is known."""
+    samples = tuple(sample for sample in samples if sample.expected is not None)
     counts = Counter(str(sample.expected) for sample in samples)
-    if len(counts) > len(samples) / 2 and len(samples) > 2:
+    if not samples or (len(counts) > len(samples) / 2 and len(samples) > 2):
         return None
     named = [f"{name[:40]} {100 * count / len(samples):.1f} %" for name, count in counts.most_common(LABELS)]
     rest = f", and {len(counts) - LABELS} more" if len(counts) > LABELS else ""

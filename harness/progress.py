@@ -62,6 +62,6 @@ def _name(step: Step) -> tuple[str, str, str]:
 
 
 def _total(plan: Plan, step: Step) -> int:
-    if step.phase == "answers":
+    if step.phase != "latency":
         return len(step.cell.requests)
     return len(timed_alone(step.cell.requests, plan.config.latency.requests))

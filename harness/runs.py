@@ -7,21 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import zip_longest
+from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import lm_tasks, tables
+from harness import judging, lm_tasks, tables
 from harness.config import RunConfig, TaskConfig, read_run
 from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.footnotes import told
 from harness.labels import by_label
-from harness.plan import Plan, make_plan, stored
+from harness.plan import Plan, judge_of, make_plan, stored
 from harness.score import records
 from harness.scorers import own
 from harness.seal import Seal, seal_run
 from harness.store import (
+    RESPONSES,
+    VERDICTS,
     RunFolder,
     read_attempts,
     read_responses,
@@ -108,10 +110,14 @@ def folder_for(plan: Plan, out: str | Path | None, root: Path = Path("results"))
 
 def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None = None) -> Iterator[Step]:
     """Yields each step of a run as it is done; everything is on disk when a step is yielded."""
+    if any(task.config.rubric is not None for task in plan.tasks) and not plan.config.responses_only:
+        judge_of(plan)  # raises where the run names none, before anything is written
     with RunFolder.create_or_resume(path, stored(plan)) as folder:
         if not (path / "samples.jsonl").exists():
             write_jsonl_atomic(path / "samples.jsonl", _sample_lines(plan))
-        yield from execute(plan, folder, load, None if sealed is None else str(sealed))
+        kept = None if sealed is None else str(sealed)
+        yield from execute(plan, folder, load, kept)
+        yield from judging.carry_out(plan, folder, load, kept)
 
 
 def finish(path: Path) -> Result:
@@ -122,12 +128,14 @@ def finish(path: Path) -> Result:
     plan = read_json(path / "plan.json")
     _refuse_bench(plan, path)
     samples = read_samples(path)
-    found = judged(path)
+    found, heard = _judged(path)
     write_jsonl_atomic(path / "records.jsonl", map(_record_line, found))
-    log = read_attempts(path / "responses.jsonl")
-    summary = summarise(plan, samples, found, measurements(path), told(log))
+    log, replies = read_attempts(path / RESPONSES), judging.attempts(path)
+    summary = summarise(plan, samples, found, measurements(path), told(chain(log, replies)), heard)
     summary["rows"] = [_with_lm_eval(row, plan, samples, path) for row in summary["rows"]]
-    summary["head"] = verify_chain(path / "responses.jsonl").head
+    summary["head"] = verify_chain(path / RESPONSES).head
+    if (path / VERDICTS).exists():
+        summary["verdicts_head"] = verify_chain(path / VERDICTS).head
     write_text_atomic(path / "table.md", tables.markdown(summary))
     write_text_atomic(path / "table.csv", tables.csv_text(summary))
     write_json_atomic(path / "summary.json", summary)
@@ -160,41 +168,46 @@ def read_samples(path: Path) -> dict[tuple[str, str], Sample]:
 
 def judged(path: Path) -> list[Record]:
     """Returns the records that follow from a run's responses. Raises StoreError for a response that was not planned."""
-    configs = {
-        name: TaskConfig.model_validate(config) for name, config in read_json(path / "plan.json")["tasks"].items()
-    }
+    return _judged(path)[0]
+
+
+def _judged(path: Path) -> tuple[list[Record], judging.Heard]:
+    plan = read_json(path / "plan.json")
+    configs = {name: TaskConfig.model_validate(config) for name, config in plan["tasks"].items()}
     for name, config in configs.items():
         lm_tasks.refuse_unknown(config)
         for spec in config.scores:
             own.refuse_unknown(spec, name)
     samples = read_samples(path)
-    lines = list(read_responses(path / "responses.jsonl"))
+    lines = list(read_responses(path / RESPONSES))
     _check_expected(lines, samples, path)
-    return list(records(configs, samples, ((line, restored(line)) for line in lines)))
+    pairs = [(line, restored(line)) for line in lines]
+    heard = judging.heard(path, plan, configs, samples, pairs)
+    return list(records(configs, samples, pairs, heard.told)), heard
 
 
 def verified(path: Path) -> dict[str, Any]:
     """Returns whether a run is as it was written: the chain of its responses, and the records that follow from them."""
     plan = read_json(path / "plan.json")
     summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {}
-    chain = verify_chain(path / "responses.jsonl", summary.get("head"))
-    if not chain.ok:
-        where = f"line {chain.broken_line} of {path / 'responses.jsonl'}"
-        return {
-            "ok": False,
-            "run": str(path),
-            "broken_line": chain.broken_line,
-            "says": f"BROKEN at {where}: {chain.why}",
-        }
+    log = verify_chain(path / RESPONSES, summary.get("head"))
+    chains = [(path / RESPONSES, log)]
+    if (path / VERDICTS).exists() or "verdicts_head" in summary:
+        chains.append((path / VERDICTS, verify_chain(path / VERDICTS, summary.get("verdicts_head"))))
+    for file, found in chains:
+        if not found.ok:
+            says = f"BROKEN at line {found.broken_line} of {file}: {found.why}"
+            return {"ok": False, "run": str(path), "broken_line": found.broken_line, "says": says}
     if summary:
         for i, (stored_line, record) in enumerate(zip_longest(read_jsonl(path / "records.jsonl"), judged(path)), 1):
             if record is None or stored_line != json.loads(json.dumps(_record_line(record))):
                 says = f"CHANGED: line {i} of {path / 'records.jsonl'} does not follow from the responses"
                 return {"ok": False, "run": str(path), "broken_line": None, "says": says}
     planned = sum(cell.get("requests", cell["n"]) for cell in plan["cells"])
-    found = sum(1 for _ in read_responses(path / "responses.jsonl"))
-    says = f"ok: {path}: {found} of {planned} responses unbroken, their records follow; head {chain.head}"
-    return {"ok": True, "run": str(path), "lines": chain.lines, "planned": planned, "head": chain.head, "says": says}
+    judged_too = f" and {chains[1][1].lines} verdicts" if len(chains) > 1 else ""
+    lines = f"{sum(1 for _ in read_responses(path / RESPONSES))} of {planned} responses{judged_too}"
+    says = f"ok: {path}: {lines} unbroken, their records follow; head {log.head}"
+    return {"ok": True, "run": str(path), "lines": log.lines, "planned": planned, "head": log.head, "says": says}
 
 
 def open_run(path: str | Path) -> Result:
@@ -307,4 +320,6 @@ def _record_line(record: Record) -> dict[str, Any]:
     if not record.turns:
         del line["turns"]
     failure = line["failure"]
+    if not line["verdicts"]:
+        del line["verdicts"]
     return {**line, "failure": failure.value if isinstance(failure, Failure) else None}

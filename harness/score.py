@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,19 @@ from harness.config import TaskConfig, TurnConfig
 from harness.extract import extract
 from harness.forms import form_of, is_valid
 from harness.prompts import answer_text, asked
+from harness.rubric import NOT_ASKED, Told, judged
 from harness.scorers import COUNTS, FOLLOWED, score_answer
 from harness.scorers.code import needs_sandbox
+from harness.specs import name_of
 from harness.values import Failure, Record, Response, Sample, Score, Turn
 
+Place = tuple[str, str, str, int]  # model, task, sample id, epoch
+ByTurn = Mapping[int, Told]  # what a judge model said of each turn, from 1; there is one turn but in conversations
+NO_TURNS: ByTurn = MappingProxyType({})
 
-def judge(task: TaskConfig, sample: Sample, response: Response) -> Score:
-    """Returns the judgement of one response: a value, or a named failure."""
+
+def judge(task: TaskConfig, sample: Sample, response: Response, told: Told = NOT_ASKED) -> Score:
+    """Returns the judgement of one response: a value, or a named failure. `told`: what a judge model said of it."""
     if response.error is not None:
         return Score(None, None, Failure.BACKEND_ERROR)
     if lm_tasks.is_judged_by(task):
@@ -33,7 +40,7 @@ def judge(task: TaskConfig, sample: Sample, response: Response) -> Score:
         return judge_perplexity(task, sample, response)
     if task.kind == "choice":
         return judge_choice(task, sample, response)
-    return judge_text(task, task.extract, sample, response)
+    return judge_text(task, task.extract, sample, response, told)
 
 
 def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
@@ -83,11 +90,12 @@ def judge_perplexity(task: TaskConfig, sample: Sample, response: Response) -> Sc
     return Score(math.exp(-max(nats, 0.0) / size), None, None, {"nats": nats, "bytes": size, "words": words})
 
 
-def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) -> Score:
+def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response, told: Told = NOT_ASKED) -> Score:
     """Returns the score of the answer found in a generated text; `also` names further ways to find it.
 
-    Further metrics: `valid_output` where the task says what an answer must be, and the model's confidence if it was
-    asked for: the probability of the answer's tokens, in the (geometric) mean, at least, and of the first.
+    Further metrics: those of `score` where a judge model gives the value; `valid_output` where the task says what an
+    answer must be; and the model's confidence if it was asked for: the probability of the answer's tokens, in the
+    (geometric) mean, at least, and of the first.
     """
     text = written(task, response)
     thinking = bool(response.details.get("thinking_cut"))
@@ -98,8 +106,7 @@ def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) 
         elif needs_sandbox(task.score):
             score = Score(None, shown(answer), Failure.UNSCORED)
         else:
-            value, metrics = score_answer(task.score or "exact_match", sample.expected, answer, sample.row)
-            score = Score(value, shown(answer), None, metrics)
+            score = _of_answer(task, sample, answer, told)
         further = {name: _value_of(task, also, sample, text) for name, also in task.also.items()}
         if task.constrain is not None:
             further["valid_output"] = float(not thinking and is_valid(form_of(task.constrain, sample), text))
@@ -107,6 +114,35 @@ def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response) 
         return Score(None, f"{type(error).__name__}: {error}"[:200], Failure.SCORER_ERROR)
     metrics = {**score.metrics, **further, **_confidence(response)}
     return Score(score.value, score.answer, score.failure, metrics)
+
+
+def _of_answer(task: TaskConfig, sample: Sample, answer: Any, told: Told) -> Score:
+    """Returns the score of an answer that was found, by the task's scorer or by what a judge model said."""
+    if task.rubric is None:
+        value, metrics = score_answer(task.score or "exact_match", sample.expected, answer, sample.row)
+        return Score(value, shown(answer), None, metrics)
+    value, metrics = judged(task.rubric, told)
+    if task.score is not None:
+        beside, more = score_answer(task.score, sample.expected, answer, sample.row)
+        first = task.score[0] if isinstance(task.score, list | tuple) else task.score
+        metrics = {**more, name_of(first): beside, **metrics}
+    return Score(value, shown(answer), None if value is not None else Failure.UNSCORED, metrics)
+
+
+def answer_to_judge(task: TaskConfig, sample: Sample, response: Response) -> str | None:
+    """Returns the answer in a response as a judge model is shown it; None where there is none to judge."""
+    if response.error is not None or response.details.get("thinking_cut"):
+        return None
+    return text_to_judge(task, sample, written(task, response))
+
+
+def text_to_judge(task: TaskConfig, sample: Sample, text: str) -> str | None:
+    """Returns the answer in a text as a judge model is shown it."""
+    try:
+        answer = extract(task.extract, text, labels=sample.labels)
+    except Exception:  # recorded as a scorer error when the response is judged
+        return None
+    return None if answer is None else shown(answer)
 
 
 def written(task: TaskConfig, response: Response) -> str:
@@ -134,9 +170,11 @@ def shown(answer: Any) -> str:
     return answer if isinstance(answer, str) else json.dumps(answer, ensure_ascii=False, default=str)
 
 
-def record(task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: Response) -> Record:
+def record(
+    task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: Response, told: Told = NOT_ASKED
+) -> Record:
     """Returns the record of one response; a failure the task counts as wrong has the value 0."""
-    score = judge(task, sample, response)
+    score = judge(task, sample, response, told)
     return Record(
         model=line["model"],
         task=line["task"],
@@ -155,11 +193,21 @@ def record(task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: 
         truncated_left=response.truncated_left,
         metrics=score.metrics,
         cluster=sample.cluster,
+        verdicts=_texts(told),
     )
 
 
 def _counted(task: TaskConfig, score: Score) -> float | None:
     return 0.0 if score.value is None and score.failure in task.wrong else score.value
+
+
+def place(line: Mapping[str, Any]) -> Place:
+    """Returns which answer, or conversation, a line of `responses.jsonl` belongs to."""
+    return line["model"], line["task"], line["sample_id"], line["epoch"]
+
+
+def _texts(told: Told) -> tuple[str, ...]:
+    return tuple(reply.text or "" for reply in told.replies if reply is not None)
 
 
 def turn_of(
@@ -180,14 +228,23 @@ def turn_of(
     return task.model_copy(update=judged), replace(sample, row=row, expected=expected, scored=())
 
 
-def conversation(task: TaskConfig, sample: Sample, line: Mapping[str, Any], responses: Sequence[Response]) -> Record:
+def conversation(
+    task: TaskConfig,
+    sample: Sample,
+    line: Mapping[str, Any],
+    responses: Sequence[Response],
+    told: ByTurn = NO_TURNS,
+) -> Record:
     """Returns the record of a conversation, each of whose scored turns is judged as a question of its own.
 
     Its value is the mean over them, or with `over_turns: all` whether each is right. Where one has no value (left
     out, or never asked) the conversation has none. Metrics: `turn_2` and so on, and those of the turns: counts
     summed, the rest in the mean.
     """
-    scores = {turn: judge(*turn_of(task, sample, turn, responses), responses[turn - 1]) for turn in sample.scored}
+    scores = {
+        turn: judge(*turn_of(task, sample, turn, responses), responses[turn - 1], told.get(turn, NOT_ASKED))
+        for turn in sample.scored
+    }
     turns = tuple(_turn(task, sample, i, r, scores.get(i)) for i, r in enumerate(responses, 1))
     judged = [one for one in turns if one.turn in scores]
     values = [one.value for one in judged]
@@ -212,6 +269,7 @@ def conversation(task: TaskConfig, sample: Sample, line: Mapping[str, Any], resp
         metrics=_over_turns(scores) | {f"turn_{one.turn}": one.value for one in judged if one.value is not None},
         cluster=sample.cluster,
         turns=turns,
+        verdicts=tuple(text for turn in sample.scored for text in _texts(told.get(turn, NOT_ASKED))),
     )
 
 
@@ -243,18 +301,21 @@ def records(
     tasks: Mapping[str, TaskConfig],
     samples: Mapping[tuple[str, str], Sample],
     lines: Iterable[tuple[Mapping[str, Any], Response]],
+    told: Mapping[Place, ByTurn] = MappingProxyType({}),
 ) -> Iterator[Record]:
     """Yields a record for each answered sample and epoch; `samples` is by task and sample id.
 
-    A conversation whose last turn has no response yet has no record: it is owed.
+    `told` is what a judge model said of each turn. A conversation whose last turn has no response yet has no record:
+    it is owed.
     """
-    talks: dict[tuple[str, ...], list[Response]] = {}
+    talks: dict[Place, list[Response]] = {}
     for line, response in lines:
         task, sample = tasks[line["task"]], samples[line["task"], line["sample_id"]]
+        said = told.get(place(line), NO_TURNS)
         if not sample.scored:
-            yield record(task, sample, line, response)
+            yield record(task, sample, line, response, said.get(1, NOT_ASKED))
             continue
-        so_far = talks.setdefault((line["model"], line["task"], line["sample_id"], line["epoch"]), [])
+        so_far = talks.setdefault(place(line), [])
         so_far.append(response)  # the log has the turns of a conversation in their order
         if len(so_far) == len(asked(task, sample)):
-            yield conversation(task, sample, line, so_far)
+            yield conversation(task, sample, line, so_far, said)

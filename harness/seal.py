@@ -36,7 +36,7 @@ from typing import Literal
 
 from harness import lm_tasks
 from harness.backends.remote import PROVIDERS, server
-from harness.config import RunConfig, find_file, read_task
+from harness.config import ModelConfig, RunConfig, find_file, read_task
 from harness.models import resolve_model
 
 Kind = Literal["kernel", "namespace", "none"]
@@ -73,7 +73,7 @@ def seal_run(config: RunConfig, methods: Sequence[Kind] = ("kernel",)) -> Seal:
         return Seal("none", why)
     missing = [
         (path, model.revision, model.trust_remote_code)
-        for model in config.models
+        for model in _models(config)
         for path in (model.path, model.adapter)
         if path is not None and "/" in path and not Path(path).expanduser().exists()
     ]
@@ -98,9 +98,10 @@ def _no_seal_here() -> str:
 
 def _needs_network(config: RunConfig) -> str:
     """Returns why a run cannot do without a network; empty if it can."""
-    for model in config.models:
+    for model in _models(config):
         if model.backend in PROVIDERS:
-            return f"model {model.name} is asked at {server(model).host}"
+            role = "judge" if model is config.judge else "model"
+            return f"{role} {model.name} is asked at {server(model).host}"
     for use in config.tasks:
         if lm_tasks.is_named(use.task):
             if use.data is None and lm_tasks.reads_hub(use.task):
@@ -110,6 +111,10 @@ def _needs_network(config: RunConfig) -> str:
         if task.data.hub is not None and use.data is None and not Path(task.data.hub).is_dir():
             return f"task {task.task} reads {task.data.hub} from the hub: give a local copy with --data"
     return ""
+
+
+def _models(config: RunConfig) -> tuple[ModelConfig, ...]:
+    return (*config.models, *(() if config.judge is None else (config.judge,)))
 
 
 def _fetch(path: str, revision: str | None, trust_remote_code: bool) -> None:

@@ -30,7 +30,7 @@ from typing import Any
 
 from harness.errors import StoreError
 
-PLAN, RESPONSES, LOCK = "plan.json", "responses.jsonl", ".lock"
+PLAN, RESPONSES, VERDICTS, LOCK = "plan.json", "responses.jsonl", "verdicts.jsonl", ".lock"
 SYNC_SHARE = 0.05  # of the time that may go into waiting for the disk
 START = "0" * 64  # what the first line of a log names as the hash before it
 _HASH_END = len(',"hash":""}\n') + 64
@@ -65,7 +65,7 @@ class RunFolder:
 
     def __init__(self, path: Path, resumed: bool, lock: int, disk: Disk) -> None:
         self.path, self.resumed, self._lock, self._disk = path, resumed, lock, disk
-        self._log: ResponseLog | None = None
+        self._logs: dict[str, ResponseLog] = {}
 
     @classmethod
     def create_or_resume(cls, path: Path, plan: Mapping[str, Any], disk: Disk = DISK) -> RunFolder:
@@ -96,14 +96,21 @@ class RunFolder:
         return cls(path, resumed, lock, disk)
 
     def responses(self) -> ResponseLog:
-        """Returns the log of this folder, opened once."""
-        if self._log is None:
-            self._log = ResponseLog(self.path / RESPONSES, self._disk)
-        return self._log
+        """Returns the log of the models' responses, opened once."""
+        return self._opened(RESPONSES)
+
+    def verdicts(self) -> ResponseLog:
+        """Returns the log of what the judge model replied, opened once; chained like the other."""
+        return self._opened(VERDICTS)
+
+    def _opened(self, name: str) -> ResponseLog:
+        if name not in self._logs:
+            self._logs[name] = ResponseLog(self.path / name, self._disk)
+        return self._logs[name]
 
     def close(self) -> None:
-        if self._log is not None:
-            self._log.close()
+        for log in self._logs.values():
+            log.close()
         if self._lock >= 0:
             _unlock(self.path / LOCK, self._lock)
             self._lock = -1

@@ -8,15 +8,19 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
+from harness import verdicts
 from harness.config import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
 from harness.footnotes import footnotes, spent, total
+from harness.judging import NOTHING_HEARD, Heard
 from harness.losses import best_constant, expected_loss
 from harness.measure.energy import Energy, energy_shares
 from harness.measure.latency import latency_summary
 from harness.perplexity import perplexities
 from harness.reduce import reduce_epochs, repeated
+from harness.rubric import ORDERS
+from harness.score import Place
 from harness.scorers import COUNTS, FOLLOWED, PARTS
 from harness.slices import by_slice, worst
 from harness.stats import accuracy, paired_difference
@@ -31,17 +35,20 @@ def summarise(
     records: Sequence[Record],
     measurements: Sequence[Line],
     told: Mapping[tuple[str, str], Line],
+    heard: Heard = NOTHING_HEARD,
 ) -> dict[str, Any]:
     """Returns the summary of a run: rows, references, baseline, machine, money spent and notes.
 
-    `plan` is the content of plan.json, `told` what `footnotes.told` says of the log. A cell without a single record
-    has no row.
+    `plan` is the content of plan.json, `told` what `footnotes.told` says of the logs, `heard` what a judge model said.
+    A cell without a single record has no row.
     """
     by_cell: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         by_cell.setdefault((record.model, record.task), []).append(record)
     baseline = plan["config"]["baseline"] or plan["config"]["models"][0]["name"]
     machine = None if plan["machine"] is None else MachineConfig.model_validate(plan["machine"])
+    lost = {cell for cell, said in told.items() if _cut_off(said, _mine(measurements, *cell))}
+    put = verdicts.put(plan, heard, lost)
     rows = [
         _row(
             plan,
@@ -52,16 +59,18 @@ def summarise(
             machine,
             samples,
             told[cell["model"], cell["task"]],
+            put,
         )
         for cell in plan["cells"]
         if (cell["model"], cell["task"]) in by_cell
     ]
     rows = [{**row, "formats": _over_formats(row, rows)} for row in rows]
+    rows = verdicts.of_rows(plan, rows, by_cell, samples, heard)
+    judge = verdicts.of_run(plan, rows, heard, told, measurements, machine)
     sealed = _sealed(measurements)
     charges = [line for line in measurements if line["kind"] == "charge"]
-    paid = [name for name in plan["models"] if _is_paid(plan, name)]
-    lost = [model for (model, task), said in told.items() if _cut_off(said, _mine(measurements, model, task))]
-    money = spent(told, charges, paid, lost)
+    paid = [name for name in plan["models"] if _is_paid(plan, name)] + verdicts.paid(plan)
+    money = spent(told, charges, paid, [model for model, _ in lost])
     return {
         "run": plan["run"],
         "digest": plan["digest"],
@@ -71,10 +80,12 @@ def summarise(
         "machine": None if machine is None else _machine(machine),
         "sealed": sealed,
         "spent": money,
+        **({} if judge is None else {"judge": judge}),
         "notes": [
             *_notes(plan, rows, machine, sealed),
             *_money_notes(money),
             *footnotes(told),
+            *verdicts.notes(plan, rows, judge),
             *_missing(plan, rows, measurements),
         ],
     }
@@ -89,6 +100,7 @@ def _row(
     machine: MachineConfig | None,
     samples: Mapping[tuple[str, str], Sample],
     said: Line,
+    put: Mapping[Place, int | None],
 ) -> dict[str, Any]:
     mine = _mine(measurements, cell["model"], cell["task"])
     task = plan["tasks"][cell["task"]]
@@ -124,7 +136,7 @@ def _row(
         "cost": cost | {"usd_per_1m_characters": _per_characters(cost["usd"], said)},
         "energy": _energy([line for line in mine if line["kind"] == "energy"], passed, records),
         "where": _place(plan, cell["model"]),
-        "leaves_machine": _leaves(plan, cell, len(records), said, mine),
+        "leaves_machine": _leaves(plan, cell, records, said, mine, put),
         "errors": errors,
         "transient": said["transient"],
         "incomplete": _incomplete(plan, cell, len(records), errors),
@@ -172,16 +184,28 @@ def _is_paid(plan: Line, model: str) -> bool:
     return not _is_here(plan, model) or plan["models"][model].get("price") is not None
 
 
-def _leaves(plan: Line, cell: Line, asked: int, said: Line, measurements: Sequence[Line]) -> dict[str, Any]:
+def _leaves(
+    plan: Line,
+    cell: Line,
+    records: Sequence[Record],
+    said: Line,
+    measurements: Sequence[Line],
+    put: Mapping[Place, int | None],
+) -> dict[str, Any]:
     """Returns where the data of a row went, of which share of the samples, and the bytes of text sent in all.
 
     The bytes are unknown where a sitting was cut off before it could count them.
     """
-    if _is_here(plan, cell["model"]):
-        return {"hosts": [], "share_of_samples": 0.0, "bytes": 0}
-    charges = (line["sent_bytes"] for line in measurements if line["kind"] == "charge")
-    sent = None if _cut_off(said, measurements) else total([said["sent_bytes"], *charges])
-    return {"hosts": [_place(plan, cell["model"])], "share_of_samples": asked / cell["n"], "bytes": sent}
+    hosts, share, sent = [], 0.0, 0
+    if not _is_here(plan, cell["model"]):
+        charges = (line["sent_bytes"] for line in measurements if line["kind"] == "charge")
+        sent = None if _cut_off(said, measurements) else total([said["sent_bytes"], *charges])
+        hosts, share = [_place(plan, cell["model"])], len(records) / cell["n"]
+    judged = [put[place] for record in records if (place := verdicts.place_of(record)) in put]
+    if judged:  # the judge is elsewhere too
+        hosts = list(dict.fromkeys([*hosts, plan["judge"]["where"]]))
+        share = max(share, len(judged) / cell["n"])
+    return {"hosts": hosts, "share_of_samples": share, "bytes": total([sent, *judged])}
 
 
 def _incomplete(plan: Line, cell: Line, asked: int, errors: int) -> str | None:
@@ -238,7 +262,8 @@ def _metrics(records: Sequence[Record]) -> dict[str, Any]:
     conversations in which it is scored.
     """
     counted = [record for record in records if record.value is not None]
-    names = dict.fromkeys(name for r in counted for name in r.metrics if name not in COUNTS and name not in FOLLOWED)
+    apart = {*COUNTS, *FOLLOWED, *ORDERS}
+    names = dict.fromkeys(name for r in counted for name in r.metrics if name not in apart)
     found = {}
     for name in names:
         told = [r for r in counted if name in r.metrics or not name.startswith(("confidence", "turn_"))]

@@ -26,14 +26,18 @@ View = Literal["run", "slices", "labels"]  # all of a run; each value of the tas
 
 
 def tables(summary: Mapping[str, Any], view: View = "run") -> tuple[Table, ...]:
-    """Returns the two tables of a run, how well, and how fast at what cost; or those of its slices or labels.
+    """Returns the tables of a run: how well, how far to believe a judge, how fast and dear; or of slices or labels.
+
 
     Other formats of a prompt have no rows of their own: they are the range beside it, and lines of the CSV.
     """
     summary = {**summary, "rows": [row for row in summary["rows"] if not row.get("format_of")]}
     if view == "labels":
         return (labelled(summary), *confusions(summary))
-    return (sliced(summary),) if view == "slices" else (quality(summary), speed(summary))
+    if view == "slices":
+        return (sliced(summary),)
+    judged = any(row.get("judged") for row in summary["rows"])
+    return (quality(summary), *((judging(summary),) if judged else ()), speed(summary))
 
 
 def quality(summary: Mapping[str, Any]) -> Table:
@@ -51,8 +55,8 @@ def quality(summary: Mapping[str, Any]) -> Table:
     def cells(row: Row) -> tuple[str, ...]:
         further = (_metric(name, row["metrics"].get(name)) for name in named)
         over = (_range(row.get("formats")),) if varied else ()
-        shown = (row["model"], str(row["n"]), _interval(row["accuracy"]), *over, _difference(row))
-        shown += (_loss(row.get("expected_loss")),) if priced else ()
+        shown = (row["model"], str(row["n"]), _interval(row["accuracy"]) + _dagger(row), *over, _difference(row))
+        shown += (_bounded(row.get("expected_loss")),) if priced else ()
         place = _PLACES.get(row["where"], row["where"])
         return (*shown, *further, _failures(row), place, *((_leaving(row),) if leaves else ()))
 
@@ -78,6 +82,25 @@ _SHORT = {
 # in a unit of their own, and no share
 _UNITS = {"bits_per_byte": "bits/byte", "word_perplexity": "word perplexity", "perplexity": "perplexity"}
 _PLACES = {"this machine": "local"}
+
+
+def judging(summary: Mapping[str, Any]) -> Table:
+    """Returns, of the rows that a judge model scored, its agreement with people and the mean that theirs corrects."""
+    columns = ("model", "judged % [95 %]", "corrected % [95 %]", "agrees % [95 %]", "kappa [95 %]", "both orders %")
+
+    def cells(row: Row) -> tuple[str, ...]:
+        found = row["judged"]
+        agreed = found["agreement"] or {}
+        shown = (found["corrected"], agreed.get("raw"))
+        intervals = (UNKNOWN if one is None else _interval(one) for one in shown)
+        kappa, pairs = agreed.get("kappa"), found["position"]
+        kappa = UNKNOWN if kappa is None or kappa["value"] is None else _bounded(kappa)
+        orders = "" if pairs is None else _percent(pairs["consistent"])
+        return (row["model"], _interval(row["accuracy"]) + _dagger(row), *intervals, kappa, orders)
+
+    judged = [row for row in summary["rows"] if row.get("judged")]
+    groups = ((title, tuple(cells(row) for row in members)) for title, members in _by_task(judged))
+    return Table("How far the judge is to be believed", columns, tuple(groups))
 
 
 def speed(summary: Mapping[str, Any]) -> Table:
@@ -379,8 +402,13 @@ def _range(found: Row | None) -> str:
     return UNKNOWN if found is None else f"{100 * found['low']:.1f}–{100 * found['high']:.1f}"
 
 
-def _loss(estimate: Row | None) -> str:
-    """Returns a mean cost, in the unit of the task's table of costs."""
+def _dagger(row: Row) -> str:
+    """Returns the mark of a score by a judge model that nothing shows to agree with people."""
+    return "†" if (row.get("judged") or {}).get("warning") else ""
+
+
+def _bounded(estimate: Row | None) -> str:
+    """Returns a number with its interval, such as a mean cost in the unit of the task's table of costs."""
     if estimate is None:
         return ""
     bounds = "" if estimate["low"] is None else f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"

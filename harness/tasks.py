@@ -320,9 +320,10 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
         deque(found, maxlen=0)  # each is checked now, also where it is made again later
         return found
     for i, row in enumerate(prepared):
-        _need_answer(row, config.answer, f"{where} row {i + 1}")
+        if config.answer is not None:
+            _need_answer(row, config.answer, f"{where} row {i + 1}")
     if config.kind != "choice":
-        return made(prepared, lambda i, row: _sample(config, ids[i], row, row[config.answer]))
+        return made(prepared, lambda i, row: _sample(config, ids[i], row))
     choices = made(prepared, lambda i, row: _choices(config, row, f"{where} row {i + 1}"))
     golds = _golds(config, made(prepared, lambda _, row: row[config.answer]), choices, where)
     return made(prepared, lambda i, row: _choice_sample(config, ids[i], row, choices[i], golds[i]))
@@ -361,8 +362,9 @@ def _need_column(row: Mapping[str, Any], column: str, key: str, where: str) -> N
         )
 
 
-def _sample(config: TaskConfig, id: str, row: Mapping[str, Any], expected: Any) -> Sample:
+def _sample(config: TaskConfig, id: str, row: Mapping[str, Any]) -> Sample:
     cluster = str(row[config.cluster]) if config.cluster is not None else None
+    expected = None if config.answer is None else row[config.answer]
     return Sample(id=id, task=config.task, row=row, expected=expected, cluster=cluster)
 
 
@@ -393,7 +395,7 @@ def _conversation(config: TaskConfig, id: str, row: Mapping[str, Any], where: st
         what = f"turn {chosen[-1]} is scored, and there are {n}" if chosen else "no turn is scored"
         raise TaskError(what, where=where, fix="mend `scored`, or give an answer to one of the turns")
     expected = tuple(_expected(row, named.get(turn), listed, turn, where) for turn in chosen)
-    return replace(_sample(config, id, row, expected), scored=tuple(chosen))
+    return replace(_sample(config, id, row), expected=expected, scored=tuple(chosen))
 
 
 def _expected(row: Mapping[str, Any], column: str | None, listed: Sequence[Any], turn: int, where: str) -> Any:
@@ -401,6 +403,8 @@ def _expected(row: Mapping[str, Any], column: str | None, listed: Sequence[Any],
         _need_column(row, column, f"scored: {turn}: answer", where)
         _need_answer(row, column, where)
         return row[column]
+    if not listed:  # a judge needs none
+        return None
     if listed[turn - 1] is None or listed[turn - 1] == "":
         raise TaskError(f"no answer to turn {turn}", where=where, fix="fill it in, or leave the row out")
     return listed[turn - 1]

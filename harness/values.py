@@ -196,6 +196,7 @@ class Record:
     metrics: Mapping[str, float] = field(default_factory=dict)
     cluster: str | None = None
     turns: tuple[Turn, ...] = ()  # of a conversation, whose tokens are the sums over them
+    verdicts: tuple[str, ...] = ()  # what a judge model replied about the answer, of a pair in both orders
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,32 +20,44 @@ Level = Literal["nominal", "ordinal", "interval", "ratio"]
 ONE_CATEGORY = "only one category was ever used: agreement beyond chance is not defined"
 
 
-def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], confidence: float = 0.95) -> Estimate:
+def cohen_kappa(
+    a: Sequence[Hashable], b: Sequence[Hashable], confidence: float = 0.95, *, ordered: bool = False
+) -> Estimate:
     """Returns Cohen's kappa of two judges of the same samples, with its large-sample interval.
 
+    `ordered`: the categories are numbers, and a near miss counts in part (quadratic weights, Fleiss and Cohen 1973).
     The interval covers a little less than it says below about 200 samples (93.7 % instead of 95 % at 100).
     """
     check_confidence(confidence)
     if len(a) != len(b) or not len(a):
         raise ValueError(f"{len(a)} judgements against {len(b)}: they must be of the same samples")
-    index: dict[Hashable, int] = {}
-    pairs = [(index.setdefault(x, len(index)), index.setdefault(y, len(index))) for x, y in zip(a, b)]
-    p, n = np.zeros((len(index), len(index))), len(pairs)
-    np.add.at(p, tuple(np.array(pairs).T), 1 / n)
+    method = "cohen kappa, quadratic weights" if ordered else "cohen kappa"
+    categories = list(dict.fromkeys((*a, *b)))
+    index = {category: i for i, category in enumerate(categories)}
+    p, n = np.zeros((len(index), len(index))), len(a)
+    np.add.at(p, tuple(np.array([(index[x], index[y]) for x, y in zip(a, b)]).T), 1 / n)
+    weights = _nearness(categories) if ordered else np.eye(len(index))
     rows, columns = p.sum(axis=1), p.sum(axis=0)
-    observed, chance = float(np.trace(p)), float(rows @ columns)
+    observed, chance = float((weights * p).sum()), float(rows @ weights @ columns)
     if chance >= 1 - 1e-12:
-        return Estimate(None, n=n, method="cohen kappa", reason=ONE_CATEGORY)
+        return Estimate(None, n=n, method=method, reason=ONE_CATEGORY)
     kappa = (observed - chance) / (1 - chance)
     # Fleiss, Cohen and Everitt 1969, eq. 13
-    agree = (np.diag(p) * (1 - (rows + columns) * (1 - kappa)) ** 2).sum()
-    apart = (1 - kappa) ** 2 * ((p - np.diag(np.diag(p))) * (columns[:, None] + rows[None, :]) ** 2).sum()
-    variance = (agree + apart - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
+    usual = (weights @ columns)[:, None] + (rows @ weights)[None, :]
+    variance = float((p * (weights - usual * (1 - kappa)) ** 2).sum())
+    variance = (variance - (kappa - chance * (1 - kappa)) ** 2) / (n * (1 - chance) ** 2)
     if variance <= 1e-15:
-        return Estimate(kappa, n=n, method="cohen kappa", reason="no judgement varies from the rest: no interval")
+        return Estimate(kappa, n=n, method=method, reason="no judgement varies from the rest: no interval")
     error = float(np.sqrt(variance))
     half = float(special.ndtri((1 + confidence) / 2)) * error
-    return Estimate(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), error, n, "cohen kappa")
+    return Estimate(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), error, n, method)
+
+
+def _nearness(categories: Sequence[Hashable]) -> np.ndarray:
+    """Returns 1 - (distance / the largest distance)² of every two numbers."""
+    values = np.array(categories, dtype=float)
+    spread = float(np.ptp(values)) or 1.0
+    return 1 - ((values[:, None] - values[None, :]) / spread) ** 2
 
 
 def fleiss_kappa(counts: Sequence[Sequence[int]], confidence: float = 0.95, seed: int = 0) -> Estimate:

@@ -54,6 +54,23 @@ def test_cohens_kappa_and_its_error_equal_statsmodels():
         assert cohen_kappa(b, a).value == approx(ours.value)
 
 
+def test_quadratic_weights_and_their_error_equal_statsmodels():
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        table = rng.multinomial(60, rng.dirichlet(np.ones(16))).reshape(4, 4)
+        table[0, 0] += 1
+        table[3, 3] += 1  # else the widest distance seen is not that of the scale
+        a = np.repeat(np.repeat([1, 2, 3, 4], 4), table.ravel()).tolist()
+        b = np.repeat([1, 2, 3, 4] * 4, table.ravel()).tolist()
+        ours, theirs = cohen_kappa(a, b, ordered=True), cohens_kappa(table, wt="quadratic")
+        assert (ours.value, ours.stderr) == approx((theirs.kappa, theirs.std_kappa), abs=1e-9)
+
+
+def test_a_near_miss_counts_in_part_only_where_categories_are_ordered():
+    a, b = [1, 2, 3, 4, 5] * 4, [2, 2, 4, 4, 5] * 4
+    assert cohen_kappa(a, b).value < 0.6 < 0.8 < cohen_kappa(a, b, ordered=True).value
+
+
 def test_fleiss_kappa_is_wikipedias_and_statsmodels():
     found = fleiss_kappa(WIKIPEDIA)
     assert found.value == approx(0.20993, abs=5e-6)

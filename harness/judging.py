@@ -1,0 +1,232 @@
+"""What a judge model says of the answers of a run: asked after all models, kept beside their responses.
+
+    responses.jsonl → what to ask → judge → verdicts.jsonl │ heard() → records
+
+`verdicts.jsonl` is chained like `responses.jsonl`, so that a run is scored again, and verified, without the judge. A
+text that people judged is put before the judge too: how far it agrees with them is of its own verdicts on that text.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.backends.remote import PROVIDERS
+from harness.config import ModelConfig, TaskConfig
+from harness.errors import LimitReached
+from harness.execute import Step, limited, load, measure, restored, sitting, stored
+from harness.plan import Cell, Plan, judge_of
+from harness.rubric import NOTHING, Judge, Told, ask
+from harness.score import ByTurn, Place, answer_to_judge, place, text_to_judge, turn_of
+from harness.store import RESPONSES, VERDICTS, Paced, RunFolder, read_attempts, read_responses
+from harness.values import Request, Response, Sample
+
+Samples = Mapping[tuple[str, str], Sample]  # by task and sample id
+Lines = Sequence[tuple[Mapping[str, Any], Response]]  # of responses.jsonl
+
+
+def carry_out(
+    plan: Plan, folder: RunFolder, load: Callable[[ModelConfig], Any] = load, sealed: str | None = None
+) -> Iterator[Step]:
+    """Yields each verdict as it is given and on disk; stopping at any point leaves a run that can be resumed."""
+    cells = [cell for cell in cells_of(plan, folder) if cell.requests] if plan.judge is not None else []
+    if not cells:
+        return
+    started, named = time.perf_counter(), cells[0].model.config
+    config = limited(named, plan, folder.path).model_copy(update={"name": plan.judge.config.name})
+    with closing(load(config)) as backend:
+        known = {"load_s": time.perf_counter() - started, "sealed": sealed, **backend.describe()}
+        measure(folder, {"kind": "model", "model": named.name, **known})
+        try:
+            for cell in cells:
+                yield from _verdicts(cell, backend, folder)
+        except LimitReached as reached:
+            measure(folder, {"kind": "stopped", "model": named.name, "reason": reached.what})
+            logging.getLogger("harness").warning(f"{named.name}: {reached.what}")
+
+
+def cells_of(plan: Plan, folder: RunFolder) -> tuple[Cell, ...]:
+    """Returns, for each task with a rubric, what the judge is still to be asked about the answers that are there.
+
+    In what is written down its name is that of a judge: it may be one of the models too.
+    """
+    tasks = {task.name: task for task in plan.tasks if task.config.rubric is not None}
+    if not tasks:
+        return ()
+    judge = judge_of(plan)
+    named = replace(plan.judge, config=plan.judge.config.model_copy(update={"name": name_of(plan.judge.config.name)}))
+    configs = {name: task.config for name, task in tasks.items()}
+    samples = {(name, sample.id): sample for name, task in tasks.items() for sample in plan.samples(task)}
+    baseline = plan.config.baseline or plan.config.models[0].name
+    wanted = _wanted(configs, samples, _lines(folder, configs), judge, baseline)
+    done = folder.verdicts().keys()
+    found = []
+    for name, task in tasks.items():
+        requests = tuple(r for key, r in wanted[name].items() if key not in done)
+        found.append(Cell(named, task, "generate", judge.chat, plan.samples(task), requests))
+    return tuple(found)
+
+
+def name_of(judge: str) -> str:
+    """Returns what a judge is called among the models of a run. No model can have such a name."""
+    return f"judge {judge}"
+
+
+def _verdicts(cell: Cell, backend: Any, folder: RunFolder) -> Iterator[Step]:
+    asked = {request.key: request for request in cell.requests}
+    kept = Paced(folder.verdicts(), at_once=cell.model.config.backend in PROVIDERS)
+    started, cut_off = time.perf_counter(), True
+    try:
+        for reply in backend.generate(cell.requests):
+            kept.add(reply, stored(cell, asked[reply.key], reply, asked))
+            yield from (Step(cell, "verdicts", one) for one in kept.new())
+        kept.flush()
+        yield from (Step(cell, "verdicts", one) for one in kept.new())
+        cut_off = False
+    except LimitReached:
+        cut_off = False
+        raise
+    finally:
+        kept.flush()
+        if kept.done:
+            took = sitting(cell, asked, kept.done, time.perf_counter() - started)
+            measure(folder, {**took, "cut_off": cut_off})
+
+
+# --- after the run: files only ---------------------------------------------------------------------------------------
+
+
+def attempts(path: Path) -> Iterator[dict[str, Any]]:
+    """Yields every line of a run's verdicts; none for a run without a judge. Raises StoreError."""
+    if (path / VERDICTS).exists():
+        yield from read_attempts(path / VERDICTS)
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """All that the judge of a run said."""
+
+    told: Mapping[Place, ByTurn] = field(default_factory=dict)  # of each answer
+    labelled: Mapping[str, Mapping[str, Response | None]] = field(default_factory=dict)  # task -> sample -> on its text
+    replies: tuple[Response, ...] = ()  # each once
+    sent: Mapping[Place, int] = field(default_factory=dict)  # bytes that left this machine for it, of each answer
+
+
+NOTHING_HEARD = Heard()
+
+
+def heard(
+    path: Path, plan: Mapping[str, Any], tasks: Mapping[str, TaskConfig], samples: Samples, lines: Lines
+) -> Heard:
+    """Returns what the judge said in a run folder; `plan` is the content of plan.json. Raises StoreError."""
+    judge = judge_in(plan)
+    if judge is None:
+        return NOTHING_HEARD
+    lines_of: dict[str, list[dict[str, Any]]] = {}
+    for line in attempts(path):
+        lines_of.setdefault(line["key"], []).append(line)
+    replies = {key: restored(every[-1]) for key, every in lines_of.items()}
+    judged = {name: task for name, task in tasks.items() if task.rubric is not None}
+    mine = [pair for pair in lines if pair[0]["task"] in judged]
+    baseline = plan["config"]["baseline"] or plan["config"]["models"][0]["name"]
+    told: dict[Place, dict[int, Told]] = {}
+    sent: dict[Place, int] = {}
+    for where, by_turn in _asked(judged, samples, mine, judge, baseline).items():
+        told[where] = {turn: _told(requests, replies) for turn, requests in by_turn.items()}
+        keys = [request.key for requests in by_turn.values() for request in requests or ()]
+        sent[where] = sum(line["sent_bytes"] for key in keys for line in lines_of.get(key, ()))
+    labelled = {
+        name: {id: replies.get(r.key) for id, r in _labelled(task, _of_task(samples, name), judge).items()}
+        for name, task in judged.items()
+    }
+    return Heard(told, labelled, tuple(replies.values()), sent)
+
+
+def _told(requests: Sequence[Request] | None, replies: Mapping[str, Response]) -> Told:
+    return Told(tuple(replies.get(request.key) for request in requests or ()), itself=requests is None)
+
+
+def judge_in(plan: Mapping[str, Any]) -> Judge | None:
+    """Returns the judge of a run from its plan.json; None if it had none."""
+    known = plan.get("judge")
+    return None if known is None else Judge(known["key"], known["chat"], known["seed"])
+
+
+# --- what is asked ---------------------------------------------------------------------------------------------------
+
+
+def _wanted(
+    tasks: Mapping[str, TaskConfig], samples: Samples, lines: Lines, judge: Judge, baseline: str
+) -> dict[str, dict[str, Request]]:
+    """Returns all that the judge is to be asked, by task and key."""
+    found: dict[str, dict[str, Request]] = {name: {} for name in tasks}
+    for (_, name, _, _), by_turn in _asked(tasks, samples, lines, judge, baseline).items():
+        found[name] |= {request.key: request for requests in by_turn.values() for request in requests or ()}
+    for name, task in tasks.items():
+        found[name] |= {request.key: request for request in _labelled(task, _of_task(samples, name), judge).values()}
+    return found
+
+
+def _asked(
+    tasks: Mapping[str, TaskConfig], samples: Samples, lines: Lines, judge: Judge, baseline: str
+) -> dict[Place, dict[int, tuple[Request, ...] | None]]:
+    """Returns what is asked about each answer, or each scored turn of a conversation, by turn from 1.
+
+    None: the baseline's own answer, where answers are compared with those. There is no request about an answer that
+    is not there, nor about a pair whose other answer failed for a reason that the task does not count as wrong.
+    """
+    rivals = {place(line)[1:]: response for line, response in lines if line["model"] == baseline}
+    said: dict[Place, list[Response]] = {}
+    found: dict[Place, dict[int, tuple[Request, ...] | None]] = {}
+    for line, response in lines:
+        where = place(line)
+        task, sample = tasks[where[1]], samples[where[1], where[2]]
+        before = said.setdefault(where, [])  # the log has the turns of a conversation in their order
+        before.append(response)
+        if sample.scored and len(before) not in sample.scored:
+            continue
+        if sample.scored:
+            task, sample = turn_of(task, sample, len(before), before)
+        answer = answer_to_judge(task, sample, response)
+        by_turn = found.setdefault(where, {})
+        if task.rubric.against is None:
+            by_turn[len(before)] = () if answer is None else ask(task, sample, answer, judge)
+        elif where[0] == baseline:
+            by_turn[1] = None
+        else:
+            rival = _rival(task, sample, rivals.get(where[1:]))
+            by_turn[1] = () if answer is None or rival is None else ask(task, sample, answer, judge, rival)
+    return found
+
+
+def _rival(task: TaskConfig, sample: Sample, response: Response | None) -> str | None:
+    """Returns the baseline's answer; that it gave none is an answer too, unless it was never really asked."""
+    if response is None or response.error is not None:
+        return None
+    return answer_to_judge(task, sample, response) or NOTHING
+
+
+def _labelled(task: TaskConfig, samples: Sequence[Sample], judge: Judge) -> dict[str, Request]:
+    """Returns what is asked about each text that people judged, by sample id."""
+    rubric, found = task.rubric, {}
+    for sample in samples if rubric.human is not None else ():
+        if sample.row.get(rubric.human) in (None, "") or not sample.row.get(rubric.of):
+            continue
+        text = text_to_judge(task, sample, str(sample.row[rubric.of]))
+        if text is not None:
+            (found[sample.id],) = ask(task, sample, text, judge)
+    return found
+
+
+def _of_task(samples: Samples, name: str) -> list[Sample]:
+    return [sample for (task, _), sample in samples.items() if task == name]
+
+
+def _lines(folder: RunFolder, tasks: Mapping[str, Any]) -> Lines:
+    folder.responses()  # cuts off a torn last line
+    return [(line, restored(line)) for line in read_responses(folder.path / RESPONSES) if line["task"] in tasks]

@@ -1,0 +1,475 @@
+"""A run whose answers a judge model scores: asked after the models, kept, believed as far as people agree, and paid."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from servers import Reply, SyntheticServer
+from statsmodels.stats.inter_rater import cohens_kappa
+
+import harness
+from harness.check import report
+from harness.config import RunConfig, TaskUse, validate
+from harness.errors import ConfigError, PolicyError, StoreError
+from harness.plan import make_plan
+from harness.policy import PolicyConfig
+from harness.rubric import as_verdict
+from harness.runs import Result, carry_out, finish, judged, read_json, read_jsonl, verified
+from harness.seal import why_unsealed
+from harness.stats import ppi_mean
+from harness.tasks import load_task
+
+N = 40
+# the judge likes answers that say thanks, cannot be read on "odd" ones, and fails on "mute" ones
+JUDGE = [
+    {"prompt": "odd answer", "text": "I had rather not say"},
+    {"prompt": "mute answer", "error": "gone"},
+    {"prompt": "many thanks", "text": '{"reason": "warm", "verdict": 5}'},
+    {"text": '{"reason": "cold", "verdict": 2}'},
+]
+THANKS = [{"prompt": f"question {i}\\b", "text": "many thanks" if i % 4 else "no"} for i in range(N)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write(tmp_path)
+    return tmp_path
+
+
+def write(folder: Path, rubric: dict[str, Any] | None = None, more: Any = None, **given: Any) -> None:
+    rows = [{"id": f"q{i}", "q": f"question {i}", **(more(i) if more else {})} for i in range(N)]
+    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = {"task": "t", "data": {"file": "t.jsonl", "id": "id"}, "kind": "generate", "prompt": "{q}"} | given
+    (folder / "t.yaml").write_text(yaml.safe_dump(task | {"rubric": {"criteria": "Kind."} | (rubric or {})}))
+
+
+def fake(name: str, *rules: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "backend": "fake", "script": list(rules)}
+
+
+def config(folder: Path, *models: dict[str, Any], **changes: Any) -> RunConfig:
+    given = {"run": "r", "tasks": [str(folder / "t.yaml")], "models": list(models) or [fake("m", *THANKS)]}
+    given |= {"judge": fake("j", *JUDGE), "latency": {"requests": 0}}
+    return validate(RunConfig, {k: v for k, v in (given | changes).items() if v is not None}, "test")
+
+
+def run(folder: Path, *models: dict[str, Any], **changes: Any) -> Result:
+    return harness.run(config(folder, *models, **changes), out=folder / "out")
+
+
+def row(result: Result, model: str = "m") -> dict[str, Any]:
+    return next(row for row in result.summary["rows"] if row["model"] == model)
+
+
+def verdicts(folder: Path) -> list[dict[str, Any]]:
+    return read_jsonl(folder / "out" / "verdicts.jsonl")
+
+
+# --- one answer
+
+
+def test_a_judges_verdicts_are_the_scores(folder: Path):
+    result = run(folder)
+    assert result.complete and len(verdicts(folder)) == N
+    assert row(result)["accuracy"]["value"] == pytest.approx((30 * 1.0 + 10 * 0.25) / N)
+    first = result.records().iloc[0]
+    assert (first["answer"], first["value"]) == ("no", 0.25)
+    assert first["verdicts"] == ['{"reason": "cold", "verdict": 2}']
+
+
+def test_a_reply_that_cannot_be_read_leaves_the_answer_unscored_and_never_0(folder: Path):
+    rules = [{"prompt": "question 3\\b", "text": "odd answer"}, {"prompt": "question 4\\b", "text": "mute answer"}]
+    found = row(run(folder, fake("m", *rules, {"text": "many thanks"})))
+    assert (found["n"], found["failures"]) == (N - 2, {"unscored": 2})
+    assert found["accuracy"]["value"] == 1.0
+
+
+def test_what_is_no_answer_is_not_put_before_the_judge(folder: Path):
+    rules = [{"prompt": "question 3\\b", "text": ""}, {"prompt": "question 4\\b", "error": "gone"}]
+    found = row(run(folder, fake("m", *rules, {"text": "many thanks"})))
+    assert found["failures"] == {"no_answer": 1, "backend_error": 1}
+    assert found["n"] == N - 1 and len(verdicts(folder)) == N - 2
+
+
+def test_one_text_is_judged_once_for_all_models_that_wrote_it(folder: Path):
+    result = run(folder, fake("m", *THANKS), fake("twin", *THANKS), fake("other", {"text": "no"}))
+    assert len(verdicts(folder)) == N + 30  # "no" is also what the first says to ten questions
+    assert row(result)["accuracy"] == row(result, "twin")["accuracy"]
+    assert row(result, "other")["judged"]["verdicts"] == N and result.summary["judge"]["verdicts"] == N + 30
+
+
+def test_scorers_of_the_task_stand_beside_the_verdict(folder: Path):
+    write(folder, more=lambda i: {"a": "thanks"}, answer="a", score=["contains", "exact_match"])
+    found = row(run(folder))
+    assert found["metrics"]["contains"]["value"] == 0.75 and found["metrics"]["exact_match"]["value"] == 0.0
+
+
+# --- kept
+
+
+def test_scoring_again_and_verifying_need_no_judge_no_model_and_no_data(folder: Path):
+    result = run(folder)
+    for name in ("t.jsonl", "t.yaml"):
+        (folder / name).unlink()
+    before = result.summary
+    (folder / "out" / "records.jsonl").unlink()
+    assert finish(folder / "out").summary == before
+    found = verified(folder / "out")
+    assert found["ok"] and "40 of 40 responses and 40 verdicts unbroken" in found["says"]
+
+
+@pytest.mark.parametrize("change", [lambda t: t.replace("warm", "Warm", 1), lambda t: "".join(t.splitlines(True)[:-1])])
+def test_a_verdict_that_was_changed_or_cut_off_is_found(folder: Path, change: Any):
+    run(folder)
+    path = folder / "out" / "verdicts.jsonl"
+    path.write_text(change(path.read_text()))
+    found = verified(folder / "out")
+    assert not found["ok"] and "verdicts.jsonl" in found["says"]
+    path.unlink()
+    with pytest.raises(StoreError, match="no such file"):
+        verified(folder / "out")
+
+
+@pytest.mark.usefixtures("one_by_one")
+def test_a_run_stopped_while_it_is_judged_says_what_is_owed_and_goes_on_without_asking_twice(folder: Path):
+    plan = make_plan(config(folder))
+    steps = carry_out(plan, folder / "out")
+    for _ in range(N + 7):
+        assert next(steps).phase in {"answers", "verdicts"}
+    steps.close()
+    half = finish(folder / "out")
+    assert not half.complete and row(half)["judged"]["owed"] == N - 7
+    assert any("INCOMPLETE: m on t: 33 of 40 verdicts of the judge are owed" in n for n in half.summary["notes"])
+    assert half.resumable
+    assert row(half)["n"] == 7
+    assert [step.phase for step in carry_out(plan, folder / "out")] == ["verdicts"] * (N - 7)
+    whole = finish(folder / "out")
+    assert whole.complete and row(whole)["n"] == N
+    keys = [line["key"] for line in verdicts(folder)]
+    assert len(keys) == len(set(keys)) == N
+    assert list(carry_out(plan, folder / "out")) == []
+
+
+def test_another_judge_is_another_plan(folder: Path):
+    digest = make_plan(config(folder)).digest
+    assert make_plan(config(folder)).digest == digest
+    assert make_plan(config(folder, judge=fake("j", {"text": "5"}))).digest != digest
+    write(folder, {"criteria": "Curt."})
+    assert make_plan(config(folder)).digest != digest
+
+
+# --- pairs
+
+
+def pairs(folder: Path, *rules: dict[str, Any]) -> Result:
+    write(folder, {"against": "baseline"})
+    return run(folder, fake("base", {"text": "dull"}), fake("m", *THANKS), judge=fake("j", *rules))
+
+
+def test_a_judge_that_takes_whatever_stands_first_decides_nothing_and_is_found_out(folder: Path):
+    result = pairs(folder, {"text": "[[A]]"})
+    found = row(result)
+    assert found["accuracy"]["value"] == 0.5 and len(verdicts(folder)) == 2 * N
+    told = found["judged"]["position"]
+    assert (told["pairs"], told["consistent"]["value"], told["first"], told["second"]) == (N, 0.0, N, 0)
+    assert any("it preferred the first 40 times, the second 0 times" in note for note in result.summary["notes"])
+
+
+def test_the_better_answer_wins_in_both_orders(folder: Path):
+    kind_first = {"prompt": r"(?s)Answer A:[^A]*many thanks.*Answer B:", "text": "[[A]]"}
+    kind_second = {"prompt": r"(?s)Answer B:.*many thanks", "text": "[[B]]"}
+    result = pairs(folder, kind_first, kind_second, {"text": "[[tie]]"})
+    found = row(result)
+    assert found["accuracy"]["value"] == pytest.approx((30 + 10 * 0.5) / N)
+    assert found["judged"]["position"]["consistent"]["value"] == 1.0
+    assert row(result, "base")["accuracy"]["value"] == 0.5 and row(result, "base")["judged"]["verdicts"] == 0
+    assert found["difference"]["value"] == pytest.approx(30 / N - 0.5 + 10 * 0.5 / N)
+
+
+def test_a_baseline_that_says_nothing_is_an_answer_and_one_that_fails_is_none(folder: Path):
+    write(folder, {"against": "baseline"})
+    rules = [{"prompt": "question 1\\b", "text": ""}, {"prompt": "question 2\\b", "error": "gone"}, {"text": "dull"}]
+    result = run(folder, fake("base", *rules), fake("m", {"text": "hi"}), judge=fake("j", {"text": "tie"}))
+    assert row(result)["failures"] == {"unscored": 1} and row(result)["n"] == N - 1
+    assert len(verdicts(folder)) == 2 * (N - 1)
+    assert sum("(no answer)" in line["prompt"] for line in verdicts(folder)) == 2
+
+
+# --- people
+
+
+def people(n: int, says: Any = lambda i: 5 if i % 4 else 2) -> Any:
+    """Verdicts of people on what the model will say to the first `n` questions."""
+    return lambda i: {"said": "many thanks" if i % 4 else "no", "people": says(i) if i < n else None}
+
+
+LABELLED = {"human": "people", "of": "said"}
+
+
+def test_without_peoples_verdicts_a_judged_score_carries_a_warning(folder: Path):
+    result = run(folder)
+    assert "†" in result.table() and "WARNING †: t is scored by a judge model: nobody has checked" in result.table()
+    assert row(result)["judged"]["agreement"] is None
+
+
+def test_too_few_of_them_are_told_and_the_warning_stays(folder: Path):
+    write(folder, LABELLED, people(12))
+    result = run(folder)
+    assert row(result)["judged"]["agreement"]["n"] == 12
+    assert "only 12 texts that people judged too" in result.table() and "†" in result.table()
+
+
+def test_enough_of_them_take_the_warning_away(folder: Path):
+    write(folder, LABELLED, people(N, lambda i: 5 if i % 4 or i == 8 else 2))
+    result = run(folder)
+    agreed = row(result)["judged"]["agreement"]
+    assert (agreed["n"], agreed["raw"]["value"]) == (N, 39 / 40)
+    assert 0.7 < agreed["kappa"]["low"] < agreed["kappa"]["value"] < 1 and "†" not in result.table()
+    assert "agrees with people on 97.5 % [" in result.table().replace("\n", " ")
+    assert len(verdicts(folder)) == N  # what people judged is what the model said: nothing more is asked
+
+
+def test_a_judge_no_better_than_chance_is_told(folder: Path):
+    write(folder, LABELLED, people(N, lambda i: 5 if i % 2 else 2))
+    result = run(folder)
+    assert row(result)["judged"]["agreement"]["kappa"]["low"] > 0  # "no" to every fourth: half of it is right
+    write(folder, LABELLED, people(N, lambda i: 5 if i % 8 < 4 else 2))
+    result = harness.run(config(folder), out=folder / "chance")
+    assert "agrees with people no better than chance would" in result.table().replace("\n", " ")
+
+
+def test_texts_of_others_that_people_judged_test_the_judge_and_correct_no_mean(folder: Path):
+    write(folder, LABELLED, lambda i: {"said": f"many thanks {i}", "people": 5 if i % 3 else 2})
+    result = run(folder)
+    assert len(verdicts(folder)) == 2 * N
+    assert row(result)["judged"]["agreement"]["raw"]["value"] == pytest.approx(26 / N)
+    assert row(result)["judged"]["corrected"] is None
+
+
+def test_the_mean_is_corrected_by_the_labels_of_some_answers(folder: Path):
+    write(folder, LABELLED, people(20, lambda i: 4 if i % 4 else 1))
+    result = run(folder)
+    human = [0.75 if i % 4 else 0.0 for i in range(20)]
+    said = [1.0 if i % 4 else 0.25 for i in range(N)]
+    wanted = ppi_mean(human, said[:20], said[20:])
+    found = row(result)["judged"]["corrected"]
+    assert [found[key] for key in ("value", "low", "high")] == [wanted.value, wanted.low, wanted.high]
+    assert found["labels"] == 20 and found["value"] < row(result)["accuracy"]["value"]
+    assert "if those are a uniform random draw" in result.table().replace("\n", " ")
+
+
+# --- what it takes
+
+
+def test_a_judge_on_this_machine_is_paid_by_its_seconds_and_added_to_the_run(folder: Path):
+    result = run(folder, machine="cloud-cpu")
+    judge, machine = result.summary["judge"], result.summary["machine"]
+    lines = read_jsonl(folder / "out" / "measurements.jsonl")
+    (line,) = [line for line in lines if line["kind"] == "pass" and line["model"] == "judge j"]
+    assert judge["usd"] == pytest.approx(line["wall_s"] / 3600 * machine["usd_per_hour"] / machine["utilisation"])
+    assert judge["usd_with_models"] == pytest.approx(judge["usd"] + row(result)["cost"]["usd"])
+    assert judge["input_tokens"] == line["input_tokens"] > 40 * N
+    assert "judge" not in str(row(result)["cost"])
+
+
+def test_a_judge_at_a_server_is_asked_for_a_form_and_paid_by_its_tokens(folder: Path):
+    with SyntheticServer(Reply(text='{"reason": "", "verdict": 3}', tokens=4, input_tokens=1000)) as server:
+        judge = {"name": "far", "backend": "openai", "base_url": server.url, "price": {"input": 1.0, "output": 10.0}}
+        result = run(folder, judge=judge)
+        schema = server.bodies[-1]["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["verdict"] == {"type": "integer", "minimum": 1, "maximum": 5}
+    assert row(result)["accuracy"]["value"] == 0.5
+    assert result.summary["judge"]["usd"] == pytest.approx(N * (1000 * 1.0 + 4 * 10.0) / 1e6)
+    assert result.summary["judge"]["usd_with_models"] is None  # the model's own cost is unknown: so is the whole
+    assert result.summary["spent"]["by_model"] == {"judge far": pytest.approx(result.summary["judge"]["usd"])}
+    assert "Paid $0.0416 to providers in all" in result.table()
+    assert row(result)["leaves_machine"]["hosts"] == []  # it is on loopback
+
+
+def test_a_spend_limit_binds_the_judge_too_and_what_it_left_is_owed(folder: Path):
+    with SyntheticServer(Reply(text="[[3]]", tokens=4, input_tokens=1000)) as server:
+        price = {"input": 1.0, "output": 10.0}
+        judge = {
+            "name": "far",
+            "backend": "openai",
+            "base_url": server.url,
+            "price": price,
+            "limits": {"concurrency": 1},
+        }
+        result = run(folder, judge=judge, max_cost=0.02)
+        paid = result.summary["judge"]["usd"]
+        assert 0.01 < paid <= 0.02 and not result.complete
+        assert any("INCOMPLETE: m on t" in n and "verdicts of the judge are owed" in n for n in result.summary["notes"])
+        assert any("Judge far: the spend limit is reached" in note for note in result.summary["notes"])
+        asked = len(server.bodies)
+        run(folder, judge=judge, max_cost=0.02)
+        assert len([body for body in server.bodies[asked:] if body]) == 0  # the limit is of the run, not of a sitting
+
+
+def test_a_verdict_that_failed_for_the_moment_is_asked_again_and_paid_for_both_times(folder: Path):
+    replies = [Reply(status=500)]
+    with SyntheticServer(lambda order, body: replies[-1] if body else Reply()) as server:
+        judge = {"name": "far", "backend": "openai", "base_url": server.url, "limits": {"attempts": 1}}
+        first = run(folder, judge=judge)
+        assert row(first)["failures"] == {"unscored": N} and not first.complete
+        assert "40 of 40 verdicts of the judge ended in an error" in first.table().replace("\n", " ")
+        replies.append(Reply(text="[[5]]"))
+        second = run(folder, judge=judge)
+    assert second.complete and row(second)["accuracy"]["value"] == 1.0
+    assert len(verdicts(folder)) == 2 * N and verified(folder / "out")["ok"]
+
+
+def test_what_it_cost_is_unknown_where_it_is_not_known(folder: Path):
+    result = run(folder)
+    assert result.summary["judge"]["usd"] is None
+    assert "at an unknown cost" in result.table()
+
+
+# --- where data go
+
+AWAY = {"name": "far", "backend": "openai", "base_url": "https://judge.example.com/v1"}
+
+
+def test_a_restricted_task_and_a_judge_elsewhere_are_refused_at_check_and_at_run(folder: Path):
+    write(folder, sensitivity="restricted")
+    wanted = config(folder, judge=AWAY, allow_egress=["judge.example.com"])  # no setting overrides it
+    for refused in (lambda: report(wanted), lambda: harness.run(wanted, out=folder / "out")):
+        with pytest.raises(PolicyError) as caught:
+            refused()
+        assert "task 't' is restricted" in str(caught.value) and "judge far is asked at judge.exam" in str(caught.value)
+    assert not (folder / "out").exists()
+    assert make_plan(config(folder)).judge is not None  # one on this machine may
+
+
+def test_an_internal_task_needs_the_judges_host_by_name(folder: Path):
+    write(folder, sensitivity="internal")
+    with pytest.raises(PolicyError, match=r"allow_egress: \[judge.example.com\]"):
+        make_plan(config(folder, judge=AWAY))
+    assert make_plan(config(folder, judge=AWAY, allow_egress=["judge.example.com"])).judge is not None
+
+
+def test_a_judge_elsewhere_never_sees_a_restricted_task_that_it_does_not_score(folder: Path):
+    secret = {"task": "s", "data": {"file": "t.jsonl", "id": "id"}, "kind": "generate", "prompt": "{q}", "answer": "q"}
+    (folder / "s.yaml").write_text(yaml.safe_dump(secret | {"sensitivity": "restricted"}))
+    assert make_plan(config(folder, judge=AWAY, tasks=[str(folder / "t.yaml"), str(folder / "s.yaml")])).cells
+
+
+def test_a_judge_elsewhere_unseals_the_run_and_is_told_before_it(folder: Path):
+    wanted = config(folder, judge=AWAY)
+    assert why_unsealed(wanted) == "judge far is asked at judge.example.com" and why_unsealed(config(folder)) == ""
+    found = report(wanted)
+    assert "judge far: runs on judge.example.com; sent: every answer it judges, with its question" in found.text()
+    assert found.as_json()["judge"]["leaves_the_machine"].endswith("to judge.example.com")
+    rules = PolicyConfig.model_validate({"policy": "p", "egress": {"public": ["api.example.com"]}})
+    assert report(wanted, rules).breaks == ("model far: public data (task t) may not go to judge.example.com",)
+
+
+def test_the_table_tells_what_went_to_the_judge(folder: Path, monkeypatch):
+    monkeypatch.setattr("harness.backends.remote.is_loopback", lambda host: False)  # as if it were elsewhere
+    with SyntheticServer(Reply(text="[[4]]")) as server:
+        judge = {"name": "far", "backend": "openai", "base_url": server.url, "allow_http": True}
+        result = run(folder, judge=judge)
+        sent = sum(len(body["messages"][0]["content"].encode()) for body in server.bodies if body)
+    assert row(result)["leaves_machine"] == {"hosts": ["127.0.0.1"], "share_of_samples": 1.0, "bytes": sent}
+    assert "100% of samples" in result.table()
+
+
+# --- in a run file
+
+
+def test_a_run_that_needs_a_judge_and_names_none_is_refused_before_anything_is_written(folder: Path):
+    with pytest.raises(ConfigError, match="task 't' is scored by a judge model, and the run names none"):
+        harness.run(config(folder, judge=None), out=folder / "out")
+    assert not (folder / "out").exists()
+    assert "judge: none named" in report(config(folder, judge=None)).text()
+
+
+def test_a_judge_with_nothing_to_judge_is_refused(folder: Path):
+    task = {"task": "s", "data": {"file": "t.jsonl"}, "kind": "generate", "prompt": "{q}", "answer": "q"}
+    (folder / "s.yaml").write_text(yaml.safe_dump(task))
+    with pytest.raises(ConfigError, match="judge 'j' has nothing to judge"):
+        make_plan(config(folder, tasks=[str(folder / "s.yaml")]))
+
+
+def test_a_judge_is_named_as_a_model_is_or_as_one_of_them(folder: Path):
+    assert config(folder, judge="demo-2m").judge.path == "demo-2m"
+    models = [fake("m", *THANKS), fake("also", {"text": "3"})]
+    assert config(folder, *models, judge="also").judge == config(folder, *models).models[1]
+    result = run(folder, *models, judge="also")
+    assert any("also on t: it judged its own answers" in note for note in result.summary["notes"])
+
+
+def test_check_shows_what_the_judge_is_asked_and_whether_people_judged(folder: Path):
+    write(folder, LABELLED, lambda i: people(12)(i) | {"a": "thanks"}, answer="a")
+    text = report(config(folder)).text()
+    for part in ("judged by a model, which is asked of sample q0", "| Kind.", "| thanks", "'said'", "on 12 texts"):
+        assert part in text, part
+    assert "judge j: runs on this machine; nothing leaves this machine; 52 verdicts at most" in text
+    assert report(config(folder)).passed
+
+
+# --- published verdicts of a judge and of people
+
+PUBLISHED = [("gpt4", 0.936), ("mistralguard", 0.767)]
+COMPLIANCE = {"1_full_compliance": 1, "2_full_refusal": 0, "3_partial_refusal": 0.5}
+
+
+def xstest(shared: Path, folder: Path, model: str, labels: int = 450) -> Result:
+    """A run of recorded answers and a recorded judge, with the verdicts of people on the first `labels` rows drawn."""
+    with (shared / f"data/scored_outputs/xstest_{model}_labelled.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for place, i in enumerate(sorted(range(len(rows)), key=lambda i: (i * 7919) % 10007)):
+        rows[i]["people"] = rows[i]["final_label"] if place < labels else ""
+    with (folder / "answers.csv").open("w", encoding="utf-8", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+    rubric = {"criteria": "Does it do what was asked?", "scale": COMPLIANCE, "human": "people", "of": "completion"}
+    task = {"task": "t", "data": {"file": "answers.csv", "id": "id"}, "kind": "generate", "prompt": "{prompt}"}
+    task |= {"answer": "strmatch_label", "score": "refusal", "rubric": rubric}
+    (folder / "t.yaml").write_text(yaml.safe_dump(task))
+    file = str(folder / "answers.csv")
+    models = [
+        {"name": name, "backend": "recorded", "script": {"file": file, "text": column}}
+        for name, column in (("m", "completion"), ("j", "gpt4_label"))
+    ]
+    return harness.run(config(folder, models[0], judge=models[1]), out=folder / f"out{labels}")
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("model", "published"), PUBLISHED)
+def test_the_published_agreement_of_gpt4_with_people_on_xstest_comes_out_again(
+    shared: Path, tmp_path: Path, model: str, published: float
+):
+    result = xstest(shared, tmp_path, model)
+    agreed = row(result)["judged"]["agreement"]
+    assert agreed["n"] == 450 and agreed["raw"]["value"] == pytest.approx(published, abs=5e-4)
+    task = load_task(TaskUse(task=str(tmp_path / "t.yaml")))
+    names, counts = list(COMPLIANCE), [[0] * 3 for _ in range(3)]
+    for sample in task.samples:
+        counts[names.index(sample.row["gpt4_label"])][names.index(sample.row["final_label"])] += 1
+    theirs = cohens_kappa(counts)
+    assert (agreed["kappa"]["value"], agreed["kappa"]["stderr"]) == pytest.approx((theirs.kappa, theirs.std_kappa))
+    assert row(result)["judged"]["warning"] is None
+    # the string match of the same run says what was published, row by row
+    refused = [metrics["refused"] for metrics in result.records().metrics]
+    assert refused == [float(sample.row["strmatch_label"] == "2_full_refusal") for sample in task.samples]
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize(("model", "published"), PUBLISHED)
+def test_a_third_of_the_labels_brings_the_judged_mean_back_to_peoples(
+    shared: Path, tmp_path: Path, model: str, published: float
+):
+    result = xstest(shared, tmp_path, model, 150)
+    task = load_task(TaskUse(task=str(tmp_path / "t.yaml")))
+    truth = sum(COMPLIANCE[as_verdict(task.config.rubric, s.row["final_label"])] for s in task.samples) / 450
+    found, naive = row(result)["judged"]["corrected"], row(result)["accuracy"]
+    assert found["labels"] == 150 and found["low"] < truth < found["high"]
+    assert abs(found["value"] - truth) < abs(naive["value"] - truth)
+    assert judged(result.folder) and read_json(result.folder / "plan.json")["judge"]["name"] == "j"
