@@ -11,6 +11,7 @@ from harness.backends.remote import egress, where
 from harness.config import RubricConfig, RunConfig, TaskConfig, read_machine
 from harness.extract import extract
 from harness.forecast import Forecast, forecasts, memory_line
+from harness.forms import form_of, is_valid
 from harness.lm_tasks import is_judged_by
 from harness.measure.memory import free_memory
 from harness.openness import describe
@@ -43,11 +44,12 @@ class SelfTest:
     empty_passes: tuple[str, ...]  # ids where an empty answer scores above 0
     wrong_passes: tuple[str, ...]  # ids where another sample's answer scores 1
     wrong_tried: int
+    unfit: tuple[str, ...] = ()  # ids whose right answer is none of those that `constrain` lets a model write
 
     @property
     def passed(self) -> bool:
         """Returns whether every verdict was as it must be."""
-        return not (self.gold_fails or self.empty_passes or self.wrong_passes)
+        return not (self.gold_fails or self.empty_passes or self.wrong_passes or self.unfit)
 
     def lines(self) -> Iterator[str]:
         """Yields what to tell a person."""
@@ -61,11 +63,14 @@ class SelfTest:
                 continue
             verdict = "ok" if not ids else f"FAILS for {len(ids)}: sample {', '.join(ids[:5])}"
             yield f"{name}: {verdict} ({tried} tried)"
+        if self.unfit:
+            where = f"sample {', '.join(self.unfit[:5])}"
+            yield f"right answer may be written: FAILS for {len(self.unfit)}: `constrain` does not allow it ({where})"
 
 
 def self_test(task: Task) -> SelfTest:
     """Returns how the task judges gold, empty and wrong answers of its first samples, and turns of them."""
-    gold_fails, empty_passes, wrong_passes, tried, gold_tried, wrong_tried = [], [], [], 0, 0, 0
+    gold_fails, empty_passes, wrong_passes, unfit, tried, gold_tried, wrong_tried = [], [], [], [], 0, 0, 0
     for part in _by_turn(task, TRIED):
         tried += len(part.samples)
         for i, sample in enumerate(part.samples):
@@ -73,6 +78,8 @@ def self_test(task: Task) -> SelfTest:
                 gold_tried += 1
                 if _value(part, sample, _gold(part, sample), _told(task, best_reply)) != 1.0:
                     gold_fails.append(sample.id)
+                if not _may_be_written(part, sample):
+                    unfit.append(sample.id)
             empty = _value(part, sample, Response(key="", prompt=None, text="", finish_reason="stop"))
             if empty > 0:
                 empty_passes.append(sample.id)
@@ -82,7 +89,19 @@ def self_test(task: Task) -> SelfTest:
                 if _value(part, sample, wrong, _told(task, worst_reply)) == 1.0:
                     wrong_passes.append(sample.id)
     found = (tuple(ids) for ids in (gold_fails, empty_passes, wrong_passes))
-    return SelfTest(task.name, tried, gold_tried, *found, wrong_tried)
+    return SelfTest(task.name, tried, gold_tried, *found, wrong_tried, tuple(unfit))
+
+
+def _may_be_written(task: Task, sample: Sample) -> bool:
+    """Returns whether a model held to the task's schema or choices can be right; of a pattern that is not known."""
+    held = task.config.constrain
+    if held is None or held.regex is not None or task.config.kind != "generate":
+        return True
+    form = form_of(held, sample)
+    if form.choices:
+        written = (Response(key="", prompt=None, text=choice, finish_reason="stop") for choice in form.choices)
+        return any(_value(task, sample, one) == 1.0 for one in written)
+    return is_valid(form, answer_text(task.config, sample))
 
 
 def _by_turn(task: Task, first: int) -> tuple[Task, ...]:

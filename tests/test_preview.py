@@ -60,6 +60,40 @@ def test_python_of_the_task_is_named_with_its_digest(tmp_path: Path):
     assert "scorer: Python of this task, mine:same, sha256 " in text
 
 
+OBJECTS = [{"q": f"Bill {i}", "a": {"total": i, "due": "soon"}, "split": "test"} for i in range(5)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"constrain": {"schema": {"type": "object", "properties": {"due": {"type": "number"}}}}},
+            "right answer may be written: FAILS for 5: `constrain` does not allow it (sample 0, 1, 2, 3, 4)",
+        ),
+        (
+            {"constrain": {"schema": {"type": "object", "required": ["total", "tax"]}}},
+            "right answer may be written: FAILS for 5: `constrain` does not allow it (sample 0, 1, 2, 3, 4)",
+        ),
+        ({"score": {"fields": {"due": "date"}}}, "gold answer scores 1: FAILS for 5: sample 0, 1, 2, 3, 4 (5 tried)"),
+        ({"constrain": {"schema": {"type": "object", "required": ["total"]}}}, None),
+    ],
+)
+def test_a_schema_that_does_not_fit_the_answers_fails_the_self_test(
+    tmp_path: Path, changes: dict[str, Any], line: str | None
+):
+    found = checked(make(tmp_path, OBJECTS, **({"extract": "json", "score": "fields"} | changes)))
+    assert found.passed == (line is None)
+    assert line is None or f"self-test: {line}" in found.text()
+
+
+def test_choices_without_the_right_answer_fail_the_self_test(tmp_path: Path):
+    rows = [{**row, "a": ["yes", "no", "maybe"][i % 3]} for i, row in enumerate(ROWS)]
+    held = {"extract": "text", "score": "text"}
+    found = checked(make(tmp_path, rows, constrain={"choices": ["Yes", "No"]}, **held))
+    assert found.self_tests[0].unfit == ("2", "5", "8")
+    assert checked(make(tmp_path, rows, constrain={"choices": ["Yes", "No", "Maybe"]}, **held)).passed
+
+
 def test_many_right_answers_have_no_balance_and_a_short_prompt_is_whole(tmp_path: Path):
     assert balance(load_task(TaskUse(task=str(make(tmp_path)))).samples) is None
     assert list(excerpt("a\nb")) == ["a", "b"]
