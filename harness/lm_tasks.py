@@ -247,7 +247,7 @@ def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | 
     kind = _kind(by_doc.values(), name)
     score = {"task": task.task_name, "file": None if file is None else _digested(file)}
     score |= {"multiple_input": bool(task.multiple_input), "multiple_target": bool(task.multiple_target)}
-    asked = _generation(next(iter(by_doc.values()))[0].args[1], name) if kind == "generate" else {}
+    asked = generation_of(next(iter(by_doc.values()))[0].args[1], name) if kind == "generate" else {}
     place = {"file": str(data)} if data is not None else {"hub": str(task.get_config("dataset_path") or "lm-eval")}
     values = {
         "task": name,
@@ -293,7 +293,7 @@ def _kind(docs: Iterable[Sequence[Any]], name: str) -> str:
     return ASKED_AS[types.pop()]
 
 
-def _generation(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
+def generation_of(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Returns the keys of our task for lm-eval's `generation_kwargs`, read as its models in process read them."""
     rest = dict(settings)
     until = rest.pop("until", None) or []
@@ -304,7 +304,7 @@ def _generation(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
     strange = [key for key, value in rest.items() if key not in SETTINGS or value not in SETTINGS[key]]
     if strange:
         what = f"'{name}' generates with {strange[0]}: {rest[strange[0]]!r:.60}, which the engine here does not know"
-        raise TaskError(what, where=name, fix="ask it through lm-eval")
+        raise TaskError(what, where=name, fix="leave it out")
     found = {
         "stop": [text for text in ([until] if isinstance(until, str) else until) if text],
         "max_tokens": int(next((limit for limit in limits if limit is not None), ANSWER_TOKENS)),

@@ -60,7 +60,7 @@ LAYERS = (
     ("check",),
     ("init",),
     ("runs",),
-    ("bench", "costing", "listing", "progress"),
+    ("bench", "costing", "listing", "lm_eval_model", "progress"),
     ("cli",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
