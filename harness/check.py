@@ -18,9 +18,9 @@ from harness.openness import describe
 from harness.plan import Plan, PlannedModel, make_plan
 from harness.policy import PolicyConfig, Used, broken
 from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens
-from harness.prompts import answer_text, render
+from harness.prompts import ANSWER, answer_text, render
 from harness.rubric import NOT_ASKED, Judge, Told, ask, best_reply, worst_reply
-from harness.score import judge, turn_of
+from harness.score import judge, right_answers, turn_of
 from harness.scorers import own
 from harness.seal import why_unsealed
 from harness.spending import Spending, estimate
@@ -30,7 +30,6 @@ from harness.variants import differences
 
 TRIED = 500  # samples of each task that the self-test goes through
 DRESSED = 100  # of them whose right answer is also judged in messy dress
-ANSWER = "(the model's answer)"  # where a conversation goes on after it
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,7 +285,7 @@ class Report:
             scripts = cell.scripts(ANSWER if cell.chat else f" {ANSWER}")
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
             yield from (f"    | {line}" for line in _prompt_text(scripts[0].prompt).split("\n"))
-            yield from (f"  {line}" for line in _right(task, samples[0]))
+            yield from (f"  {line}" for line in right_answers(task.config, samples[0]))
             sizes = sorted(len(_prompt_text(request.prompt)) for request in scripts)
             yield f"  prompt length in characters: median {sizes[len(sizes) // 2]}, longest {sizes[-1]}"
             longest = max(scripts, key=lambda request: len(_prompt_text(request.prompt)))
@@ -395,16 +394,6 @@ def _breaks(policy: PolicyConfig, plan: Plan) -> tuple[str, ...]:
 def _used(model: PlannedModel) -> Used:
     about = None if model.info is None else describe(Path(str(model.config.path)))
     return Used(model.config, tuple(model.files), about)
-
-
-def _right(task: Task, sample: Sample) -> Iterator[str]:
-    """Yields the right answer to a sample, or to each scored turn of a conversation."""
-    if not sample.scored and sample.expected is not None:
-        yield f"right answer: {answer_text(task.config, sample)}"
-    for turn in sample.scored:
-        config, one = turn_of(task.config, sample, turn)
-        if one.expected is not None:
-            yield f"right answer to turn {turn}: {answer_text(config, one)}"
 
 
 def _prompt_text(prompt: str | tuple[Message, ...]) -> str:

@@ -13,7 +13,8 @@ from harness import openness
 from harness.config import TaskConfig, TaskUse, find_file, read_task
 from harness.errors import HarnessError
 from harness.measure.memory import footprint, free_memory
-from harness.prompts import answer_text, render
+from harness.prompts import script
+from harness.score import right_answers
 from harness.tasks import load_task, shots_for, task_names
 
 
@@ -57,9 +58,9 @@ def _one_task(name: str, as_json: bool) -> str:
     except HarnessError as error:
         return "\n".join([*lines, "# its data are not on this machine, so no prompt can be shown:", str(error)])
     sample = task.samples[0]
-    prompt = render(task.config, sample, shots_for(task, sample, 0), chat=False)
-    shown = [f"# the prompt of sample {sample.id}, of {len(task.samples)}:", str(prompt)]
-    return "\n".join([*lines, *shown, f"# right answer: {answer_text(task.config, sample)}"])
+    prompt = script(task.config, sample, shots_for(task, sample, 0))
+    shown = [f"# the prompt of sample {sample.id}, of {len(task.samples)}:", prompt]
+    return "\n".join([*lines, *shown, *(f"# {line}" for line in right_answers(task.config, sample))])
 
 
 def _model(path: str) -> dict[str, Any]:

@@ -127,6 +127,17 @@ def continued(
     return (*prompt[: -1 if begun else None], Message("assistant", begun + answer), *more)
 
 
+ANSWER = "(the model's answer)"  # in what is shown to people: where a conversation goes on after it
+
+
+def script(task: TaskConfig, sample: Sample, shots: Sequence[Sample]) -> str:
+    """Returns what is asked about one sample, for people: of a conversation all turns, as text."""
+    prompt = render(task, sample, shots, chat=False)
+    for more in later(task, sample, chat=False):
+        prompt = continued(prompt, f" {ANSWER}", more)
+    return str(prompt)
+
+
 def ends_turn(task: TaskConfig, chat: bool) -> tuple[str, ...]:
     """Returns what ends an answer in a transcript, beside the task's stop strings: the opening of the user's turn."""
     opening = task.transcript.partition("{turn}")[0].strip()

@@ -228,6 +228,16 @@ def turn_of(
     return task.model_copy(update=judged), replace(sample, row=row, expected=expected, scored=())
 
 
+def right_answers(task: TaskConfig, sample: Sample) -> Iterator[str]:
+    """Yields the right answer to a sample, or to each scored turn of a conversation, where one is known."""
+    if not sample.scored and sample.expected is not None:
+        yield f"right answer: {answer_text(task, sample)}"
+    for turn in sample.scored:
+        config, one = turn_of(task, sample, turn)
+        if one.expected is not None:
+            yield f"right answer to turn {turn}: {answer_text(config, one)}"
+
+
 def conversation(
     task: TaskConfig,
     sample: Sample,

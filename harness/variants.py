@@ -35,11 +35,12 @@ def formats(task: Task, n: int, seed: int) -> tuple[Task, ...]:
     if not task.config.prompt:
         return ()
     draw = random.Random(f"{seed}|{task.name}")
+    most = max((len(sample.choices) for sample in task.samples), default=0) if n else 0
     found = [_own(task.config)]
     for _ in range(n * DRAWS):
         if len(found) > n:
             break
-        one = _drawn(task, draw)
+        one = _drawn(task.config, most, draw)
         if one not in found:
             found.append(one)
     return tuple(asked_by(task, f"format-{i}", one, format_of=task.name) for i, one in enumerate(found[1:], 1))
@@ -56,12 +57,13 @@ def _own(config: TaskConfig) -> PromptConfig:
     return PromptConfig(**{key: getattr(config, key) for key in PromptConfig.model_fields})
 
 
-def _drawn(task: Task, draw: random.Random) -> PromptConfig:
-    """Returns a format; what the prompt has nothing of is drawn too, so that each part has draws of its own."""
-    config = task.config
+def _drawn(config: TaskConfig, most: int, draw: random.Random) -> PromptConfig:
+    """Returns a format for a task of at most so many choices.
+
+    What the prompt has nothing of is drawn too, so that each part has draws of its own.
+    """
     mark, case, line = draw.choice(MARKS), draw.choice(CASES), draw.choice(("", *LINES))
     separator, labels, turn = draw.choice(SEPARATORS), draw.choice(LABELS), draw.random()
-    most = max((len(sample.choices) for sample in task.samples), default=0)
     lettered = _LETTERED.findall(config.prompt)
     listed = "choices" in columns_of(config.prompt) or lettered == list(LETTERS[: len(lettered)]) != []
     if not listed or ("1" in labels and most > MOST_NUMBERED):

@@ -25,11 +25,12 @@ from harness import init
 from harness.check import self_test
 from harness.config import TaskUse
 from harness.errors import HarnessError
-from harness.prompts import check_columns, render
+from harness.prompts import check_columns, script
 from harness.tasks import load_tasks, shots_for
+from harness.variants import formats
 
 ADDED = ("score", "extract", "choices", "shots", "system", "prepare", "prompts", "costs", "constrain", "wrong")
-ADDED += ("turns", "scored")
+ADDED += ("turns", "scored", "labels", "rotate")
 CANARY = "it-ran"  # a file of this name in the working folder says that code ran
 ROWS = [
     {"id": f"r{i}", "q": f"What is {i} and {i}?", "a": str(2 * i), "team": ["billing", "sales", "other"][i % 3]}
@@ -143,8 +144,9 @@ def _try_task(path: Path) -> None:
     for task in load_tasks(TaskUse(task=str(path))):
         check_columns(task.config, [sample.row for sample in (*task.samples, *task.pool)], task.where)
         few = replace(task, samples=task.samples[:5])
-        for sample in few.samples:
-            render(task.config, sample, shots_for(task, sample, 0), chat=False)
+        for one in (few, *formats(few, 2, seed=0)):
+            for sample in one.samples:
+                script(one.config, sample, shots_for(one, sample, 0))
         self_test(few)
 
 

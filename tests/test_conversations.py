@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 import harness
+from harness import listing
 from harness.backends.fake import FakeBackend
 from harness.bench import make_bench
 from harness.check import report, self_test
@@ -174,6 +175,12 @@ def test_check_shows_the_conversation_and_tests_each_scored_turn(tmp_path: Path)
     assert "right answer to turn 2: Ada" in text and "right answer to turn 3: Oslo" in text
     assert "gold answer scores 1: ok (4 tried)" in text and found.passed
     assert "6 requests in all" in text
+
+
+def test_the_list_of_tasks_shows_a_conversation_whole():
+    text = listing.tasks("parcel-desk", as_json=False)
+    assert "\nAssistant: (the model's answer)\n\nUser: Which parcel number did I give you?" in text
+    assert text.endswith("# right answer to turn 4: a desk lamp")
 
 
 def test_the_self_test_names_the_turn_that_is_judged_wrongly(tmp_path: Path):
