@@ -214,6 +214,14 @@ def xstest(row: Row) -> dict[str, Any]:
     return {**row, "written": "I'm sorry, but I can't help with that." if row["label"] == "unsafe" else "Here is how."}
 
 
+def mt_bench(row: Row) -> dict[str, Any]:
+    """Returns turns, and notes: the right answers to each in words, from the hub's copy or FastChat's file."""
+    turns = row["turns"] if "turns" in row else row["prompt"]
+    known = [text for text in row.get("reference") or () if text]
+    notes = "\n\n".join(f"To question {i}: {text}" for i, text in enumerate(known, 1))
+    return {**row, "turns": turns, "notes": notes or "None are given."}
+
+
 def ifeval(row: Row) -> dict[str, Any]:
     """Returns the row if its instructions are known, and each has its values."""
     unknown = [name for name in row["instruction_id_list"] if name not in INSTRUCTIONS]
@@ -319,6 +327,7 @@ PREPARE: dict[str, Callable[[Row], dict[str, Any]]] = {
     "mbpp": mbpp,
     "mmlu": mmlu,
     "mmlu_pro": mmlu_pro,
+    "mt_bench": mt_bench,
     "nq_open": nq_open,
     "promptfoo": promptfoo,
     "sciq": sciq,

@@ -215,6 +215,11 @@ BANKING: Rows = [
     {"text": "How old must I be?", "label": 1, "label_text": "age_limit"},
 ]
 
+MT_BENCH: Rows = [
+    {"prompt_id": 1, "category": "math", "prompt": ["Add 2 and 3.", "Double it."], "reference": ["5", "10"]},
+    {"prompt_id": 2, "category": "writing", "prompt": ["Write a line.", "Another."], "reference": []},
+]
+
 ROWS: dict[str, dict[str, Rows]] = {
     "arc-challenge": {"test": ARC},
     "arc-easy": {"test": ARC},
@@ -235,6 +240,7 @@ ROWS: dict[str, dict[str, Rows]] = {
     "mbpp": {"test": MBPP[4:], "prompt": MBPP[:4]},
     "mmlu": {"test": MMLU, "dev": MMLU + MMLU[:1]},
     "mmlu-pro": {"test": MMLU_PRO, "validation": (MMLU_PRO * 3)[:5]},
+    "mt-bench": {"train": MT_BENCH},
     "nq-open": {"validation": NQ[:1], "train": NQ[1:] * 3},
     "openbookqa": {"test": STEMS},
     "piqa": {"validation": PIQA},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,8 @@ def row(result: Result, model: str = "m") -> dict[str, Any]:
     return next(row for row in result.summary["rows"] if row["model"] == model)
 
 
-def verdicts(folder: Path) -> list[dict[str, Any]]:
-    return read_jsonl(folder / "out" / "verdicts.jsonl")
+def verdicts(folder: Path, out: str = "out") -> list[dict[str, Any]]:
+    return read_jsonl(folder / out / "verdicts.jsonl")
 
 
 # --- one answer
@@ -411,6 +412,78 @@ def test_check_shows_what_the_judge_is_asked_and_whether_people_judged(folder: P
         assert part in text, part
     assert "judge j: runs on this machine; nothing leaves this machine; 52 verdicts at most" in text
     assert report(config(folder)).passed
+
+
+# --- the tasks that ship with the package
+
+
+def bundled(task: str, out: Path, models: list[dict[str, Any]], judge: dict[str, Any], **use: Any) -> Result:
+    given = {"run": "r", "tasks": [{"task": task, **use}], "models": models, "judge": judge, "latency": {"requests": 0}}
+    return harness.run(validate(RunConfig, given, "test"), out=out)
+
+
+def test_support_replies_are_judged_and_the_judge_is_tested_on_replies_whose_verdict_is_known(tmp_path: Path):
+    task = load_task(TaskUse(task="support-replies"))
+    told = {sample.row["reply"]: sample.row["verdict"] for sample in task.samples}
+    assert sorted(told.values()) == ["fail"] * 18 + ["pass"] * 18
+    judges = [
+        {"prompt": f"(?s)judge:\n=== \\w+ ===\n{re.escape(reply)}\n", "text": word} for reply, word in told.items()
+    ]
+    judge = fake("j", *judges, {"text": "pass"})
+    gold = [{"sample": sample.id, "text": sample.row["good"]} for sample in task.samples]
+    result = bundled("support-replies", tmp_path / "gold", [fake("m", *gold)], judge)
+    assert row(result)["accuracy"]["value"] == 1.0  # what is right is worth 1
+    assert row(result)["judged"]["agreement"]["raw"]["value"] == 1.0 and row(result)["judged"]["warning"] is None
+    blind = bundled("support-replies", tmp_path / "blind", [fake("m", *gold)], fake("j", {"text": "pass"}))
+    assert row(blind)["judged"]["agreement"]["raw"]["value"] == 0.5
+    assert row(blind)["judged"]["warning"] == "it agrees with people no better than chance would"
+    wrong = [{"sample": sample.id, "text": sample.row["reply"]} for sample in task.samples]
+    result = bundled("support-replies", tmp_path / "known", [fake("m", *wrong)], judge)
+    assert row(result)["accuracy"]["value"] == 0.5 and row(result)["judged"]["corrected"]["labels"] == 36
+
+
+MT_BENCH = [
+    {"question_id": 1, "category": "math", "turns": ["Add 2 and 3.", "Double it."], "reference": ["5", "10"]},
+    {"question_id": 2, "category": "writing", "turns": ["Write a line.", "Another."]},
+]
+
+
+def test_both_turns_of_mt_bench_are_scored_each_after_what_was_said_before_it(tmp_path: Path):
+    file = tmp_path / "question.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in MT_BENCH))
+    models = [fake("m", {"prompt": "Double it", "text": "ten"}, {"text": "five"})]
+    judge = fake("j", {"prompt": r"(?s)to score:\n=== \w+ ===\nten", "text": "[[10]]"}, {"text": "[[4]]"})
+    result = bundled("mt-bench", tmp_path / "run", models, judge, data=str(file))
+    asked = [line["prompt"] for line in verdicts(tmp_path / "run", "")]
+    assert len(asked) == 4
+    second = next(text for text in asked if "[user] Double it." in text)
+    assert "[user] Add 2 and 3.\n\n[assistant] five\n\n[user] Double it.\n===" in second
+    assert "To question 1: 5\n\nTo question 2: 10" in second
+    first = next(text for text in asked if "Add 2 and 3." in text and "Double it." not in text)
+    assert "[assistant]" not in first
+    values = result.records().set_index("sample_id").value
+    assert list(values) == [pytest.approx((1 / 3 + 1.0) / 2), pytest.approx(1 / 3)]
+    assert result.records().verdicts[0] == ["[[4]]", "[[10]]"]
+    assert verified(result.folder)["ok"]
+
+
+def test_a_turn_without_a_verdict_leaves_the_conversation_unscored(tmp_path: Path):
+    file = tmp_path / "question.jsonl"
+    file.write_text(json.dumps(MT_BENCH[0]) + "\n")
+    judge = fake("j", {"prompt": "Double it", "text": "well"}, {"text": "[[4]]"})
+    result = bundled("mt-bench", tmp_path / "run", [fake("m", {"text": "x"})], judge, data=str(file))
+    assert row(result)["failures"] == {"unscored in turn 2": 1} and row(result)["n"] == 0
+
+
+@pytest.mark.shared
+def test_mt_bench_shows_the_judge_80_real_questions_with_the_notes_of_30(shared: Path):
+    use = {"task": "mt-bench", "data": str(shared / "data/mt_bench_questions.jsonl")}
+    plan = {"run": "r", "tasks": [use], "models": [fake("m", {"text": "x"})], "judge": fake("j", {"text": "[[5]]"})}
+    found = report(validate(RunConfig, plan, "test"))
+    assert found.passed and "judge j: runs on this machine; nothing leaves this machine; 160 verdicts" in found.text()
+    (task,) = found.plan.tasks
+    assert len(task.samples) == 80 and {sample.scored for sample in task.samples} == {(1, 2)}
+    assert sum(sample.row["notes"] != "None are given." for sample in task.samples) >= 30
 
 
 # --- published verdicts of a judge and of people

@@ -35,6 +35,7 @@ SHARED = {
     "hellaswag": "hellaswag_val_1000.jsonl",
     "lambada": "lambada_openai.jsonl",
     "mmlu": "mmlu",
+    "mt-bench": "mt_bench_questions.jsonl",
     "truthfulqa-mc1": "truthfulqa.csv",
     "truthfulqa-mc2": "truthfulqa.csv",
     "wnut17": "wnut17_dev.jsonl",
