@@ -24,6 +24,7 @@ from harness.backends import BACKENDS
 from harness.backends.remote import PROVIDERS, server
 from harness.config import BenchConfig, ModelConfig, RunConfig, read_machine
 from harness.cost.capacity import MIN_SHAPES, fit, shape_of
+from harness.engine.tokens import counter_of
 from harness.errors import ConfigError, StoreError
 from harness.execute import Load, load
 from harness.measure.bench import MARK, Series, Unlike, bench, knee, slo_capacity, synthetic_requests
@@ -136,7 +137,7 @@ def _of_task(cell: Cell, config: RunConfig) -> Workload:
 
 def _made_up(model: PlannedModel, config: RunConfig, input_tokens: int, output_tokens: int) -> Workload:
     """Returns prompts that no cache has seen: each has words of its own and a number before them."""
-    count = _counter(model.config) or (lambda text: len(text.split()))
+    count = counter_of(model.config.path) or (lambda text: len(text.split()))
     n = min(DISTINCT, config.bench.requests)
     mark = count(MARK)
     length = max(1, input_tokens - mark)
@@ -148,17 +149,6 @@ def _made_up(model: PlannedModel, config: RunConfig, input_tokens: int, output_t
 def _nonce() -> str:
     """Returns a seed that was never used before: a server may still hold the prompts of an earlier benchmark."""
     return os.urandom(8).hex()
-
-
-def _counter(config: ModelConfig) -> Callable[[str], int] | None:
-    """Returns the token count of the model's own tokenizer, if its folder is on this machine."""
-    file = Path(config.path or "") / "tokenizer.json"
-    if config.path is None or not file.is_file():
-        return None
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(file))
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def folder_for(made: Bench, out: str | Path | None, root: Path = Path("results")) -> Path:
@@ -196,6 +186,10 @@ def _target(config: ModelConfig, load: Load, stack: ExitStack) -> tuple[Target, 
     """Returns what requests go to, and what is known of it. A model in this process is loaded here."""
     if config.backend in PROVIDERS:
         place = server(config)
+        for key in ("proxy", "ca_file", "api_key_command"):
+            if getattr(config, key) is not None:
+                what = f"a load goes straight to the server, and `{key}` is for runs only"
+                raise ConfigError(what, where=f"model {config.name}", fix="leave it out, and name the key's variable")
         place.key()  # raises if it is needed and not set
         target = OpenAIStream(
             place.url,
@@ -220,7 +214,7 @@ def _target(config: ModelConfig, load: Load, stack: ExitStack) -> tuple[Target, 
 def _measured(made: Bench, work: Workload, target: Target, lines: Path) -> Iterator[dict[str, Any]]:
     named = {"model": work.model.config.name, "task": work.name}
     series = _series(made.config.bench, made.config.seed)
-    own = _counter(work.model.config) if isinstance(target, OpenAIStream) else None
+    own = counter_of(work.model.config.path) if isinstance(target, OpenAIStream) else None
     kept: list[dict[str, Any]] = []
     progress = _Progress(f"{named['model']} · {named['task']}")
 

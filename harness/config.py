@@ -408,7 +408,12 @@ class ModelConfig(Strict):
     api_key_env: str | None = (
         None  # environment variable with the key; default: the provider's, at its own address only
     )
+    api_key_command: Annotated[tuple[str, ...], Field(min_length=1)] | None = (
+        None  # prints the key, as [secret-tool, lookup, service, openai]; run when a key is needed, without a shell
+    )
     allow_http: bool = False  # send without encryption to a host that is not this machine
+    proxy: str | None = None  # http://HOST:PORT that requests go through; those of the environment are not used
+    ca_file: str | None = None  # certificates (PEM) to trust in place of the system's
     stream: bool = True  # off: the answer comes in one piece, and the first token has no time
     batch: bool = False  # openai, anthropic: hand all requests over at once, answered within a day at the batch price
     logprobs: bool = False  # keep the log-probability of each generated token

@@ -131,7 +131,7 @@ def _texts(model: str, row: Line) -> Iterable[str]:
     if versions := row["versions"]:
         yield f"answered as {_counts(versions, n)}"
     if origins := row["origins"]:
-        yield f"nothing was asked: answers recorded by {_counts(origins, n)}, judged here"
+        yield f"nothing was asked: answers from a file ({_counts(origins, n)}), judged here"
     for name, refused in row["refused"].items():
         share = "no answer" if refused["n"] == n else f"{refused['n']} of {n} answers not"
         yield f"{share} with {name} as the task asks: {refused['said'].rstrip('.')}"

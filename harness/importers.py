@@ -195,7 +195,7 @@ def _inspect_sample(sample: Mapping[str, Any], model: str, names: Mapping[str, s
         "model_version": output.get("model"),
         "refusal": stop if stop == "content_filter" else None,
         "cached_tokens": used.get("input_tokens_cache_read"),
-        "reasoning_tokens": used.get("reasoning_tokens"),
+        "thinking_tokens": used.get("reasoning_tokens"),
         "times": {"e2e_s": output.get("time")} if output.get("time") is not None else None,
     }
     if error is None and not choice:

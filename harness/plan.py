@@ -395,9 +395,12 @@ def _as_json(prompt: str | tuple[Message, ...]) -> Any:
     return prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt]
 
 
+_NO_ANSWER = {"name", "path", "threads", "price", "limits", "api_key_env", "api_key_command", "proxy", "ca_file"}
+
+
 def _settings(config: ModelConfig) -> dict[str, Any]:
     """Returns the settings that could change an answer: not where the files are, what it costs, or how fast it goes."""
-    found = config.model_dump(mode="json", exclude={"name", "path", "threads", "api_key_env", "price", "limits"})
+    found = config.model_dump(mode="json", exclude=_NO_ANSWER)
     if _script_file(config) is not None:  # its content counts, which is digested, and not its path
         found["script"] = {**config.script, "file": None} if isinstance(config.script, Mapping) else None
     return found

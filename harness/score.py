@@ -15,6 +15,7 @@ import numpy as np
 from harness import lm_tasks
 from harness.config import TaskConfig, TurnConfig
 from harness.extract import extract
+from harness.footnotes import total
 from harness.forms import form_of, is_valid
 from harness.prompts import answer_text, asked
 from harness.rubric import NOT_ASKED, Told, judged
@@ -194,6 +195,7 @@ def record(
         metrics=score.metrics,
         cluster=sample.cluster,
         verdicts=_texts(told),
+        thinking_tokens=_thought(response),
     )
 
 
@@ -270,8 +272,8 @@ def conversation(
         answer=shown([one.answer for one in judged]),
         value=float(value == 1.0) if task.over_turns == "all" and value is not None else value,
         failure=failures[0] if failures else None,
-        input_tokens=sum(response.input_tokens for response in responses),
-        output_tokens=sum(response.output_tokens for response in responses),
+        input_tokens=total(response.input_tokens for response in responses),
+        output_tokens=total(response.output_tokens for response in responses),
         choice_logprobs=None,
         text=None,
         finish_reason=responses[-1].finish_reason,
@@ -280,7 +282,12 @@ def conversation(
         cluster=sample.cluster,
         turns=turns,
         verdicts=tuple(text for turn in sample.scored for text in _texts(told.get(turn, NOT_ASKED))),
+        thinking_tokens=sum(thought) if (thought := [n for r in responses if (n := _thought(r)) is not None]) else None,
     )
+
+
+def _thought(response: Response) -> int | None:
+    return response.details.get("thinking_tokens")
 
 
 def _turn(task: TaskConfig, sample: Sample, turn: int, response: Response, score: Score | None) -> Turn:

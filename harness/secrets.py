@@ -34,6 +34,14 @@ _LOOKS = re.compile(
 )
 
 
+_KEPT_OUT: set[str] = set()  # secrets of this process that no environment variable holds
+
+
+def keep_out(value: str) -> None:
+    """Hides a secret from now on, wherever `redact` and `without_own` are used."""
+    _KEPT_OUT.add(value)
+
+
 def is_secret(name: str) -> bool:
     """Returns whether an environment variable of this name holds a secret."""
     return _NAMED.search(name) is not None
@@ -60,7 +68,7 @@ def without_own(text: str, environment: Mapping[str, str] | None = None) -> str:
 
 def _without_values(text: str, environment: Mapping[str, str] | None, shortest: int) -> str:
     environment = os.environ if environment is None else environment
-    values = {value.strip() for name, value in environment.items() if is_secret(name)}
+    values = {value.strip() for name, value in environment.items() if is_secret(name)} | _KEPT_OUT
     for value in sorted((value for value in values if len(value) >= shortest), key=len, reverse=True):
         text = text.replace(value, HIDDEN)
     return text

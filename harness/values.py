@@ -134,8 +134,8 @@ class Response:
     logprobs: tuple[float, ...] | None = None  # score: summed nats, one per continuation
     greedy: tuple[bool, ...] | None = None  # score: each token of the continuation was the most likely one
     # real tokens of the prompt (and of the longest continuation when scoring; of a rolling text all); no padding
-    input_tokens: int = 0
-    output_tokens: int = 0  # real tokens generated; 0 when scoring
+    input_tokens: int | None = 0
+    output_tokens: int | None = 0  # real tokens generated, thinking included; 0 when scoring. None: nobody knows
     truncated_left: int = 0  # prompt tokens cut off on the left to fit the context
     finish_reason: Finish | None = None
     stop_string: str | None = None
@@ -169,8 +169,8 @@ class Turn:
     answer: str | None
     value: float | None  # None: not judged, or left out
     failure: Failure | None
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    output_tokens: int | None
     finish_reason: Finish | None
 
 
@@ -187,8 +187,8 @@ class Record:
     answer: str | None
     value: float | None  # what counts in the mean: 0 for a failure the task counts as wrong, None if left out
     failure: Failure | None
-    input_tokens: int
-    output_tokens: int
+    input_tokens: int | None
+    output_tokens: int | None
     choice_logprobs: tuple[float, ...] | None  # in choice order, nats
     text: str | None
     finish_reason: Finish | None
@@ -197,6 +197,7 @@ class Record:
     cluster: str | None = None
     turns: tuple[Turn, ...] = ()  # of a conversation, whose tokens are the sums over them
     verdicts: tuple[str, ...] = ()  # what a judge model replied about the answer, of a pair in both orders
+    thinking_tokens: int | None = None  # part of the output; None: there was none, or nobody counted it
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from harness.backends.remote import can_write
 from harness.config import ModelConfig, TaskConfig
 from harness.engine.structured import check_supported
 from harness.errors import BackendError, ModelError, TaskError
@@ -118,16 +120,25 @@ def _check_form(task: Task) -> None:
 
 
 def _refuse_beyond_server(task: Task, config: ModelConfig) -> None:
-    wanted = task.config
-    continues = config.backend == "openai" and config.api == "completions"
+    """Raises BackendError for what the task asks and the model's interface has no word for."""
+    wanted, can = task.config, can_write(config)
+    held = wanted.constrain is not None and wanted.constrain.enforce
+    form = asdict(form_of(wanted.constrain, task.samples[0])) if held else {}
+    switched, bounded = wanted.thinking.switch != "auto", wanted.thinking.budget is not None
     beyond: Mapping[str, tuple[bool, str]] = {
         "constrain": (
-            wanted.constrain is not None and wanted.constrain.enforce,
+            any(value and kind not in can for kind, value in form.items()),
             "add `enforce: false`: answers are then checked, not held",
         ),
-        "prefill": (bool(wanted.prefill) and not continues, "leave it out, or use a server with `api: completions`"),
-        "thinking": (wanted.thinking != type(wanted.thinking)(), "set it in the model's `extra`, as its server has it"),
-        "logprobs": (wanted.logprobs, "set `logprobs: true` of the model to keep them"),
+        "prefill": (
+            bool(wanted.prefill) and "prefill" not in can,
+            "leave it out, or use a server with `api: completions`",
+        ),
+        "thinking": (
+            (switched and "switch" not in can) or (bounded and "budget" not in can),
+            "set it in the model's `extra`, as its server has it",
+        ),
+        "logprobs": (wanted.logprobs and "logprobs" not in can, "leave it out: its server tells none"),
         "model_defaults": (wanted.model_defaults, "leave it out: a server draws as `generation` says"),
         "wall_s": (wanted.wall_s is not None, "set the model's `limits`"),
     }

@@ -108,10 +108,8 @@ def test_a_limit_beyond_what_the_model_reads_is_found_before_anything_is_asked(t
 @pytest.mark.parametrize(
     ("more", "fix"),
     [
-        ("constrain: {regex: a}", "enforce: false"),
         ("prefill: It", "api: completions"),
         ("thinking: {budget: 9}", "extra"),
-        ("logprobs: true", "logprobs: true"),
         ("model_defaults: true", "leave it out"),
         ("wall_s: 5", "limits"),
     ],
@@ -121,7 +119,32 @@ def test_what_a_server_cannot_do_is_refused_and_not_left_out(tmp_path: Path, mor
     with pytest.raises(HarnessError, match="cannot be asked of m, which runs on a server") as caught:
         make_plan(config(tmp_path, more, **asked))
     assert fix in caught.value.fix and caught.value.where.endswith("t.yaml:7")
-    make_plan(config(tmp_path, "constrain: {regex: a, enforce: false}", **asked))
+
+
+OPEN = {"backend": "openai", "base_url": "http://127.0.0.1:9/v1", "script": None}
+OWN = {"backend": "openai", "script": None}
+CLAUDE, GEMINI = ({"backend": name, "script": None} for name in ("anthropic", "google"))
+EVERY = (OPEN, OPEN | {"api": "completions"}, OWN, OWN | {"api": "completions"}, CLAUDE, GEMINI)
+ASKED = [  # what a task asks, and who can be asked it
+    ("constrain: {schema: {type: integer}}", (OPEN, OPEN | {"api": "completions"}, OWN, CLAUDE, GEMINI)),
+    ("constrain: {regex: a}", (OPEN, OPEN | {"api": "completions"})),
+    ("constrain: {choices: [a, b]}", (OPEN, OPEN | {"api": "completions"}, GEMINI)),
+    ("constrain: {regex: a, enforce: false}", EVERY),
+    ("prefill: It", (OPEN | {"api": "completions"}, OWN | {"api": "completions"})),
+    ("thinking: {switch: 'off'}", (OPEN, CLAUDE, GEMINI)),
+    ("thinking: {budget: 2000}", (CLAUDE, GEMINI)),
+    ("thinking: {markers: ['(', ')']}", EVERY),
+    ("logprobs: true", (OPEN, OPEN | {"api": "completions"}, OWN, OWN | {"api": "completions"}, GEMINI)),
+]
+
+
+@pytest.mark.parametrize(("more", "able"), ASKED, ids=[more for more, _ in ASKED])
+def test_each_interface_is_asked_what_it_has_and_refuses_the_rest_in_the_plan(tmp_path: Path, more: str, able):
+    for model in able:
+        make_plan(config(tmp_path, more, **model))
+    for model in [one for one in EVERY if one not in able]:
+        with pytest.raises(HarnessError, match="cannot be asked of m"):
+            make_plan(config(tmp_path, more, **model))
 
 
 # --- the model's own settings ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ class AnthropicBackend(ApiBackend):
     most_stops = 8191
     sdk_error = anthropic.APIError
     required = frozenset({"model", "messages", "max_tokens", "stream", "extra_body"})
+    wordless = frozenset({"seed", "min_p", "repetition_penalty"})
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -54,7 +56,23 @@ class AnthropicBackend(ApiBackend):
             extra["top_p"] = sampling.top_p
         if sampling.temperature > 0 and sampling.top_k:
             extra["top_k"] = sampling.top_k
+        extra |= self.form(request) | self.thinking(request)
         return asked | {"extra_body": extra | dict(self.config.extra)}
+
+    def form(self, request: Request) -> dict[str, Any]:
+        form = request.writing.form
+        if form is None or not form.schema:
+            return {}
+        return {"output_config": {"format": {"type": "json_schema", "schema": json.loads(form.schema)}}}
+
+    def thinking(self, request: Request) -> dict[str, Any]:
+        """Returns the switch, with the budget where one is given; newer models decide by themselves how long."""
+        writing = request.writing
+        if writing.thinking == "off":
+            return {"thinking": {"type": "disabled"}}
+        if writing.thinking_budget is not None:
+            return {"thinking": {"type": "enabled", "budget_tokens": writing.thinking_budget}}
+        return {"thinking": {"type": "adaptive"}} if writing.thinking == "on" else {}
 
     def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
         with self.client.messages.create(**params) as reply:

@@ -26,7 +26,7 @@ from harness.backends.flow import (
     Attempt,
     AttemptFailed,
     Purse,
-    at_most,
+    bill,
     most_usd,
     price_of,
     retry_after,
@@ -36,11 +36,24 @@ from harness.backends.flow import (
 from harness.backends.remote import server, where
 from harness.config import ModelConfig
 from harness.cost.prices import TokenCount, price_request
+from harness.engine.thinking import Markers, split_text
+from harness.engine.tokens import counter_of
 from harness.errors import BackendError, ConfigError, HarnessError, nearest
 from harness.secrets import redact
 from harness.values import Finish, Message, Request, Response
 
 FINISH: dict[str, Finish] = {"length": "length", "max_tokens": "length", "MAX_TOKENS": "length"}  # others are stops
+
+
+FILTERED = "content filter"  # of the provider, on a prompt: its way to refuse, and no error
+TOO_LONG = re.compile(
+    r"context (?:length|window|size)|maximum context|prompt is too long|input is too long|too many (?:input )?tokens"
+    r"|input token count|exceeds? the maximum (?:number of tokens|length|allowed)",
+    re.IGNORECASE,
+)
+_PLACE, _NOT = r"\b(?:region|country|territory|location)\b", r"(?:not|un) ?(?:available|supported|offered|enabled)"
+REGION = re.compile(rf"{_NOT}.{{0,80}}{_PLACE}|{_PLACE}.{{0,80}}{_NOT}", re.IGNORECASE | re.DOTALL)
+SLACK = 8  # tokens a server may count beyond those that were allowed: the ones that end an answer
 
 
 class ApiBackend:
@@ -51,6 +64,7 @@ class ApiBackend:
     sdk_error: ClassVar[type[Exception]]
     limit_name = "max_tokens"
     required: ClassVar[frozenset[str]]  # arguments that cannot be left out
+    wordless: ClassVar[frozenset[str]] = frozenset()  # parts of Sampling that the interface does not take
 
     def __init__(self, config: ModelConfig) -> None:
         self.config = config
@@ -61,6 +75,7 @@ class ApiBackend:
         if config.limits.max_cost is not None and self.price is None:
             raise unpriced(config)
         self.purse = Purse(config.limits.max_cost)
+        self.count = counter_of(config.path)  # our own, where the server's count is missing or cannot be true
         self.server.key()
         self.refused: dict[str, str] = {}  # parameter -> what the server said
         self.http = self.server.client(
@@ -77,17 +92,27 @@ class ApiBackend:
         raise NotImplementedError
 
     def unsent(self, request: Request) -> dict[str, str]:
-        """Returns what the task asks about the answer's writing that this interface has no word for."""
-        writing, said = request.writing, "not asked of the server"
-        found = (
-            {} if writing.form is None or self.form(request) else {"constrain": f"{said}; the answer is only checked"}
-        )
-        if writing.thinking != "auto":
+        """Returns what the task asks about drawing and writing that this interface has no word for."""
+        sampling, writing, said = request.sampling, request.writing, "not asked of the server"
+        drawn = sampling.temperature > 0
+        found = {
+            "seed": drawn,
+            "min_p": drawn and sampling.min_p > 0,
+            "repetition_penalty": sampling.repetition_penalty != 1.0,
+        }
+        found = {name: said for name, asked in found.items() if asked and name in self.wordless}
+        if writing.form is not None and not self.form(request):
+            found["constrain"] = f"{said}; the answer is only checked"
+        if (writing.thinking != "auto" or writing.thinking_budget is not None) and not self.thinking(request):
             found["thinking"] = f"{said}: set it in the model's `extra`"
-        return found | ({"thinking_budget": said} if writing.thinking_budget is not None else {})
+        return found
 
     def form(self, request: Request) -> dict[str, Any]:
         """Returns the parameters that hold an answer to its form; none where the interface has none."""
+        return {}
+
+    def thinking(self, request: Request) -> dict[str, Any]:
+        """Returns the parameters that switch thinking on or off, or bound it; none where the interface has none."""
         return {}
 
     def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
@@ -147,8 +172,12 @@ class ApiBackend:
             self.ask(params, reading, attempt.check)
             reading.close()
         except Exception as error:
-            raise self.failure(error, params, reading) from error
-        return Answer(self._response(request, attempt, reading), reading.used)
+            failure = self.failure(error, params, reading)
+            if failure.kind != FILTERED:
+                raise failure from error
+            reading = Reading(reading.began, refusal=f"{FILTERED}: the prompt", finish="content_filter")
+        doubted = _doubt(request, reading) is not None
+        return Answer(self._response(request, attempt, reading), reading.used, doubted)
 
     def _batched(self, requests: Sequence[Request]) -> Iterator[Response]:
         most = sum(most_usd(request, self.price, "batch") for request in requests) if self.price else 0.0
@@ -178,14 +207,14 @@ class ApiBackend:
             tried["most_usd"] = None if self.price is None else most_usd(request, self.price, "batch")
         if reading.used:
             tried["tokens"] = asdict(reading.used)
-        bill = {"attempts": [tried], "usd": tried["usd"], "most_usd": at_most([tried])}
-        self.purse.spent += bill["most_usd"] or 0.0
+        paid = bill([tried])
+        self.purse.spent += paid["most_usd"] or 0.0
         if error is not None:
-            bill["transient"] = result.transient
-            return Response(request.key, None, finish_reason="error", error=redact(error), details=bill)
+            paid["transient"] = result.transient
+            return Response(request.key, None, finish_reason="error", error=redact(error), details=paid)
         whole = self._response(request, Attempt(1, 0, 0.0, 0.0, alone=False), reading)
         told = {key: value for key, value in whole.details.items() if key not in {"times", "in_flight"}}
-        return replace(whole, details={**told, **bill})
+        return replace(whole, details={**told, **paid})
 
     def _kept(self, params: Mapping[str, Any]) -> dict[str, Any]:
         kept = {key: value for key, value in params.items() if key not in self.refused}
@@ -195,29 +224,57 @@ class ApiBackend:
         return kept
 
     def _response(self, request: Request, attempt: Attempt, reading: Reading) -> Response:
-        text, stop_string = cut("".join(reading.text), request.stop)
+        answer, thought, unclosed = reading.parts(request.writing.markers)
+        text, stop_string = cut(answer, request.stop)
+        finish = "stop" if stop_string is not None else FINISH.get(reading.finish or "", "stop")
+        input_tokens, output_tokens, usage = self._counted(request, reading)
         times = reading.times()
-        details: dict[str, Any] = {"times": times, "in_flight": attempt.in_flight, **reading.details()}
+        details: dict[str, Any] = {"times": times, "in_flight": attempt.in_flight, **reading.details(), **usage}
+        if thought is not None or "thinking_tokens" in details:
+            details["thinking_cut"] = finish == "length" and (unclosed or not text.strip())
+        if thought is not None:
+            details |= {"thinking": thought, "thinking_characters": len(thought)}
+            if self.count is not None:
+                details.setdefault("thinking_tokens", self.count(thought))
+        if request.writing.logprobs and reading.logprobs and thought is None:
+            details["confidence"] = _confidence(reading.logprobs)
         refused = self.unsent(request) | self.refused
         if len(request.stop) > self.most_stops:
             refused.setdefault("stop", f"only {self.most_stops} are taken; all are cut here")
+        if request.writing.logprobs and "confidence" not in details:
+            refused.setdefault("logprobs", "not told by the server for this answer")
         if refused:
             details["refused"] = refused
-        used = reading.used or TokenCount(0, 0)
         alone = attempt.alone
         shifted = {name: None if s is None or not alone else s + attempt.handed_s for name, s in times.items()}
         return Response(
             key=request.key,
             prompt=request.prompt if isinstance(request.prompt, str) else None,
             text=text,
-            input_tokens=used.input,
-            output_tokens=used.output,
-            finish_reason="stop" if stop_string is not None else FINISH.get(reading.finish or "", "stop"),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            finish_reason=finish,
             stop_string=stop_string if stop_string is not None else reading.stop_string,
             batch_size=attempt.in_flight,
             details=details,
             **shifted,
         )
+
+    def _counted(self, request: Request, reading: Reading) -> tuple[int | None, int | None, dict[str, Any]]:
+        """Returns input and output tokens, and what is to be said of them where they are not the server's own count.
+
+        Ours are of the text alone: without special tokens, a chat template, or thinking that was not sent.
+        """
+        doubt = _doubt(request, reading)
+        if reading.used is not None and doubt is None:
+            return reading.used.input, reading.used.output, {}
+        why = "not told by the server" if reading.used is None else "not believed: what the server tells cannot be true"
+        told = {} if doubt is None else {"usage_told": {**asdict(reading.used), "why": doubt}}
+        if self.count is None:
+            return None, None, {"usage": why, **told}
+        written = self.count("".join((*reading.thinking, *reading.text)))
+        asked = self.count("\n".join(turn.content for turn in turns(request)))
+        return asked, written, {"usage": f"counted here, {why}", **told}
 
     # --- what goes wrong
 
@@ -274,19 +331,26 @@ class ApiBackend:
             return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
         if status in {429, 529} or (status == 503 and wait is not None):
             return AttemptFailed(kind, said, wait_s=wait, busy=True, billed=False)
+        if status in {400, 403, 404, 451} and REGION.search(said):
+            what = f"the server does not offer {self.model} from here ({status}): {redact(said)[:200]}"
+            fatal = BackendError(what, where=place, fix="name an address of a region that has it in `base_url`")
+            return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
         if status in {401, 403} or "API key not valid" in said:
-            key = f"the key in {self.server.key_env}" if self.server.key_env else "a request without a key"
-            fix = "check the key and what it may do" if self.server.key_env else "name its variable in `api_key_env`"
+            name = self.server.key_name
+            key = f"the key in {name}" if name else "a request without a key"
+            fix = "check the key and what it may do" if name else "name its variable in `api_key_env`"
             fatal = BackendError(f"the server refuses {key} ({status}): {redact(said)[:200]}", where=place, fix=fix)
             return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
         if status == 404 and params:
             near = nearest(self.model, self.known) if self.known else "check `model` and `base_url`"
             fatal = BackendError(f"the server has no {self.model} (404): {redact(said)[:200]}", where=place, fix=near)
             return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
+        if code == FILTERED.replace(" ", "_") or "content management policy" in said:
+            return AttemptFailed(FILTERED, said, retry=False)
+        if status in {400, 413, 422} and (code == "context_length_exceeded" or TOO_LONG.search(said)):
+            return AttemptFailed("context too long", said, retry=False, billed=False)
         if status in {400, 422} and (name := self._refused_parameter(body, said, params)):
             return AttemptFailed("refused parameter", name, billed=False, wait_s=0.0)
-        if code == "content_filter":
-            return AttemptFailed("content filter", said, retry=False, billed=False)
         if 300 <= status < 400:
             to = headers.get("location", "nowhere")
             return AttemptFailed("redirect", f"to {to}: not followed", retry=False, billed=False)
@@ -334,7 +398,7 @@ class Reading:
 
     began: float
     text: list[str] = field(default_factory=list)
-    thinking: int = 0  # characters
+    thinking: list[str] = field(default_factory=list)  # as the server tells it apart
     refusal: str = ""  # by the provider's own signal
     logprobs: list[float] = field(default_factory=list)
     chunks: int = 0  # with tokens
@@ -357,7 +421,15 @@ class Reading:
             self.last = now
             self.chunks += 1
             self.text.append(text or "")
-            self.thinking += len(str(thinking or ""))
+            if thinking:
+                self.thinking.append(str(thinking))
+
+    def parts(self, markers: tuple[str, str] | None) -> tuple[str, str | None, bool]:
+        """Returns answer, thought (None: none was told) and whether it ended while thinking, as `split_text` does."""
+        text = "".join(self.text)
+        if self.thinking:
+            return text, "".join(self.thinking), False
+        return split_text(text, None if markers is None else Markers(*markers))
 
     def close(self) -> None:
         """Raises AttemptFailed if the answer has not ended."""
@@ -382,16 +454,30 @@ class Reading:
             "system_fingerprint": self.fingerprint,
             "finish": self.finish,
             "refusal": self.refusal or None,
-            "thinking_characters": self.thinking or None,
             "token_logprobs": self.logprobs or None,
-            "usage": None if self.used is not None else "not told by the server",
         }
         if self.used is not None:
-            known |= {
-                "cached_tokens": self.used.cache_read or None,
-                "reasoning_tokens": self.used.reasoning or None,
-            }
+            known |= {"cached_tokens": self.used.cache_read or None, "thinking_tokens": self.used.reasoning or None}
         return {key: value for key, value in known.items() if value is not None}
+
+
+def _doubt(request: Request, reading: Reading) -> str | None:
+    """Returns why the usage a server tells cannot be of this answer; None if it can, or there is none."""
+    used, text = reading.used, "".join((*reading.text, *reading.thinking))
+    if used is None:
+        return None
+    if used.output > request.max_tokens + SLACK:
+        return f"{used.output} output tokens, and {request.max_tokens} were allowed"
+    if used.output == 0 and text.strip():
+        return "no output tokens for an answer that has text"
+    if used.input == 0 and any(turn.content for turn in turns(request)):
+        return "no input tokens for a prompt that has text"
+    return None
+
+
+def _confidence(logprobs: Sequence[float]) -> dict[str, float]:
+    """Returns how sure the model was of its tokens, in nats: on average, at least, and of the first."""
+    return {"mean": sum(logprobs) / len(logprobs), "minimum": min(logprobs), "first": logprobs[0]}
 
 
 def cut(text: str, stops: Sequence[str]) -> tuple[str, str | None]:

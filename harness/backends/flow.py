@@ -357,12 +357,16 @@ class _Run:
         job.tries.append(line)
 
     def _bill(self, job: _Job) -> dict[str, Any]:
-        parts = [line["usd"] for line in job.tries]
-        usd = None if None in parts else sum(parts)
-        return {"attempts": job.tries, "usd": usd, "most_usd": at_most(job.tries)}
+        return bill(job.tries)
 
     def _worst(self, request: Request) -> float:
         return 0.0 if self.price is None else most_usd(request, self.price)
+
+
+def bill(attempts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns attempts with what they cost in all, in USD: None where one is unknown, and the most it can be."""
+    parts = [line["usd"] for line in attempts]
+    return {"attempts": attempts, "usd": None if None in parts else sum(parts), "most_usd": at_most(attempts)}
 
 
 def at_most(attempts: Iterable[Mapping[str, Any]]) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ class GoogleBackend(ApiBackend):
     most_stops = 5
     sdk_error = errors.APIError
     required = frozenset({"contents"})
+    wordless = frozenset({"min_p", "repetition_penalty"})
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -56,7 +58,29 @@ class GoogleBackend(ApiBackend):
         if sampling.temperature > 0:
             asked |= {"top_p": sampling.top_p, "seed": sampling.seed + request.epoch}
             asked |= {"top_k": sampling.top_k} if sampling.top_k else {}
-        return asked | dict(self.config.extra)
+        if self.config.logprobs or request.writing.logprobs:
+            asked["response_logprobs"] = True
+        return asked | self.form(request) | self.thinking(request) | dict(self.config.extra)
+
+    def form(self, request: Request) -> dict[str, Any]:
+        form = request.writing.form
+        if form is not None and form.schema:
+            schema = json.loads(form.schema)
+            return {"response_mime_type": "application/json", "response_json_schema": schema}
+        if form is not None and form.choices:
+            enum = {"type": "STRING", "enum": list(form.choices)}
+            return {"response_mime_type": "text/x.enum", "response_schema": enum}
+        return {}
+
+    def thinking(self, request: Request) -> dict[str, Any]:
+        """Returns the budget in tokens: none is no thinking, -1 as much as the model likes."""
+        writing = request.writing
+        budget = {"off": 0, "on": -1}.get(writing.thinking)
+        if writing.thinking_budget is not None and budget != 0:
+            budget = writing.thinking_budget
+        if budget is None:
+            return {}
+        return {"thinking_config": types.ThinkingConfig(thinking_budget=budget, include_thoughts=budget != 0)}
 
     def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
         settings = {key: value for key, value in params.items() if key != "contents"}
@@ -80,6 +104,8 @@ def read(reading: Reading, body: Mapping[str, Any]) -> None:
                 reading.add("", part.get("text"))
             else:
                 reading.add(part.get("text"))
+        chosen = (candidate.get("logprobs_result") or {}).get("chosen_candidates") or []
+        reading.logprobs += [float(one["log_probability"]) for one in chosen if one.get("log_probability") is not None]
         if candidate.get("finish_reason"):
             reading.finish = str(candidate["finish_reason"])
             if reading.finish in WITHHELD:

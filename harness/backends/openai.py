@@ -1,7 +1,7 @@
 """A model behind the OpenAI interface: OpenAI itself, or any server that speaks it, asked with the official SDK.
 
-Chat and completions, streamed or in one piece. Given text is scored through completions with `echo`, which open
-servers such as vLLM offer and closed APIs do not.
+Chat and completions, streamed or in one piece. Given text is scored through completions, with `echo` or
+`prompt_logprobs`, which open servers such as vLLM offer and closed APIs do not.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx2
@@ -18,7 +18,8 @@ import openai
 
 from harness.backends.api import ApiBackend, Reading, turns
 from harness.backends.batch import RETRIES, Result
-from harness.backends.flow import Answer, Attempt, AttemptFailed, run
+from harness.backends.flow import Answer, Attempt, AttemptFailed, bill, run
+from harness.backends.given import WAYS, Misspelt, NotTold, given_logprob
 from harness.backends.remote import can_score
 from harness.config import ModelConfig
 from harness.cost.prices import TokenCount
@@ -49,6 +50,7 @@ class OpenAIBackend(ApiBackend):
             timeout=self.http.timeout,
         )
         self.order_checked = False
+        self.way = 0  # of WAYS
         probe = self.client.with_options(timeout=httpx2.Timeout(min(PROBE_S, config.limits.silence_s)))
         self.known = self.probe(lambda: (model.id for model in probe.models.list().data))
 
@@ -56,11 +58,13 @@ class OpenAIBackend(ApiBackend):
         chat, sampling = self.config.api == "chat", request.sampling
         asked: dict[str, Any] = {"model": self.model, self.limit_name: request.max_tokens}
         asked |= {"temperature": sampling.temperature, "stream": self.config.stream}
-        extra: dict[str, Any] = self.form(request) | dict(self.config.extra)
+        extra = self.form(request) | self.thinking(request)
+        usual = {"repetition_penalty": 1.0}  # open servers take what OpenAI refuses
         if sampling.temperature > 0:
             asked |= {"top_p": sampling.top_p, "seed": sampling.seed + request.epoch}
-            usual = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0}  # open servers take these
-            extra |= {key: value for key in usual if (value := getattr(sampling, key)) != usual[key]}
+            usual |= {"top_k": 0, "min_p": 0.0}
+        extra |= {key: value for key in usual if (value := getattr(sampling, key)) != usual[key]}
+        extra |= dict(self.config.extra)
         if request.stop:
             asked["stop"] = list(request.stop[: self.most_stops])
         if self.config.logprobs or request.writing.logprobs:
@@ -83,13 +87,26 @@ class OpenAIBackend(ApiBackend):
                 read(reading, chunk.to_dict(warnings=False))
 
     def form(self, request: Request) -> dict[str, Any]:
+        """Returns the form as OpenAI's chat takes it, and otherwise in the words of vLLM and SGLang together."""
         form = request.writing.form
         if form is not None and form.schema and self.config.api == "chat":
             schema = {"name": "answer", "schema": json.loads(form.schema)}
             return {"response_format": {"type": "json_schema", "json_schema": schema}}
-        if form is None or form.schema or self.own:
+        if form is None or self.own:
             return {}
-        return {"structured_outputs": {"regex": form.regex} if form.regex else {"choice": list(form.choices)}}  # vLLM
+        if form.schema:
+            return {"structured_outputs": {"json": json.loads(form.schema)}, "json_schema": form.schema}
+        if form.regex:
+            return {"structured_outputs": {"regex": form.regex}, "regex": form.regex}
+        either = "|".join(map(re.escape, form.choices))
+        return {"structured_outputs": {"choice": list(form.choices)}, "regex": f"({either})"}
+
+    def thinking(self, request: Request) -> dict[str, Any]:
+        """Returns the switch of the chat template, as vLLM and SGLang hand it on; templates name it in two ways."""
+        if request.writing.thinking == "auto" or self.own or self.config.api != "chat":
+            return {}
+        on = request.writing.thinking == "on"
+        return {"chat_template_kwargs": {"enable_thinking": on, "thinking": on}}
 
     def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
         read(reading, body)
@@ -102,57 +119,70 @@ class OpenAIBackend(ApiBackend):
         """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
         if not can_score(self.config):
             raise self.cannot_score()
+        tried: list[dict[str, Any]] = []
         if requests and not self.order_checked:
-            self._check_order(requests)
+            tried = self._check_order(requests)
             self.order_checked = True
-        yield from run(requests, self._score, limits=self.config.limits, price=self.price)
+        for response in run(requests, self._score, limits=self.config.limits, price=self.price, purse=self.purse):
+            yield _also_paid(response, tried) if tried else response
+            tried = []
 
     # --- scoring
 
     def _score(self, request: Request, attempt: Attempt) -> Answer:
         if not isinstance(request.prompt, str):
             raise AttemptFailed("unsupported", "a chat prompt cannot be scored by a server", retry=False, billed=False)
-        began = time.perf_counter()
-        logprobs, greedy, tokens, model = [], [], 0, None
+        began, way = time.perf_counter(), self.way
+        logprobs, greedy, tokens, model = [], [], [], None
         total = TokenCount(0, 0)
         try:
             for given, continuation in request.pairs:
                 attempt.check()
                 whole = request.prompt + given + continuation
                 params = {"model": self.model, "prompt": whole, "max_tokens": 1, "temperature": 0.0, "stream": False}
-                params |= {"echo": True, "logprobs": 1}
-                reply = self.client.completions.create(**params, extra_body=self.config.extra or None)
+                reply = self.client.completions.create(**params, extra_body={**WAYS[way], **self.config.extra})
                 body = reply.to_dict(warnings=False)
                 model = body.get("model")
-                value, most_likely = echoed(body, request.prompt + given, whole)
+                value, most_likely = given_logprob(body, request.prompt + given, whole)
                 used = usage(body.get("usage"))
                 logprobs.append(value)
                 greedy.append(most_likely)
+                tokens.append(None if used is None else used.input)
                 if used is not None:
-                    tokens = max(tokens, used.input)
                     total = TokenCount(total.input + used.input, total.output + used.output, total.cache_read)
-        except NotEchoed as error:
-            raise AttemptFailed("unsupported", str(error), retry=False, fatal=self.cannot_score(str(error))) from None
+        except NotTold as error:
+            raise self._other_way(way, str(error), used=total) from None
+        except Misspelt as error:
+            raise AttemptFailed("unsupported", str(error), retry=False, used=total) from None
         except Exception as error:
             failure = self.failure(error, {"model": self.model}, Reading(began))
             if failure.kind in {"http 400", "http 422"} and re.search("echo|logprobs", failure.detail):
-                failure.fatal = self.cannot_score(failure.detail)
+                raise self._other_way(way, failure.detail, used=total) from error
             raise failure from error
         elapsed = time.perf_counter() - began
+        known = None not in tokens
+        details = {"times": {"e2e_s": elapsed}, "in_flight": attempt.in_flight, "model_version": model}
         response = Response(
             key=request.key,
             prompt=request.prompt,
             logprobs=tuple(logprobs),
             greedy=tuple(greedy),
-            input_tokens=tokens,
+            input_tokens=max(tokens) if known else None,
             batch_size=attempt.in_flight,
             e2e_s=elapsed + attempt.handed_s if attempt.alone else None,
-            details={"times": {"e2e_s": elapsed}, "in_flight": attempt.in_flight, "model_version": model},
+            details=details if known else {**details, "usage": "not told by the server"},
         )
-        return Answer(response, total if total.input else None)
+        return Answer(response, total if known else None)
 
-    def _check_order(self, requests: Sequence[Request]) -> None:
-        """Asks two requests in both orders. Raises BackendError if that changes their scores.
+    def _other_way(self, way: int, why: str, used: TokenCount) -> AttemptFailed:
+        """Returns the failure of one way to ask for given text: the next one is tried, or there is none."""
+        self.way = max(self.way, min(way + 1, len(WAYS) - 1))
+        if way + 1 < len(WAYS):
+            return AttemptFailed(f"not told by {next(iter(WAYS[way]))}", why, used=used, wait_s=0.0)
+        return AttemptFailed("unsupported", why, retry=False, used=used, fatal=self.cannot_score(why))
+
+    def _check_order(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
+        """Asks two requests in both orders, and returns these attempts. Raises BackendError if scores change.
 
         Some servers with a prefix cache read log-probabilities from memory that another request wrote
         (vllm-project/vllm #42019): such scores say nothing.
@@ -160,10 +190,14 @@ class OpenAIBackend(ApiBackend):
         pair = requests[:2]
         limits = self.config.limits.model_copy(update={"concurrency": 1})
         seen: dict[str, tuple[float, ...]] = {}
+        tried: list[dict[str, Any]] = []
         for order in (pair, pair[::-1]):
-            for response in run(order, self._score, limits=limits, price=self.price):
+            for response in run(order, self._score, limits=limits, price=self.price, purse=self.purse):
+                tried += [
+                    line | {"outcome": f"order check: {line['outcome']}"} for line in response.details["attempts"]
+                ]
                 if response.logprobs is None:
-                    return  # the pass itself tells why
+                    return tried  # the pass itself tells why
                 before = seen.setdefault(response.key, response.logprobs)
                 worst = max((abs(a - b) for a, b in zip(before, response.logprobs)), default=0.0)
                 if worst > ORDER_NATS:
@@ -172,6 +206,12 @@ class OpenAIBackend(ApiBackend):
                         where=self.server.url,
                         fix="switch its prefix cache off, or run choice tasks with `as: generate`",
                     )
+        return tried
+
+
+def _also_paid(response: Response, tried: list[dict[str, Any]]) -> Response:
+    """Returns a response with the attempts that were made before it, beside the answers, on its bill."""
+    return replace(response, details={**response.details, **bill([*tried, *response.details["attempts"]])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,34 +293,6 @@ def usage(told: Any) -> TokenCount | None:
     except (KeyError, TypeError, ValueError, AttributeError):
         return None
     return count if min(count.input, count.output, count.cache_read, count.reasoning) >= 0 else None
-
-
-class NotEchoed(Exception):
-    """The server did not return what it was asked to echo."""
-
-
-def echoed(body: Mapping[str, Any], prompt: str, whole: str) -> tuple[float, bool]:
-    """Returns the summed log-probability (nats) of what follows `prompt` in an echoed text, and whether it is greedy.
-
-    A token belongs to what follows if it ends after the prompt does; white space at the end of a prompt counts as part
-    of what follows, as in process. The one token generated after the text is not read.
-    """
-    found = ((body.get("choices") or [{}])[0] or {}).get("logprobs") or {}
-    tokens, values, offsets = (found.get(key) or [] for key in ("tokens", "token_logprobs", "text_offset"))
-    if not values or len(offsets) != len(values) or len(tokens) != len(values):
-        raise NotEchoed("no log-probabilities of the echoed text came back")
-    boundary, end = len(prompt.rstrip()), len(whole)
-    ends = [*offsets[1:], offsets[-1] + len(tokens[-1])]
-    mine = [i for i in range(len(values)) if ends[i] > boundary and offsets[i] < end]
-    if not mine or any(values[i] is None for i in mine):
-        raise NotEchoed("the echoed text lacks log-probabilities of the continuation")
-    tops = found.get("top_logprobs") or []
-    greedy = bool(tops) and all(_is_top(values[i], tops[i]) for i in mine)
-    return float(sum(values[i] for i in mine)), greedy
-
-
-def _is_top(value: float, top: Any) -> bool:
-    return isinstance(top, Mapping) and bool(top) and value >= max(top.values()) - 1e-9
 
 
 def _token_logprobs(told: Any) -> list[float]:

@@ -1,27 +1,33 @@
 """Where a request goes and what may go with it: addresses and keys. Loads no SDK.
 
-A backend sends to one host and port, that of its `base_url`. A redirect is an error, not another host; proxies of the
-environment are not read; a certificate is always checked. The key is read from its environment variable each time a
-request is sent, and put into that request only.
+A backend sends to one host and port, that of its `base_url`, through the `proxy` its settings name and no other. A
+redirect is an error, not another host; a certificate is always checked, against the system's or those of `ca_file`. The
+key is read when a request is sent, from its environment variable or from a command such as a keyring's, and put into
+that request only.
 """
 
 from __future__ import annotations
 
 import ipaddress
 import os
+import ssl
+import subprocess
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness.errors import BackendError, ConfigError, PolicyError
-from harness.secrets import is_secret, redact
+from harness.secrets import is_secret, keep_out, redact
 
 if TYPE_CHECKING:
     from harness.config import ModelConfig
 
 THIS_MACHINE = "this machine"
+KEPT_S = 300.0  # a key that a command printed: asking a keyring for every request would hold all of them up
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,14 @@ class Server:
     port: int
     key_env: str | None
     provider: Provider
+    key_command: tuple[str, ...] | None = None  # in place of the variable
+    proxy: str | None = None
+    ca_file: str | None = None
+
+    @property
+    def key_name(self) -> str | None:
+        """What messages call the key; None where none is needed."""
+        return self.key_env if self.key_command is None else f"api_key_command ({self.key_command[0]})"
 
     @property
     def local(self) -> bool:
@@ -80,6 +94,8 @@ class Server:
 
     def key(self) -> str | None:
         """Returns the key as it is now; None where none is needed. Raises BackendError if it should be there."""
+        if self.key_command is not None:
+            return _printed(self.key_command, int(time.monotonic() // KEPT_S))
         if self.key_env is None:
             return None
         key = os.environ.get(self.key_env, "").strip()
@@ -111,7 +127,8 @@ class Server:
         return make(
             follow_redirects=False,
             trust_env=False,
-            verify=True,
+            verify=True if self.ca_file is None else ssl.create_default_context(cafile=self.ca_file),
+            proxy=self.proxy,
             timeout=httpx2.Timeout(silence_s, connect=min(10.0, silence_s)),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=connections),
             event_hooks={"request": [self.guard]},
@@ -149,8 +166,68 @@ def server(config: ModelConfig) -> Server:
             fix="name a variable that ends in KEY, TOKEN or SECRET",
         )
     own = config.base_url is None or host == urlsplit(provider.url).hostname
-    key_env = config.api_key_env or (provider.key_env if own else None)
-    return Server(url, host, port or (443 if parts.scheme == "https" else 80), key_env, provider)
+    if config.api_key_env is not None and config.api_key_command is not None:
+        what = "both `api_key_env` and `api_key_command` say where the key is"
+        raise ConfigError(what, where=f"model {config.name}", fix="leave one of them out")
+    key_env = config.api_key_env or (provider.key_env if own and config.api_key_command is None else None)
+    return Server(
+        url,
+        host,
+        port or (443 if parts.scheme == "https" else 80),
+        key_env,
+        provider,
+        config.api_key_command,
+        _proxy(config),
+        _ca_file(config),
+    )
+
+
+def _proxy(config: ModelConfig) -> str | None:
+    """Returns the proxy of the settings. Raises ConfigError if it is no address, or holds a password."""
+    if config.proxy is None:
+        return None
+    where, fix = f"model {config.name}, proxy", "give it as http://HOST:PORT"
+    try:
+        parts = urlsplit(config.proxy)
+        usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port is not None
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"'{redact(config.proxy)}' is no address of a proxy", where=where, fix=fix)
+    if parts.username is not None:
+        raise ConfigError("the address of the proxy holds a user name", where=where, fix="use a proxy that needs none")
+    return config.proxy
+
+
+def _ca_file(config: ModelConfig) -> str | None:
+    """Returns the file of certificates to trust. Raises ConfigError if it holds none."""
+    if config.ca_file is None:
+        return None
+    try:
+        ssl.create_default_context(cafile=config.ca_file)
+    except OSError as error:  # ssl.SSLError is one
+        what = f"{config.ca_file} holds no certificates: {error.strerror or error}"
+        raise ConfigError(what, where=f"model {config.name}, ca_file", fix="name a file of PEM certificates") from None
+    return config.ca_file
+
+
+@lru_cache(maxsize=8)
+def _printed(command: tuple[str, ...], moment: int) -> str:
+    """Returns the key that a command prints; `moment` makes it run again after a while.
+
+    Raises BackendError for a command that fails or prints nothing. What it says is not shown: it may be the key.
+    """
+    where, fix = "api_key_command", "run the command by hand: it must print the key and nothing else"
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError, UnicodeError) as error:
+        raise BackendError(f"{command[0]} could not be run: {type(error).__name__}", where=where, fix=fix) from None
+    key = done.stdout.strip()
+    if done.returncode != 0 or not key:
+        state = f"ended with code {done.returncode}" if done.returncode else "printed no key"
+        raise BackendError(f"{command[0]} {state}", where=where, fix=fix)
+    keep_out(key)
+    return key
 
 
 _EXAMPLE = "give it as https://HOST/v1 or http://127.0.0.1:PORT/v1"
@@ -161,7 +238,10 @@ def egress(config: ModelConfig) -> str | None:
     if config.backend not in PROVIDERS:
         return None
     found = server(config)
-    return None if found.local else found.host
+    if not found.local:
+        return found.host
+    proxy = None if found.proxy is None else urlsplit(found.proxy).hostname
+    return None if proxy is None or is_loopback(proxy) else proxy
 
 
 def where(config: ModelConfig) -> str:
@@ -185,6 +265,31 @@ def can_score(config: ModelConfig, *, rolling: bool = False) -> bool:
     if config.backend == "openai":
         return config.api == "completions" and server(config).host != urlsplit(PROVIDERS["openai"].url).hostname
     return config.backend not in PROVIDERS
+
+
+def can_write(config: ModelConfig) -> frozenset[str]:
+    """Returns what a task may ask of a server about the writing of an answer, beside stop strings and sampling.
+
+    `schema`, `regex` and `choices` are forms; `switch` and `budget` are of thinking. An open server may still ignore
+    what it is asked: the metric `valid_output` tells whether answers have their form.
+    """
+    if config.backend == "openai":
+        open_server = not server(config).own
+        chat = config.api == "chat"
+        return frozenset(
+            {"logprobs"}
+            | ({"schema"} if chat or open_server else set())
+            | ({"regex", "choices"} if open_server else set())
+            | ({"switch"} if chat and open_server else set())
+            | (set() if chat else {"prefill"})
+        )
+    return _WRITING.get(config.backend, frozenset())
+
+
+_WRITING = {
+    "anthropic": frozenset({"schema", "switch", "budget"}),
+    "google": frozenset({"schema", "choices", "switch", "budget", "logprobs"}),
+}
 
 
 def is_loopback(host: str) -> bool:

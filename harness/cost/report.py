@@ -101,7 +101,7 @@ def _interval(
 ) -> dict[str, Any] | None:
     """Returns the bootstrap interval of USD for a correct answer over samples, each costed by its own tokens."""
     rates = _rates(row["throughput"])
-    if rates is None or usd_per_hour is None or not records:
+    if rates is None or usd_per_hour is None or not records or _uncounted(records):
         return None
     usd_per_s = usd_per_hour / 3600.0 / share
     each = [(r["input_tokens"] * rates[0] + r["output_tokens"] * rates[1]) * usd_per_s for r in records]
@@ -109,13 +109,16 @@ def _interval(
     return asdict(ratio_of_sums(each, correct, clusters))
 
 
+def _uncounted(records: Sequence[Mapping[str, Any]]) -> bool:
+    return any(record["input_tokens"] is None or record["output_tokens"] is None for record in records)
+
+
 def _api(records: Sequence[Mapping[str, Any]], price: Price, processing: Processing, correct: float) -> dict[str, Any]:
     """Returns what the same requests cost at an API, each priced on its own."""
-    costs = [
-        price_request(price, TokenCount(input=r["input_tokens"], output=r["output_tokens"]), processing)
-        for r in records
-    ]
+    counts = [] if _uncounted(records) else [TokenCount(r["input_tokens"], r["output_tokens"]) for r in records]
+    costs = [price_request(price, count, processing) for count in counts]
     unknown = next((cost.reason for cost in costs if cost.usd is None), None)
+    unknown = "the tokens of some answers are not known" if _uncounted(records) else unknown
     total = None if unknown or not costs else sum(cost.usd for cost in costs)
     return {
         "price": frozen(price),

@@ -54,6 +54,22 @@ class Thought:
     forced: bool = False
 
 
+def split_text(text: str, markers: Markers | None) -> tuple[str, str | None, bool]:
+    """Returns answer, thought (None: there was none) and whether the text ended while still thinking.
+
+    For a text without tokens, as a server sends it. `markers` None: those of `KNOWN` that no prompt asks a model for.
+    The first marker may be missing: a chat template has then written it at the end of the prompt.
+    """
+    for known in KNOWN[:2] if markers is None else (markers,):
+        begun = text.lstrip().startswith(known.start)
+        thought, found, answer = text.partition(known.end)
+        if found and (begun or known.start not in thought):
+            return answer.lstrip(), thought.lstrip().removeprefix(known.start).strip(), False
+        if begun:
+            return "", thought.lstrip().removeprefix(known.start).strip(), True
+    return text, None, False
+
+
 def markers_of(tokenizer: Any) -> Markers | None:
     """Returns the known markers that the tokenizer has as tokens of their own, or None."""
     own = set(tokenizer.get_added_vocab())

@@ -6,8 +6,9 @@ import json
 import logging
 import random
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,17 @@ class ScoredSequence:
     prefill_s: float
     batch_size: int
     error: str | None = None
+
+
+def counter_of(folder: str | Path | None) -> Callable[[str], int] | None:
+    """Returns what counts the tokens of a text, special ones apart, by a folder's tokenizer; None without a folder."""
+    file = Path(folder or "") / "tokenizer.json"
+    if folder is None or not file.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(file))
+    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def encode_texts(

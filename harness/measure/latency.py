@@ -50,7 +50,7 @@ def percentile(values: Sequence[float], q: float, confidence: float = 0.95) -> E
 
 def tpot(response: Response) -> float | None:
     """Returns seconds per output token after the first; None for fewer than two tokens or without times."""
-    if response.output_tokens < 2 or response.ttft_s is None or response.last_token_s is None:
+    if (response.output_tokens or 0) < 2 or response.ttft_s is None or response.last_token_s is None:
         return None
     return (response.last_token_s - response.ttft_s) / (response.output_tokens - 1)
 

@@ -93,7 +93,7 @@ FAULTS = {  # name -> (replies to the attempts, outcomes expected, USD expected;
     "cut-stream": ((Reply(cut_after=2), GOOD), ["cut", "answered"], None),
     "no-end": ((Reply(no_done=True),), ["cut"] * 3, (7 * 1.0 + 4 * 10.0) / 1e6 * 3),
     "error-event": ((Reply(error_at=1), GOOD), ["server error", "answered"], None),
-    "wrong-usage": ((Reply(tokens=3, usage=900),), ["answered"], (7 + 9000) / 1e6),
+    "wrong-usage": ((Reply(tokens=3, usage=900),), ["answered"], None),
     "negative-usage": ((Reply(usage=-1),), ["answered"], None),
     "no-usage": ((Reply(usage="missing"),), ["answered"], None),
     "duplicates": ((Reply(body=STREAM + END + END + LATE + USAGE + USAGE + b"data: [DONE]\n\n"),), ["answered"], USD),
@@ -118,7 +118,11 @@ def test_whatever_the_server_does_each_sample_ends_once_and_totals_are_exact():
         assert response.details["usd"] == (None if usd is None else pytest.approx(usd)), name
     found = {r.key.removeprefix("key-"): r for r in responses}
     assert found["duplicates"].text == "tok "
-    assert found["wrong-usage"].output_tokens == 900
+    wrong = found["wrong-usage"]
+    assert wrong.output_tokens is None and wrong.details["usage"].startswith("not believed")
+    assert wrong.details["usage_told"]["why"] == "900 output tokens, and 5 were allowed"
+    assert wrong.details["most_usd"] == pytest.approx((7 + 9000) / 1e6)  # what it may have charged
+    assert found["no-usage"].output_tokens is None and found["negative-usage"].output_tokens is None
     assert found["no-usage"].details["usage"] == "not told by the server"
     assert found["good"].text == "tok tok tok " and found["good"].finish_reason == "stop"
 
@@ -260,10 +264,12 @@ def test_the_form_of_an_answer_is_asked_for_where_the_interface_has_it_and_named
         assert server.bodies[-1]["response_format"]["json_schema"]["schema"] == {"type": "object"}
         list(chat.generate(ask("a", writing=Writing(form=Form(choices=("yes", "no"))))))
         assert server.bodies[-1]["structured_outputs"] == {"choice": ["yes", "no"]}
+        assert server.bodies[-1]["regex"] == "(yes|no)"  # the same, for SGLang
         (free,) = old.generate(ask("a", writing=Writing(form=Form(schema=schema), thinking="off")))
         assert "response_format" not in server.bodies[-1]
+        assert server.bodies[-1]["structured_outputs"] == {"json": {"type": "object"}}
     assert "refused" not in held.details
-    assert set(free.details["refused"]) == {"constrain", "thinking"}
+    assert set(free.details["refused"]) == {"thinking"}
 
 
 def test_stop_strings_are_cut_here_too_and_more_than_the_interface_takes():
@@ -306,14 +312,14 @@ def test_an_answer_in_one_piece_has_no_first_token():
     (response,) = answered(Reply(body=json.dumps(whole).encode()), "a", stream=False).values()
     assert (response.text, response.finish_reason, response.output_tokens) == ("hi", "length", 2)
     assert response.ttft_s is None and response.e2e_s > 0
-    assert response.details["model_version"] == "m-2026-01-01" and response.details["reasoning_tokens"] == 1
+    assert response.details["model_version"] == "m-2026-01-01" and response.details["thinking_tokens"] == 1
 
 
 def test_cached_and_reasoning_tokens_are_parts_and_not_counted_twice():
     reply = Reply(tokens=4, thinking=2, cached_tokens=5)
     (response,) = answered(reply, "a", price={**PRICE, "cache_read": 0.1}).values()
     assert response.text == "tok tok " and (response.input_tokens, response.output_tokens) == (7, 4)
-    assert (response.details["cached_tokens"], response.details["reasoning_tokens"]) == (5, 2)
+    assert (response.details["cached_tokens"], response.details["thinking_tokens"]) == (5, 2)
     assert response.details["thinking_characters"] == 8
     assert response.details["usd"] == pytest.approx((2 * 1.0 + 5 * 0.1 + 4 * 10.0) / 1e6)
 

@@ -85,7 +85,7 @@ def test_an_answer_is_read_with_its_version_tokens_and_times(kind):
     assert (response.text, response.finish_reason, response.error) == ("hi", "stop", None)
     assert (response.input_tokens, response.output_tokens) == (15, 9)
     assert response.details["model_version"] in ("claude-x-20260101", "gemini-x-001")
-    assert (response.details["cached_tokens"], response.details["reasoning_tokens"]) == (5, 3)
+    assert (response.details["cached_tokens"], response.details["thinking_tokens"]) == (5, 3)
     assert response.details["thinking_characters"] == 3
     assert 0 < response.ttft_s <= response.last_token_s <= response.e2e_s
     written = 6 if kind == "anthropic" else 0

@@ -1,0 +1,81 @@
+"""What stands below a table: versions, refusals, settings that were not kept, where recorded answers are from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from harness.footnotes import footnotes, spent, told
+
+
+def line(key: str = "k", model: str = "m", task: str = "t", **changes: Any) -> dict[str, Any]:
+    values = {"key": key, "model": model, "task": task, "error": None, "text": "four", "input_tokens": 5}
+    values |= {"output_tokens": 2, "input_characters": 20, "sent_bytes": 21, "details": {"usd": 0.01}}
+    return values | changes
+
+
+def notes(*lines: dict[str, Any]) -> list[str]:
+    return footnotes(told(lines))
+
+
+def test_sums_are_of_the_answers_that_count_and_money_of_every_attempt():
+    failed = line(error="cut", provisional=True, text=None, details={"usd": 0.02, "attempts": []})
+    found = told([failed, line(), line("k2", details={"usd": 0.03, "thinking": "hm", "thinking_tokens": 1})])["m", "t"]
+    assert found["usd"] == found["known_usd"] == 0.06 and found["lines"] == 3 and found["sent_bytes"] == 63
+    assert (found["answers"], found["errors"], found["transient"]) == (2, 0, 0)
+    assert (found["input_tokens"], found["output_tokens"], found["thinking_tokens"]) == (10, 4, 1)
+    assert (found["input_characters"], found["output_characters"]) == (40, 10)
+
+
+def test_what_is_unknown_is_none_and_what_is_known_of_it_is_kept():
+    attempts = [{"usd": 0.01}, {"usd": None, "most_usd": 0.5}]
+    bill = {"usd": None, "most_usd": 0.51, "attempts": attempts}
+    found = told([line(details=bill), line("k2", output_tokens=None)])["m", "t"]
+    assert found["usd"] is None and found["known_usd"] == 0.02 and found["most_usd"] == 0.52
+    assert found["output_tokens"] is None and found["input_tokens"] == 10
+
+
+def test_the_version_that_answered_is_named_and_several_with_their_counts():
+    one = line(details={"model_version": "m-2026-01-01"})
+    assert notes(one, one | {"key": "k2"}) == ["m: answered as m-2026-01-01."]
+    other = line("k2", details={"model_version": "m-2026-02-02"})
+    assert notes(one, other) == ["m: answered as m-2026-01-01 (1 of 2), m-2026-02-02 (1 of 2)."]
+
+
+def test_what_holds_for_all_tasks_of_a_model_is_said_once():
+    version = {"model_version": "v"}
+    lines = [line(str(i), task=task, details=version) for i, task in enumerate(("a", "b", "c"))]
+    assert notes(*lines) == ["m: answered as v."]
+    lines[2]["details"] = {"model_version": "w"}
+    assert notes(*lines) == ["m on a, b: answered as v.", "m on c: answered as w."]
+
+
+def test_a_setting_that_was_refused_is_named_with_what_was_said():
+    refused = line(details={"refused": {"temperature": "Only the default (1) is supported."}})
+    assert notes(refused) == ["m: no answer with temperature as the task asks: Only the default (1) is supported."]
+    assert notes(refused, line("k2")) == [
+        "m: 1 of 2 answers not with temperature as the task asks: Only the default (1) is supported."
+    ]
+
+
+def test_refusals_are_counted_by_kind_and_only_the_commonest_are_named():
+    kinds = ["bio", "bio", "SAFETY", "content filter: the prompt", "x" * 300]
+    lines = [line(str(i), details={"refusal": kind}) for i, kind in enumerate(kinds)] + [line("last")]
+    (note,) = notes(*lines)
+    assert note.startswith("m: 5 of 6 answers are refusals by the provider's own signal: bio (2), SAFETY (1), content")
+    assert "xxx" not in note
+
+
+def test_recorded_answers_are_told_with_where_they_are_from():
+    (note,) = notes(line(details={"origin": "lm-eval sample log"}))
+    assert note == "m: nothing was asked: answers from a file (lm-eval sample log), judged here."
+
+
+def test_what_was_paid_is_summed_over_models_and_requests_beside_the_answers():
+    rows = told([line(details={"usd": 0.1, "most_usd": 0.1}), line("k2", model="free", details={})])
+    charges = [{"model": "m", "usd": 0.02, "most_usd": 0.02}, {"model": "m", "usd": 0.03, "most_usd": 0.03}]
+    found = spent(rows, charges, ["m"])
+    assert round(found["usd"], 6) == 0.15 and round(found["beside_answers_usd"], 6) == 0.05
+    assert set(found["by_model"]) == {"m"} and found["cut_off"] == []
+    assert spent(rows, charges, []) is None
+    found = spent(rows, charges, ["m"], cut_off=["m", "free"])
+    assert found["usd"] is None and round(found["known_usd"], 6) == 0.15 and found["cut_off"] == ["m"]
