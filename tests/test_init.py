@@ -382,6 +382,18 @@ def test_empty_inputs_and_mixed_types_and_nested_json_are_told(tmp_path: Path):
     assert task.config.kind == "generate"
 
 
+def test_a_list_of_answers_is_taken_as_all_of_them_and_the_other_reading_is_told(tmp_path: Path):
+    path = jsonl(
+        tmp_path / "t.jsonl", [{"question": f"{i}?", "answers": [f"a{i}", "b"], "first": f"a{i}"} for i in range(20)]
+    )
+    found, task = written(path)
+    assert task.config.score == "multi_label"
+    assert says(found, "right is all that they hold. If any one of it is right, write extract: text, score: text and")
+    text = task.path.read_text().replace("extract: json", "extract: text").replace("score: multi_label", "score: text")
+    (tmp_path / "u.yaml").write_text(text + 'target: "{first}"\n')
+    assert self_test(load_task(TaskUse(task=str(tmp_path / "u.yaml")))).passed
+
+
 def test_a_cell_of_fifty_megabytes_is_told_and_read(tmp_path: Path):
     rows = [[*row.values()] for row in TICKETS]
     rows[6][1] = "word " * 10_000_000

@@ -40,6 +40,11 @@ def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task:
                 f"{answer.distinct:,} distinct answers in '{answer.name}': too many for a list of choices; "
                 "they are generated and compared as text"
             )
+    if task.get("score") == "multi_label":
+        yield (
+            f"the answers in '{answer.name}' are lists: right is all that they hold. If any one of it is right, write "
+            'extract: text, score: text and target: "{a column with one of them}"'
+        )
     for name in roles.inputs:
         column = by_name[name]
         if column.empty:
