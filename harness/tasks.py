@@ -324,9 +324,15 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
             _need_answer(row, config.answer, f"{where} row {i + 1}")
     if config.kind != "choice":
         return made(prepared, lambda i, row: _sample(config, ids[i], row))
-    choices = made(prepared, lambda i, row: _choices(config, row, f"{where} row {i + 1}"))
-    golds = _golds(config, made(prepared, lambda _, row: row[config.answer]), choices, where)
-    return made(prepared, lambda i, row: _choice_sample(config, ids[i], row, choices[i], golds[i]))
+
+    def choices_of(i: int, row: Mapping[str, Any]) -> tuple[str, ...]:
+        return _choices(config, row, f"{where} row {i + 1}")
+
+    pairs = made(prepared, lambda i, row: (row[config.answer], choices_of(i, row)))
+    golds = _golds(config, pairs, where)
+    if isinstance(pairs, tuple):
+        return made(prepared, lambda i, row: _choice_sample(config, ids[i], row, pairs[i][1], golds[i]))
+    return made(prepared, lambda i, row: _choice_sample(config, ids[i], row, choices_of(i, row), golds[i]))
 
 
 def _refuse_many(column: str, rows: Sequence[Mapping[str, Any]], where: str) -> None:
@@ -458,28 +464,29 @@ def _listed(text: Any, column: str, of: str, where: str) -> Sequence[Any]:
     return found
 
 
-def _golds(config: TaskConfig, answers: Sequence[Any], choices: Sequence[tuple[str, ...]], where: str) -> list[int]:
-    """Returns the index of each right choice.
+def _golds(config: TaskConfig, pairs: Sequence[tuple[Any, tuple[str, ...]]], where: str) -> list[int]:
+    """Returns the index of each right choice, for each row's answer and choices.
 
     How answers are written (the choice itself, its letter, its index) is one property of the whole column: `auto` is
     the first reading under which every row makes sense, so that no row is read by luck.
     """
     kinds = ("text", "letter", "index") if config.answer_is == "auto" else (config.answer_is,)
     if config.answer_is == "auto" and all(
-        isinstance(answer, int) and not isinstance(answer, bool) for answer in answers
+        isinstance(answer, int) and not isinstance(answer, bool) for answer, _ in pairs
     ):
         kinds = ("index",)
     furthest: tuple[int, str] = (-1, kinds[0])
     for kind in kinds:
-        golds = [_gold(kind, answer, options) for answer, options in zip(answers, choices)]
+        golds = [_gold(kind, answer, options) for answer, options in pairs]
         if None not in golds:
             return golds  # type: ignore[return-value]
         furthest = max(furthest, (golds.index(None), kind), key=lambda pair: pair[0])
     row, kind = furthest
+    answer, choices = pairs[row]
     raise TaskError(
-        f"answer '{str(answers[row])[:200]}' is none of the choices",
+        f"answer '{str(answer)[:200]}' is none of the choices",
         where=f"{where} row {row + 1}",
-        fix=nearest(str(answers[row])[:200], choices[row]),
+        fix=nearest(str(answer)[:200], choices),
     )
 
 
