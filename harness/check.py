@@ -299,6 +299,9 @@ class Report:
                 yield f"  scorer: Python of this task, {function}, sha256 {digest}"
             yield from (f"  {line}" for line in _of_rubric(task, samples))
             yield from (f"  self-test: {line}" for line in test.lines())
+            wanted, varied = self.plan.config.formats, sum(one.format_of == task.name for one in self.plan.tasks)
+            if varied < wanted:
+                yield f"  formats: {varied} of {wanted}, its prompt has no more to vary"
             if dress := self.messy.get(task.name):
                 yield f"  right answers in messy dress: {', '.join(f'{n} {100 * v:.0f} %' for n, v in dress.items())}"
         for model in self.plan.models:

@@ -6,6 +6,7 @@ comparison. For a fair one, every model of the comparison gets the twin.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from harness.config import TaskConfig
@@ -17,6 +18,8 @@ from harness.values import Sample
 
 BY_LETTER = "Answer with the letter of the right choice and nothing else."
 BY_NAME = "Answer with one of these and nothing else: {}."
+# what stands before the last line, what parts them (as in harness.variants), a last line that asks for the answer
+_LAST_LINE = re.compile(r"(.+?)(\n+| \|\| )((?:(?! \|\| )[^\n])*[:-]\s*)", re.DOTALL)
 
 
 def twin(task: Task) -> Task:
@@ -72,9 +75,9 @@ def _listing(config: TaskConfig) -> str:
     """Returns the prompt with the lettered choices before its last line, if that asks for the answer."""
     if "choices" in columns_of(config.prompt):
         return config.prompt
-    before, _, last = config.prompt.rpartition("\n")
-    if before and last.rstrip().endswith((":", "-")):
-        return f"{before}\n{{choices}}\n{last}"
+    if parts := _LAST_LINE.fullmatch(config.prompt):
+        before, gap, last = parts.groups()
+        return f"{before}{gap}{{choices}}{gap}{last}"
     return f"{config.prompt}\n{{choices}}\nAnswer:"
 
 

@@ -155,6 +155,15 @@ def test_the_twin_of_a_format_asks_for_its_own_labels(tmp_path: Path):
     assert [sample.expected for sample in asked.samples] == [str(sample.gold + 1) for sample in numbered.samples]
 
 
+def test_the_twin_of_a_format_lists_the_choices_before_its_last_line(tmp_path: Path):
+    own = load(tmp_path, prompt="Question: {q}\nAnswer:", continuation=None, shots=None)
+    for task in formats(own, 12, seed=0):
+        asked = twin(task).config.prompt
+        before, after = asked.split("{choices}")
+        assert before + after.lstrip("\n |") == task.config.prompt and "nswer" in after.casefold()
+        assert asked.casefold().count("answer") == 1
+
+
 # ---- in a run -------------------------------------------------------------------------------------------------------
 
 
@@ -203,5 +212,7 @@ def test_check_lists_what_each_format_changes(tmp_path: Path):
     for variant in found.plan.tasks[1:]:
         changed = "; ".join(differences(found.plan.tasks[0].config, variant.config))
         assert f"  {variant.name}: {changed}\n" in text and "prompt" in changed
-    assert found.passed and text.count("self-test: gold answer") == 1
+    assert found.passed and text.count("self-test: gold answer") == 1 and "formats:" not in text
+    plain = write(tmp_path, WRITTEN, prompt="{q}", shots=None, stop=None)
+    assert "  formats: 0 of 3, its prompt has no more to vary" in report(config(plain, [])).text()
     assert [one["format_of"] for one in found.as_json()["tasks"]] == [None, "t", "t", "t"]
