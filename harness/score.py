@@ -51,7 +51,8 @@ def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
     2022, TruthfulQA's MC2), and the metric `accuracy` says whether the most likely one is among them.
 
     Further metrics where the texts of the choices were scored: `accuracy_norm` divides each log-probability by the
-    characters of its choice, `accuracy_bytes` by its UTF-8 bytes (lm-evaluation-harness 0.4.13, api/task.py).
+    characters of its choice, `accuracy_bytes` by its UTF-8 bytes (lm-evaluation-harness 0.4.13, api/task.py). A task's
+    `score` adds its metrics of the chosen label.
     """
     logprobs = np.array(response.logprobs)
     best = int(np.argmax(logprobs))
@@ -68,6 +69,8 @@ def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
             "accuracy_norm": float(np.argmax(logprobs / characters) == sample.gold),
             "accuracy_bytes": float(np.argmax(logprobs / in_bytes) == sample.gold),
         }
+    if task.score is not None:
+        metrics |= score_answer(task.score, sample.expected, sample.labels[best], sample.row)[1]
     return Score(float(best == sample.gold), sample.labels[best], None, metrics)
 
 

@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Any
 
 from harness import verdicts
+from harness.bias import bias_scores
 from harness.config import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
@@ -268,7 +269,9 @@ def _metrics(records: Sequence[Record]) -> dict[str, Any]:
     for name in names:
         told = [r for r in counted if name in r.metrics or not name.startswith(("confidence", "turn_"))]
         found[name] = _estimate([r.metrics.get(name, 0.0) for r in told], clusters_of(told))
-    several = {name: shown(estimate) for name, estimate in perplexities(counted, clusters_of(counted)).items()}
+    clusters = clusters_of(counted)
+    made = perplexities(counted, clusters) | bias_scores(counted, clusters)
+    several = {name: shown(estimate) for name, estimate in made.items()}
     return found | _micro_f1(counted) | _instructions(counted) | several
 
 

@@ -50,7 +50,7 @@ LAYERS = (
     ("losses",),
     ("people",),
     ("verdicts",),
-    ("perplexity",),
+    ("bias", "perplexity"),
     ("labels", "slices"),
     ("summary",),
     ("tables",),

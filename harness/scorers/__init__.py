@@ -17,6 +17,7 @@ from typing import Any
 from harness import specs
 from harness.errors import TaskError
 from harness.scorers.assertions import promptfoo
+from harness.scorers.bias import bias
 from harness.scorers.choice import label, multi_label
 from harness.scorers.code import code
 from harness.scorers.documents import answer_or_abstain, citation
@@ -55,6 +56,7 @@ SCORERS: Mapping[str, Callable[..., float | tuple[float, dict[str, float]]]] = {
     "instructions": instructions,
     "promptfoo": promptfoo,
     "code": code,
+    "bias": bias,
     "python": python,
 }
 
@@ -68,7 +70,7 @@ NEEDED = {
 
 
 PARTS = ("shared", "found", "expected")  # of one answer; together they make the micro-averaged F1
-COUNTS = (*PARTS, "nats", "bytes", "words")  # metrics that are summed, not averaged
+COUNTS = (*PARTS, "nats", "bytes", "words", "biased", "named", "ambiguous")  # metrics that are summed, not averaged
 FOLLOWED = {"followed": "instructions", "followed_loose": "instructions_loose"}  # a count in a record: its share
 
 
