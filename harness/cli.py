@@ -320,10 +320,12 @@ def verify(runs: Runs, as_json: Json = False) -> None:
 
 @app.command("tasks")
 def tasks_command(
-    name: Annotated[str | None, typer.Argument(help="show one task; default: list all")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="a task to show, or a word to search for; default: list all")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the tasks that ship with the package, or show one."""
+    """List the tasks that ship with the package, search them, or show one."""
     from harness import listing
 
     print(listing.tasks(name, as_json))

@@ -18,16 +18,30 @@ from harness.score import right_answers
 from harness.tasks import load_task, shots_for, task_names
 
 
+WIDTH = 100  # columns of a line
+
+
 def tasks(name: str | None, as_json: bool) -> str:
-    """Returns the bundled tasks, a line each; or one task with a rendered prompt."""
-    if name is not None:
+    """Returns the bundled tasks, a line each; those that a word is found in; or one task with a rendered prompt."""
+    if name is not None and (name in task_names() or name.endswith((".yaml", ".yml")) or "/" in name):
         return _one_task(name, as_json)
     found = [read_task(find_file(each, "tasks"))[0] for each in task_names()]
+    if name is not None:
+        found = [config for config in found if _speaks_of(config, name)]
+        if not found:
+            find_file(name, "tasks")  # raises, with the nearest name
     if as_json:
         return json.dumps([_task_json(config) for config in found], ensure_ascii=False)
     width = max(len(config.task) for config in found)
-    lines = (f"{c.task:{width}}  {c.kind:12}  {c.licence:16}  {_where(c):28}  {c.asks}" for c in found)
-    return "\n".join([*lines, "", "one task with a rendered prompt: harness tasks NAME"])
+    lines = (f"{c.task:{width}}  {c.kind:12}  {c.licence:15}  {c.asks}" for c in found)
+    lines = (line if len(line) <= WIDTH else line[: WIDTH - 1].rstrip() + "…" for line in lines)
+    return "\n".join([*lines, "", "one task with a rendered prompt: harness tasks NAME; a search: harness tasks WORD"])
+
+
+def _speaks_of(config: TaskConfig, word: str) -> bool:
+    """Tells if a word stands in a task's name, kind, licence or description, in any case."""
+    told = (config.task, config.kind, config.licence, config.asks, config.source)
+    return any(word.casefold() in text.casefold() for text in told)
 
 
 def models(paths: Sequence[str], as_json: bool) -> str:
@@ -41,10 +55,6 @@ def models(paths: Sequence[str], as_json: bool) -> str:
 
 def _task_json(config: TaskConfig) -> dict[str, Any]:
     return config.model_dump(mode="json", by_alias=True)
-
-
-def _where(config: TaskConfig) -> str:
-    return config.data.hub or "bundled"
 
 
 def _one_task(name: str, as_json: bool) -> str:

@@ -262,6 +262,18 @@ def ifeval(row: Row) -> dict[str, Any]:
     return {**row}
 
 
+def restaurant8k(row: Row) -> dict[str, Any]:
+    """Returns text, slots (name to its words) and asked: what the caller was asked for; also of the original files."""
+    if "userInput" not in row:
+        text, slots, wanted = row["text"], row["slots"], row["requested_slots"]
+    else:
+        text, wanted = row["userInput"]["text"], (row.get("context") or {}).get("requestedSlots", [])
+        spans = {one["slot"]: one["valueSpan"] for one in row.get("labels") or []}
+        slots = {slot: text[span.get("startIndex", 0) : span["endIndex"]] for slot, span in spans.items()}
+    asked = f", asked for {' and '.join(slot.replace('_', ' ') for slot in wanted)}," if wanted else ""
+    return {**row, "text": text, "slots": dict(slots), "asked": asked}
+
+
 def mbpp(row: Row) -> dict[str, Any]:
     """Returns tests: the first three, a line each."""
     return {**row, "tests": "\n".join(row["test_list"][:3])}
@@ -362,6 +374,7 @@ PREPARE: dict[str, Callable[[Row], dict[str, Any]]] = {
     "mt_bench": mt_bench,
     "nq_open": nq_open,
     "promptfoo": promptfoo,
+    "restaurant8k": restaurant8k,
     "sciq": sciq,
     "siqa": siqa,
     "triviaqa": triviaqa,

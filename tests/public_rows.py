@@ -183,6 +183,24 @@ HUMANEVAL: Rows = [
     }
     for n in range(2)
 ]
+RESTAURANT8K: Rows = [
+    {"id": 0, "text": "13", "requested_slots": ["people"], "slots": {"people": "13"}},
+    {"id": 1, "text": "hello there", "requested_slots": [], "slots": {}},
+    {
+        "id": 2,
+        "text": "at 8 for Ana Lima",
+        "requested_slots": ["time", "first_name"],
+        "slots": {"time": "8", "first_name": "Ana"},
+    },
+    {
+        "userInput": {"text": "ten of us at noon"},
+        "context": {"requestedSlots": ["people"]},
+        "labels": [
+            {"slot": "people", "valueSpan": {"endIndex": 3}},
+            {"slot": "time", "valueSpan": {"startIndex": 13, "endIndex": 17}},
+        ],
+    },
+]
 IFEVAL: Rows = [
     {
         "key": n,
@@ -247,6 +265,7 @@ ROWS: dict[str, dict[str, Rows]] = {
     "nq-open": {"validation": NQ[:1], "train": NQ[1:] * 3},
     "openbookqa": {"test": STEMS},
     "piqa": {"validation": PIQA},
+    "restaurant8k": {"test": RESTAURANT8K},
     "sciq": {"test": SCIQ},
     "social-iqa": {"validation": SIQA},
     "triviaqa": {"validation": TRIVIA},

@@ -10,7 +10,7 @@ import pytest
 
 import harness
 from harness.check import self_test
-from harness.config import RunConfig, TaskUse, bundled, find_file, read_task, validate
+from harness.config import RunConfig, TaskUse, bundled, read_task, validate
 from harness.errors import TaskError
 from harness.losses import best_constant, cost_of
 from harness.plan import make_plan
@@ -21,8 +21,8 @@ from harness.tasks import Task, load_tasks, shots_for, task_names
 from harness.values import Response
 from tests.public_rows import ROWS, bbh_rows
 
-OURS = tuple(name for name in task_names() if read_task(find_file(name, "tasks"))[0].data.hub is None)
-PUBLIC = tuple(name for name in task_names() if name not in OURS)
+PUBLIC = tuple(name for name in task_names() if name in ROWS or name == "bbh")
+OURS = tuple(name for name in task_names() if name not in PUBLIC)
 # where the shared data hold the real rows: what of it is the local copy
 SHARED = {
     "arc-easy": "arc_easy.jsonl",
@@ -36,6 +36,7 @@ SHARED = {
     "lambada": "lambada_openai.jsonl",
     "mmlu": "mmlu",
     "mt-bench": "mt_bench_questions.jsonl",
+    "restaurant8k": "restaurant8k_slots_test.jsonl",
     "truthfulqa-mc1": "truthfulqa.csv",
     "truthfulqa-mc2": "truthfulqa.csv",
     "wnut17": "wnut17_dev.jsonl",
@@ -88,7 +89,8 @@ def test_a_task_file_says_what_a_reader_must_know(name: str):
     assert config.task == name and config.asks and config.source and config.licence
     if name in PUBLIC:
         assert config.citation.startswith("https://")
-        unpinned = config.data.revision is None
+        assert config.data.hub is not None or "--data is needed" in path.read_text(encoding="utf-8")
+        unpinned = config.data.hub is not None and config.data.revision is None
         assert not unpinned or "no revision: none could be verified" in path.read_text(encoding="utf-8")
 
 
@@ -304,3 +306,10 @@ def test_programs_are_asked_for_after_the_same_three_examples(tmp_path: Path):
     )
     assert prompt.count("[BEGIN]") == 4 and prompt.count("\n[DONE]\n\nYou are") == 3
     assert prompt.endswith("assert add(0) == 11\nassert add(1) == 12\nassert add(2) == 13\n[BEGIN]\n")
+
+
+def test_slots_are_read_from_the_original_files_too(tmp_path: Path):
+    (task,) = load("restaurant8k", tmp_path)
+    assert task.samples[3].expected == {"people": "ten", "time": "noon"}
+    assert asked(task).startswith("A caller who books a table, asked for people, says: 13\n")
+    assert asked(task, 1).startswith("A caller who books a table says: hello there\n")
