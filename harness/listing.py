@@ -17,7 +17,6 @@ from harness.prompts import script
 from harness.score import right_answers
 from harness.tasks import load_task, shots_for, task_names
 
-
 WIDTH = 100  # columns of a line
 
 

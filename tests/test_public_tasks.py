@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -313,3 +314,10 @@ def test_slots_are_read_from_the_original_files_too(tmp_path: Path):
     assert task.samples[3].expected == {"people": "ten", "time": "noon"}
     assert asked(task).startswith("A caller who books a table, asked for people, says: 13\n")
     assert asked(task, 1).startswith("A caller who books a table says: hello there\n")
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_published_score_says_where_it_stands(name: str):
+    text = (bundled("tasks") / f"{name}.yaml").read_text(encoding="utf-8")
+    told = [line for line in text.splitlines()[1:] if re.match(r"# .*: \d+\.\d", line)]
+    assert all(re.search(r"arXiv:\d{4}\.\d{5}|model card of |et al. \d{4}, table|unverified", line) for line in told), told
