@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,15 @@ from harness.config import RubricConfig, RunConfig, TaskConfig, read_machine
 from harness.extract import extract
 from harness.forecast import Forecast, forecasts, memory_line
 from harness.forms import form_of, is_valid
+from harness.judging import foreseen
 from harness.lm_tasks import is_judged_by
 from harness.measure.memory import free_memory
 from harness.openness import describe
-from harness.plan import Plan, PlannedModel, make_plan
+from harness.plan import Cell, Plan, PlannedModel, make_plan
 from harness.policy import PolicyConfig, Used, broken
 from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens
 from harness.prompts import ANSWER, answer_text, render
-from harness.rubric import NOT_ASKED, Judge, Told, ask, best_reply, worst_reply
+from harness.rubric import NOT_ASKED, Told, best_reply, worst_reply
 from harness.score import judge, right_answers, turn_of
 from harness.scorers import own
 from harness.seal import why_unsealed
@@ -215,6 +216,7 @@ class Report:
     spending: tuple[Spending, ...] = ()  # of each model at a provider, or with a price
     forecasts: tuple[Forecast, ...] = ()  # of each model on each task: the time
     free: tuple[int, str] = (0, "")  # bytes of memory, and of what
+    foreseen: tuple[tuple[Cell, int], ...] = ()  # what a judge is asked, and for how many answers to each sample
 
     @property
     def passed(self) -> bool:
@@ -252,21 +254,8 @@ class Report:
     def _judge(self) -> dict[str, Any]:
         config = self.plan.judge.config
         leaves = f"every answer it judges, with its question, to {host}" if (host := egress(config)) else "nothing"
-        return {"model": config.name, "runs_on": where(config), "leaves_the_machine": leaves, "asked": self._verdicts()}
-
-    def _verdicts(self) -> int:
-        """Returns the most verdicts that a run asks for: of a pair two, of each text that people judged one more."""
-        baseline = self.plan.config.baseline or self.plan.config.models[0].name
-        found = 0
-        for cell in self.plan.cells:
-            if (rubric := cell.task.config.rubric) is not None:
-                each = 1 if rubric.against is None else 0 if cell.model.config.name == baseline else 2
-                turns = sum(len(sample.scored) or 1 for sample in cell.samples)
-                found += each * turns * cell.task.config.epochs
-        for task in self.plan.tasks:
-            if (rubric := task.config.rubric) is not None:
-                found += sum(sample.row.get(rubric.human) not in (None, "") for sample in self.plan.samples(task))
-        return found
+        asked = sum(times * len(cell.requests) for cell, times in self.foreseen)
+        return {"model": config.name, "runs_on": where(config), "leaves_the_machine": leaves, "asked": asked}
 
     def text(self) -> str:
         """Returns the report as text."""
@@ -297,7 +286,7 @@ class Report:
             yield from (f"  {line}" for line in lines if line)
             for function, digest in (one for spec in task.config.scores for one in own.functions(spec)):
                 yield f"  scorer: Python of this task, {function}, sha256 {digest}"
-            yield from (f"  {line}" for line in _of_rubric(task, samples))
+            yield from (f"  {line}" for line in _of_rubric(task, samples, self.foreseen))
             yield from (f"  self-test: {line}" for line in test.lines())
             wanted, varied = self.plan.config.formats, sum(one.format_of == task.name for one in self.plan.tasks)
             if varied < wanted:
@@ -346,22 +335,18 @@ class Report:
             yield "judge: none named; a run needs one: `judge: MODEL` in the run file, or --judge MODEL"
 
 
-def _of_rubric(task: Task, samples: tuple[Sample, ...]) -> Iterator[str]:
+def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[tuple[Cell, int]]) -> Iterator[str]:
     """Yields what a judge is asked, with the right answer in the model's place, and whether people judged too."""
     rubric = task.config.rubric
     if rubric is None:
         return
-    config, sample, standing = task.config, samples[0], "(the model's answer)"
-    if sample.scored:
-        so_far = [Response(key="", prompt=None, text=standing)] * sample.scored[-1]
-        config, sample = turn_of(config, sample, sample.scored[-1], so_far)
-    answer = standing if sample.expected is None else answer_text(config, sample)
-    rival = None if rubric.against is None else "(the baseline's answer)"
-    placed = "" if sample.expected is None else ", with the right answer in the model's place"
-    yield f"judged by a model, which is asked of sample {sample.id}{placed}:"
-    prompt = ask(config, sample, answer, Judge("", False, 0), rival)[0].prompt
+    asked = next(cell for cell, _ in foreseen if cell.task is task).requests
+    placed = ", with the right answer in the model's place" if task.config.answer is not None else ""
+    turn = f" turn {samples[0].scored[-1]}" if samples[0].scored else ""
+    yield f"judged by a model, which is asked of sample {samples[0].id}{turn}{placed}:"
+    prompt = asked[max(0, len(samples[0].scored) - 1)].prompt
     yield from (f"  | {line}" for line in excerpt(_prompt_text(prompt)))
-    if rival is not None:
+    if rubric.against is not None:
         yield "and the same with A and B in the other order"
     elif rubric.human is None:
         yield "people's verdicts: none, so the score will carry a warning"
@@ -378,11 +363,13 @@ def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0
     """
     plan = make_plan(config)
     breaks = () if policy is None else _breaks(policy, plan)
-    counted = tuple(found for cell in plan.cells if (found := tokens(cell)) is not None)
+    asked_of_judge = tuple(foreseen(plan))
+    cells = (*plan.cells, *(cell for cell, _ in asked_of_judge if plan.judge is not None))
+    counted = tuple(found for cell in cells if (found := tokens(cell)) is not None)
     dresses = {task.name: messy(task) for task in plan.tasks if not task.format_of}
     tests = tuple(self_test(task) for task in plan.tasks)
     times = forecasts(plan, read_machine(config.machine), requests=probe)
-    return Report(plan, tests, policy, breaks, counted, dresses, estimate(plan), times, free_memory())
+    return Report(plan, tests, policy, breaks, counted, dresses, estimate(plan), times, free_memory(), asked_of_judge)
 
 
 def _breaks(policy: PolicyConfig, plan: Plan) -> tuple[str, ...]:

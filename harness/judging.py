@@ -20,7 +20,8 @@ from harness.backends.remote import PROVIDERS
 from harness.config import ModelConfig, TaskConfig
 from harness.errors import LimitReached
 from harness.execute import Step, limited, load, measure, restored, sitting, stored
-from harness.plan import Cell, Plan, judge_of
+from harness.plan import Cell, Plan, PlannedModel, by_messages, judge_of
+from harness.prompts import answer_text
 from harness.rubric import NOTHING, Judge, Told, ask
 from harness.score import ByTurn, Place, answer_to_judge, place, text_to_judge, turn_of
 from harness.store import RESPONSES, VERDICTS, Paced, RunFolder, read_attempts, read_responses
@@ -59,7 +60,6 @@ def cells_of(plan: Plan, folder: RunFolder) -> tuple[Cell, ...]:
     if not tasks:
         return ()
     judge = judge_of(plan)
-    named = replace(plan.judge, config=plan.judge.config.model_copy(update={"name": name_of(plan.judge.config.name)}))
     configs = {name: task.config for name, task in tasks.items()}
     samples = {(name, sample.id): sample for name, task in tasks.items() for sample in plan.samples(task)}
     baseline = plan.config.baseline or plan.config.models[0].name
@@ -68,8 +68,50 @@ def cells_of(plan: Plan, folder: RunFolder) -> tuple[Cell, ...]:
     found = []
     for name, task in tasks.items():
         requests = tuple(r for key, r in wanted[name].items() if key not in done)
-        found.append(Cell(named, task, "generate", judge.chat, plan.samples(task), requests))
+        found.append(Cell(_named(plan), task, "generate", judge.chat, plan.samples(task), requests))
     return tuple(found)
+
+
+def foreseen(plan: Plan, said: int | None = None) -> Iterator[tuple[Cell, int]]:
+    """Yields what a judge may be asked before there are answers, and how many answers will be judged so.
+
+    The right answer stands in the model's place, or one that is as long as allowed at `said` characters a token.
+    """
+    baseline = plan.config.baseline or plan.config.models[0].name
+    judge = Judge("", plan.judge is not None and by_messages(plan.judge), plan.config.seed)
+    for task in plan.tasks:
+        if (rubric := task.config.rubric) is None:
+            continue
+        written = None if said is None else "x" * (said * task.config.max_tokens)
+        samples = plan.samples(task)
+        answers = tuple(r for sample in samples for r in _foreseen(task.config, sample, judge, written))
+        asked = [cell for cell in plan.cells if cell.task is task]
+        judged = [cell for cell in asked if rubric.against is None or cell.model.config.name != baseline]
+        labelled = tuple(_labelled(task.config, samples, judge).values())
+        for requests, times in ((answers, len(judged) * task.config.epochs), (labelled, 1)):
+            if requests:
+                yield Cell(_named(plan), task, "generate", judge.chat, samples, requests), times
+
+
+def _foreseen(task: TaskConfig, sample: Sample, judge: Judge, written: str | None) -> Iterator[Request]:
+    standing = STANDING if written is None else written
+    for turn in sample.scored or (1,):
+        config, one = task, sample
+        if sample.scored:
+            before = [Response(key="", prompt=None, text=standing)] * turn
+            config, one = turn_of(task, sample, turn, before)
+        answer = answer_text(config, one) if written is None and one.expected is not None else standing
+        yield from ask(config, one, answer, judge, None if task.rubric.against is None else standing)
+
+
+STANDING = "(the model's answer)"
+
+
+def _named(plan: Plan) -> PlannedModel | None:
+    """Returns the judge with the name under which it is written down; None where the run names none."""
+    if plan.judge is None:
+        return None
+    return replace(plan.judge, config=plan.judge.config.model_copy(update={"name": name_of(plan.judge.config.name)}))
 
 
 def name_of(judge: str) -> str:

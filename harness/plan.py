@@ -165,8 +165,7 @@ def judge_of(plan: Plan) -> Judge:
         raise ConfigError(
             what, where=f"run {plan.config.run}", fix="add `judge: MODEL` to the run file, or --judge MODEL"
         )
-    template = plan.judge.config.chat_template
-    return Judge(plan.judge.key, template != "off" and _has_template(plan.judge), plan.config.seed)
+    return Judge(plan.judge.key, by_messages(plan.judge), plan.config.seed)
 
 
 def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Task, ...]:
@@ -348,6 +347,11 @@ def _uses_chat(model: PlannedModel, task: Task) -> bool:
     if task.config.kind in {"perplexity", "pairs"}:
         return False
     return wanted == "on" or (wanted == "auto" and task.config.writes and available)
+
+
+def by_messages(judge: PlannedModel) -> bool:
+    """Returns whether a judge is asked by messages: wherever it can be, but where the run file says not to."""
+    return judge.config.chat_template != "off" and _has_template(judge)
 
 
 def _has_template(model: PlannedModel) -> bool:

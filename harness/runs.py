@@ -17,7 +17,7 @@ from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.footnotes import told
 from harness.labels import by_label
-from harness.plan import Plan, judge_of, make_plan, stored
+from harness.plan import Plan, judge_of, limits_of, make_plan, stored
 from harness.score import records
 from harness.scorers import own
 from harness.seal import Seal, seal_run
@@ -111,7 +111,8 @@ def folder_for(plan: Plan, out: str | Path | None, root: Path = Path("results"))
 def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None = None) -> Iterator[Step]:
     """Yields each step of a run as it is done; everything is on disk when a step is yielded."""
     if any(task.config.rubric is not None for task in plan.tasks) and not plan.config.responses_only:
-        judge_of(plan)  # raises where the run names none, before anything is written
+        judge_of(plan)  # raises where the run names none, before anything is written or paid
+        limits_of(plan.judge.config, plan.config)
     with RunFolder.create_or_resume(path, stored(plan)) as folder:
         if not (path / "samples.jsonl").exists():
             write_jsonl_atomic(path / "samples.jsonl", _sample_lines(plan))

@@ -7,13 +7,14 @@ is only the most: a token is at least one byte.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.backends.flow import most_usd
 from harness.backends.remote import egress
 from harness.cost.prices import Price, Processing, TokenCount, price_request
 from harness.execute import characters, timed_requests
+from harness.judging import foreseen, name_of
 from harness.plan import Cell, Plan, limits_of, listed_price
 from harness.prompts import continued
 from harness.values import Request
@@ -59,7 +60,29 @@ def estimate(plan: Plan, done: Collection[str] = ()) -> tuple[Spending, ...]:
         )
         requests = sum(map(len, (part for cell in cells for part in _sent(cell, plan, done, 0))))
         found.append(Spending(model.config.name, requests, low, high, most, limits))
-    return tuple(found)
+    return (*found, *_of_judge(plan))
+
+
+def _of_judge(plan: Plan) -> Iterator[Spending]:
+    """Yields what a judge elsewhere, or with a price, may cost; verdicts that are there already are not taken off."""
+    if plan.judge is None:
+        return
+    price = listed_price(plan.judge.config)
+    if price is None and egress(plan.judge.config) is None:
+        return
+    limits = tuple(limit for limit in limits_of(plan.judge.config, plan.config) if limit is not None)
+    low, high, most = (
+        None
+        if price is None
+        else _sum(*(_times(times, usd(price, cell.requests, "standard")) for cell, times in foreseen(plan, said)))
+        for usd, said in ((_low, 0), (_high, CHARACTERS), (_most, 1))
+    )
+    requests = sum(times * len(cell.requests) for cell, times in foreseen(plan))
+    yield Spending(name_of(plan.judge.config.name), requests, low, high, most, limits)
+
+
+def _times(times: int, usd: float | None) -> float | None:
+    return None if usd is None else times * usd
 
 
 def _cell_usd(price: Price, cell: Cell, plan: Plan, done: Collection[str], usd: Usd, said: int) -> float | None:

@@ -16,7 +16,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 import harness
 from harness.check import report
 from harness.config import RunConfig, TaskUse, validate
-from harness.errors import ConfigError, PolicyError, StoreError
+from harness.errors import BackendError, ConfigError, PolicyError, StoreError
 from harness.plan import make_plan
 from harness.policy import PolicyConfig
 from harness.rubric import as_verdict
@@ -312,6 +312,23 @@ def test_a_spend_limit_binds_the_judge_too_and_what_it_left_is_owed(folder: Path
         assert len([body for body in server.bodies[asked:] if body]) == 0  # the limit is of the run, not of a sitting
 
 
+def test_a_spend_limit_on_a_judge_without_a_price_is_refused_before_anything_is_asked(folder: Path):
+    with pytest.raises(BackendError, match="price"):
+        run(folder, judge=AWAY, max_cost=1.0)
+    assert not (folder / "out").exists()
+
+
+def test_what_a_judge_may_cost_is_told_before_the_run(folder: Path):
+    write(folder, LABELLED, people(12), max_tokens=10)
+    judge = AWAY | {"price": {"input": 1.0, "output": 10.0}}
+    (told,) = report(config(folder, fake("m", *THANKS), fake("n", *THANKS), judge=judge)).spending
+    assert told.model == "judge far" and told.requests == 2 * N + 12
+    result = run(folder, fake("m", *THANKS), fake("n", *THANKS))
+    shortest = min(len(line["prompt"]) for line in verdicts(folder))
+    assert told.low_usd > (2 * N + 12) * shortest / 5 * 1e-6 and told.low_usd < told.high_usd < told.most_usd
+    assert result.complete
+
+
 def test_a_verdict_that_failed_for_the_moment_is_asked_again_and_paid_for_both_times(folder: Path):
     replies = [Reply(status=500)]
     with SyntheticServer(lambda order, body: replies[-1] if body else Reply()) as server:
@@ -412,6 +429,9 @@ def test_check_shows_what_the_judge_is_asked_and_whether_people_judged(folder: P
         assert part in text, part
     assert "judge j: runs on this machine; nothing leaves this machine; 52 verdicts at most" in text
     assert report(config(folder)).passed
+    local = report(config(folder, judge="demo-0.1m"))
+    (tokens,) = [one for one in local.tokens if one.model == "judge demo-0.1m" and one.counted == N]
+    assert tokens.longest > 100 and f"tokens for judge demo-0.1m: prompt median {tokens.median}" in local.text()
 
 
 # --- the tasks that ship with the package
