@@ -386,7 +386,7 @@ class ModelConfig(Strict):
 
     name: Name
     backend: str = "transformers"
-    path: str | None = None  # a model folder, the name of a demo model, or a hub id
+    path: str | None = None  # a model folder, a demo model, or a hub id; at a server: a folder with its tokenizer
     revision: str | None = None  # hub id: the commit to use
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: as the weights are stored
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?|device_map)$")] = "auto"

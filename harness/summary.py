@@ -511,4 +511,7 @@ def _missing(plan: Line, rows: Iterable[Line], measurements: Iterable[Line]) -> 
         if why is not None:
             stopped = stops.get(cell["model"]) if row is None or row["responses"] < row["expected"] else None
             notes.append(f"INCOMPLETE: {cell['model']} on {cell['task']}: {why}{f': {stopped}' if stopped else ''}.")
+        if row is not None and row["transient"]:
+            failed = f"{row['transient']} of {row['expected']} samples"
+            notes.append(f"{cell['model']} on {cell['task']}: {failed} failed and may succeed: --out with this folder.")
     return notes

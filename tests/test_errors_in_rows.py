@@ -68,6 +68,7 @@ def test_a_resume_asks_again_what_failed_and_never_what_was_answered_or_cannot_b
         row = first.summary["rows"][0]
         assert (row["n"], row["failures"], row["errors"], row["transient"]) == (17, {"backend_error": 3}, 3, 2)
         assert row["accuracy"]["value"] == 1.0  # never scored wrong
+        assert any("2 of 20 samples failed and may succeed" in note for note in first.summary["notes"])
         server.fails, before = {}, dict(server.asked)
         second = carried(run, tmp_path / "out")
     again = {prompt: count - before[prompt] for prompt, count in server.asked.items() if count > before[prompt]}

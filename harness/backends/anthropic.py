@@ -121,8 +121,8 @@ def read(reading: Reading, event: Mapping[str, Any]) -> None:
         raise AttemptFailed("server error", str(event.get("error")))
     if kind == "message_start":
         message = event.get("message") or {}
-        reading.model = message.get("model")
-        reading.used = usage(message.get("usage"), None)
+        reading.model = message.get("model") or reading.model
+        reading.used = usage(message.get("usage"), reading.used)
     elif kind == "content_block_delta":
         delta = event.get("delta") or {}
         reading.add(delta.get("text"), delta.get("thinking"))

@@ -400,7 +400,7 @@ class _Prompt:
             return self.failed(made.error)
         if made.finish_reason == "time" and not made.ids:
             why = f"the {self.request.writing.wall_s:g} seconds of wall_s were over before it was begun"
-            return replace(self.failed(why), finish_reason="time")
+            return replace(self.failed(why), finish_reason="time", details={"transient": True})  # a resume has its own
         return Response(
             key=self.request.key,
             prompt=self.text,

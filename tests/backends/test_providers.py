@@ -123,6 +123,49 @@ def test_what_is_sent_fits_googles_typed_model():
     assert server.headers[-1]["x-goog-api-key"] == "planted-secret-value"
 
 
+STRANGE = {
+    "anthropic": [
+        {"type": "message_start"},
+        {"type": "message_start", "message": {"usage": None}},
+        {"type": "content_block_delta"},
+        {"type": "content_block_delta", "delta": {"type": "of_tomorrow", "new": 1}},
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": None, "new_tokens": 3}},
+        {"type": "of_tomorrow", "with": {"new": ["fields"]}},
+    ],
+    "google": [
+        {},
+        {"candidates": []},
+        {"candidates": [{"content": {}}]},
+        {"candidates": [{"content": {"parts": [{"ofTomorrow": {}}]}}], "new": 1},
+        {"usageMetadata": {"newTokens": 3}},
+        {"candidates": [{"safetyRatings": None, "finishMessage": None}]},
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "strange"), [(kind, event) for kind in KINDS for event in STRANGE[kind]], ids=lambda value: str(value)[:40]
+)
+def test_new_and_missing_fields_never_fail_an_answer(kind, strange):
+    whole = {"anthropic": claude, "google": gemini}[kind]()
+    response, _ = asked(kind, stream(whole[0], strange, *whole[1:]))
+    assert (response.error, response.text, response.output_tokens) == (None, "hi", 9)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_unknown_model_is_told_with_the_nearest_one_the_server_lists(kind):
+    listed = {"data": [{"id": "model-xl", "type": "model"}], "models": [{"name": "models/model-xl"}], "has_more": False}
+    missing = {"error": {"message": "no such model", "type": "not_found_error", "status": "NOT_FOUND", "code": 404}}
+    answers = lambda order, body: (
+        Reply(status=404, body=json.dumps(missing).encode()) if body else Reply(body=json.dumps(listed).encode())
+    )
+    with SyntheticServer(answers) as server:
+        given = {"name": "m", "model": "model-x", "backend": kind, "base_url": server.url, "api_key_env": "A_KEY"}
+        model = BACKENDS[kind](ModelConfig(**given))
+        with pytest.raises(BackendError, match=r"no model-x \(404\): no such model(.|\n)*'model-xl'"):
+            list(model.generate([Request("k", "s", "generate", "hello")]))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_header_tells_of_the_machine(kind):
     _, server = asked(kind, answer(kind))

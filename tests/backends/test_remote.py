@@ -10,7 +10,7 @@ import pytest
 
 from harness.backends.remote import can_score, egress, is_loopback, server, where
 from harness.config import ModelConfig
-from harness.errors import PolicyError
+from harness.errors import ConfigError, PolicyError
 
 HOSTS = {
     "127.0.0.1": True,
@@ -62,6 +62,13 @@ def test_where_a_model_runs_and_where_its_prompts_go(config, runs_on, leaves_for
             where(config)
         return
     assert (where(config), egress(config), can_score(config)) == (runs_on, leaves_for, scores)
+
+
+def test_http_to_another_host_is_spoken_only_where_the_run_file_says_so():
+    with pytest.raises(ConfigError, match=r"http to 10\.0\.0\.1 would send prompts and key unencrypted"):
+        server(model(base_url="http://10.0.0.1/v1"))
+    stated = model(base_url="http://10.0.0.1/v1", allow_http=True)
+    assert (server(stated).host, server(stated).port, egress(stated)) == ("10.0.0.1", 80, "10.0.0.1")
 
 
 def test_asking_where_loads_no_sdk():

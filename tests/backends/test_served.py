@@ -21,8 +21,9 @@ from typing import Any
 
 import pytest
 
+import harness
 from harness.backends import BACKENDS
-from harness.config import ModelConfig
+from harness.config import ModelConfig, RunConfig, validate
 from harness.errors import BackendError
 from harness.values import Message, Request
 
@@ -105,6 +106,37 @@ def test_a_served_model_writes_what_it_writes_in_process(url, chatty, here, api,
         assert response.output_tokens == wanted[key].output_tokens
         assert response.input_tokens == wanted[key].input_tokens
         assert response.details["model_version"].startswith(str(chatty))
+
+
+TASK = """task: stories
+data: {file: stories.jsonl}
+kind: generate
+prompt: "{begin}"
+answer: word
+max_tokens: 12
+chat: CHAT
+extract: {regex: {pattern: "^ *([A-Za-z]+)"}}
+"""
+
+
+@pytest.mark.parametrize("api", ["completions", "chat"])
+def test_a_run_on_the_served_model_has_the_accuracy_of_a_run_in_process(url, chatty, here, tmp_path, api):
+    texts = {r.key: r.text for r in here.generate(requests(chat=api == "chat"))}
+    words = [texts[f"k{i}"].split()[0].strip(",") if i % 2 else "never" for i in range(len(PROMPTS))]
+    rows = [{"begin": prompt, "word": word} for prompt, word in zip(PROMPTS, words)]
+    (tmp_path / "stories.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "stories.yaml").write_text(TASK.replace("CHAT", "'on'" if api == "chat" else "'off'"))
+    models = [
+        {"name": "served", "backend": "openai", "model": str(chatty), "base_url": url, "api": api},
+        {"name": "here", "path": str(chatty), "dtype": "fp32", "device": "cpu", "threads": 1},
+    ]
+    given = {"run": "r", "tasks": [str(tmp_path / "stories.yaml")], "models": models, "latency": {"requests": 0}}
+    result = harness.run(validate(RunConfig, given, "test"), out=tmp_path / "out")
+    records = result.records()
+    served, mine = (records[records.model == name].sort_values("sample_id") for name in ("served", "here"))
+    assert list(served.answer) == list(mine.answer)
+    served, mine = result.summary["rows"]
+    assert served["accuracy"] == mine["accuracy"] and 0 < served["accuracy"]["value"] < 1
 
 
 def test_a_server_without_echo_says_that_choices_run_as_text(url, chatty):
