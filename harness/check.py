@@ -19,7 +19,7 @@ from harness.openness import describe
 from harness.plan import Cell, Plan, PlannedModel, make_plan
 from harness.policy import PolicyConfig, Used, broken
 from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens
-from harness.prompts import ANSWER, answer_text, render
+from harness.prompts import ANSWER, answer_text, render, replied
 from harness.rubric import NOT_ASKED, Told, best_reply, worst_reply
 from harness.score import judge, right_answers, turn_of
 from harness.scorers import own
@@ -271,7 +271,7 @@ class Report:
             asked = f"{len(samples)} of {len(task.samples)} samples"
             yield f"task {task.name} (version {task.config.version}, {task.config.sensitivity}): {asked}"
             yield f"  data: {task.data_origin}"
-            scripts = cell.scripts(ANSWER if cell.chat else f" {ANSWER}")
+            scripts = cell.scripts(replied(task.config, ANSWER, cell.chat))
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
             yield from (f"    | {line}" for line in _prompt_text(scripts[0].prompt).split("\n"))
             yield from (f"  {line}" for line in right_answers(task.config, samples[0]))

@@ -26,7 +26,7 @@ from harness.footnotes import total
 from harness.measure.energy import Meter, find_counters
 from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
-from harness.prompts import continued
+from harness.prompts import continued, replied
 from harness.secrets import redact, redacted, without_own
 from harness.store import RESPONSES, VERDICTS, Paced, RunFolder, append_jsonl, read_attempts, read_responses
 from harness.values import Request, Response
@@ -142,7 +142,7 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     try:
         with meter:
             for turn in _turns(cell):
-                asked |= _whole(turn, asked, said)
+                asked |= _whole(cell, turn, asked, said)
                 done = folder.responses().keys()
                 due = {request.key: request for request in turn if request.key not in done}
                 now = [asked[key] for key in due if key in asked]
@@ -184,14 +184,16 @@ def _said(cell: Cell, folder: RunFolder) -> dict[str, Response]:
     return {line["key"]: restored(line) for line in lines}
 
 
-def _whole(turn: Iterable[Request], asked: Mapping[str, Request], said: Mapping[str, Response]) -> dict[str, Request]:
+def _whole(
+    cell: Cell, turn: Iterable[Request], asked: Mapping[str, Request], said: Mapping[str, Response]
+) -> dict[str, Request]:
     """Returns the requests of a turn, by key, with all that was said before; not those that follow no answer."""
     found = {}
     for request in turn:
         if not request.follows:
             found[request.key] = request
         elif request.follows in asked and said[request.follows].error is None:
-            text = said[request.follows].text or ""
+            text = replied(cell.task.config, said[request.follows].text or "", cell.chat)
             found[request.key] = replace(request, prompt=continued(asked[request.follows].prompt, text, request.prompt))
     return found
 
@@ -239,7 +241,7 @@ def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Ite
     asked: dict[str, Request] = {}
     said = _said(cell, folder)
     for turn in _turns(cell):
-        asked |= _whole(turn, asked, said)
+        asked |= _whole(cell, turn, asked, said)
     ask = backend.score if cell.mode == "score" else backend.generate
     timed = []
     for i, request in enumerate(timed_requests(tuple(asked.values()), wanted)):

@@ -117,12 +117,22 @@ def later(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str | tuple[Mes
     return tuple(task.separator + _said(task, turn, chat) + end for turn in asked(task, sample)[1:])
 
 
+def replied(task: TaskConfig, answer: str, chat: bool) -> str:
+    """Returns an answer as it stands in a conversation: as it is in messages, in a transcript as a shot's answer does.
+
+    Tokenizers differ in whether they tell the blank before the first word; so it is the task's.
+    """
+    if chat:
+        return answer
+    return answer.rstrip() if task.prefill else (task.delimiter + answer.strip()).rstrip()
+
+
 def continued(
     prompt: str | tuple[Message, ...], answer: str, more: str | tuple[Message, ...]
 ) -> str | tuple[Message, ...]:
-    """Returns a prompt, the answer to it (without its prefill), and what is added then."""
+    """Returns a prompt, the answer to it (without its prefill) as `replied` gives it, and what is added then."""
     if isinstance(prompt, str):
-        return prompt + answer.rstrip() + more
+        return prompt + answer + more
     begun = prompt[-1].content if prompt[-1].role == "assistant" else ""
     return (*prompt[: -1 if begun else None], Message("assistant", begun + answer), *more)
 
@@ -134,7 +144,7 @@ def script(task: TaskConfig, sample: Sample, shots: Sequence[Sample]) -> str:
     """Returns what is asked about one sample, for people: of a conversation all turns, as text."""
     prompt = render(task, sample, shots, chat=False)
     for more in later(task, sample, chat=False):
-        prompt = continued(prompt, f" {ANSWER}", more)
+        prompt = continued(prompt, replied(task, ANSWER, chat=False), more)
     return str(prompt)
 
 

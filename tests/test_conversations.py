@@ -20,7 +20,7 @@ from harness.config import ModelConfig, RunConfig, TaskUse, validate
 from harness.errors import ConfigError, TaskError
 from harness.execute import measurements
 from harness.plan import make_plan
-from harness.prompts import asked, continued, ends_turn, later, render
+from harness.prompts import asked, continued, ends_turn, later, render, replied
 from harness.runs import carry_out, finish, read_jsonl, verified
 from harness.score import turn_of
 from harness.tasks import Task, load_task
@@ -150,7 +150,8 @@ def test_a_model_without_chat_template_gets_the_transcript_of_the_task(tmp_path:
     task = load(tmp_path, transcript="Q: {turn}\nA:", separator="\n")
     one = task.samples[0]
     first, (second, third) = render(task.config, one, (), chat=False), later(task.config, one, chat=False)
-    whole = continued(continued(first, " Hello Ada\n", second), " Ada", third)
+    said = [replied(task.config, text, chat=False) for text in (" Hello Ada\n", "Ada")]  # a blank is told or not
+    whole = continued(continued(first, said[0], second), said[1], third)
     assert whole == "Q: Hi, I am Ada of Oslo.\nA: Hello Ada\nQ: What is my name?\nA: Ada\nQ: And my town?\nA:"
     assert ends_turn(task.config, chat=False) == ("\nQ:",) and ends_turn(task.config, chat=True) == ()
 
@@ -197,7 +198,7 @@ def test_every_turn_is_stored_and_chosen_turns_are_judged(tmp_path: Path):
     assert [(line["sample_id"], line["turn"]) for line in lines] == [(i, t) for t in (1, 2, 3) for i in "ab"]
     assert all(line["finish_reason"] == "stop" and line["output_tokens"] > 0 and line["prev"] for line in lines)
     third = next(line for line in lines if (line["sample_id"], line["turn"]) == ("a", 3))
-    assert "Hello Ada\n\nUser: What is my name?\nAssistant:Ada\n\nUser: And my town?" in third["prompt"]
+    assert "Hello Ada\n\nUser: What is my name?\nAssistant: Ada\n\nUser: And my town?" in third["prompt"]
     ada, ben = result.records().to_dict("records")
     assert ada["value"] == 1.0 and ben["value"] == 0.0  # he was called a stranger: an answer of the model's own
     assert ada["metrics"] == {"turn_2": 1.0, "turn_3": 1.0}
@@ -369,7 +370,7 @@ def test_a_model_in_this_process_goes_on_from_its_own_answers(tmp_path: Path):
     lines = {(li["sample_id"], li["turn"]): li for li in read_jsonl(tmp_path / "out" / "responses.jsonl")}
     for id in "ab":
         first, second = lines[id, 1], lines[id, 2]
-        assert second["prompt"] == f"{first['prompt']}{first['text'].rstrip()}\n\nUser: What is my name?\nAssistant:"
+        assert second["prompt"] == f"{first['prompt']} {first['text'].strip()}\n\nUser: What is my name?\nAssistant:"
         assert second["input_tokens"] > first["input_tokens"] and second["prefill_s"] > 0
 
 

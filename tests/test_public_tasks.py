@@ -320,4 +320,6 @@ def test_slots_are_read_from_the_original_files_too(tmp_path: Path):
 def test_a_published_score_says_where_it_stands(name: str):
     text = (bundled("tasks") / f"{name}.yaml").read_text(encoding="utf-8")
     told = [line for line in text.splitlines()[1:] if re.match(r"# .*: \d+\.\d", line)]
-    assert all(re.search(r"arXiv:\d{4}\.\d{5}|model card of |et al. \d{4}, table|unverified", line) for line in told), told
+    assert all(re.search(r"arXiv:\d{4}\.\d{5}|model card of |et al. \d{4}, table|unverified", line) for line in told), (
+        told
+    )
