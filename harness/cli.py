@@ -38,7 +38,7 @@ Models = Annotated[
 ]
 Tasks = Annotated[
     list[str] | None,
-    typer.Option("--task", "-t", metavar="NAME", help="a bundled task or a task file; repeat for more"),
+    typer.Option("--task", "-t", metavar="NAME", help="a bundled task, a task file, or lm_eval:NAME; repeat for more"),
 ]
 Data = Annotated[
     list[str] | None,
@@ -387,9 +387,12 @@ def _configuration(
 
 def _is_task_file(name: str) -> bool:
     from harness.config import find_file
+    from harness.lm_tasks import is_named
     from harness.tasks import task_names
     from harness.yamlfile import read_yaml
 
+    if is_named(name):
+        return True
     if name.endswith((".yaml", ".yml")):
         return "task" in read_yaml(find_file(name, "tasks")).data
     return name in task_names()

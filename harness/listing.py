@@ -8,8 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from harness import lm_tasks, openness
 from harness import models as folders
-from harness import openness
 from harness.config import TaskConfig, TaskUse, find_file, read_task
 from harness.errors import HarnessError
 from harness.measure.memory import footprint, free_memory
@@ -22,7 +22,9 @@ WIDTH = 100  # columns of a line
 
 def tasks(name: str | None, as_json: bool) -> str:
     """Returns the bundled tasks, a line each; those that a word is found in; or one task with a rendered prompt."""
-    if name is not None and (name in task_names() or name.endswith((".yaml", ".yml")) or "/" in name):
+    if name is not None and (
+        lm_tasks.is_named(name) or name in task_names() or name.endswith((".yaml", ".yml")) or "/" in name
+    ):
         return _one_task(name, as_json)
     found = [read_task(find_file(each, "tasks"))[0] for each in task_names()]
     if name is not None:
@@ -57,9 +59,9 @@ def _task_json(config: TaskConfig) -> dict[str, Any]:
 
 
 def _one_task(name: str, as_json: bool) -> str:
-    path = find_file(name, "tasks")
-    config, _ = read_task(path)
+    path = lm_tasks.file_of(name) if lm_tasks.is_named(name) else find_file(name, "tasks")
     if as_json:
+        config = load_task(TaskUse(task=name)).config if lm_tasks.is_named(name) else read_task(path)[0]
         return json.dumps(_task_json(config), ensure_ascii=False)
     lines = [path.read_text(encoding="utf-8").rstrip(), ""]
     try:

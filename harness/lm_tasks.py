@@ -70,15 +70,24 @@ def reads_hub(task: str) -> bool:
     return local is None
 
 
+def file_of(task: str) -> Path:
+    """Returns the file that defines a task of lm-eval. Raises TaskError with the nearest name."""
+    name = task.removeprefix(PREFIX)
+    _need_lm_eval(task)
+    if _is_path(name):
+        return Path(name)
+    if name not in catalogue():
+        raise TaskError(f"lm-eval has no task '{name}'", where="tasks", fix=nearest(name, catalogue()))
+    return catalogue()[name]
+
+
 def load(task: str, data: Path | None, num_fewshot: int | None) -> tuple[Loaded, ...]:
     """Returns a task of lm-eval, or all of a group or tag, with their prompts written.
 
     `data` is a local copy in place of what lm-eval would fetch; `num_fewshot` is lm-eval's. Raises TaskError for what
     is not there or cannot be asked here, DataError for data that cannot be read.
     """
-    if find_spec("lm_eval") is None:
-        what = f"'{task}' needs the package lm-eval, which is not installed"
-        raise TaskError(what, where="tasks", fix="pip install 'openweights-harness[lm-eval]'")
+    _need_lm_eval(task)
     name = task.removeprefix(PREFIX)
     with _as_lm_eval():
         try:
@@ -93,6 +102,12 @@ def load(task: str, data: Path | None, num_fewshot: int | None) -> tuple[Loaded,
 
 
 # --- finding and building --------------------------------------------------------------------------------------------
+
+
+def _need_lm_eval(task: str) -> None:
+    if find_spec("lm_eval") is None:
+        what = f"'{task}' needs the package lm-eval, which is not installed"
+        raise TaskError(what, where="tasks", fix="pip install 'openweights-harness[lm-eval]'")
 
 
 def _is_path(name: str) -> bool:
@@ -133,9 +148,7 @@ def catalogue() -> Mapping[str, Path]:
 def _build(name: str, data: Path | None) -> list[tuple[Any, Path | None]]:
     """Returns lm-eval's task objects, each with its file if that is the user's own."""
     own = _is_path(name)
-    path = Path(name) if own else catalogue().get(name)
-    if path is None:
-        raise TaskError(f"lm-eval has no task '{name}'", where="tasks", fix=nearest(name, catalogue()))
+    path = file_of(name)
     if re.search(r"^unsafe_code:\s*true", _text(path), re.MULTILINE):  # its import alone would load what runs code
         _refuse_code(name)
     manager = _manager(path.parent)

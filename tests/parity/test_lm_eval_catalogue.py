@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 import harness
-from harness import lm_tasks
+from harness import listing, lm_tasks
+from harness.check import report
 from harness.config import RunConfig, TaskUse, validate
 from harness.errors import HarnessError
 from harness.runs import finish, read_jsonl, verified
@@ -210,6 +211,17 @@ def test_mistakes_are_told_in_three_lines(tmp_path: Path, monkeypatch: pytest.Mo
     assert "one local copy of data is not enough" in told(TaskUse(task="lm_eval:ai2_arc", data=str(tmp_path)))
     monkeypatch.setattr(lm_tasks, "find_spec", lambda _: None)
     assert "pip install 'openweights-harness[lm-eval]'" in told(TaskUse(task="lm_eval:arc_easy"))
+
+
+def test_check_and_tasks_show_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    name = write(tmp_path)["write"]
+    config = validate(RunConfig, {"run": "t", "tasks": [name], "models": [{"name": "f", "backend": "fake"}]}, "test")
+    told = report(config).text()
+    assert "| Lily had 0 red balls and gave one away. So" in told and "right answer: Lily" in told
+    assert "gold answer scores 1: not tested" in told
+    shown = listing.tasks(name, as_json=False)
+    assert "output_type: generate_until" in shown and "# the prompt of sample 0, of 6:" in shown
+    assert json.loads(listing.tasks(name, as_json=True))["score"]["lm_eval"]["task"] == "write"
 
 
 def test_the_seal_knows_what_lm_eval_would_fetch(tmp_path: Path):
