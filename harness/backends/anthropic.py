@@ -48,7 +48,7 @@ class AnthropicBackend(ApiBackend):
         }
         if system := "\n\n".join(turn.content for turn in said if turn.role == "system"):
             asked["system"] = system
-        if stops := [stop for stop in request.stop if stop.strip()]:  # a stop of white space alone is refused
+        if stops := [stop for stop in request.stop if stop.strip()]:
             asked["stop_sequences"] = stops
         sampling = request.sampling
         extra: dict[str, Any] = {"temperature": sampling.temperature}
@@ -58,6 +58,10 @@ class AnthropicBackend(ApiBackend):
             extra["top_k"] = sampling.top_k
         extra |= self.form(request) | self.thinking(request)
         return asked | {"extra_body": extra | dict(self.config.extra)}
+
+    def unsent(self, request: Request) -> dict[str, str]:
+        blank = any(not stop.strip() for stop in request.stop)
+        return super().unsent(request) | ({"stop": "white space alone is not taken; it is cut here"} if blank else {})
 
     def form(self, request: Request) -> dict[str, Any]:
         form = request.writing.form

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import httpx2
 
-from harness.backends.batch import Batches, Result, collect
+from harness.backends.batch import Batches, Result, collect, handed_over
 from harness.backends.flow import (
     Answer,
     Attempt,
@@ -180,8 +180,9 @@ class ApiBackend:
         return Answer(self._response(request, attempt, reading), reading.used, doubted)
 
     def _batched(self, requests: Sequence[Request]) -> Iterator[Response]:
-        most = sum(most_usd(request, self.price, "batch") for request in requests) if self.price else 0.0
-        self.purse.check(most, "the batch")
+        waiting = handed_over(self.server.host)
+        fresh = [request for request in requests if request.key not in waiting]
+        self.purse.check(sum(most_usd(r, self.price, "batch") for r in fresh) if self.price else 0.0, "the batch")
         by_key = {request.key: request for request in requests}
         lines = {request.key: _flat(self._kept(self.params(request))) for request in requests}
         try:

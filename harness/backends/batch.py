@@ -47,6 +47,12 @@ class Batches(Protocol):
         ...
 
 
+def handed_over(host: str, folder: Path | None = None) -> set[str]:
+    """Returns the keys of the requests that wait in a remembered batch: they are paid for already."""
+    notes = _remembered(Path.home() / FOLDER if folder is None else folder, host)
+    return {key for note in notes for key in note["keys"]}
+
+
 def collect(
     batches: Batches, host: str, lines: Mapping[str, Mapping[str, Any]], folder: Path | None = None
 ) -> Iterator[Result]:

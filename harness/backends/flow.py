@@ -305,7 +305,7 @@ class _Run:
         job.same = job.same + 1 if str(failed) == job.last else 1
         job.last = str(failed)
         if not failed.retry:
-            yield self._given_up(job, str(failed), transient=False)
+            yield self._given_up(job, str(failed), transient=failed.fatal is not None)  # a new key may mend it
         elif job.same >= SAME and not failed.busy:
             yield self._given_up(job, f"{failed} ({job.same} times)")
         elif len(job.tries) >= self.limits.attempts:

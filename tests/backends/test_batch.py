@@ -179,6 +179,16 @@ def test_a_batch_that_could_exceed_the_spend_limit_is_not_handed_over(provider):
     assert provider.batches == []
 
 
+def test_a_batch_that_was_handed_over_is_collected_whatever_is_left_to_spend(provider):
+    asked = requests("say one", "say two", "say three")
+    responses = model(provider, "openai").generate(asked)
+    first = next(responses)
+    responses.close()
+    owed = [request for request in asked if request.key != first.key]
+    found = list(model(provider, "openai", limits={"max_cost": 1e-9}).generate(owed))
+    assert {r.error for r in found} == {None} and len(found) == 2 and len(provider.batches) == 1
+
+
 def test_a_provider_without_batches_says_so(provider):
     with pytest.raises(ConfigError, match="google has no batches"):
         list(model(provider, "google").generate(requests("say one", "say two")))

@@ -177,6 +177,7 @@ def test_the_same_after_an_answer_fails_its_sample_only():
 
     responses = list(run(requests(4), ask, limits=LimitsConfig(concurrency=1)))
     assert [r.error for r in responses] == [None, None, "http 403", None]
+    assert responses[2].details["transient"]  # with another key it may be answered
 
 
 def test_our_own_mistakes_keep_their_traceback():

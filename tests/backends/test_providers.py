@@ -98,7 +98,8 @@ def test_what_is_sent_fits_anthropics_typed_model():
     from pydantic import TypeAdapter
 
     request = Request("k", "s", "generate", TURNS, stop=("\n", "END"), sampling=Sampling(temperature=0.5, top_k=3))
-    _, server = asked("anthropic", answer("anthropic"), request=request)
+    response, server = asked("anthropic", answer("anthropic"), request=request)
+    assert "white space alone" in response.details["refused"]["stop"]
     body = server.bodies[-1]
     assert (body.pop("temperature"), body.pop("top_k")) == (0.5, 3)
     TypeAdapter(MessageCreateParamsStreaming).validate_python(body)
