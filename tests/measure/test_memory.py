@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from pytest import approx
 
 from harness.measure.memory import count_parameters, footprint, used_memory
+from harness.models import resolve_model
 
 LLAMA_70B = {  # config.json of Llama-3.3-70B-Instruct
     "model_type": "llama",
@@ -84,13 +88,10 @@ def test_a_state_that_is_no_known_cache_is_unknown_and_not_zero(config):
     assert found.cache_bytes(10) is None and found.concurrency(1e9, 10) is None and found.largest_context(1e9) is None
 
 
-@pytest.mark.shared
-@pytest.mark.parametrize("name", ["stories260K", "TinyStories-656K", "banking77-tiny"])
-def test_the_figures_are_those_of_the_loaded_model_and_its_real_cache(shared, name):
+def agrees_with_the_loaded_model(folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM
 
-    folder = shared / "models" / name
     parameters = count_parameters(folder / "config.json")
     found = footprint(json.loads((folder / "config.json").read_text()), parameters=parameters, dtype="float32")
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
@@ -100,6 +101,63 @@ def test_the_figures_are_those_of_the_loaded_model_and_its_real_cache(shared, na
         cache = model(torch.ones(1, 37, dtype=torch.long), use_cache=True).past_key_values
     numbers = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert found.cache_bytes(37) == approx(numbers, rel=0.10)
+
+
+def test_the_figures_are_those_of_the_loaded_demo_and_its_real_cache():
+    agrees_with_the_loaded_model(resolve_model("demo-2m"))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["stories260K", "TinyStories-656K", "banking77-tiny"])
+def test_the_figures_are_those_of_the_loaded_model_and_its_real_cache(shared, name):
+    agrees_with_the_loaded_model(shared / "models" / name)
+
+
+MEASURE = """
+import ctypes, json, sys
+from pathlib import Path
+import torch
+from transformers import AutoModelForCausalLM, LlamaConfig
+from harness.measure.memory import used_memory
+
+torch.set_num_threads(1)
+trim = ctypes.CDLL("libc.so.6").malloc_trim  # what was freed goes back to the system, as it would if it were needed
+
+def made(hidden, layers):
+    sizes = {"hidden_size": hidden, "intermediate_size": 2 * hidden, "num_hidden_layers": layers}
+    config = LlamaConfig(vocab_size=2000, num_attention_heads=8, num_key_value_heads=4, **sizes)
+    AutoModelForCausalLM.from_config(config).save_pretrained(Path(sys.argv[1]) / str(layers))
+
+def held():
+    trim(0)
+    return used_memory()["rss_bytes"]
+
+def run(layers, rows, tokens):
+    before = held()
+    model = AutoModelForCausalLM.from_pretrained(Path(sys.argv[1]) / str(layers), dtype=torch.float32)
+    for parameter in model.parameters():
+        parameter.sum()  # reads the pages of the file
+    loaded, cache = held(), None
+    with torch.no_grad():
+        for _ in range(tokens // 64):
+            ids = torch.ones(rows, 64, dtype=torch.long)
+            cache = model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values
+    return {"weights": loaded - before, "cache": held() - loaded}
+
+made(64, 2), made(512, 8)
+run(2, 8, 128)  # libraries are loaded now
+print(json.dumps(run(8, 8, 512)))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_process_grows_by_the_weights_and_the_cache_that_were_foretold(tmp_path):
+    done = subprocess.run([sys.executable, "-c", MEASURE, str(tmp_path)], capture_output=True, text=True, check=True)
+    measured = json.loads(done.stdout.splitlines()[-1])
+    config = tmp_path / "8" / "config.json"
+    found = footprint(json.loads(config.read_text()), parameters=count_parameters(config), dtype="float32")
+    assert found.weight_bytes == approx(measured["weights"], rel=0.10)
+    assert 8 * found.cache_bytes(512) == approx(measured["cache"], rel=0.10)
 
 
 def test_this_process_holds_some_memory_and_no_gpu_was_asked():
