@@ -26,11 +26,12 @@ from harness.config import BenchConfig, ModelConfig, RunConfig, read_machine
 from harness.cost.capacity import MIN_SHAPES, fit, shape_of
 from harness.engine.tokens import counter_of
 from harness.errors import ConfigError, StoreError
-from harness.execute import Load, load
-from harness.measure.bench import MARK, Series, Unlike, bench, knee, slo_capacity, synthetic_requests
+from harness.execute import Load, at_rest, counters_of, load
+from harness.measure.bench import MARK, Series, Unlike, bench, knee, meets_slo, slo_capacity, synthetic_requests
+from harness.measure.energy import Counter, Meter, energy_shares
 from harness.measure.http import OpenAIStream
 from harness.measure.load import Slo, Timed
-from harness.measure.memory import used_memory
+from harness.measure.memory import reset_peaks, used_memory
 from harness.measure.target import InProcess, Target
 from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, make_plan, versions
 from harness.portable import portable
@@ -172,18 +173,28 @@ def carry_out(made: Bench, path: Path, load: Load = load, *, sealed: str | None 
             if not works:
                 continue
             with ExitStack() as stack:
-                target, about = _target(works[0].model.config, load, stack)
-                append_rows(
-                    lines, [redacted(portable({"kind": "model", "model": config.name, "sealed": sealed, **about}))]
-                )
+                subject = _subject(works[0].model.config, load, stack)
+                about = {"kind": "model", "model": config.name, "sealed": sealed, **subject.about}
+                append_rows(lines, [redacted(portable(about))])
                 for work in works:
-                    yield from _measured(made, work, target, lines)
+                    yield from _measured(made, work, subject, lines)
                 held = used_memory(str(about.get("device") or "cpu")) if about["in_process"] else {}
                 append_rows(lines, [{"kind": "memory", "model": config.name, **held}])
 
 
-def _target(config: ModelConfig, load: Load, stack: ExitStack) -> tuple[Target, dict[str, Any]]:
-    """Returns what requests go to, and what is known of it. A model in this process is loaded here."""
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What requests go to, what is known of it, and what counts its joules (`reason` says why nothing does)."""
+
+    target: Target
+    about: Mapping[str, Any]
+    counters: tuple[Counter, ...] = ()
+    reason: str | None = "the model does not run in this process"
+    idle_watts: float | None = None
+
+
+def _subject(config: ModelConfig, load: Load, stack: ExitStack) -> Subject:
+    """Returns what is measured. A model in this process is loaded here."""
     if config.backend in PROVIDERS:
         place = server(config)
         for key in ("proxy", "ca_file", "api_key_command"):
@@ -199,7 +210,8 @@ def _target(config: ModelConfig, load: Load, stack: ExitStack) -> tuple[Target, 
             timeout_s=config.limits.sample_s,
             extra=config.extra,
         )
-        return target, {"in_process": False, "url": place.url, "load_s": None}
+        return Subject(target, {"in_process": False, "url": place.url, "load_s": None})
+    reset_peaks()
     began = time.perf_counter()
     backend = stack.enter_context(closing(load(config)))
     loaded = time.perf_counter() - began
@@ -208,10 +220,12 @@ def _target(config: ModelConfig, load: Load, stack: ExitStack) -> tuple[Target, 
         (response,) = backend.generate([request])
         return response
 
-    return InProcess(ask), {"in_process": True, **backend.describe(), "load_s": loaded}
+    about = {"in_process": True, **backend.describe(), "load_s": loaded}
+    return Subject(InProcess(ask), about, *counters_of(backend), at_rest(backend, {}))
 
 
-def _measured(made: Bench, work: Workload, target: Target, lines: Path) -> Iterator[dict[str, Any]]:
+def _measured(made: Bench, work: Workload, subject: Subject, lines: Path) -> Iterator[dict[str, Any]]:
+    target = subject.target
     named = {"model": work.model.config.name, "task": work.name}
     series = _series(made.config.bench, made.config.seed)
     own = counter_of(work.model.config.path) if isinstance(target, OpenAIStream) else None
@@ -224,12 +238,23 @@ def _measured(made: Bench, work: Workload, target: Target, lines: Path) -> Itera
 
     def keep(scenario: str, timed: Timed) -> None:
         kept.append({"kind": "request", **named, "scenario": scenario, **asdict(timed)})
+        work_done["samples"] += 1
+        work_done["output_tokens"] += timed.usage.output_tokens if timed.usage else 0
+        work_done["correct"] += timed.correct or 0.0
         if len(kept) >= TOGETHER:  # a load must neither wait for a disk nor fill the memory
             append_rows(lines, kept, sync=False)
             kept.clear()
 
-    for found in bench(target, work.requests, series, count=own, judge=value, keep=keep):
-        row = {**named, "asked_output_tokens": work.output_tokens, **found}
+    scenarios = bench(target, work.requests, series, count=own, judge=value, keep=keep)
+    while True:
+        work_done = {"samples": 0, "output_tokens": 0, "correct": 0.0}  # of all requests: all took energy
+        with Meter(subject.counters, reason=subject.reason) as meter:
+            found = next(scenarios, None)
+        if found is None:
+            return
+        energy = meter.energy(subject.idle_watts)
+        shares = energy_shares(energy, **work_done)
+        row = {**named, "asked_output_tokens": work.output_tokens, **found, "energy": {**asdict(energy), **shares}}
         append_rows(lines, [*kept, {"kind": "load", "row": row}])
         kept.clear()
         progress.end(row)
@@ -345,6 +370,7 @@ def _workload(name: tuple[str, str], rows: Sequence[Any], config: BenchConfig) -
         "most_requests_per_s": max(speeds, default=None),
         "knee": None if at is None else rows[at]["scenario"],
         "slo_requests_per_s": None if slo is None else slo_capacity(rows, slo),
+        "all_rates_in_slo": slo is not None and all(meets_slo(row, slo) for row in rows if row["kind"] == "rate"),
     }
 
 
@@ -368,7 +394,8 @@ def text(summary: Mapping[str, Any], width: int = 100) -> str:
 
 LEGEND = (
     "A percentile stands only where ten values lie beyond it: p50 needs 20 requests, p95 needs 200.",
-    "response: from when a request was due, so waiting counts; single and concurrency: c at a time, no arrival rate.",
+    "TTFT: from sending to the first token. response: from when a request was due, so waiting counts.",
+    "single and concurrency c: c at a time, no arrival rate. right: the whole answer, not a part of it.",
 )
 
 
@@ -394,7 +421,8 @@ def _users(summary: Mapping[str, Any]) -> Table:
 def _system(summary: Mapping[str, Any]) -> Table:
     """Returns what all users together get."""
     columns = ("load", "requests/s", "tok/s in", "tok/s out", "in SLO %", "goodput /s", "right, in SLO /s", "cached %")
-    columns += ("failed", "ended early")
+    joules = any(row["energy"]["joules"] is not None for row in summary["rows"])
+    columns += ("failed", "ended early", *(("J / token out", "J / request") if joules else ()))
 
     def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         names = ("requests_per_s", "system_input_tokens_per_s", "system_output_tokens_per_s")
@@ -402,7 +430,8 @@ def _system(summary: Mapping[str, Any]) -> Table:
         good = [number(row["attainment"], 100), number(row["goodput_per_s"]), number(row["quality_goodput_per_s"])]
         failed = ", ".join(f"{n} {kind}" for kind, n in sorted(row["failed"].items())) or "0"
         early = (row["stopped"] or "").partition(":")[0]
-        return (row["scenario"], *speeds, *good, number(_cached(row), 100), failed, early)
+        power = [number(row["energy"][name]) for name in ("j_per_output_token", "j_per_sample")] if joules else []
+        return (row["scenario"], *speeds, *good, number(_cached(row), 100), failed, early, *power)
 
     return Table("What the system does", columns, _titled(summary, cells))
 
@@ -420,15 +449,20 @@ def _cached(row: Mapping[str, Any]) -> float | None:
 
 def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[str]:
     yield f"Sent from {computer['processor'] or computer['system']}, {computer['cores']} cores."
+    first = next((name for name, about in summary["models"].items() if about["in_process"]), None)
     for work in summary["workloads"]:
+        where = f"{work['model']} · {work['task']}"
         loaded = summary["models"][work["model"]]["load_s"]
-        parts = [] if loaded is None else [f"loaded in {number(loaded)} s"]
+        libraries = " with its libraries" if work["model"] == first else ""
+        parts = [] if loaded is None else [f"loaded in {number(loaded)} s{libraries}"]
         parts.append(f"its first request took {number(work['first_request_s'], 1000)} ms")
-        yield f"{work['model']} · {work['task']}: {', '.join(parts)} (in no figure above)."
+        yield f"{where}: {', '.join(parts)} (in no figure above)."
         if work["slo_requests_per_s"] is not None:
-            yield f"{work['model']} · {work['task']}: keeps the SLO up to {number(work['slo_requests_per_s'])} good/s."
+            upto = "at all rates measured, so at least" if work["all_rates_in_slo"] else "up to"
+            yield f"{where}: keeps the SLO {upto} {number(work['slo_requests_per_s'])} good requests/s."
         if summary["models"][work["model"]]["backend"] == "fake":
             yield f"{work['model']}: a script; its times to a token are told, not waited for; responses are real."
+    yield from _resource_notes(summary)
     yield from _cache_note(summary)
     for row in summary["rows"]:
         where = f"{row['model']} · {row['task']}, {row['scenario']}"
@@ -449,6 +483,25 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
         yield f"{model}: busy seconds of a request = {terms}; a shape left out is missed by {missed}."
 
 
+def _resource_notes(summary: Mapping[str, Any]) -> Iterator[str]:
+    """Yields memory and energy of the models in this process."""
+    for name, about in summary["models"].items():
+        if not about["in_process"]:
+            continue
+        held = about["memory"] or {}
+        if (bytes_ := held.get("peak_allocated_bytes") or held.get("peak_rss_bytes")) is not None:
+            what = (
+                "GPU memory" if held.get("peak_allocated_bytes") else "main memory in this process, libraries and all"
+            )
+            yield f"{name}: at most {number(bytes_, 1e-6)} MB of {what}."
+        energy = next((row["energy"] for row in summary["rows"] if row["model"] == name), None)
+        if energy is not None and energy["joules"] is None:
+            yield f"{name}: energy unknown: {energy['reason']}."
+        elif energy is not None:
+            rest = "" if energy["idle_watts"] is None else f"; at rest it draws {number(energy['idle_watts'])} W"
+            yield f"{name}: energy by {energy['method']}, of the whole device, warm-up included{rest}."
+
+
 def _cache_note(summary: Mapping[str, Any]) -> Iterator[str]:
     """Yields how far a prefix cache may have helped."""
     if summary["prefix_cache"] == "defeat" or any(row["asked_output_tokens"] for row in summary["rows"]):
@@ -457,7 +510,7 @@ def _cache_note(summary: Mapping[str, Any]) -> Iterator[str]:
     for name, about in summary["models"].items():
         mine = [row for row in summary["rows"] if row["model"] == name]
         if about["in_process"]:
-            yield f"{name}: in this process, one request at a time; nothing is kept from one to the next."
+            yield f"{name}: in this process, one request at a time: others wait, which is in TTFT; no prefix is kept."
         elif mine and all(row["cached_tokens"] is None for row in mine):
             yield f"{name}: prompts repeat, and the server tells no cached tokens; see `prefix_cache: defeat`."
 

@@ -464,6 +464,10 @@ class MachineConfig(Strict):
     date: str  # when it was read, YYYY-MM-DD
     assumed: bool = False  # True: nobody quoted this price
     utilisation: Annotated[float, Field(gt=0, le=1)] = 1.0  # share of paid time that does useful work
+    grid_g_per_kwh: Annotated[float, Field(ge=0)] | None = None  # CO2 of the power used; without it none is told
+    peak_to_mean: Annotated[float, Field(ge=1)] = 1.0  # busiest hour / mean hour of the traffic to be served
+    headroom: Annotated[float, Field(ge=0)] = 0.0  # spare share above that peak
+    redundancy: Annotated[int, Field(ge=1)] = 1  # the fewest machines that are ever run
     rented: Rented | None = None
     owned: Owned | None = None
 

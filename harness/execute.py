@@ -23,7 +23,7 @@ from harness.backends.remote import PROVIDERS, egress
 from harness.config import LatencyConfig, ModelConfig
 from harness.errors import LimitReached
 from harness.footnotes import total
-from harness.measure.energy import Meter, find_counters
+from harness.measure.energy import Counter, Meter, find_counters, idle_watts
 from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
 from harness.prompts import continued, replied
@@ -56,6 +56,7 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None
     """
     if folder.responses().note:
         logging.getLogger("harness").info(folder.responses().note)
+    idle: dict[str, float | None] = {}
     for model in plan.models:
         cells = [cell for cell in plan.cells if cell.model is model]
         if not any(owed(cell, folder) or untimed(cell, plan, folder) for cell in cells):
@@ -66,7 +67,7 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None
             measure(folder, {"kind": "model", "model": model.config.name, **described})
             try:
                 for cell in cells:
-                    yield from _answers(cell, backend, folder)
+                    yield from _answers(cell, backend, folder, idle)
                     if untimed(cell, plan, folder):
                         yield from _latency(cell, plan, backend, folder)
             except LimitReached as reached:
@@ -128,7 +129,7 @@ def measurements(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in whole]
 
 
-def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
+def _answers(cell: Cell, backend: Backend, folder: RunFolder, idle: dict[str, float | None]) -> Iterator[Step]:
     if not owed(cell, folder):
         return
     asked: dict[str, Request] = {}
@@ -136,8 +137,10 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
     ask = backend.score if cell.mode == "score" else backend.generate
     served = cell.model.config.backend in PROVIDERS  # what a server answered may have cost money: stored at once
     kept = Paced(folder.responses(), at_once=served)
+    rest = at_rest(backend, idle)
+    counters, reason = counters_of(backend)
+    meter = Meter(counters, reason=reason)
     started = time.perf_counter()
-    meter = _meter(backend)
     cut_off = True  # from outside, with requests under way
     try:
         with meter:
@@ -161,7 +164,7 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder) -> Iterator[Step]:
         kept.flush()
         if answered := kept.done:
             measure(folder, {**sitting(cell, asked, answered, time.perf_counter() - started), "cut_off": cut_off})
-            measure(folder, {**_named(cell, "energy"), **asdict(meter.energy())})
+            measure(folder, {**_named(cell, "energy"), **asdict(meter.energy(rest))})
             if (took := _engine(cell, backend)) is not None:
                 measure(folder, {**_named(cell, "engine"), **took})
 
@@ -212,13 +215,23 @@ def _engine(cell: Cell, backend: Backend) -> Mapping[str, Any] | None:
     return statistics() if cell.mode == "score" and statistics is not None else None
 
 
-def _meter(backend: Backend) -> Meter:
-    """Returns what counts the joules of the device a model runs on, if anything does."""
+def counters_of(backend: Backend) -> tuple[tuple[Counter, ...], str | None]:
+    """Returns what counts the joules of the device a model runs on, and the reason where nothing does."""
     device = backend.describe().get("device")
     if device is None:
-        return Meter((), reason="the model does not run on a device of this machine")
-    counters, reason = find_counters(str(device), os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return Meter(counters, reason=reason)
+        return (), "the model does not run on a device of this machine"
+    return find_counters(str(device), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def at_rest(backend: Backend, known: dict[str, float | None]) -> float | None:
+    """Returns the watts of the device a loaded model runs on while nothing is asked of it; None if nothing counts them.
+
+    Measured once for each device (`IDLE_S` seconds, where there are counters) and kept in `known`.
+    """
+    device = str(backend.describe().get("device"))
+    if device not in known:
+        known[device] = idle_watts(counters_of(backend)[0])
+    return known[device]
 
 
 def timed_alone(requests: Sequence[Request], n: int) -> tuple[Request, ...]:

@@ -16,7 +16,7 @@ from harness.cost.machines import hourly
 from harness.footnotes import footnotes, spent, total
 from harness.judging import NOTHING_HEARD, Heard
 from harness.losses import best_constant, expected_loss
-from harness.measure.energy import Energy, energy_shares
+from harness.measure.energy import Energy, carbon_g, energy_shares
 from harness.measure.latency import latency_summary
 from harness.perplexity import perplexities
 from harness.reduce import reduce_epochs, repeated
@@ -135,7 +135,7 @@ def _row(
         "throughput": passed,
         "tokens": {name: said[name] for name in _COUNTED},
         "cost": cost | {"usd_per_1m_characters": _per_characters(cost["usd"], said)},
-        "energy": _energy([line for line in mine if line["kind"] == "energy"], passed, records),
+        "energy": _energy([line for line in mine if line["kind"] == "energy"], passed, records, machine),
         "where": _place(plan, cell["model"]),
         "leaves_machine": _leaves(plan, cell, records, said, mine, put),
         "errors": errors,
@@ -390,23 +390,46 @@ def _per_characters(usd: float | None, said: Line) -> float | None:
     return None if usd is None or not characters else usd / characters * 1e6
 
 
-def _energy(lines: Sequence[Line], passed: Line, records: Sequence[Record]) -> dict[str, Any]:
+def _energy(
+    lines: Sequence[Line], passed: Line, records: Sequence[Record], machine: MachineConfig | None
+) -> dict[str, Any]:
     """Returns the joules of the pass, by token, sample and correct answer; unknown, with the reason, if any sitting's.
 
-    Counted is the whole device, other work on it included; a sitting that was killed has no joules.
+    Counted is the whole device, other work on it included; a sitting that was killed has no joules. `net_joules` are
+    those above the device at rest; carbon only where the machine file tells the grid's.
     """
     unknown = next((line for line in lines if line["joules"] is None), None)
     known = lines and unknown is None
+    rest = [line.get("idle_watts") for line in lines]
+    window = sum(line["window_s"] for line in lines)
     total = Energy(
         method="+".join(dict.fromkeys(line["method"] for line in lines)) if known else "none",
         joules=sum(line["joules"] for line in lines) if known else None,
-        window_s=sum(line["window_s"] for line in lines),
+        window_s=window,
+        idle_watts=None
+        if None in rest or not window
+        else sum(line["idle_watts"] * line["window_s"] for line in lines) / window,
         reason=None if known else (unknown or {}).get("reason", "energy was not measured"),
     )
     samples = passed["samples"] or 0
     right = sum(record.value or 0.0 for record in records) * samples / len(records)
     shares = energy_shares(total, output_tokens=passed["output_tokens"] or 0, samples=samples, correct=right)
-    return {"method": total.method, "joules": total.joules, "watts": total.watts, **shares, "reason": total.reason}
+    grid = None if machine is None else machine.grid_g_per_kwh
+    pue = machine.owned.pue if machine is not None and machine.owned is not None else 1.0
+    figures = {name: getattr(total, name) for name in ("method", "joules", "watts", "idle_watts", "net_joules")}
+    return {**figures, **shares, "carbon_g": carbon_g(total, grid, pue), "reason": total.reason}
+
+
+def _joules(row: Line) -> str:
+    """Returns what the pass of a row took, where counters told it."""
+    energy, parts = row["energy"], []
+    for name, each in (("j_per_output_token", "an output token"), ("j_per_sample", "a sample")):
+        parts += [] if energy[name] is None else [f"{energy[name]:.3g} J {each}"]
+    parts += [] if energy["j_per_correct"] is None else [f"{energy['j_per_correct']:.3g} J a correct answer"]
+    rest = "" if energy["net_joules"] is None else f", {energy['net_joules'] / energy['joules']:.0%} of it above rest"
+    carbon = "" if energy["carbon_g"] is None else f", {energy['carbon_g']:.3g} g CO2"
+    whole = f"{energy['joules']:.3g} J by {energy['method']}{rest}{carbon}"
+    return f"{row['model']} on {row['task']}: {'; '.join([whole, *parts])} (the whole device)."
 
 
 def _machine(machine: MachineConfig) -> dict[str, Any]:
@@ -483,6 +506,8 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
         if (loss := row["expected_loss"]) is not None:
             always = f"always answering '{loss['always']['answer']}' would cost {loss['always']['value']:.2f}"
             notes.append(f"{row['model']} on {row['task']}: the loss is in the unit of the task's costs; {always}.")
+        if row["energy"]["joules"] is not None:
+            notes.append(_joules(row))
         if cut := row["truncated_prompts"]:
             notes.append(f"{row['model']} on {row['task']}: {cut} prompts cut on the left to fit the context.")
     return notes

@@ -152,6 +152,34 @@ def test_six_busy_shapes_give_the_seconds_of_a_token(capsys):
     assert "busy seconds of a request" in out
 
 
+def test_joules_of_every_request_are_shared_out_and_an_unknown_energy_says_why(capsys, monkeypatch):
+    class Joules:
+        method, now = "rapl_package", 0.0
+
+        def read(self):
+            Joules.now += 4.0
+            return {"package-0": Joules.now}
+
+        def turns_at(self, device):
+            return None
+
+        def describe(self):
+            return {}
+
+    write({"requests": 6, "warmup": 2}, backend="fake", script="answers.yaml")
+    _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "unknown")
+    assert "m: energy unknown: the model does not run on a device of this machine." in out and "J /" not in out
+    monkeypatch.setattr("harness.bench.counters_of", lambda backend: ((Joules(),), None))
+    monkeypatch.setattr("harness.bench.at_rest", lambda backend, known: 5.0)
+    _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    (row,) = json.loads(Path("out/summary.json").read_text())["rows"]
+    answers = [line for line in lines("request")]
+    written = sum(answer["usage"]["output_tokens"] for answer in answers)
+    assert (row["energy"]["joules"], row["energy"]["j_per_sample"]) == (4.0, 4.0 / 8)  # the warm-up took its share
+    assert row["energy"]["j_per_output_token"] == 4.0 / written
+    assert "energy by rapl_package, of the whole device, warm-up included; at rest it draws 5.00 W." in out
+
+
 def test_figures_are_drawn_into_the_folder(capsys):
     pytest.importorskip("matplotlib")
     write({"requests": 5, "warmup": 0}, backend="fake")

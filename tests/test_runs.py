@@ -18,7 +18,6 @@ from harness.config import RunConfig, validate
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.execute import load, measurements
 from harness.footnotes import told
-from harness.measure.energy import Meter
 from harness.plan import Plan, choose, make_plan
 from harness.runs import carry_out, finish, folder_for, judged, merged, open_run, read_json, read_samples, verified
 from harness.store import read_attempts
@@ -111,9 +110,15 @@ class Joules:
 
 
 def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Path, monkeypatch):
-    monkeypatch.setattr("harness.execute._meter", lambda backend: Meter((Joules(),)))
-    result = harness.run(config(folder), out=folder / "out")
+    monkeypatch.setattr("harness.execute.counters_of", lambda backend: ((Joules(),), None))
+    monkeypatch.setattr("harness.execute.idle_watts", lambda counters: 0.0)
+    laptop = {"name": "l", "source": "s", "date": "2026-11-20", "grid_g_per_kwh": 360_000}
+    owned = {"price": 1000, "years": 4, "watts": 45, "power_price": 0.3, "pue": 1.5}
+    result = harness.run(config(folder, machine={**laptop, "owned": owned}), out=folder / "out")
     energy = row(result, "good", "sums")["energy"]
+    assert (energy["idle_watts"], energy["net_joules"], energy["carbon_g"]) == (0.0, 2.0, pytest.approx(0.3))
+    (note,) = [note for note in result.summary["notes"] if "good on sums" in note and " J " in note]
+    assert "2 J by rapl_package, 100% of it above rest, 0.3 g CO2" in note and "0.25 J a correct answer" in note
     assert (energy["method"], energy["joules"], energy["reason"]) == ("rapl_package", 2.0, None)
     assert energy["j_per_sample"] == pytest.approx(2 / 12)
     assert energy["j_per_correct"] == pytest.approx(2 / 8)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
@@ -125,9 +125,14 @@ def slo_capacity(summaries: Sequence[dict[str, Any]], slo: Slo) -> float | None:
     good = [
         min(s["goodput_per_s"], s["level"])  # a short burst can run ahead of its rate
         for s in summaries
-        if s["kind"] == "rate" and s["stopped"] is None and (s["attainment"] or 0.0) >= slo.attainment
+        if s["kind"] == "rate" and meets_slo(s, slo)
     ]
     return max(good, default=None)
+
+
+def meets_slo(summary: Mapping[str, Any], slo: Slo) -> bool:
+    """Returns whether a scenario ran to its end and enough of its requests met the bounds."""
+    return summary["stopped"] is None and (summary["attainment"] or 0.0) >= slo.attainment
 
 
 def knee(summaries: Sequence[dict[str, Any]]) -> int | None:

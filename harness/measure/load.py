@@ -3,6 +3,8 @@
     concurrency c   closed loop: the next request goes when one ends (1: single stream). Not an arrival rate.
     rate r          open loop: Poisson arrivals at r a second. A request is due at its scheduled moment, and is sent
                     then however many are still out: a slow server makes waiting visible instead of slowing the load.
+                    The gaps of the measured requests are stretched so that n of them last n/r seconds: a short run
+                    then has the rate it is named after, not one drawn by chance.
     offline         all requests are due at once.
 
 Response time counts from the scheduled moment, so a stall is seen by every request it delayed (no coordinated
@@ -15,7 +17,7 @@ import asyncio
 import contextlib
 import gc
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -219,10 +221,12 @@ class _Watch:
         self.scenario, self.sink = scenario, sink
         self.issued = self.out = self.failed_in_a_row = self.missed = 0
         self.stopped: str | None = None
-        planned = scenario.requests
-        if scenario.kind == "rate":
-            planned = max(planned, int(scenario.level * scenario.seconds))
-        self.may_miss = (1.0 - scenario.slo.attainment) * planned if scenario.slo else None
+        self.may_miss = (1.0 - scenario.slo.attainment) * self.planned() if scenario.slo else None
+
+    def planned(self) -> int:
+        """Returns how many requests are meant to be measured."""
+        wanted = self.scenario
+        return max(wanted.requests, int(wanted.level * wanted.seconds)) if wanted.kind == "rate" else wanted.requests
 
     def wanted(self, elapsed: float) -> bool:
         """Returns whether one more request is to be sent, `elapsed` seconds after the beginning."""
@@ -269,7 +273,7 @@ async def _closed_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin:
 async def _open_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin: float) -> None:
     """Sends at the moments of a Poisson process, whatever has become of the requests before."""
     loop = asyncio.get_running_loop()
-    arrivals = random.Random(scenario.seed)
+    gaps = _gaps(scenario, watch.planned())
     tasks: set[asyncio.Task] = set()
 
     def finished(task: asyncio.Task) -> None:
@@ -278,15 +282,27 @@ async def _open_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin: f
         else:  # a bug of ours: it is raised at the end, which is now
             watch.stopped = "failing: a bug"
 
-    due = arrivals.expovariate(scenario.level)
+    due = next(gaps)
     while watch.wanted(max(due, loop.time() - origin)):
         await asyncio.sleep(max(0.0, origin + due - loop.time()))
         task = loop.create_task(ask(watch.issued, due))
         watch.issued += 1
         tasks.add(task)
         task.add_done_callback(finished)
-        due += arrivals.expovariate(scenario.level)
+        due += next(gaps)
     await _finish(list(tasks), watch)
+
+
+def _gaps(scenario: Scenario, planned: int) -> Iterator[float]:
+    """Yields seconds between arrivals without end; those before the `planned` measured ones sum to planned/rate."""
+    rng = random.Random(scenario.seed)
+    before = [rng.expovariate(scenario.level) for _ in range(scenario.warmup)]
+    measured = [rng.expovariate(scenario.level) for _ in range(planned)]
+    stretch = planned / scenario.level / sum(measured)
+    yield from before
+    yield from (gap * stretch for gap in measured)
+    while True:
+        yield rng.expovariate(scenario.level)
 
 
 async def _finish(tasks: list[asyncio.Task], watch: _Watch) -> None:

@@ -151,6 +151,17 @@ def _gpus() -> list[tuple[int, str]]:
         return []
 
 
+def reset_peaks() -> None:
+    """Begins the peaks of `used_memory` anew, where the system can."""
+    import contextlib
+    import sys
+
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+
+
 def used_memory(device: str = "cpu") -> dict[str, int | None]:
     """Returns the bytes this process holds and held at most, and the most that torch allocated on a GPU."""
     import resource
@@ -158,13 +169,15 @@ def used_memory(device: str = "cpu") -> dict[str, int | None]:
 
     most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     status = Path("/proc/self/status")
-    now = None
-    if status.is_file():
-        held = [line.split()[1] for line in status.read_text().splitlines() if line.startswith("VmRSS:")]
-        now = int(held[0]) * 1024 if held else None
+    lines = status.read_text().splitlines() if status.is_file() else []
+    held = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith(("VmRSS:", "VmHWM:"))}
     allocated = None
     if device.startswith("cuda"):
         import torch
 
         allocated = torch.cuda.max_memory_allocated(device)
-    return {"rss_bytes": now, "peak_rss_bytes": most, "peak_allocated_bytes": allocated}
+    return {
+        "rss_bytes": held.get("VmRSS"),
+        "peak_rss_bytes": held.get("VmHWM", most),
+        "peak_allocated_bytes": allocated,
+    }

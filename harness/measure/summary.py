@@ -104,7 +104,7 @@ def load_summary(run: LoadRun, tally: Tally | None = None) -> dict[str, Any]:
         "gap_s": _quantiles(gaps, intervals=False),  # gaps of one answer are not independent: no interval
         "user_tokens_per_s_p50": 1.0 / tpot if tpot else None,
         **_system(column, ran, ran & ~failed),
-        **_goodput(column, measured, measured & in_time, scenario),
+        **_goodput(column, ran, measured, in_time, scenario),
         **_tokens(column, good),
         "round_trip_p50_s": _median(run.round_trips_s),
     }
@@ -157,20 +157,20 @@ def _system(column: dict[str, np.ndarray], ran: np.ndarray, good: np.ndarray) ->
 
 
 def _goodput(
-    column: dict[str, np.ndarray], measured: np.ndarray, in_time: np.ndarray, scenario: Scenario
+    column: dict[str, np.ndarray], ran: np.ndarray, measured: np.ndarray, in_time: np.ndarray, scenario: Scenario
 ) -> dict[str, float | None]:
     """Returns requests a second that met every bound, and those that were right as well. A failure meets none.
 
-    The quality goodput is unknown if any answer in time was not judged.
+    Over the same time as the system's speed. The quality goodput is unknown if any answer in time was not judged.
     """
-    window = _window(column, measured)
-    if scenario.slo is None or not window:
+    window = _window(column, ran)
+    if scenario.slo is None or not window or not measured.any():
         return {"attainment": None, "goodput_per_s": None, "quality_goodput_per_s": None}
-    values = column["correct"][in_time]
+    values = column["correct"][ran & in_time]
     judged = bool((values == values).all())
     return {
-        "attainment": int(in_time.sum()) / int(measured.sum()),
-        "goodput_per_s": int(in_time.sum()) / window,
+        "attainment": int((measured & in_time).sum()) / int(measured.sum()),
+        "goodput_per_s": len(values) / window,
         "quality_goodput_per_s": int((values == 1.0).sum()) / window if judged else None,
     }
 

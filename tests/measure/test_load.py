@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import random
 from collections.abc import AsyncIterator
+from itertools import accumulate
 
 import pytest
 from pytest import approx
@@ -186,13 +188,22 @@ def test_arrivals_are_a_poisson_process_and_are_sent_when_due_however_slow_the_s
     slow = Plain(ttft=30.0, tokens=1)
     done = run(drive(slow, REQUESTS, Scenario("rate", level=2.0, requests=500, warmup=0, seed=3)))
     rng = random.Random(3)
-    due, expected = 0.0, []
-    for _ in range(500):
-        due += rng.expovariate(2.0)
-        expected.append(due)
-    assert [t.t_sched for t in sorted(done.timed, key=lambda t: t.index)] == approx(expected)
+    gaps = [rng.expovariate(2.0) for _ in range(500)]
+    due = list(accumulate(gap * 250 / sum(gaps) for gap in gaps))
+    assert [t.t_sched for t in sorted(done.timed, key=lambda t: t.index)] == approx(due)
+    # memoryless: of gaps of 0.5 s on average a share exp(-t / 0.5) is longer than t
+    for t in (0.1, 0.5, 1.5):
+        assert sum(gap > t for gap in gaps) / 500 == approx(math.exp(-t / 0.5), abs=0.06)
     # at most the loop's clock tick late; sent all the same with about sixty requests out
     assert max(t.t_send - t.t_sched for t in done.timed) < 0.002
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_short_run_has_the_rate_it_is_named_after(seed):
+    scenario = Scenario("rate", level=2.0, requests=20, warmup=5, seed=seed)
+    done = run(drive(Plain(ttft=0.0, tokens=1), REQUESTS, scenario))
+    due = sorted(t.t_sched for t in done.timed)
+    assert due[-1] - due[4] == approx(20 / 2.0)
 
 
 def test_response_time_of_one_server_with_poisson_arrivals_is_that_of_queueing_theory():
@@ -272,6 +283,13 @@ def test_goodput_counts_what_was_in_time_and_quality_goodput_what_was_also_right
     assert found["attainment"] == approx(38 / 40)
     assert found["goodput_per_s"] == approx(38 / found["window_s"])
     assert 0.6 * found["goodput_per_s"] < found["quality_goodput_per_s"] < 0.72 * found["goodput_per_s"]
+
+
+def test_goodput_is_the_speed_of_the_system_where_everything_is_in_time():
+    scenario = Scenario("concurrency", level=4, requests=20, warmup=4, cooldown=4, slo=Slo(response_s=1.0))
+    found = summary(Plain(), scenario)
+    assert (found["n"], found["attainment"]) == (20, 1.0)
+    assert found["goodput_per_s"] == found["requests_per_s"] == approx(4 / 0.7)
 
 
 def test_failures_miss_every_bound():

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pytest import approx
 
-from harness.measure.memory import count_parameters, footprint, used_memory
+from harness.measure.memory import count_parameters, footprint, reset_peaks, used_memory
 from harness.models import resolve_model
 
 LLAMA_70B = {  # config.json of Llama-3.3-70B-Instruct
@@ -163,3 +163,12 @@ def test_a_process_grows_by_the_weights_and_the_cache_that_were_foretold(tmp_pat
 def test_this_process_holds_some_memory_and_no_gpu_was_asked():
     used = used_memory()
     assert used["peak_rss_bytes"] >= 10_000_000 and used["peak_allocated_bytes"] is None
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+def test_a_peak_can_begin_anew():
+    block = bytearray(b"x" * 80_000_000)
+    high = used_memory()["peak_rss_bytes"]
+    del block
+    reset_peaks()
+    assert used_memory()["peak_rss_bytes"] < high - 40_000_000
