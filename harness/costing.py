@@ -16,8 +16,9 @@ from harness.config import MachineConfig, read_machine
 from harness.cost.breakeven import Service
 from harness.cost.machines import hourly
 from harness.cost.prices import STALE_DAYS, Price, find_price, list_prices, read_prices, suggest
-from harness.cost.report import cost_report
+from harness.cost.report import cost_report, service_of
 from harness.errors import ConfigError, StoreError
+from harness.execute import measurements
 from harness.runs import open_run, read_json, read_jsonl
 from harness.store import read_responses, write_json_atomic
 from harness.tables import UNKNOWN, Table, number, set_text
@@ -62,10 +63,18 @@ def report(
             measured_watts=_watts(row, priced),
         )
         origin = "this run's pass, all at once, with no bound on latency" if bench is None else f"measured in {bench}"
-        rows.append({**named, **found, "service_from": origin})
+        rows.append({**named, "mode": row["mode"], **found, "service_from": origin})
     found = {"run": summary["run"], "digest": summary["digest"], "volume": volume, "rows": rows}
+    found |= {"measured_on": _measured_on(plan, run), "measured_for": (plan["machine"] or {}).get("name")}
     write_json_atomic(run / "cost.json", found)
     return found
+
+
+def _measured_on(plan: Mapping[str, Any], run: Path) -> str:
+    """Returns what the run's seconds were measured on: its accelerator, else its processor."""
+    devices = {line.get("device_name") for line in measurements(run) if line["kind"] == "model"} - {None}
+    host = plan["host"]
+    return " and ".join(sorted(devices)) or f"{host['processor'] or host['system']}, {host['cores']} cores"
 
 
 def _own(plan: Mapping[str, Any]) -> MachineConfig | None:
@@ -121,7 +130,7 @@ def _service(bench: Path, row: Mapping[str, Any], machine: MachineConfig) -> Ser
             price = hourly(machine, _watts(row, machine)).total
             if not speed or price is None:
                 break
-            return Service(usd_per_hour=price, requests_per_s=speed)
+            return service_of(machine, price, speed)
     raise StoreError(
         f"the benchmark has no capacity of {row['model']} on {row['task']}",
         where=str(bench),
@@ -133,8 +142,25 @@ def _service(bench: Path, row: Mapping[str, Any], machine: MachineConfig) -> Ser
 
 
 def text(found: Mapping[str, Any], width: int = 100) -> str:
-    """Returns the tables of a cost report and, below each, what it rests on."""
-    return "\n\n".join(set_text(_tables(row), _notes(row, found["volume"]), width) for row in found["rows"])
+    """Returns the tables of a cost report, what each rests on, and last what all of them rest on."""
+    notes = [list(_notes(row, found["volume"])) for row in found["rows"]]
+    shared = [note for note in notes[0] if all(note in of_one for of_one in notes)] if len(notes) > 1 else []
+    parts = [
+        set_text(_tables(row), [note for note in of_one if note not in shared], width)
+        for row, of_one in zip(found["rows"], notes)
+    ]
+    return "\n\n".join([*parts, set_text((), [*shared, *_where(found)], width).strip()])
+
+
+def _where(found: Mapping[str, Any]) -> Iterator[str]:
+    """Yields on what the seconds were measured, and a warning where another machine was priced."""
+    machines = {row["machine"]["name"] for row in found["rows"] if "machine" in row}
+    if not machines:
+        return
+    yield f"Measured on {found['measured_on']}: the costs hold if that is the machine priced."
+    if other := machines - {found["measured_for"]}:
+        named = " and ".join(sorted(other))
+        yield f"WARNING: the run did not name {named}: its seconds are not known to be those of that machine."
 
 
 def _tables(row: Mapping[str, Any]) -> Iterator[Table]:
@@ -151,9 +177,13 @@ def _tables(row: Mapping[str, Any]) -> Iterator[Table]:
         last = (_usd(cost["usd_per_1k_samples"]), _usd(cost["usd_per_correct"]))
         return (name, _usd(cost["usd_per_1m_input"]), _usd(cost["usd_per_1m_output"]), _usd(each), *last)
 
-    lines = [cells(f"{float(share):.0%}", cost) for share, cost in row["by_utilisation"].items()]
     stated = row["stated"]
-    lines.append(cells(f"{stated['utilisation']:.0%} stated", stated))
+    costs = {f"{float(share):.0%}": cost for share, cost in row["by_utilisation"].items()}
+    own = f"{stated['utilisation']:.0%}"
+    costs = {name: cost for name, cost in costs.items() if name != own} | {f"{own} (stated)": stated}
+    lines = [cells(name, cost) for name, cost in sorted(costs.items(), key=lambda each: each[1]["usd"] or 0.0)]
+    if "at_capacity" in row:
+        lines.append(cells(f"at {number(row['service']['requests_per_s'])} requests/s", row["at_capacity"]))
     if row.get("api"):
         api = row["api"]
         last = (_usd(api["usd_per_1k_samples"]), _usd(api["usd_per_correct_at_this_accuracy"]))
@@ -169,11 +199,19 @@ def _tables(row: Mapping[str, Any]) -> Iterator[Table]:
                 _usd(bar["usd_at_high"]),
             )
             for bar in row["tornado"]
+            if bar["usd_at_low"] != bar["usd_at_high"]  # answers without tokens do not grow
         )
         columns = ("what is changed by half", "from, to", "$/correct at low", "at high")
         yield Table("What it hangs on, widest first", columns, ((title, bars),))
 
 
+_NAMES = {
+    "usd": "the bill",
+    "usd_per_1m_input": "$/1M in",
+    "usd_per_1m_output": "$/1M out",
+    "usd_per_1k_samples": "$/1k",
+    "usd_per_correct": "$/correct",
+}
 _SWUNG = {
     "utilisation": "utilisation",
     "throughput": "throughput (measured: 1)",
@@ -202,20 +240,23 @@ def _notes(row: Mapping[str, Any], volume: float | None) -> Iterator[str]:
     yield f"Measured: seconds and tokens of {row['n']} answers; $/1M at their own lengths, and parts sum to the bill."
     yield f"{machine['label'].capitalize()}: {machine['name']} at {hour} ({machine['source']}, {machine['date']})."
     yield "Assumed: utilisation, the share of paid hours that serve requests."
-    for reason in dict.fromkeys([machine["reason"], *row["stated"]["reasons"].values()]):
-        if reason:
-            yield f"Unknown: {reason}."
+    if machine["reason"]:
+        yield f"Unknown: {machine['reason']}."
+    else:
+        yield from (
+            f"Unknown: {_NAMES[name]}, {why}." for name, why in row["stated"]["reasons"].items() if name in _NAMES
+        )
     span = row["usd_per_correct_interval"]
     if span is not None and span["low"] is not None and span["high"] is not None:
         share = row["stated"]["utilisation"]
         yield (
-            f"$/correct at {share:.0%}: {_usd(span['value'])} [{_usd(span['low'])}, {_usd(span['high'])}], "
+            f"$/correct at {share:.0%}: {span['value']:.3g} [{span['low']:.3g}, {span['high']:.3g}], "
             f"95 % {span['method']}, n = {span['n']}."
         )
     if month := row.get("month"):
         yield (
-            f"{month['requests']:,.0f} requests a month: {month['replicas']} machine(s), "
-            f"{month['utilisation']:.1%} in use, ${month['usd']:,.2f} a month."
+            f"{month['requests']:,.0f} requests a month: {_machines(month['replicas'])}, "
+            f"{_percent(month['utilisation'])} in use, ${month['usd']:,.2f} a month."
         )
     yield from _against(row)
 
@@ -224,6 +265,8 @@ def _against(row: Mapping[str, Any]) -> Iterator[str]:
     if not (api := row.get("api")):
         return
     yield f"API: {api['label']}; its accuracy is taken for the same."
+    if row["mode"] == "score":
+        yield "API: it would have to write the answers that were scored here; those tokens are not in its price."
     if "usd_month" in api:
         yield f"API: ${api['usd_month']:,.2f} a month."
     if api["reason"]:
@@ -232,16 +275,31 @@ def _against(row: Mapping[str, Any]) -> Iterator[str]:
     if even is None:
         return
     yield f"Capacity: {number(row['service']['requests_per_s'])} requests/s, {row['service_from']}."
-    limit = f"{even['replicas']} machine(s) serve {even['capacity_per_month']:,.0f} requests a month"
+    verb = "serves" if even["replicas"] == 1 else "serve"
+    limit = f"{_machines(even['replicas'])} {verb} {_round(even['capacity_per_month'])}"
     if even["requests_per_month"] is None:
         yield f"Break-even: never; {even['reason']}."
         return
     yield (
-        f"Break-even: {even['requests_per_month']:,.0f} requests a month, {even['utilisation']:.1%} in use; {limit}."
+        f"Break-even: {_round(even['requests_per_month'])} requests a month, "
+        f"{_percent(even['utilisation'])} in use; {limit}."
     )
     if (month := row.get("month")) is not None:
         cheaper = "the machine" if month["usd"] < api["usd_month"] else "the API"
         yield f"At {month['requests']:,.0f} requests a month {cheaper} is cheaper."
+
+
+def _machines(count: int) -> str:
+    return "1 machine" if count == 1 else f"{count:,} machines"
+
+
+def _percent(share: float) -> str:
+    return f"{number(share, 100)} %"
+
+
+def _round(count: float) -> str:
+    """Returns a large number to three digits: more would be pretence."""
+    return f"{float(f'{count:.3g}'):,.0f}"
 
 
 def prices(as_json: bool, today: date) -> str:

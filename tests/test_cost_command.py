@@ -11,6 +11,7 @@ from commands import harness
 
 from harness import costing, listing
 from harness.measure.memory import SHARE
+from harness.tables import number
 
 RUN = {
     "run": "mine",
@@ -40,11 +41,22 @@ def test_a_recorded_run_is_priced_at_every_utilisation(capsys):
     code, out, err = harness(capsys, "cost", "out", "--volume", "100000", "--against", "openai/gpt-5-mini")
     assert code == 0, err
     assert all(len(line) <= 100 for line in out.splitlines())
-    for part in ("100%", "50%", "30%", "10%", "30% stated", "openai/gpt-5-mini", "$/correct", "Break-even", "Capacity"):
+    for part in (
+        "100%",
+        "50%",
+        "30%",
+        "10%",
+        "30% (stated)",
+        "openai/gpt-5-mini",
+        "$/correct",
+        "Break-even",
+        "Capacity",
+    ):
         assert part in out, part
     for label in ("Measured: ", "Assumed: l4 at $0.8/h", "Assumed: utilisation", "list price of 2026-10-14"):
         assert label in out, label
-    assert "100,000 requests a month: 1 machine(s)" in out and "What it hangs on" in out
+    assert "100,000 requests a month: 1 machine," in out and "What it hangs on" in out
+    assert "Measured on " in out and "WARNING" not in out
 
 
 def test_the_report_adds_up_and_is_frozen_into_the_run_with_its_prices(capsys):
@@ -67,6 +79,7 @@ def test_another_machine_may_be_named_and_figures_are_drawn(capsys):
     pytest.importorskip("matplotlib")
     code, out, err = harness(capsys, "cost", "out", "--machine", "h100", "--against", "gpt-5", "--plots")
     assert code == 0 and "h100 at $2/h" in out, err
+    assert "WARNING: the run did not name h100" in out
     assert {p.name for p in Path("out").glob("*.svg")} == {"cost-accuracy.svg", "cost-m-sums.svg"}
 
 
@@ -75,12 +88,36 @@ def test_the_capacity_of_a_benchmark_takes_the_place_of_the_pass(capsys):
     assert harness(capsys, "bench", "bench.yaml", "--out", "load")[0] == 0
     most = json.loads(Path("load/summary.json").read_text())["workloads"][0]["most_requests_per_s"]
     _, out, _ = harness(capsys, "cost", "out", "--bench", "load", "--volume", "1000", "--json")
-    assert json.loads(out)["rows"][0]["service"]["requests_per_s"] == pytest.approx(most)
+    (row,) = json.loads(out)["rows"]
+    assert row["service"]["requests_per_s"] == pytest.approx(most)
+    # a busy machine at that speed: H / 3600 for so many requests
+    assert row["at_capacity"]["usd_per_1k_samples"] == pytest.approx(0.80 / 3600 / most * 1e3)
+    assert f"at {number(most)} requests/s" in harness(capsys, "cost", "out", "--bench", "load")[1]
     slo = {"requests": 5, "warmup": 0, "slo": {"ttft_s": 1e-9}}
     Path("bench.yaml").write_text(json.dumps(RUN | {"bench": slo}))
     assert harness(capsys, "bench", "bench.yaml", "--out", "never")[0] == 0
     code, _, err = harness(capsys, "cost", "out", "--bench", "never")
     assert code == 2 and "the benchmark has no capacity of m on sums" in err
+
+
+def test_peaks_and_redundancy_of_the_machine_file_decide_how_many_machines_are_paid(capsys):
+    traffic = {"peak_to_mean": 3, "headroom": 0.5, "redundancy": 2, "rented": {"per_hour": 1}}
+    Path("two.yaml").write_text(json.dumps({"name": "two", "source": "s", "date": "2026-01-01", **traffic}))
+    _, out, _ = harness(capsys, "cost", "out", "--machine", "two.yaml", "--volume", "1000", "--json")
+    (row,) = json.loads(out)["rows"]
+    assert (row["month"]["replicas"], row["month"]["usd"]) == (2, pytest.approx(2 * 730))
+    month = row["service"]["requests_per_s"] * 730 * 3600
+    _, out, _ = harness(capsys, "cost", "out", "--machine", "two.yaml", "--volume", str(month), "--json")
+    assert json.loads(out)["rows"][0]["month"]["replicas"] == 5  # 3 x 1.5 machines at the peak
+
+
+def test_what_all_rows_rest_on_is_said_once(capsys):
+    plan = json.loads(Path("run.yaml").read_text())
+    plan["models"].append({**plan["models"][0], "name": "n"})
+    Path("run.yaml").write_text(json.dumps(plan))
+    harness(capsys, "run", "run.yaml", "--out", "both")
+    _, out, _ = harness(capsys, "cost", "both")
+    assert out.count("What it costs") == 2 and out.count("Assumed: l4 at") == 1
 
 
 def test_a_model_at_an_api_costs_what_was_paid_and_not_a_machines_hours(capsys, monkeypatch):

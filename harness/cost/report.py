@@ -60,8 +60,11 @@ def cost_report(
         "usd_per_correct_interval": _interval(row, records, correct, machine.utilisation, hour.total),
     }
     speed = None if not done["wall_s"] or not done["samples"] else done["samples"] / done["wall_s"]
+    if service is not None and speed is not None:
+        share = service.requests_per_s / speed  # how much of this pass's speed is left within the bounds (u_SLO)
+        report["at_capacity"] = {"utilisation": share, **asdict(attribute(**passed, utilisation=share))}
     if service is None and speed is not None and hour.total is not None:
-        service = Service(usd_per_hour=hour.total, requests_per_s=speed)
+        service = service_of(machine, hour.total, speed)
     report["service"] = None if service is None else asdict(service)
     if service is not None and requests_per_month is not None:
         report["month"] = {
@@ -80,6 +83,17 @@ def cost_report(
     work = _workload(passed, machine.utilisation, len(records), sum(correct))
     report["tornado"] = None if work is None else [asdict(bar) for bar in tornado(work)]
     return report
+
+
+def service_of(machine: MachineConfig, usd_per_hour: float, requests_per_s: float) -> Service:
+    """Returns replicas of a machine for the traffic that its file tells."""
+    return Service(
+        usd_per_hour=usd_per_hour,
+        requests_per_s=requests_per_s,
+        peak_to_mean=machine.peak_to_mean,
+        headroom=machine.headroom,
+        redundancy=machine.redundancy,
+    )
 
 
 def _rates(done: Mapping[str, Any]) -> tuple[float, float] | None:
