@@ -20,7 +20,7 @@ from harness.cost.report import cost_report, service_of
 from harness.errors import ConfigError, StoreError
 from harness.execute import measurements
 from harness.runs import open_run, read_json, read_jsonl
-from harness.store import read_responses, write_json_atomic
+from harness.store import write_json_atomic
 from harness.tables import UNKNOWN, Table, number, set_text
 
 
@@ -47,7 +47,7 @@ def report(
         mine = [r for r in records if (r["model"], r["task"]) == (row["model"], row["task"])]
         named = {"model": row["model"], "task": row["task"], "n": len(mine)}
         if _elsewhere(plan, row["model"]):
-            rows.append({**named, "paid": _paid(run, row)})
+            rows.append({**named, "paid": _paid(row)})
             continue
         if priced is None:
             raise ConfigError(
@@ -97,20 +97,16 @@ def _elsewhere(plan: Mapping[str, Any], model: str) -> bool:
     return about["backend"] in PROVIDERS and about["where"] != "this machine"
 
 
-def _paid(run: Path, row: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns what the requests of a row cost at an API, retries included, each priced on its own when it was sent."""
-    lines = [
-        r for r in read_responses(run / "responses.jsonl") if (r["model"], r["task"]) == (row["model"], row["task"])
-    ]
-    each = [line["details"].get("usd") for line in lines]
-    total = None if None in each or not each else sum(each)
-    right = (row["accuracy"]["value"] or 0.0) * row["n"]
+def _paid(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what a row cost at an API: every attempt counts, each priced on its own when it was sent."""
+    cost = row["cost"]
+    known = cost["usd"] is not None
     return {
-        "label": "the provider's token counts at the prices in measurements.jsonl",
-        "usd": total,
-        "usd_per_request": None if total is None else total / len(each),
-        "usd_per_correct": total / right if total is not None and right else None,
-        "reason": None if total is not None else f"{each.count(None)} of {len(each)} requests have no known price",
+        "label": "the provider's token counts, of every attempt, at the prices in plan.json",
+        "usd": cost["usd"],
+        "usd_per_request": cost["usd_per_1k_samples"] / 1e3 if known else None,
+        "usd_per_correct": cost["usd_per_correct"],
+        "reason": None if known else cost["reasons"]["usd"],
     }
 
 

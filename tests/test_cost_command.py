@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import harness
+from servers import Reply, SyntheticServer
 
 from harness import costing, listing
 from harness.measure.memory import SHARE
@@ -120,18 +123,53 @@ def test_what_all_rows_rest_on_is_said_once(capsys):
     assert out.count("What it costs") == 2 and out.count("Assumed: l4 at") == 1
 
 
-def test_a_model_at_an_api_costs_what_was_paid_and_not_a_machines_hours(capsys, monkeypatch):
-    plan = json.loads(Path("out/plan.json").read_text())
-    plan["models"]["m"] |= {"backend": "openai", "where": "api.openai.com"}
-    Path("out/plan.json").write_text(json.dumps(plan))
-    code, out, err = harness(capsys, "cost", "out")
+def test_what_an_api_was_paid_adds_up_with_retries_failures_and_cache_hits(capsys, monkeypatch):
+    monkeypatch.setattr("harness.plan.where", lambda config: "api.example.com")
+    asked: Counter[str] = Counter()
+
+    def reply(order: int, body: dict[str, Any]) -> Reply:
+        if not body:
+            return Reply(status=404)
+        prompt = body["messages"][-1]["content"]
+        asked[prompt] += 1
+        once = asked[prompt] == 1
+        return {
+            "0+0=": Reply(text="it is 0", tokens=3),
+            "1+1=": Reply(status=429) if once else Reply(text="it is 2", tokens=3),
+            "2+2=": Reply(status=500),  # for ever: given up, and nothing billed
+            "3+3=": Reply(no_done=True)
+            if once
+            else Reply(text="it is 6", tokens=3),  # cut after its tokens were billed
+            "4+4=": Reply(text="it is 8", tokens=3, cached_tokens=5),
+        }.get(prompt, Reply())
+
+    price = {"input": 1.0, "output": 10.0, "cache_read": 0.1}
+    with SyntheticServer(reply) as server:
+        model = {"name": "m", "backend": "openai", "base_url": server.url, "price": price, "limits": {"attempts": 2}}
+        Path("run.yaml").write_text(json.dumps(RUN | {"models": [model], "first": 5}))
+        code, _, err = harness(capsys, "run", "run.yaml", "--out", "paid")
+    assert code in (0, 3), err
+    full, cached = (7 * 1.0 + 3 * 10.0) / 1e6, (2 * 1.0 + 5 * 0.1 + 3 * 10.0) / 1e6
+    bill = 3 * full + (7 * 1.0 + 4 * 10.0) / 1e6 + cached
+    code, out, err = harness(capsys, "cost", "paid", "--json")
     assert code == 0, err
-    assert "What was paid" in out and "Unknown: 12 of 12 requests have no known price" in out
-    line = {"model": "m", "task": "sums", "details": {"usd": 0.03}}
-    monkeypatch.setattr(costing, "read_responses", lambda path: [line] * 12)
-    paid = json.loads(harness(capsys, "cost", "out", "--json")[1])["rows"][0]["paid"]
-    assert (paid["usd"], paid["usd_per_request"], paid["reason"]) == (pytest.approx(0.36), pytest.approx(0.03), None)
-    assert paid["usd_per_correct"] == pytest.approx(0.36 / 9)
+    paid = json.loads(out)["rows"][0]["paid"]
+    assert (paid["usd"], paid["reason"]) == (pytest.approx(bill, rel=1e-9), None)
+    assert paid["usd_per_request"] == pytest.approx(bill / 5) and paid["usd_per_correct"] == pytest.approx(bill / 4)
+    assert "What was paid" in harness(capsys, "cost", "paid")[1]
+
+
+def test_an_api_without_a_price_has_an_unknown_bill(capsys, monkeypatch):
+    monkeypatch.setattr("harness.plan.where", lambda config: "api.example.com")
+    with SyntheticServer() as server:
+        Path("run.yaml").write_text(
+            json.dumps(RUN | {"models": [{"name": "m", "backend": "openai", "base_url": server.url}]})
+        )
+        harness(capsys, "run", "run.yaml", "--out", "paid")
+    code, out, err = harness(capsys, "cost", "paid")
+    assert code == 0, err
+    assert "What was paid" in out and "Unknown: the provider's price or its count of tokens is not known." in out
+    assert json.loads(Path("paid/cost.json").read_text())["rows"][0]["paid"]["usd"] is None
 
 
 @pytest.mark.parametrize(
