@@ -15,7 +15,16 @@ from harness.backends.remote import PROVIDERS
 from harness.config import MachineConfig, read_machine
 from harness.cost.breakeven import Service
 from harness.cost.machines import hourly
-from harness.cost.prices import STALE_DAYS, Price, find_price, list_prices, read_prices, suggest
+from harness.cost.prices import (
+    STALE_DAYS,
+    Packaged,
+    Price,
+    find_packaged,
+    find_price,
+    list_prices,
+    read_prices,
+    suggest,
+)
 from harness.cost.report import cost_report, service_of
 from harness.errors import ConfigError, StoreError
 from harness.execute import measurements
@@ -81,11 +90,12 @@ def _own(plan: Mapping[str, Any]) -> MachineConfig | None:
     return None if plan["machine"] is None else MachineConfig.model_validate(plan["machine"])
 
 
-def _price(name: str) -> Price:
+def _price(name: str) -> Price | Packaged:
+    """Returns a price of our file; of a PROVIDER/MODEL that is not in it, that of the package genai-prices."""
     prices = read_prices()
     provider, slash, model = name.partition("/")
     found = find_price(prices, model, provider) if slash else find_price(prices, name)
-    found = found or find_price(prices, name)
+    found = found or find_price(prices, name) or (find_packaged(provider, model) if slash else None)
     if found is None:
         raise ConfigError(f"no price for '{name}'", where="--against", fix=suggest(prices, name))
     return found
@@ -183,7 +193,7 @@ def _tables(row: Mapping[str, Any]) -> Iterator[Table]:
     if row.get("api"):
         api = row["api"]
         last = (_usd(api["usd_per_1k_samples"]), _usd(api["usd_per_correct_at_this_accuracy"]))
-        rates = (_usd(api["price"]["input"]), _usd(api["price"]["output"]), _usd(api["usd_per_request"]))
+        rates = (_usd(api["price"].get("input")), _usd(api["price"].get("output")), _usd(api["usd_per_request"]))
         lines.append((f"{api['price']['provider']}/{api['price']['model']}", *rates, *last))
     yield Table("What it costs", columns, ((title, tuple(lines)),))
     if row["tornado"]:

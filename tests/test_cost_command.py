@@ -103,6 +103,17 @@ def test_the_capacity_of_a_benchmark_takes_the_place_of_the_pass(capsys):
     assert code == 2 and "the benchmark has no capacity of m on sums" in err
 
 
+def test_a_model_that_our_price_file_lacks_is_priced_by_the_package(capsys):
+    pytest.importorskip("genai_prices")
+    code, out, err = harness(capsys, "cost", "out", "--against", "google/gemini-2.0-flash")
+    assert code == 0, err
+    assert "google/gemini-2.0-flash" in out and "list price of genai-prices " in out
+    api = json.loads(Path("out/cost.json").read_text())["rows"][0]["api"]
+    records = [json.loads(line) for line in Path("out/records.jsonl").read_text().splitlines()]
+    rates = [r["input_tokens"] * 0.10 + r["output_tokens"] * 0.40 for r in records]  # USD for 1M, each on its own
+    assert api["usd_per_request"] == pytest.approx(sum(rates) / 1e6 / len(records))
+
+
 def test_peaks_and_redundancy_of_the_machine_file_decide_how_many_machines_are_paid(capsys):
     traffic = {"peak_to_mean": 3, "headroom": 0.5, "redundancy": 2, "rented": {"per_hour": 1}}
     Path("two.yaml").write_text(json.dumps({"name": "two", "source": "s", "date": "2026-01-01", **traffic}))

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -54,6 +55,15 @@ class Price(Rates):
     @property
     def name(self) -> str:
         return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Packaged:
+    """A model whose requests the package genai-prices prices, one by one: it has no single rate to show."""
+
+    provider: str
+    model: str
+    source: str  # the package with its version: its data have no day
 
 
 class PriceFile(Strict):
@@ -107,10 +117,12 @@ def find_price(prices: Sequence[Price], model: str, provider: str | None = None)
     return listed[0] if listed else None
 
 
-def price_request(price: Price | None, used: TokenCount, processing: Processing = "standard") -> RequestCost:
+def price_request(price: Price | Packaged | None, used: TokenCount, processing: Processing = "standard") -> RequestCost:
     """Returns what one request costs: $ = (I − I_read − I_write)·p_in + I_read·p_read + I_write·p_write + O·p_out."""
     if price is None:
         return RequestCost(None, reason="the model has no listed price")
+    if isinstance(price, Packaged):
+        return genai_request(price.provider, price.model, used, processing)
     cached = used.cache_read + used.cache_write
     if cached > used.input or used.reasoning > used.output or min(asdict(used).values()) < 0:
         return RequestCost(None, reason=f"the usage contradicts itself: {used}")
@@ -168,8 +180,10 @@ def bill(calls: Iterable[Call]) -> Bill:
     return Bill(None if unknown else known, known, by_purpose, unknown)
 
 
-def frozen(price: Price) -> dict[str, Any]:
+def frozen(price: Price | Packaged) -> dict[str, Any]:
     """Returns the price as JSON values, to be kept with a run."""
+    if isinstance(price, Packaged):
+        return asdict(price)
     return price.model_dump(mode="json", exclude_none=True)
 
 
@@ -191,6 +205,16 @@ def list_prices(prices: Sequence[Price], today: date) -> list[dict[str, Any]]:
         }
         for p in prices
     ]
+
+
+def find_packaged(provider: str, model: str) -> Packaged | None:
+    """Returns a model of the `genai-prices` package; None if it is not installed or does not know the model."""
+    try:
+        if genai_request(provider, model, TokenCount(1, 1)).usd is None:
+            return None
+    except ConfigError:
+        return None
+    return Packaged(provider, model, f"genai-prices {version('genai-prices')}")
 
 
 def genai_request(provider: str, model: str, used: TokenCount, processing: Processing = "standard") -> RequestCost:

@@ -14,7 +14,7 @@ from harness.config import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.breakeven import Service, Workload, break_even, replicas, tornado, usd_per_month, utilisation
 from harness.cost.machines import hourly
-from harness.cost.prices import Price, Processing, TokenCount, frozen, price_request
+from harness.cost.prices import Packaged, Price, Processing, TokenCount, frozen, price_request
 from harness.stats.bootstrap import ratio_of_sums
 
 UTILISATIONS = (1.0, 0.5, 0.3, 0.1)  # production is said to lie between 0.3 and 0.6
@@ -26,7 +26,7 @@ def cost_report(
     machine: MachineConfig,
     *,
     requests_per_month: float | None = None,
-    price: Price | None = None,
+    price: Price | Packaged | None = None,
     processing: Processing = "standard",
     service: Service | None = None,
     measured_watts: float | None = None,
@@ -127,17 +127,20 @@ def _uncounted(records: Sequence[Mapping[str, Any]]) -> bool:
     return any(record["input_tokens"] is None or record["output_tokens"] is None for record in records)
 
 
-def _api(records: Sequence[Mapping[str, Any]], price: Price, processing: Processing, correct: float) -> dict[str, Any]:
+def _api(
+    records: Sequence[Mapping[str, Any]], price: Price | Packaged, processing: Processing, correct: float
+) -> dict[str, Any]:
     """Returns what the same requests cost at an API, each priced on its own."""
     counts = [] if _uncounted(records) else [TokenCount(r["input_tokens"], r["output_tokens"]) for r in records]
     costs = [price_request(price, count, processing) for count in counts]
     unknown = next((cost.reason for cost in costs if cost.usd is None), None)
     unknown = "the tokens of some answers are not known" if _uncounted(records) else unknown
     total = None if unknown or not costs else sum(cost.usd for cost in costs)
+    origin = price.source if isinstance(price, Packaged) else price.retrieved.isoformat()
     return {
         "price": frozen(price),
         "processing": processing,
-        "label": f"list price of {price.retrieved.isoformat()}, at this model's own token counts",
+        "label": f"list price of {origin}, at this model's own token counts",
         "usd_per_request": None if total is None else total / len(costs),
         "usd_per_1k_samples": None if total is None else total / len(costs) * 1e3,
         "usd_per_correct_at_this_accuracy": total / correct if total is not None and correct else None,

@@ -7,12 +7,19 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 
 import pytest
 
+from harness.backends.transformers import TransformersBackend
+from harness.config import ModelConfig
 from harness.measure.bench import Series, bench
 from harness.measure.http import OpenAIStream
+from harness.measure.load import Scenario, Timed, run_load
+from harness.measure.target import InProcess, Target
 from harness.values import Request
 
 pytest.importorskip("fastapi", reason="needs the serving extra of transformers")
@@ -65,3 +72,30 @@ def test_every_scenario_runs_against_a_real_server(served):
         assert f["output_tokens"] == 6 * OUTPUT
         assert 0 < f["ttft_s"]["mean"] <= f["service_s"]["mean"] <= f["response_s"]["max"]
         assert f["tpot_s"]["mean"] > 0 and f["round_trip_p50_s"] > 0
+
+
+@pytest.mark.shared
+def test_single_stream_numbers_are_the_in_process_engines_within_the_overhead_of_http(served):
+    url, model = served
+    backend = TransformersBackend(ModelConfig(name="m", path=model, threads=1, dtype="fp32"))
+    here = InProcess(lambda request: next(iter(backend.generate([request]))))
+    there = OpenAIStream(url, model, api="completions")
+    long = Request(key="l", sample_id="l", mode="generate", prompt="Once upon a time", max_tokens=24)
+    short = replace(long, key="s", max_tokens=1)
+
+    def one(target: Target, request: Request) -> Timed:
+        return run_load(target, [request], Scenario("concurrency", requests=1, warmup=0)).timed[0]
+
+    # in turns, so that a busy machine slows all four alike; the first round warms up
+    rounds = [[one(t, r) for t in (here, there) for r in (short, long)] for _ in range(10)][1:]
+    for _, inside, _, served_one in rounds:
+        assert inside.usage.output_tokens == served_one.usage.output_tokens == 24
+
+    def middle(number: Callable[[list[Timed]], float]) -> float:
+        return median(number(timed) for timed in rounds)
+
+    http = middle(lambda t: t[2].service_s - t[0].service_s)  # what a request of one token takes longer over HTTP
+    assert http > 0
+    assert abs(middle(lambda t: t[3].ttft_s - t[1].ttft_s)) <= 2 * http
+    assert abs(middle(lambda t: t[3].tpot_s - t[1].tpot_s)) <= http
+    backend.close()
