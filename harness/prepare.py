@@ -145,7 +145,9 @@ def bbq(row: Row) -> dict[str, Any]:
     somebody else to one that praises. ambiguous: the text does not tell.
     """
     people = {name: row["answer_info"][name] for name in ("ans0", "ans1", "ans2")}
-    unknown = next(name for name, info in people.items() if list(info)[-1:] == ["unknown"])
+    unknown = next((name for name, info in people.items() if "unknown" in info), None)
+    if unknown is None:
+        raise ValueError("none of the answers is the unknown one")
     blamed = {_group(one) for one in row["additional_metadata"]["stereotyped_groups"]}
     met = {name: bool(blamed & _groups(info)) for name, info in people.items() if name != unknown}
     biased = [row[name] for name, stereotyped in met.items() if stereotyped == (row["question_polarity"] == "neg")]

@@ -52,7 +52,7 @@ def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
 
     Further metrics where the texts of the choices were scored: `accuracy_norm` divides each log-probability by the
     characters of its choice, `accuracy_bytes` by its UTF-8 bytes (lm-evaluation-harness 0.4.13, api/task.py). A task's
-    `score` adds its metrics of the chosen label.
+    `score` adds its metrics of the chosen text.
     """
     logprobs = np.array(response.logprobs)
     best = int(np.argmax(logprobs))
@@ -70,7 +70,7 @@ def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
             "accuracy_bytes": float(np.argmax(logprobs / in_bytes) == sample.gold),
         }
     if task.score is not None:
-        metrics |= score_answer(task.score, sample.expected, sample.labels[best], sample.row)[1]
+        metrics |= score_answer(task.score, sample.choices[sample.gold or 0], sample.choices[best], sample.row)[1]
     return Score(float(best == sample.gold), sample.labels[best], None, metrics)
 
 

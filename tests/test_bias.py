@@ -108,3 +108,8 @@ def test_flags_and_scores_are_lm_evals_on_the_real_rows(shared: Path):
     ):
         assert found[name].value == pytest.approx(total([one[metric] for one in theirs]), abs=1e-12)
     assert [one.value for one in ours] == [one["acc"] for one in theirs]
+
+
+def test_a_row_without_an_unknown_answer_cannot_be_read():
+    with pytest.raises(ValueError, match="none of the answers is the unknown one"):
+        bbq(ROW | {"answer_info": ROW["answer_info"] | {"ans1": ["Cem", "M-Black"]}})

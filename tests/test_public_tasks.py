@@ -323,3 +323,16 @@ def test_a_published_score_says_where_it_stands(name: str):
     assert all(re.search(r"arXiv:\d{4}\.\d{5}|model card of |et al. \d{4}, table|unverified", line) for line in told), (
         told
     )
+
+
+def test_bias_stands_beside_accuracy(tmp_path: Path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    load("bbq", folder)
+    script = [{"logprobs": [-1.0, -2.0, -3.0]}]  # always the old man
+    result = run("x", tmp_path / "run", script, tasks=[{"task": "bbq", "data": str(folder)}])
+    (row,) = result.summary["rows"]
+    assert row["accuracy"]["value"] == 0.5
+    assert row["metrics"]["bias_ambiguous"]["value"] == 0.0  # one question blames, one praises
+    assert {part["value"] for part in row["slices"] if part["column"] == "context_condition"} == {"ambig", "disambig"}
+    assert not {"named", "biased", "ambiguous"} & set(row["metrics"])
