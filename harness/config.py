@@ -167,7 +167,7 @@ class TurnConfig(Strict):
 
 
 Worth = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-End = int | Annotated[float, Field(allow_inf_nan=False)]
+End = Annotated[int, Field(ge=-1_000_000, le=1_000_000)] | Annotated[float, Field(ge=-1e6, le=1e6)]
 
 
 class RubricConfig(Strict):

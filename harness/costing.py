@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+from harness import verdicts
 from harness.backends.remote import PROVIDERS
 from harness.config import MachineConfig, read_machine
 from harness.cost.breakeven import Service
@@ -75,6 +76,7 @@ def report(
         rows.append({**named, "mode": row["mode"], **found, "service_from": origin})
     found = {"run": summary["run"], "digest": summary["digest"], "volume": volume, "rows": rows}
     found |= {"measured_on": _measured_on(plan, run), "measured_for": (plan["machine"] or {}).get("name")}
+    found |= {"judge": summary["judge"]} if "judge" in summary else {}
     write_json_atomic(run / "cost.json", found)
     return found
 
@@ -155,7 +157,8 @@ def text(found: Mapping[str, Any], width: int = 100) -> str:
         set_text(_tables(row), [note for note in of_one if note not in shared], width)
         for row, of_one in zip(found["rows"], notes)
     ]
-    return "\n\n".join([*parts, set_text((), [*shared, *_where(found)], width).strip()])
+    judge = [verdicts.bill(found["judge"])] if "judge" in found else []
+    return "\n\n".join([*parts, set_text((), [*shared, *_where(found), *judge], width).strip()])
 
 
 def _where(found: Mapping[str, Any]) -> Iterator[str]:

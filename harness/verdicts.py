@@ -147,17 +147,22 @@ def notes(plan: Line, rows: Sequence[Line], judge: Line | None) -> Iterator[str]
         yield from _of_row(f"{row['model']} on {row['task']}", row)
         if plan["models"][row["model"]]["digest"] == judge["digest"]:
             yield f"{row['model']} on {row['task']}: it judged its own answers, and models tend to prefer those."
+    yield bill(judge)
+    if judge["stopped"] is not None:
+        yield f"Judge {judge['name']}: {judge['stopped']}."
+
+
+def bill(judge: Line) -> str:
+    """Returns what judging took, and what the run cost with it."""
     usd, whole = judge["usd"], judge["usd_with_models"]
     cost = "at an unknown cost" if usd is None else f"for ${usd:.4g}"
     with_it = "" if whole is None else f"; with the answers ${whole:.4g}"
     faults = "".join(f", {judge[key]} {key}" for key in ("failed", "cut") if judge[key])
     tokens = ("unknown" if judge[way] is None else f"{judge[way]:,}" for way in ("input_tokens", "output_tokens"))
-    yield (
+    return (
         f"Judge {judge['name']}: {judge['verdicts']} verdicts{faults}, tokens in and out {', '.join(tokens)}, {cost}, "
         f"which no row holds{with_it}."
     )
-    if judge["stopped"] is not None:
-        yield f"Judge {judge['name']}: {judge['stopped']}."
 
 
 def _of_agreement(task: str, about: Line) -> Iterator[str]:

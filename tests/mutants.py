@@ -26,11 +26,12 @@ from harness.check import self_test
 from harness.config import TaskUse
 from harness.errors import HarnessError
 from harness.prompts import check_columns, script
+from harness.rubric import with_prompt
 from harness.tasks import load_tasks, shots_for
 from harness.variants import formats
 
 ADDED = ("score", "extract", "choices", "shots", "system", "prepare", "prompts", "costs", "constrain", "wrong")
-ADDED += ("turns", "scored", "labels", "rotate")
+ADDED += ("turns", "scored", "labels", "rotate", "rubric")
 CANARY = "it-ran"  # a file of this name in the working folder says that code ran
 ROWS = [
     {"id": f"r{i}", "q": f"What is {i} and {i}?", "a": str(2 * i), "team": ["billing", "sales", "other"][i % 3]}
@@ -48,6 +49,10 @@ TASKS: tuple[dict[str, Any], ...] = (
     {"kind": "conversation", "turns": ["{q}", "And {A}?"], "scored": {1: {"answer": "a", "score": "number"}}}
     | {"answer": "said", "over_turns": "all", "transcript": "Q: {turn}\nA:"},
     {"kind": "generate", "prompt": "{q}", "answer": "a", "score": ["exact_match", {"regex": {"pattern": "^[0-9]+$"}}]},
+    {"kind": "generate", "prompt": "{q}", "answer": "a"}
+    | {"rubric": {"criteria": "Is it {q}?", "scale": {"no": 0, "yes": 1.0}, "human": "B", "of": "A", "max_tokens": 9}},
+    {"kind": "conversation", "turns": ["{q}", "And {A}?"], "scored": {1: {}, 2: {}}}
+    | {"rubric": {"criteria": "c", "scale": [1, 5], "prompt": "{asked} {answer} {team} {reply} {mark} {expected}"}},
 )
 JUNK: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1e308, float("nan"), 10**30, "", " ", "x" * 5000, "é\u2028\u202e", "\ud7ff", "{", "{}"),
@@ -147,7 +152,7 @@ def _try_task(path: Path) -> None:
         for one in (few, *formats(few, 2, seed=0)):
             for sample in one.samples:
                 script(one.config, sample, shots_for(one, sample, 0))
-        self_test(few)
+        self_test(with_prompt(few))
 
 
 @cache

@@ -14,6 +14,7 @@ from servers import Reply, SyntheticServer
 from statsmodels.stats.inter_rater import cohens_kappa
 
 import harness
+from harness import costing
 from harness.check import report
 from harness.config import RunConfig, TaskUse, validate
 from harness.errors import BackendError, ConfigError, PolicyError, StoreError
@@ -276,6 +277,22 @@ def test_a_judge_on_this_machine_is_paid_by_its_seconds_and_added_to_the_run(fol
     assert judge["usd_with_models"] == pytest.approx(judge["usd"] + row(result)["cost"]["usd"])
     assert judge["input_tokens"] == line["input_tokens"] > 40 * N
     assert "judge" not in str(row(result)["cost"])
+
+
+def test_harness_cost_tells_what_judging_took_apart_from_the_rows(folder: Path):
+    run(folder, machine="cloud-cpu")
+    found = costing.report(folder / "out")
+    assert found["judge"]["usd"] > 0 and "usd" not in str(found["rows"][0].get("judge"))
+    assert "Judge j: 40 verdicts, tokens in and out" in costing.text(found)
+
+
+def test_a_judge_in_this_process_is_held_to_the_form_of_a_verdict(folder: Path):
+    write(folder, {"prompt": "{answer}\n{reply}\n", "scale": {"poor": 0, "good": 1}, "max_tokens": 400})
+    judge = {"name": "local", "path": "demo-0.1m", "threads": 1}
+    result = run(folder, judge=judge, first=2)
+    told = [json.loads(text) for (text,) in result.records().verdicts]
+    assert all(set(one) == {"reason", "verdict"} and one["verdict"] in {"poor", "good"} for one in told)
+    assert row(result)["n"] == 2 and row(result)["failures"] == {}
 
 
 def test_a_judge_at_a_server_is_asked_for_a_form_and_paid_by_its_tokens(folder: Path):

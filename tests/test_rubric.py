@@ -223,6 +223,8 @@ def test_a_pair_with_one_unreadable_reply_has_no_value():
         ({"rubric": {"against": "baseline", "scale": [1, 5]}}, "`against` goes without `scale`"),
         ({"rubric": {"scale": [3, 3]}}, "the worst and the best of the scale are the same"),
         ({"rubric": {"scale": [1, 2, 3]}}, "rubric.scale"),
+        ({"rubric": {"scale": [0, 10**30]}}, "rubric.scale.1"),
+        ({"rubric": {"scale": [0.0, float("inf")]}}, "rubric.scale.1"),
         ({"rubric": {"scale": {"good": 2, "bad": 0}}}, "rubric.scale.good"),
         ({"rubric": {"criteria": ""}}, "rubric.criteria"),
         ({"rubric": {"critera": "x"}}, "unknown key 'critera'"),
