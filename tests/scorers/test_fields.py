@@ -200,6 +200,7 @@ GOLD = {
     "instructions": ["punctuation:no_comma"],
 }
 ROW = {"context": "some context", "assertion": "icontains", "kwargs": [{}]}
+ROW |= {"unknown": "not known", "biased": ["gold words"], "ambiguous": True}
 
 
 # what a user's own function makes of it is theirs; code is never run
