@@ -422,6 +422,12 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
+_NOISY = (
+    *("httpx", "httpx2", "openai", "anthropic", "google_genai", "urllib3"),
+    *("datasets", "transformers", "huggingface_hub", "filelock"),
+)
+
+
 def main() -> None:
     """Runs the command line; a HarnessError becomes three lines and exit code 2."""
     for name, value in QUIET.items():
@@ -430,7 +436,7 @@ def main() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Redacting("%(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler])
-    for noisy in ("httpx", "datasets", "transformers", "huggingface_hub", "urllib3", "filelock"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(logging.ERROR)
     try:
         app()

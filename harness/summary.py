@@ -84,6 +84,7 @@ def summarise(
         **({} if judge is None else {"judge": judge}),
         "notes": [
             *_notes(plan, rows, machine, sealed),
+            *_price_notes(plan),
             *_money_notes(money),
             *footnotes(told),
             *verdicts.notes(plan, rows, judge),
@@ -511,6 +512,15 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
         if cut := row["truncated_prompts"]:
             notes.append(f"{row['model']} on {row['task']}: {cut} prompts cut on the left to fit the context.")
     return notes
+
+
+def _price_notes(plan: Line) -> list[str]:
+    """Returns what the cost of each model that is paid by the token is made of."""
+    priced = {name: about["price"] for name, about in plan["models"].items() if about.get("price")}
+    return [
+        f"Cost of {name}: its usage x the price of {p['provider']}/{p['model']} ({p['source']}, {p['retrieved']})."
+        for name, p in priced.items()
+    ]
 
 
 def _money_notes(money: Line | None) -> list[str]:

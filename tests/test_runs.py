@@ -348,10 +348,13 @@ def test_epochs_draw_several_answers_and_reduce_them(folder: Path):
     assert len({request.key for cell in make_plan(config(folder)).cells for request in cell.requests}) == 36 + 10
 
 
+PRICED = {"provider": "x", "model": "y", "input": 1.5, "output": 6.0, "source": "z", "retrieved": "2026-01-01"}
+
+
 def test_answers_of_a_provider_cost_what_it_charged_and_not_machine_seconds(folder: Path):
     harness.run(config(folder, machine="h100"), out=folder / "out")
     plan = read_json(folder / "out" / "plan.json")
-    plan["models"]["good"] |= {"where": "api.example.com", "price": {"input": 1.5, "output": 6.0}}
+    plan["models"]["good"] |= {"where": "api.example.com", "price": PRICED}
     log = [{**line, "details": {"usd": 0.02}} for line in read_attempts(folder / "out" / "responses.jsonl")]
     given = plan, read_samples(folder / "out"), judged(folder / "out"), measurements(folder / "out")
     found = summarise(*given, told(log))["rows"][0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections import Counter
 from pathlib import Path
@@ -109,6 +110,9 @@ def test_requests_of_the_latency_phase_are_paid_and_counted(tmp_path: Path):
     assert answers.asked.total() == 18
     assert summary["spent"]["usd"] == pytest.approx(18 * USD)
     assert summary["spent"]["beside_answers_usd"] == pytest.approx(8 * USD)
+    assert any(
+        note.startswith("Cost of m: its usage x the price of openai/m (run file, 20") for note in summary["notes"]
+    )
     assert any("Paid $0.0007 to providers in all ($0.0003 of it" in note for note in summary["notes"])
     row = summary["rows"][0]
     assert row["cost"]["usd"] == pytest.approx(10 * USD)  # the answers alone: what a thousand samples would cost
@@ -197,6 +201,7 @@ def test_on_the_command_line_an_estimate_comes_first_and_a_limit_ends_with_code_
         assert code == 0 and "cost of m: $" in out and "it stops before $0.002 is passed" in out
         code, out, err = command(capsys, "run", "run.yaml", "--out", "out", "--max-cost", f"{USD + MOST + 1e-9:.9f}")
         assert code == 3 and "cost of m: $" in err
+        assert not logging.getLogger("httpx2").isEnabledFor(logging.INFO)  # no line for each request
         assert "the spend limit is reached" in " ".join(out.split()) and "incomplete" in out
         code, out, _ = command(capsys, "run", "run.yaml", "--out", "out", "--max-cost", "1")
     assert code == 0 and "INCOMPLETE" not in out
