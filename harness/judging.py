@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -95,16 +95,17 @@ def foreseen(plan: Plan, said: int | None = None) -> Iterator[tuple[Cell, int]]:
 
 def _foreseen(task: TaskConfig, sample: Sample, judge: Judge, written: str | None) -> Iterator[Request]:
     standing = STANDING if written is None else written
+    rival = RIVAL if written is None else written
     for turn in sample.scored or (1,):
         config, one = task, sample
         if sample.scored:
             before = [Response(key="", prompt=None, text=standing)] * turn
             config, one = turn_of(task, sample, turn, before)
         answer = answer_text(config, one) if written is None and one.expected is not None else standing
-        yield from ask(config, one, answer, judge, None if task.rubric.against is None else standing)
+        yield from ask(config, one, answer, judge, None if task.rubric.against is None else rival)
 
 
-STANDING = "(the model's answer)"
+STANDING, RIVAL = "(the model's answer)", "(the baseline's answer)"
 
 
 def _named(plan: Plan) -> PlannedModel | None:
@@ -163,9 +164,13 @@ NOTHING_HEARD = Heard()
 
 
 def heard(
-    path: Path, plan: Mapping[str, Any], tasks: Mapping[str, TaskConfig], samples: Samples, lines: Lines
+    path: Path,
+    plan: Mapping[str, Any],
+    tasks: Mapping[str, TaskConfig],
+    samples: Samples,
+    lines: Iterable[Mapping[str, Any]],
 ) -> Heard:
-    """Returns what the judge said in a run folder; `plan` is the content of plan.json. Raises StoreError."""
+    """Returns what the judge said in a run folder, whose plan.json and responses are given. Raises StoreError."""
     judge = judge_in(plan)
     if judge is None:
         return NOTHING_HEARD
@@ -174,7 +179,7 @@ def heard(
         lines_of.setdefault(line["key"], []).append(line)
     replies = {key: restored(every[-1]) for key, every in lines_of.items()}
     judged = {name: task for name, task in tasks.items() if task.rubric is not None}
-    mine = [pair for pair in lines if pair[0]["task"] in judged]
+    mine = [(line, restored(line)) for line in lines if line["task"] in judged]
     baseline = plan["config"]["baseline"] or plan["config"]["models"][0]["name"]
     told: dict[Place, dict[int, Told]] = {}
     sent: dict[Place, int] = {}

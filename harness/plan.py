@@ -157,6 +157,19 @@ def _judge(config: RunConfig, tasks: Sequence[Task]) -> PlannedModel | None:
     return find_model(config.judge)
 
 
+def check_judge(plan: Plan) -> None:
+    """Raises ConfigError or BackendError for what would stop the judging, before anything is written or paid."""
+    judged = [task for task in plan.tasks if task.config.rubric is not None]
+    if not judged:
+        return
+    judge_of(plan)
+    limits_of(plan.judge.config, plan.config)
+    pair = next((task for task in judged if task.config.rubric.against is not None), None)
+    if pair is not None and len(plan.models) < 2:
+        what = f"task '{pair.name}' compares answers with the baseline's, and the run has one model"
+        raise ConfigError(what, where=f"run {plan.config.run}", fix="add the model to compare with: --model PATH")
+
+
 def judge_of(plan: Plan) -> Judge:
     """Returns what the requests to the plan's judge depend on. Raises ConfigError where the run names none."""
     if plan.judge is None:

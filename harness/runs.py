@@ -17,7 +17,7 @@ from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.footnotes import told
 from harness.labels import by_label
-from harness.plan import Plan, judge_of, limits_of, make_plan, stored
+from harness.plan import Plan, check_judge, make_plan, stored
 from harness.score import records
 from harness.scorers import own
 from harness.seal import Seal, seal_run
@@ -110,9 +110,8 @@ def folder_for(plan: Plan, out: str | Path | None, root: Path = Path("results"))
 
 def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None = None) -> Iterator[Step]:
     """Yields each step of a run as it is done; everything is on disk when a step is yielded."""
-    if any(task.config.rubric is not None for task in plan.tasks) and not plan.config.responses_only:
-        judge_of(plan)  # raises where the run names none, before anything is written or paid
-        limits_of(plan.judge.config, plan.config)
+    if not plan.config.responses_only:
+        check_judge(plan)
     with RunFolder.create_or_resume(path, stored(plan)) as folder:
         if not (path / "samples.jsonl").exists():
             write_jsonl_atomic(path / "samples.jsonl", _sample_lines(plan))
@@ -182,9 +181,8 @@ def _judged(path: Path) -> tuple[list[Record], judging.Heard]:
     samples = read_samples(path)
     lines = list(read_responses(path / RESPONSES))
     _check_expected(lines, samples, path)
-    pairs = [(line, restored(line)) for line in lines]
-    heard = judging.heard(path, plan, configs, samples, pairs)
-    return list(records(configs, samples, pairs, heard.told)), heard
+    heard = judging.heard(path, plan, configs, samples, lines)
+    return list(records(configs, samples, ((line, restored(line)) for line in lines), heard.told)), heard
 
 
 def verified(path: Path) -> dict[str, Any]:

@@ -20,12 +20,14 @@ Cells = Mapping[tuple[str, str], Sequence[Record]]  # by model and task
 def of_rows(
     plan: Line, rows: Sequence[Line], records: Cells, samples: Mapping[tuple[str, str], Sample], heard: Heard
 ) -> list[dict[str, Any]]:
-    """Returns the rows with what is to be known of the judge that scored them, as `judged`; None for any other row."""
+    """Returns the rows; in a run with a judge with what is to be known of it as `judged`, None if it had no part."""
+    if plan.get("judge") is None:
+        return list(rows)
     tasks = {name: TaskConfig.model_validate(task) for name, task in plan["tasks"].items() if task.get("rubric")}
     agreed = {name: people.agreement(name, task, samples, heard) for name, task in tasks.items()}
     found = []
     for row in rows:
-        if row["task"] not in tasks or plan.get("judge") is None:
+        if row["task"] not in tasks:
             found.append({**row, "judged": None})
             continue
         mine = records[row["model"], row["task"]]

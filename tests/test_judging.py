@@ -424,6 +424,21 @@ def test_a_run_that_needs_a_judge_and_names_none_is_refused_before_anything_is_w
     assert "judge: none named" in report(config(folder, judge=None)).text()
 
 
+def test_pairs_need_another_model_to_compare_with(folder: Path):
+    write(folder, {"against": "baseline"})
+    with pytest.raises(ConfigError, match="compares answers with the baseline's, and the run has one model"):
+        run(folder)
+    assert not (folder / "out").exists()
+    text = report(config(folder)).text()
+    assert "(the baseline's answer)" in text and "the same with A and B in the other order" in text
+
+
+def test_only_responses_may_be_written_down_without_a_judge(folder: Path):
+    result = run(folder, judge=None, responses_only=True)
+    assert row(result)["failures"] == {"unscored": N} and row(result)["accuracy"]["value"] is None
+    assert "judged" not in row(result) and "†" not in result.table()
+
+
 def test_a_judge_with_nothing_to_judge_is_refused(folder: Path):
     task = {"task": "s", "data": {"file": "t.jsonl"}, "kind": "generate", "prompt": "{q}", "answer": "q"}
     (folder / "s.yaml").write_text(yaml.safe_dump(task))
