@@ -48,7 +48,25 @@ def test_times_tokens_and_cost_are_taken_where_told(tmp_path: Path):
     (response,) = recorded(str(path)).generate(requests("1"))
     assert (response.text, response.input_tokens, response.output_tokens) == ("a", 7, 3)
     assert (response.ttft_s, response.e2e_s, response.finish_reason) == (0.5, 2.0, "length")
-    assert response.details == {"origin": "recorded", "usd": 0.01}
+    assert response.details == {"origin": "recorded", "usd": 0.01, "model_version": "old-1"}
+
+
+def test_an_old_baseline_joins_the_table_with_its_own_cost_and_where_it_is_from(tmp_path: Path):
+    rows = [{"id": str(i), "q": f"{i}+1", "a": str(i + 1)} for i in range(4)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = "task: t\ndata: {file: t.jsonl, id: id}\nkind: generate\nprompt: '{q}'\nanswer: a\nextract: number\n"
+    (tmp_path / "t.yaml").write_text(task)
+    answers = [{"id": row["id"], "text": row["a"], "usd": 0.01, "model": "old-1", "output_tokens": 2} for row in rows]
+    old = {"name": "old", "backend": "recorded", "script": str(table(tmp_path, *answers))}
+    given = {"run": "r", "tasks": [str(tmp_path / "t.yaml")], "models": [old], "machine": "cloud-cpu"}
+    result = harness.run(validate(RunConfig, given | {"latency": {"requests": 0}}, "test"), out=tmp_path / "out")
+    row = result.summary["rows"][0]
+    assert row["cost"]["usd"] == pytest.approx(0.04) and row["cost"]["usd_per_1k_samples"] == pytest.approx(10)
+    assert row["throughput"]["output_tokens_per_s"] is None  # how fast a file is read says nothing
+    assert row["tokens"]["output_tokens"] == 8 and row["tokens"]["input_tokens"] is None
+    assert result.summary["spent"] is None  # nobody was paid in this run
+    assert "old: answered as old-1." in result.summary["notes"]
+    assert "old: nothing was asked: answers from a file (recorded), judged here." in result.summary["notes"]
 
 
 def test_columns_of_other_names_are_named_in_the_run_file(tmp_path: Path):

@@ -99,6 +99,7 @@ class RecordedBackend:
             "origin": self.answers.origin,
             **answer.details,
             **({"usd": answer.usd} if answer.usd is not None else {}),
+            **({"model_version": answer.model} if answer.model is not None else {}),
             **({"usage": "not recorded"} if unknown else {}),
         }
         return Response(

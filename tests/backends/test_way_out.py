@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from harness.backends import BACKENDS
+from harness.backends import BACKENDS, flow
 from harness.backends.remote import egress, server
 from harness.config import ModelConfig
 from harness.errors import BackendError, ConfigError
@@ -26,6 +26,11 @@ ANSWER = {
     "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],
     "usage": {"prompt_tokens": 3, "completion_tokens": 1},
 }
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch):
+    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.002)
 
 
 class Listening:
