@@ -167,14 +167,13 @@ def _build(name: str, data: Path | None) -> list[tuple[Any, Path | None]]:
         built = _with_splits(lambda: manager.load(spec)["tasks"].values(), splits)
     else:
         built = list(manager.load(spec)["tasks"].values())
-    return [(task, path.resolve() if own else None) for task in built]
+    return [(task, Path(index[task.task_name].yaml_path).resolve() if own else None) for task in built]
 
 
 def _is_at(entry: Any, path: Path) -> bool:
     return entry.yaml_path is not None and Path(entry.yaml_path).resolve() == path.resolve()
 
 
-@cache
 def _manager(folder: Path) -> Any:
     """Returns lm-eval's index of one folder of task files."""
     from lm_eval.tasks import TaskManager

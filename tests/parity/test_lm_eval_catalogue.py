@@ -174,6 +174,14 @@ def test_shots_are_lm_evals_own(tmp_path: Path):
     assert alone.samples[0].row["context"] == ROWS[0]["q"] + " So"
 
 
+def test_a_group_is_its_tasks(tmp_path: Path):
+    write(tmp_path)
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump({"group": "both", "task": ["write", "last"]}))
+    found = load_tasks(TaskUse(task=f"lm_eval:{tmp_path / 'both.yaml'}"))
+    assert [task.name for task in found] == ["lm_eval:write", "lm_eval:last"]
+    assert [Path(task.config.score["lm_eval"]["file"]["path"]).stem for task in found] == ["write", "last"]
+
+
 def _file(folder: Path, **changes: Any) -> str:
     write(folder)
     full = yaml.safe_load((folder / "write.yaml").read_text()) | changes
