@@ -366,12 +366,20 @@ def _workload(name: tuple[str, str], rows: Sequence[Any], config: BenchConfig) -
     return {
         "model": name[0],
         "task": name[1],
+        "not_measured": _not_measured(rows, config),
         "first_request_s": next((row["first_request_s"] for row in rows if "first_request_s" in row), None),
         "most_requests_per_s": max(speeds, default=None),
         "knee": None if at is None else rows[at]["scenario"],
         "slo_requests_per_s": None if slo is None else slo_capacity(rows, slo),
         "all_rates_in_slo": slo is not None and all(meets_slo(row, slo) for row in rows if row["kind"] == "rate"),
     }
+
+
+def _not_measured(rows: Sequence[Mapping[str, Any]], config: BenchConfig) -> list[str]:
+    """Returns the loads that were asked for and left out, as the ones before them had shown all there is to see."""
+    names = {row["scenario"] for row in rows} | {"concurrency 1"}  # one at a time is called single
+    asked = [*(f"concurrency {level}" for level in config.concurrency), *(f"rate {level:g}" for level in config.rate)]
+    return [name for name in asked if name not in names]
 
 
 def _fits(rows: Sequence[Mapping[str, Any]], config: RunConfig) -> dict[str, Any]:
@@ -457,6 +465,9 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
         parts = [] if loaded is None else [f"loaded in {number(loaded)} s{libraries}"]
         parts.append(f"its first request took {number(work['first_request_s'], 1000)} ms")
         yield f"{where}: {', '.join(parts)} (in no figure above)."
+        if work["not_measured"]:
+            left_out = ", ".join(work["not_measured"])
+            yield f"{where}: {left_out} left out: the load before brought no more throughput, or was too much already."
         if work["slo_requests_per_s"] is not None:
             upto = "at all rates measured, so at least" if work["all_rates_in_slo"] else "up to"
             yield f"{where}: keeps the SLO {upto} {number(work['slo_requests_per_s'])} good requests/s."

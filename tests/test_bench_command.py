@@ -11,8 +11,8 @@ from commands import harness
 from servers import Reply, SyntheticServer
 
 from harness import cli
-from harness.bench import _notes, finish, folder_for, make_bench
-from harness.config import RunConfig, validate
+from harness.bench import _not_measured, _notes, finish, folder_for, make_bench
+from harness.config import BenchConfig, RunConfig, validate
 
 SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))
 TASK = "task: sums\ndata: {file: sums.jsonl}\nkind: generate\nprompt: '{q}='\nanswer: a\nextract: number\n"
@@ -87,6 +87,17 @@ def test_a_computer_too_busy_to_send_in_time_is_told(monkeypatch):
     assert "m · t, rate 9: this computer was too busy and sent requests up to 500 ms late." in notes
     summary["rows"][0]["late_s"] = {"p99": 0.001, "max": 0.5}
     assert not [note for note in _notes(summary, {"processor": "x", "cores": 2}) if "late" in note]
+
+
+def test_loads_that_were_left_out_are_named(capsys):
+    rows = [{"scenario": "single"}, {"scenario": "concurrency 2"}, {"scenario": "rate 4"}]
+    asked = BenchConfig(concurrency=(1, 2, 4, 8), rate=(4, 9.5))
+    assert _not_measured(rows, asked) == ["concurrency 4", "concurrency 8", "rate 9.5"]
+    work = {"model": "m", "task": "t", "first_request_s": 0.1, "not_measured": ["concurrency 4"]}
+    about = {"load_s": None, "in_process": False, "backend": "openai"}
+    summary = {"workloads": [{**work, "slo_requests_per_s": None}], "models": {"m": about}, "rows": [], "fits": {}}
+    notes = " ".join(_notes({**summary, "prefix_cache": "allow"}, {"processor": "x", "cores": 2}))
+    assert "m · t: concurrency 4 left out: the load before brought no more throughput" in notes
 
 
 def test_user_speed_and_system_speed_stand_in_different_tables(capsys):

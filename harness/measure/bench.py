@@ -117,7 +117,7 @@ def _over(found: dict[str, Any]) -> bool:
 def sweep_rates(single_per_s: float, saturated_per_s: float, n: int = SWEEP) -> list[float]:
     """Returns `n` rates, evenly spaced, up to just below saturation; half the single stream's rate is the lowest."""
     low, high = single_per_s / 2.0, max(saturated_per_s, single_per_s) * FULL
-    return [low + (high - low) * i / (n - 1) for i in range(n)]
+    return [float(f"{low + (high - low) * i / (n - 1):.3g}") for i in range(n)]
 
 
 def slo_capacity(summaries: Sequence[dict[str, Any]], slo: Slo) -> float | None:
