@@ -260,13 +260,13 @@ def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | 
     score = {"task": task.task_name, "file": None if file is None else _digested(file)}
     score |= {"multiple_input": bool(task.multiple_input), "multiple_target": bool(task.multiple_target)}
     asked = generation_of(next(iter(by_doc.values()))[0].args[1], name) if kind == "generate" else {}
-    place = {"file": str(data)} if data is not None else {"hub": str(task.get_config("dataset_path") or "lm-eval")}
+    hub = str(task.get_config("dataset_path") or "lm-eval")
     values = {
         "task": name,
         "version": _version(task),
         "asks": f"what lm-eval's task {task.task_name} asks",
         "source": f"lm-evaluation-harness {_lm_eval_version()}",
-        "data": place,
+        "data": {"hub": hub},
         "kind": kind,
         "prompt": "" if kind == "perplexity" else "{context}",
         "delimiter": "",
@@ -279,7 +279,7 @@ def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | 
     config = validate(TaskConfig, values, name)
     _BUILT[_key(config)] = task
     samples = tuple(_sample(config, task, str(doc_id), instances) for doc_id, instances in by_doc.items())
-    return Loaded(config, samples, str(data) if data is not None else f"lm-eval's {place['hub']}")
+    return Loaded(config, samples, str(data) if data is not None else f"lm-eval's {hub}")
 
 
 def _set_shots(task: Any, name: str, num_fewshot: int | None) -> None:
@@ -372,7 +372,7 @@ def _lm_eval_version() -> str:
 
 
 def _digested(file: Path) -> dict[str, str]:
-    return {"path": str(file), "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+    return {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------
@@ -387,7 +387,7 @@ def refuse_unknown(config: TaskConfig) -> None:
     """Raises TaskError for a task file of a user's that this process was not given: a run folder brings no code."""
     if is_judged_by(config) and config.score["lm_eval"]["file"] is not None and _key(config) not in _BUILT:
         raise TaskError(
-            f"answers to {config.task} are judged by lm-eval's task file {config.score['lm_eval']['file']['path']}",
+            f"answers to {config.task} are judged by lm-eval's task file {config.score['lm_eval']['file']['name']}",
             where="a run folder never brings code to run",
             fix="judge it again with the command that made it: harness run CONFIG --out RUN",
         )

@@ -179,7 +179,7 @@ def test_a_group_is_its_tasks(tmp_path: Path):
     (tmp_path / "both.yaml").write_text(yaml.safe_dump({"group": "both", "task": ["write", "last"]}))
     found = load_tasks(TaskUse(task=f"lm_eval:{tmp_path / 'both.yaml'}"))
     assert [task.name for task in found] == ["lm_eval:write", "lm_eval:last"]
-    assert [Path(task.config.score["lm_eval"]["file"]["path"]).stem for task in found] == ["write", "last"]
+    assert [task.config.score["lm_eval"]["file"]["name"] for task in found] == ["write.yaml", "last.yaml"]
 
 
 def _file(folder: Path, **changes: Any) -> str:
