@@ -242,6 +242,8 @@ class ApiBackend:
         refused = self.unsent(request) | self.refused
         if len(request.stop) > self.most_stops:
             refused.setdefault("stop", f"only {self.most_stops} are taken; all are cut here")
+        if _beyond(request, reading) and not usage:
+            refused.setdefault("max_tokens", f"ignored: {output_tokens} tokens came, {request.max_tokens} were allowed")
         if request.writing.logprobs and "confidence" not in details:
             refused.setdefault("logprobs", "not told by the server for this answer")
         if refused:
@@ -467,13 +469,18 @@ def _doubt(request: Request, reading: Reading) -> str | None:
     used, text = reading.used, "".join((*reading.text, *reading.thinking))
     if used is None:
         return None
-    if used.output > request.max_tokens + SLACK:
+    if _beyond(request, reading) and used.output - used.reasoning > len(text.encode("utf-8", "surrogatepass")):
         return f"{used.output} output tokens, and {request.max_tokens} were allowed"
     if used.output == 0 and text.strip():
         return "no output tokens for an answer that has text"
     if used.input == 0 and any(turn.content for turn in turns(request)):
         return "no input tokens for a prompt that has text"
     return None
+
+
+def _beyond(request: Request, reading: Reading) -> bool:
+    """Returns whether the server tells more tokens than were allowed; thinking is not bounded everywhere."""
+    return reading.used is not None and reading.used.output - reading.used.reasoning > request.max_tokens + SLACK
 
 
 def _confidence(logprobs: Sequence[float]) -> dict[str, float]:

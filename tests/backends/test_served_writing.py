@@ -253,6 +253,14 @@ def test_a_usage_that_cannot_be_true_is_not_shown_as_tokens(claim, true, tokeniz
     assert ours.details["usage"].startswith("counted here, not believed") and ours.details["usd"] is None
 
 
+def test_a_limit_that_a_server_ignores_is_named_and_its_count_believed():
+    response = answered(said("tok " * 300, used=(7, 300, 0)))
+    assert response.output_tokens == 300 and response.details["usd"] is not None
+    assert response.details["refused"]["max_tokens"] == "ignored: 300 tokens came, 50 were allowed"
+    thought = answered(said("four", used=(7, 300, 290)))  # some bound the answer alone
+    assert thought.output_tokens == 300 and "refused" not in thought.details
+
+
 def test_a_usage_that_is_missing_is_counted_here_where_a_tokenizer_is_known(tokenizer, tmp_path: Path):
     reply = events({"choices": [{"delta": {"content": "five six"}, "finish_reason": "stop"}]})
     assert answered(reply).output_tokens is None
