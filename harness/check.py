@@ -20,7 +20,7 @@ from harness.plan import Cell, Plan, PlannedModel, make_plan
 from harness.policy import PolicyConfig, Used, broken
 from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens
 from harness.prompts import ANSWER, answer_text, render, replied
-from harness.rubric import NOT_ASKED, Told, best_reply, worst_reply
+from harness.rubric import NOT_ASKED, Told, best_reply, texts_of, worst_reply
 from harness.score import judge, right_answers, turn_of
 from harness.scorers import own
 from harness.seal import why_unsealed
@@ -348,11 +348,12 @@ def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[tuple[C
     yield from (f"  | {line}" for line in excerpt(_prompt_text(prompt)))
     if rubric.against is not None:
         yield "and the same with A and B in the other order"
-    elif rubric.human is None:
+    if rubric.human is None:
         yield "people's verdicts: none, so the score will carry a warning"
     else:
         n = sum(sample.row.get(rubric.human) not in (None, "") for sample in samples)
-        yield f"people's verdicts: on {n} texts of column '{rubric.of}'"
+        named = " and ".join(f"'{column}'" for column in texts_of(rubric))
+        yield f"people's verdicts: of {n} samples, on what stands in {named}"
     yield "no judge is asked here: in the self-test its best and worst verdicts stand for it"
 
 

@@ -185,13 +185,22 @@ class RubricConfig(Strict):
     against: Literal["baseline"] | None = None  # instead of a scale: which answer is better, that or the baseline's
     prompt: Annotated[str, Field(min_length=1)] | None = None  # what the judge is asked; default: as `check` shows
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 512  # of the judge's reply
-    human: str | None = None  # column with people's verdicts, empty where nobody judged
-    of: str | None = None  # column with the texts that they judged
+    human: str | None = None  # column with people's verdicts (of a pair: A, B or tie), empty where nobody judged
+    of: (
+        Annotated[
+            Annotated[tuple[str, str], Tag("(list)"), Field(min_length=2, max_length=2)]
+            | Annotated[str, Tag("(text)")],
+            Discriminator(_by_shape),
+        ]
+        | None
+    ) = None  # column with the texts that they judged; of a pair two columns: [A, B]
 
     @model_validator(mode="after")
     def _consistent(self) -> RubricConfig:
-        if self.against is not None and (self.scale is not None or self.human is not None):
-            raise PydanticCustomError("against", "`against` goes without `scale` and `human`: a pair has no scale")
+        if self.against is not None and self.scale is not None:
+            raise PydanticCustomError("against", "`against` goes without `scale`: a pair has none")
+        if self.of is not None and isinstance(self.of, tuple) != (self.against is not None):
+            raise PydanticCustomError("of", "`of` names one column of texts, and with `against` two: [A, B]")
         if (self.human is None) != (self.of is None):
             raise PydanticCustomError("human", "`human` and `of` go together: people's verdicts, and the texts judged")
         if isinstance(self.scale, tuple) and self.scale[0] == self.scale[1]:

@@ -22,7 +22,7 @@ from harness.errors import LimitReached
 from harness.execute import Step, limited, load, measure, restored, sitting, stored
 from harness.plan import Cell, Plan, PlannedModel, by_messages, judge_of
 from harness.prompts import answer_text
-from harness.rubric import NOTHING, Judge, Told, ask
+from harness.rubric import NOTHING, Judge, Told, ask, texts_of
 from harness.score import ByTurn, Place, answer_to_judge, place, text_to_judge, turn_of
 from harness.store import RESPONSES, VERDICTS, Paced, RunFolder, read_attempts, read_responses
 from harness.values import Request, Response, Sample
@@ -87,7 +87,7 @@ def foreseen(plan: Plan, said: int | None = None) -> Iterator[tuple[Cell, int]]:
         answers = tuple(r for sample in samples for r in _foreseen(task.config, sample, judge, written))
         asked = [cell for cell in plan.cells if cell.task is task]
         judged = [cell for cell in asked if rubric.against is None or cell.model.config.name != baseline]
-        labelled = tuple(_labelled(task.config, samples, judge).values())
+        labelled = tuple(r for requests in _labelled(task.config, samples, judge).values() for r in requests)
         for requests, times in ((answers, len(judged) * task.config.epochs), (labelled, 1)):
             if requests:
                 yield Cell(_named(plan), task, "generate", judge.chat, samples, requests), times
@@ -155,7 +155,7 @@ class Heard:
     """All that the judge of a run said."""
 
     told: Mapping[Place, ByTurn] = field(default_factory=dict)  # of each answer
-    labelled: Mapping[str, Mapping[str, Response | None]] = field(default_factory=dict)  # task -> sample -> on its text
+    labelled: Mapping[str, Mapping[str, Told]] = field(default_factory=dict)  # task -> sample -> of what people judged
     replies: tuple[Response, ...] = ()  # each once
     sent: Mapping[Place, int] = field(default_factory=dict)  # bytes that left this machine for it, of each answer
 
@@ -188,7 +188,7 @@ def heard(
         keys = [request.key for requests in by_turn.values() for request in requests or ()]
         sent[where] = sum(line["sent_bytes"] for key in keys for line in lines_of.get(key, ()))
     labelled = {
-        name: {id: replies.get(r.key) for id, r in _labelled(task, _of_task(samples, name), judge).items()}
+        name: {id: _told(asked, replies) for id, asked in _labelled(task, _of_task(samples, name), judge).items()}
         for name, task in judged.items()
     }
     return Heard(told, labelled, tuple(replies.values()), sent)
@@ -215,7 +215,8 @@ def _wanted(
     for (_, name, _, _), by_turn in _asked(tasks, samples, lines, judge, baseline).items():
         found[name] |= {request.key: request for requests in by_turn.values() for request in requests or ()}
     for name, task in tasks.items():
-        found[name] |= {request.key: request for request in _labelled(task, _of_task(samples, name), judge).values()}
+        labelled = _labelled(task, _of_task(samples, name), judge)
+        found[name] |= {request.key: request for requests in labelled.values() for request in requests}
     return found
 
 
@@ -258,15 +259,16 @@ def _rival(task: TaskConfig, sample: Sample, response: Response | None) -> str |
     return answer_to_judge(task, sample, response) or NOTHING
 
 
-def _labelled(task: TaskConfig, samples: Sequence[Sample], judge: Judge) -> dict[str, Request]:
-    """Returns what is asked about each text that people judged, by sample id."""
+def _labelled(task: TaskConfig, samples: Sequence[Sample], judge: Judge) -> dict[str, tuple[Request, ...]]:
+    """Returns what is asked about each text, or pair of texts, that people judged, by sample id."""
     rubric, found = task.rubric, {}
     for sample in samples if rubric.human is not None else ():
-        if sample.row.get(rubric.human) in (None, "") or not sample.row.get(rubric.of):
+        cells = [sample.row.get(column) for column in texts_of(rubric)]
+        if sample.row.get(rubric.human) in (None, "") or not all(cells):
             continue
-        text = text_to_judge(task, sample, str(sample.row[rubric.of]))
-        if text is not None:
-            (found[sample.id],) = ask(task, sample, text, judge)
+        texts = [text_to_judge(task, sample, str(cell)) for cell in cells]
+        if None not in texts:
+            found[sample.id] = ask(task, sample, texts[0], judge, *texts[1:])
     return found
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.config import TaskConfig
 from harness.judging import Heard
-from harness.rubric import as_verdict, verdict, worth
+from harness.rubric import agreed_verdict, as_verdict, worth
 from harness.score import text_to_judge
 from harness.stats import accuracy, cohen_kappa, ppi_mean
 from harness.values import Estimate, Record, Sample
@@ -34,13 +34,13 @@ def agreement(name: str, task: TaskConfig, samples: Samples, heard: Heard) -> di
         return None
     replies = heard.labelled.get(name, {})
     people = {id: as_verdict(rubric, samples[name, id].row[rubric.human]) for id in replies}
-    judge = {id: verdict(rubric, reply) for id, reply in replies.items()}
+    judge = {id: agreed_verdict(rubric, told) for id, told in replies.items()}
     both = [(judge[id], people[id]) for id in replies if judge[id] is not None]
     found = {"n": len(both), "unreadable": len(replies) - len(both), "raw": None, "kappa": None}
     if not both:
         return found
     raw = accuracy([float(a == b) for a, b in both])
-    kappa = cohen_kappa(*zip(*both), ordered=not isinstance(rubric.scale, Mapping))
+    kappa = cohen_kappa(*zip(*both), ordered=rubric.against is None and not isinstance(rubric.scale, Mapping))
     return {**found, "raw": _shown(raw), "kappa": _shown(kappa)}
 
 
@@ -50,7 +50,7 @@ def corrected(task: TaskConfig, records: Sequence[Record], samples: Samples) -> 
     `records` are those of one model on one task. Where people judged every answer it is the mean of their verdicts.
     """
     rubric = task.rubric
-    if rubric is None or rubric.human is None or any(record.epoch > 0 for record in records):
+    if rubric is None or not isinstance(rubric.of, str) or any(record.epoch > 0 for record in records):
         return None
     human, judge, rest = [], [], []
     for record in records:

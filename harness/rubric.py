@@ -129,8 +129,8 @@ def _check_columns(task: Task, rubric: RubricConfig) -> None:
 
 
 def _check_people(task: Task, rubric: RubricConfig) -> None:
-    for key in ("human", "of"):
-        column = getattr(rubric, key)
+    columns = [("human", rubric.human), *(("of", column) for column in texts_of(rubric))]
+    for key, column in columns:
         if column is not None and column not in task.samples[0].row:
             what = f"rubric: {key} names column '{column}', which the data do not have"
             raise TaskError(what, where=task.where, fix=nearest(column, task.samples[0].row))
@@ -141,6 +141,11 @@ def _check_people(task: Task, rubric: RubricConfig) -> None:
             raise TaskError(
                 what, where=task.where, fix=f"a verdict is {_allowed(rubric)}; leave out what nobody judged"
             )
+
+
+def texts_of(rubric: RubricConfig) -> tuple[str, ...]:
+    """Returns the columns with the texts that people judged: one, of a pair two, or none."""
+    return () if rubric.of is None else (rubric.of,) if isinstance(rubric.of, str) else rubric.of
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------
@@ -303,6 +308,13 @@ def judged(rubric: RubricConfig, told: Told) -> tuple[float | None, dict[str, fl
     same = ours[0] == ours[1]
     bias = {} if same else {"first_preferred": (_PREFERS[found[0]] + _PREFERS[found[1]]) / 2}
     return (ours[0] if same else 0.5), {"same_in_both_orders": float(same), **bias}
+
+
+def agreed_verdict(rubric: RubricConfig, told: Told) -> Verdict | None:
+    """Returns the one verdict of a judge; of a pair A or B if it says so in both orders, else a tie."""
+    if rubric.against is None:
+        return verdict(rubric, told.replies[0]) if told.replies else None
+    return {1.0: "A", 0.0: "B", 0.5: "tie", None: None}[judged(rubric, told)[0]]
 
 
 _PREFERS = {"A": 1.0, "B": 0.0, "tie": 0.5}  # how far a verdict is for what stands first

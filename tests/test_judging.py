@@ -253,6 +253,25 @@ def test_texts_of_others_that_people_judged_test_the_judge_and_correct_no_mean(f
     assert row(result)["judged"]["corrected"] is None
 
 
+def test_pairs_that_people_judged_test_the_judge_of_pairs(folder: Path):
+    pairs = {"human": "people", "of": ["first", "second"], "against": "baseline"}
+    told = ["A", "B", "tie"]
+
+    def more(i: int) -> dict[str, Any]:
+        kind = ["many thanks", "no"] if i % 3 == 0 else ["no", "many thanks"] if i % 3 == 1 else ["no", "no"]
+        return {"first": kind[0], "second": kind[1], "people": told[i % 3] if i != 4 else "tie"}
+
+    write(folder, pairs, more)
+    kind_first = {"prompt": r"(?s)Answer A:[^A]*many thanks.*Answer B:", "text": "[[A]]"}
+    kind_second = {"prompt": r"(?s)Answer B:.*many thanks", "text": "[[B]]"}
+    models = [fake("base", {"text": "dull"}), fake("m", {"text": "many thanks"})]
+    result = run(folder, *models, judge=fake("j", kind_first, kind_second, {"text": "[[tie]]"}))
+    agreed = row(result)["judged"]["agreement"]
+    assert (agreed["n"], agreed["raw"]["value"]) == (N, 39 / 40) and agreed["kappa"]["method"] == "cohen kappa"
+    assert row(result)["judged"]["warning"] is None and row(result)["judged"]["corrected"] is None
+    assert len(verdicts(folder)) == 2 * N + 2 * N
+
+
 def test_the_mean_is_corrected_by_the_labels_of_some_answers(folder: Path):
     write(folder, LABELLED, people(20, lambda i: 4 if i % 4 else 1))
     result = run(folder)
@@ -457,7 +476,7 @@ def test_a_judge_is_named_as_a_model_is_or_as_one_of_them(folder: Path):
 def test_check_shows_what_the_judge_is_asked_and_whether_people_judged(folder: Path):
     write(folder, LABELLED, lambda i: people(12)(i) | {"a": "thanks"}, answer="a")
     text = report(config(folder)).text()
-    for part in ("judged by a model, which is asked of sample q0", "| Kind.", "| thanks", "'said'", "on 12 texts"):
+    for part in ("judged by a model, which is asked of sample q0", "| Kind.", "| thanks", "'said'", "of 12 samples"):
         assert part in text, part
     assert "judge j: runs on this machine; nothing leaves this machine; 52 verdicts at most" in text
     assert report(config(folder)).passed
