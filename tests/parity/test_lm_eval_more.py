@@ -15,7 +15,12 @@ Differences that are deliberate:
     drop            an answer is one span                     is split where several are    it could never be right
     truthfulqa-mc1  817 questions (hub)                       also the CSV of 790           read alike; compared on both
 
-HumanEval, MBPP (they run code), IFEval (25 checkers of instructions) and MT-bench (a judge) are not bundled.
+    ifeval          sentences by NLTK's trained model         sentences by rules            nothing to fetch
+                    a symbol to count becomes a random letter is the symbol                 what the prompt asks
+    bbq             no biased answer at all scores 0          scores -1                     the paper's formula
+
+HumanEval and MBPP are compared in test_lm_eval_code.py (prompts and stops: nothing is run), IFEval's verdicts in
+test_lm_eval_ifeval.py, BBQ's bias scores in tests/test_bias.py. MT-bench is none of lm-eval's tasks.
 """
 
 from __future__ import annotations
