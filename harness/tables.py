@@ -431,12 +431,13 @@ def _difference(row: Row) -> str:
 
 
 def _leaving(row: Row) -> str:
-    """Returns which share of the samples was sent to where the model runs, and the bytes of text."""
+    """Returns which share of the samples was sent to where the model runs, and to a judge, and the bytes of text."""
     found = row.get("leaves_machine")
     if not found or not found["hosts"]:
         return "nothing"
     size = UNKNOWN if found["bytes"] is None else f"{found['bytes'] / 1000:,.1f} kB"
-    return f"{found['share_of_samples']:.0%} of samples, {size}"
+    beside = [host for host in found["hosts"] if host != row["where"]]
+    return f"{found['share_of_samples']:.0%} of samples, {size}{f', judge at {beside[0]}' if beside else ''}"
 
 
 def _failures(row: Row) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from commands import harness as command
 from servers import Reply, SyntheticServer
 from statsmodels.stats.inter_rater import cohens_kappa
 
@@ -430,7 +431,7 @@ def test_the_table_tells_what_went_to_the_judge(folder: Path, monkeypatch):
         result = run(folder, judge=judge)
         sent = sum(len(body["messages"][0]["content"].encode()) for body in server.bodies if body)
     assert row(result)["leaves_machine"] == {"hosts": ["127.0.0.1"], "share_of_samples": 1.0, "bytes": sent}
-    assert "100% of samples" in result.table()
+    assert "100% of samples" in result.table() and "judge at 127.0.0.1" in result.table("markdown")
 
 
 # --- in a run file
@@ -471,6 +472,20 @@ def test_a_judge_is_named_as_a_model_is_or_as_one_of_them(folder: Path):
     assert config(folder, *models, judge="also").judge == config(folder, *models).models[1]
     result = run(folder, *models, judge="also")
     assert any("also on t: it judged its own answers" in note for note in result.summary["notes"])
+
+
+def test_the_judge_may_be_named_on_the_command_line(folder: Path, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    models = [fake("m", *THANKS), fake("strict", {"text": "1"})]
+    given = {"run": "r", "tasks": ["t.yaml"], "models": models, "latency": {"requests": 0}}
+    (folder / "run.yaml").write_text(yaml.safe_dump(given))
+    code, _, err = command(capsys, "run", "run.yaml", "--out", "out")
+    assert code == 2 and "--judge MODEL" in err
+    code, out, _ = command(capsys, "run", "run.yaml", "--out", "out", "--judge", "strict")
+    assert code == 0 and "How far the judge is to be believed" in out and "judged by strict (this machine)" in out
+    code, out, _ = command(capsys, "check", "run.yaml", "--judge", "demo-0.1m")
+    assert code == 0 and "judge demo-0.1m: runs on this machine; nothing leaves this machine; 80 verdicts" in out
+    assert command(capsys, "verify", "out")[0] == 0 and command(capsys, "score", "out")[0] == 0
 
 
 def test_check_shows_what_the_judge_is_asked_and_whether_people_judged(folder: Path):
