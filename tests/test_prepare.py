@@ -25,6 +25,7 @@ from harness.prepare import (
     winogrande,
     wnut17,
 )
+from tests.public_rows import BBQ
 
 
 def test_mmlu_from_the_hub_and_from_the_original_files():
@@ -175,5 +176,6 @@ def test_gpqa_puts_the_right_answer_where_the_question_says():
 
 
 def test_questions_from_one_template_are_one_group():
-    groups = [bbq({"category": "Age", "example_id": n})["group"] for n in range(8)]
+    row = {**BBQ[0], "category": "Age"}
+    groups = [bbq({**row, "example_id": n})["group"] for n in range(8)]
     assert groups == ["Age 0"] * 4 + ["Age 1"] * 4
