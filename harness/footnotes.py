@@ -113,6 +113,20 @@ def spent(
     }
 
 
+def spent_together(several: Iterable[Line | None]) -> dict[str, Any] | None:
+    """Returns what several runs paid to providers together, as `spent` tells it of one; None if none of them paid."""
+    parts = [one for one in several if one is not None]
+    if not parts:
+        return None
+    models = dict.fromkeys(name for one in parts for name in one["by_model"])
+    sums = ("usd", "known_usd", "most_usd", "beside_answers_usd")
+    return {
+        "cut_off": sorted({name for one in parts for name in one["cut_off"]}),
+        **{key: total(one[key] for one in parts) for key in sums},
+        "by_model": {name: total(one["by_model"][name] for one in parts if name in one["by_model"]) for name in models},
+    }
+
+
 def footnotes(rows: Mapping[Cell, Line]) -> list[str]:
     """Returns what to say below a table: once for each model where it is the same for all of its tasks."""
     said: dict[tuple[str, str], list[str]] = {}

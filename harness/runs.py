@@ -15,7 +15,7 @@ from harness import judging, lm_tasks, tables
 from harness.config import RunConfig, TaskConfig, read_run
 from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
-from harness.footnotes import told
+from harness.footnotes import spent_together, told
 from harness.labels import by_label
 from harness.plan import Plan, check_judge, make_plan, stored
 from harness.score import records
@@ -265,6 +265,7 @@ def merged(summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "run": " + ".join(dict.fromkeys(summary["run"] for summary in summaries)),
         "rows": [row for summary in summaries for row in summary["rows"]],
         "references": list(references.values()),
+        "spent": spent_together(summary.get("spent") for summary in summaries),
         "notes": list(dict.fromkeys(note for summary in summaries for note in summary["notes"])),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.footnotes import footnotes, spent, told
+from harness.footnotes import footnotes, spent, spent_together, told
 
 
 def line(key: str = "k", model: str = "m", task: str = "t", **changes: Any) -> dict[str, Any]:
@@ -79,3 +79,14 @@ def test_what_was_paid_is_summed_over_models_and_requests_beside_the_answers():
     assert spent(rows, charges, []) is None
     found = spent(rows, charges, ["m"], cut_off=["m", "free"])
     assert found["usd"] is None and round(found["known_usd"], 6) == 0.15 and found["cut_off"] == ["m"]
+
+
+def test_several_runs_paid_the_sum_of_what_each_paid():
+    one = spent(told([line(details={"usd": 0.1, "most_usd": 0.1})]), [], ["m"])
+    other = spent(told([line(details={"usd": None, "most_usd": 0.3}, model="n")]), [], ["n"])
+    both = spent_together([one, None, one])
+    assert both["usd"] == both["by_model"]["m"] == 0.2
+    unknown = spent_together([one, other])
+    assert unknown["usd"] is None and unknown["known_usd"] == 0.1 and unknown["most_usd"] == 0.4
+    assert unknown["by_model"] == {"m": 0.1, "n": None}
+    assert spent_together([None, None]) is None
