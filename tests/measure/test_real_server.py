@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 
 import pytest
 
@@ -91,11 +90,15 @@ def test_single_stream_numbers_are_the_in_process_engines_within_the_overhead_of
     for _, inside, _, served_one in rounds:
         assert inside.usage.output_tokens == served_one.usage.output_tokens == 24
 
-    def middle(number: Callable[[list[Timed]], float]) -> float:
-        return median(number(timed) for timed in rounds)
+    def least(place: int, number: Callable[[Timed], float]) -> float:
+        """Returns the smallest value: what a busy machine adds is never negative."""
+        return min(number(timed[place]) for timed in rounds)
 
-    http = middle(lambda t: t[2].service_s - t[0].service_s)  # what a request of one token takes longer over HTTP
+    def service(timed: Timed) -> float:
+        return timed.service_s
+
+    http = least(2, service) - least(0, service)  # what a request of one token takes longer over HTTP
     assert http > 0
-    assert abs(middle(lambda t: t[3].ttft_s - t[1].ttft_s)) <= 2 * http
-    assert abs(middle(lambda t: t[3].tpot_s - t[1].tpot_s)) <= http
+    assert abs(least(3, lambda t: t.ttft_s) - least(1, lambda t: t.ttft_s)) <= 2 * http
+    assert abs(least(3, lambda t: t.tpot_s) - least(1, lambda t: t.tpot_s)) <= http
     backend.close()
