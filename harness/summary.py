@@ -136,6 +136,7 @@ def _row(
         "throughput": passed,
         "tokens": {name: said[name] for name in _COUNTED},
         "cost": cost | {"usd_per_1m_characters": _per_characters(cost["usd"], said)},
+        "reading": _reading([line for line in mine if line["kind"] == "engine"], cost),
         "energy": _energy([line for line in mine if line["kind"] == "energy"], passed, records, machine),
         "where": _place(plan, cell["model"]),
         "leaves_machine": _leaves(plan, cell, records, said, mine, put),
@@ -323,6 +324,19 @@ def _difference(model: str, records: Sequence[Record], base: Sequence[Record] | 
         "ties": found.ties,
         "n": len(pairs),
     }
+
+
+def _reading(lines: Sequence[Line], cost: Line) -> dict[str, Any]:
+    """Returns the prompt tokens that were really computed, those a server without sharing would bill, and USD per 1M.
+
+    Unknown where no engine counted them: for text that is generated, and behind a server.
+    """
+    usd = cost["parts"].get("input")
+    found: dict[str, Any] = {}
+    for name, key in (("computed", "forwarded_tokens"), ("billed", "prompt_tokens")):
+        found[f"{name}_tokens"] = tokens = total(line[key] for line in lines) if lines else None
+        found[f"usd_per_1m_{name}"] = usd / tokens * 1e6 if usd is not None and tokens else None
+    return found
 
 
 def _pass(lines: Sequence[Line]) -> dict[str, Any]:
