@@ -60,11 +60,16 @@ def resolve_model(path: str | Path, *, revision: str | None = None, trust_remote
         return DEMO / text
     if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not text.startswith(".") and not folder.parent.is_dir():
         return _from_hub(text, revision, trust_remote_code)
-    siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-    known = [p.name for p in DEMO.iterdir() if p.is_dir()] if DEMO.is_dir() else []
-    fix = nearest(folder.name, siblings) if "/" in text else nearest(text, [*known, *siblings])
+    beside = _models_in(folder.parent)
+    fix = nearest(folder.name, beside) if "/" in text else nearest(text, beside | _models_in(DEMO))
     fix = fix or "give a folder, a demo model's name, or a hub id org/name"
     raise ModelError(f"no model folder '{text}'", where=str(folder.absolute()), fix=fix)
+
+
+def _models_in(folder: Path) -> set[str]:
+    """Returns the names of the folders in a folder that can be a model or an adapter; hidden ones are not offered."""
+    files = (file for name in ("config.json", "adapter_config.json") for file in folder.glob(f"*/{name}"))
+    return {file.parent.name for file in files if not file.parent.name.startswith(".")}
 
 
 def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:

@@ -332,6 +332,21 @@ def test_a_misspelt_folder_names_the_near_match(good):
         resolve_model(good.parent / "modell")
 
 
+def test_only_folders_that_can_be_a_model_are_offered_for_a_missing_one(good, monkeypatch):
+    write(good.parent, "adapter/adapter_config.json", {})
+    write(good.parent, ".venv/config.json", {})
+    write(good.parent, "src/main.json", {})
+    monkeypatch.setattr("harness.models.DEMO", good.parent / "none")
+    monkeypatch.chdir(good.parent)
+    with pytest.raises(ModelError) as caught:
+        resolve_model("tiny")
+    assert caught.value.fix == "known: adapter, model"
+    monkeypatch.chdir(good)
+    with pytest.raises(ModelError) as caught:
+        resolve_model("tiny")
+    assert caught.value.fix == "give a folder, a demo model's name, or a hub id org/name"
+
+
 def test_a_file_is_not_a_model(good):
     with pytest.raises(ModelError, match=r"a model is a folder(.|\n)*give its folder"):
         resolve_model(good / "config.json")
