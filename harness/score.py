@@ -179,6 +179,23 @@ def record(
 ) -> Record:
     """Returns the record of one response; a failure the task counts as wrong has the value 0."""
     score = judge(task, sample, response, told)
+    return _record(
+        sample,
+        line,
+        (response,),
+        answer=score.answer,
+        value=_counted(task, score),
+        failure=score.failure,
+        choice_logprobs=response.logprobs,
+        text=None if response.text is None else written(task, response),
+        metrics=score.metrics,
+        verdicts=_texts(told),
+    )
+
+
+def _record(sample: Sample, line: Mapping[str, Any], responses: Sequence[Response], **judged: Any) -> Record:
+    """Returns the record of a sample with what its responses took together; `judged` are its other fields."""
+    thought = [n for response in responses if (n := response.details.get("thinking_tokens")) is not None]
     return Record(
         model=line["model"],
         task=line["task"],
@@ -186,19 +203,13 @@ def record(
         epoch=line["epoch"],
         mode=line["mode"],
         expected=sample.expected,
-        answer=score.answer,
-        value=_counted(task, score),
-        failure=score.failure,
-        input_tokens=response.input_tokens,
-        output_tokens=response.output_tokens,
-        choice_logprobs=response.logprobs,
-        text=None if response.text is None else written(task, response),
-        finish_reason=response.finish_reason,
-        truncated_left=response.truncated_left,
-        metrics=score.metrics,
+        input_tokens=total(response.input_tokens for response in responses),
+        output_tokens=total(response.output_tokens for response in responses),
+        finish_reason=responses[-1].finish_reason,
+        truncated_left=max(response.truncated_left for response in responses),
         cluster=sample.cluster,
-        verdicts=_texts(told),
-        thinking_tokens=_thought(response),
+        thinking_tokens=sum(thought) if thought else None,
+        **judged,
     )
 
 
@@ -265,32 +276,19 @@ def conversation(
     values = [one.value for one in judged]
     failures = [one.failure for one in sorted(turns, key=lambda one: one.value is not None) if one.failure is not None]
     value = None if None in values else sum(values) / len(values)
-    return Record(
-        model=line["model"],
-        task=line["task"],
-        sample_id=line["sample_id"],
-        epoch=line["epoch"],
-        mode=line["mode"],
-        expected=sample.expected,
+    return _record(
+        sample,
+        line,
+        responses,
         answer=shown([one.answer for one in judged]),
         value=float(value == 1.0) if task.over_turns == "all" and value is not None else value,
         failure=failures[0] if failures else None,
-        input_tokens=total(response.input_tokens for response in responses),
-        output_tokens=total(response.output_tokens for response in responses),
         choice_logprobs=None,
         text=None,
-        finish_reason=responses[-1].finish_reason,
-        truncated_left=max(response.truncated_left for response in responses),
         metrics=_over_turns(scores) | {f"turn_{one.turn}": one.value for one in judged if one.value is not None},
-        cluster=sample.cluster,
         turns=turns,
         verdicts=tuple(text for turn in sample.scored for text in _texts(told.get(turn, NOT_ASKED))),
-        thinking_tokens=sum(thought) if (thought := [n for r in responses if (n := _thought(r)) is not None]) else None,
     )
-
-
-def _thought(response: Response) -> int | None:
-    return response.details.get("thinking_tokens")
 
 
 def _turn(task: TaskConfig, sample: Sample, turn: int, response: Response, score: Score | None) -> Turn:
