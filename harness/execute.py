@@ -11,7 +11,7 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, cycle, islice
 from pathlib import Path
@@ -28,10 +28,20 @@ from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
 from harness.prompts import continued, replied
 from harness.secrets import redact, redacted, without_own
-from harness.store import RESPONSES, VERDICTS, Paced, RunFolder, append_jsonl, read_attempts, read_responses
+from harness.store import (
+    RESPONSES,
+    VERDICTS,
+    Paced,
+    ResponseLog,
+    RunFolder,
+    append_jsonl,
+    read_attempts,
+    read_responses,
+)
 from harness.values import Request, Response
 
 Load = Callable[[ModelConfig], Backend]
+Phase = Literal["answers", "latency", "verdicts"]
 FEWEST_CYCLED = 5  # prompts; fewer, sent again and again, would say little of the task
 
 
@@ -40,7 +50,7 @@ class Step:
     """One thing done: an answer recorded, a request timed alone, or a verdict of the judge recorded."""
 
     cell: Cell
-    phase: Literal["answers", "latency", "verdicts"]
+    phase: Phase
     response: Response
 
 
@@ -61,18 +71,25 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None
         cells = [cell for cell in plan.cells if cell.model is model]
         if not any(owed(cell, folder) or untimed(cell, plan, folder) for cell in cells):
             continue
-        started = time.perf_counter()
-        with closing(load(limited(model.config, plan, folder.path))) as backend:
-            described = {"load_s": time.perf_counter() - started, "sealed": sealed, **backend.describe()}
-            measure(folder, {"kind": "model", "model": model.config.name, **described})
-            try:
-                for cell in cells:
-                    yield from _answers(cell, backend, folder, idle)
-                    if untimed(cell, plan, folder):
-                        yield from _latency(cell, plan, backend, folder)
-            except LimitReached as reached:
-                measure(folder, {"kind": "stopped", "model": model.config.name, "reason": reached.what})
-                logging.getLogger("harness").warning(f"{model.config.name}: {reached.what}")
+        with at_work(model.config, plan, folder, load, sealed) as backend:
+            for cell in cells:
+                yield from _answers(cell, backend, folder, idle)
+                if untimed(cell, plan, folder):
+                    yield from _latency(cell, plan, backend, folder)
+
+
+@contextmanager
+def at_work(config: ModelConfig, plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Backend]:
+    """Gives a model with what is left to spend, and writes down what it is. A limit that is reached ends its work."""
+    started = time.perf_counter()
+    with closing(load(limited(config, plan, folder.path))) as backend:
+        described = {"load_s": time.perf_counter() - started, "sealed": sealed, **backend.describe()}
+        measure(folder, {"kind": "model", "model": config.name, **described})
+        try:
+            yield backend
+        except LimitReached as reached:
+            measure(folder, {"kind": "stopped", "model": config.name, "reason": reached.what})
+            logging.getLogger("harness").warning(f"{config.name}: {reached.what}")
 
 
 def limited(config: ModelConfig, plan: Plan, path: Path) -> ModelConfig:
@@ -135,38 +152,60 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder, idle: dict[str, fl
     asked: dict[str, Request] = {}
     said = _said(cell, folder)
     ask = backend.score if cell.mode == "score" else backend.generate
-    served = cell.model.config.backend in PROVIDERS  # what a server answered may have cost money: stored at once
-    kept = Paced(folder.responses(), at_once=served)
     rest = at_rest(backend, idle)
     counters, reason = counters_of(backend)
     meter = Meter(counters, reason=reason)
-    started = time.perf_counter()
-    cut_off = True  # from outside, with requests under way
     try:
-        with meter:
+        with sitting(cell, folder.responses(), asked, folder) as kept, meter:
             for turn in _turns(cell):
                 asked |= _whole(cell, turn, asked, said)
                 done = folder.responses().keys()
-                due = {request.key: request for request in turn if request.key not in done}
-                now = [asked[key] for key in due if key in asked]
-                unasked = [_unasked(request, said) for key, request in due.items() if key not in asked]
-                for response in chain(unasked, ask(now) if now else ()):
-                    kept.add(response, stored(cell, due[response.key], response, asked))
-                    said[response.key] = response
-                    yield from (Step(cell, "answers", one) for one in kept.new())
-                kept.flush()
-                yield from (Step(cell, "answers", one) for one in kept.new())
+                due = [request for request in turn if request.key not in done]
+                now = [asked[request.key] for request in due if request.key in asked]
+                unasked = [_unasked(request, said) for request in due if request.key not in asked]
+                for step in keep(cell, "answers", chain(unasked, ask(now) if now else ()), kept, asked):
+                    said[step.response.key] = step.response
+                    yield step
+    finally:
+        if kept.done:
+            measure(folder, {**_named(cell, "energy"), **asdict(meter.energy(rest))})
+            if (took := _engine(cell, backend)) is not None:
+                measure(folder, {**_named(cell, "engine"), **took})
+
+
+@contextmanager
+def sitting(cell: Cell, log: ResponseLog, asked: Mapping[str, Request], folder: RunFolder) -> Iterator[Paced]:
+    """Gives what keeps the responses of a cell in a log; at the end, however it comes, writes down what they took.
+
+    `asked` are the requests as they are sent, by key: whoever sends them may add to it meanwhile.
+    """
+    served = cell.model.config.backend in PROVIDERS  # what a server answered may have cost money: stored at once
+    kept = Paced(log, at_once=served)
+    started = time.perf_counter()
+    cut_off = True  # from outside, with requests under way
+    try:
+        yield kept
         cut_off = False
     except LimitReached:
         cut_off = False
         raise
     finally:
         kept.flush()
-        if answered := kept.done:
-            measure(folder, {**sitting(cell, asked, answered, time.perf_counter() - started), "cut_off": cut_off})
-            measure(folder, {**_named(cell, "energy"), **asdict(meter.energy(rest))})
-            if (took := _engine(cell, backend)) is not None:
-                measure(folder, {**_named(cell, "engine"), **took})
+        if kept.done:
+            took = _pass(cell, asked, kept.done, time.perf_counter() - started)
+            measure(folder, {**took, "cut_off": cut_off})
+
+
+def keep(
+    cell: Cell, phase: Phase, responses: Iterable[Response], kept: Paced, asked: Mapping[str, Request]
+) -> Iterator[Step]:
+    """Yields each response as a step of `phase` once it is on disk; at the end all of them are."""
+    requests = {request.key: request for request in cell.requests}
+    for response in responses:
+        kept.add(response, _stored(cell, requests[response.key], response, asked))
+        yield from (Step(cell, phase, one) for one in kept.new())
+    kept.flush()
+    yield from (Step(cell, phase, one) for one in kept.new())
 
 
 def _turns(cell: Cell) -> list[list[Request]]:
@@ -274,7 +313,7 @@ def _charge(cell: Cell, asked: Mapping[str, Request], response: Response, folder
         measure(folder, {**_named(cell, "charge"), **line})
 
 
-def stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> dict[str, Any]:
+def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> dict[str, Any]:
     """Returns the line of `responses.jsonl` for one response; `asked` are the requests as they were sent, by key."""
     return {
         "model": cell.model.config.name,
@@ -310,7 +349,7 @@ def _named(cell: Cell, kind: str) -> dict[str, Any]:
     return {"kind": kind, "model": cell.model.config.name, "task": cell.task.name, "mode": cell.mode}
 
 
-def sitting(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> dict[str, Any]:
+def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> dict[str, Any]:
     """Returns the line of `measurements.jsonl` for the answers of one sitting: real tokens, machine seconds.
 
     A conversation is a sample of the sitting in which it ended.

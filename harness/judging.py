@@ -8,23 +8,18 @@ text that people judged is put before the judge too: how far it agrees with them
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.backends.remote import PROVIDERS
 from harness.config import ModelConfig, TaskConfig
-from harness.errors import LimitReached
-from harness.execute import Step, limited, load, measure, restored, sitting, stored
+from harness.execute import Step, at_work, keep, load, restored, sitting
 from harness.plan import Cell, Plan, PlannedModel, by_messages, judge_of
 from harness.prompts import answer_text
 from harness.rubric import NOTHING, Judge, Told, ask, texts_of
 from harness.score import ByTurn, Place, answer_to_judge, place, text_to_judge, turn_of
-from harness.store import RESPONSES, VERDICTS, Paced, RunFolder, read_attempts, read_responses
+from harness.store import RESPONSES, VERDICTS, RunFolder, read_attempts, read_responses
 from harness.values import Request, Response, Sample
 
 Samples = Mapping[tuple[str, str], Sample]  # by task and sample id
@@ -38,17 +33,12 @@ def carry_out(
     cells = [cell for cell in cells_of(plan, folder) if cell.requests] if plan.judge is not None else []
     if not cells:
         return
-    started, named = time.perf_counter(), cells[0].model.config
-    config = limited(named, plan, folder.path).model_copy(update={"name": plan.judge.config.name})
-    with closing(load(config)) as backend:
-        known = {"load_s": time.perf_counter() - started, "sealed": sealed, **backend.describe()}
-        measure(folder, {"kind": "model", "model": named.name, **known})
-        try:
-            for cell in cells:
-                yield from _verdicts(cell, backend, folder)
-        except LimitReached as reached:
-            measure(folder, {"kind": "stopped", "model": named.name, "reason": reached.what})
-            logging.getLogger("harness").warning(f"{named.name}: {reached.what}")
+    as_itself = lambda config: load(config.model_copy(update={"name": plan.judge.config.name}))
+    with at_work(cells[0].model.config, plan, folder, as_itself, sealed) as backend:
+        for cell in cells:
+            asked = {request.key: request for request in cell.requests}
+            with sitting(cell, folder.verdicts(), asked, folder) as kept:
+                yield from keep(cell, "verdicts", backend.generate(cell.requests), kept, asked)
 
 
 def cells_of(plan: Plan, folder: RunFolder) -> tuple[Cell, ...]:
@@ -118,27 +108,6 @@ def _named(plan: Plan) -> PlannedModel | None:
 def name_of(judge: str) -> str:
     """Returns what a judge is called among the models of a run. No model can have such a name."""
     return f"judge {judge}"
-
-
-def _verdicts(cell: Cell, backend: Any, folder: RunFolder) -> Iterator[Step]:
-    asked = {request.key: request for request in cell.requests}
-    kept = Paced(folder.verdicts(), at_once=cell.model.config.backend in PROVIDERS)
-    started, cut_off = time.perf_counter(), True
-    try:
-        for reply in backend.generate(cell.requests):
-            kept.add(reply, stored(cell, asked[reply.key], reply, asked))
-            yield from (Step(cell, "verdicts", one) for one in kept.new())
-        kept.flush()
-        yield from (Step(cell, "verdicts", one) for one in kept.new())
-        cut_off = False
-    except LimitReached:
-        cut_off = False
-        raise
-    finally:
-        kept.flush()
-        if kept.done:
-            took = sitting(cell, asked, kept.done, time.perf_counter() - started)
-            measure(folder, {**took, "cut_off": cut_off})
 
 
 # --- after the run: files only ---------------------------------------------------------------------------------------
