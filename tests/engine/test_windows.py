@@ -21,27 +21,21 @@ def one_thread():
 
 
 @pytest.mark.parametrize("length", [0, 1, 9, 10, 11, 19, 20, 21, 57])
-@pytest.mark.parametrize("context", [1, 4, 10])
-def test_windows_are_the_peers(length, context):
+def test_windows_are_the_peers(length):
     utils = pytest.importorskip("lm_eval.utils")
     ids = list(range(100, 100 + length))
     peer = [
         utils.make_disjoint_window(pair)
-        for pair in utils.get_rolling_token_windows(ids, prefix_token=7, max_seq_len=10, context_len=context)
+        for pair in utils.get_rolling_token_windows(ids, prefix_token=7, max_seq_len=10, context_len=1)
     ]
-    windows = rolling_windows(ids, max_length=10, prefix_token=7, context=context)
+    windows = rolling_windows(ids, max_length=10, prefix_token=7)
     assert [(list(one.ids[: -one.n_scored]), list(one.ids[-one.n_scored :])) for one in windows] == peer
 
 
 def test_every_token_is_judged_once_and_no_window_is_too_long():
-    windows = rolling_windows(range(1000), max_length=64, prefix_token=7, context=16)
+    windows = rolling_windows(range(1000), max_length=64, prefix_token=7)
     assert [token for one in windows for token in one.ids[-one.n_scored :]] == list(range(1000))
     assert max(len(one.ids) for one in windows) == 65
-
-
-def test_a_context_longer_than_the_model_reads_is_refused():
-    with pytest.raises(ValueError, match=r"context is 65: it must be in 1\.\.64"):
-        rolling_windows(range(10), max_length=64, prefix_token=7, context=65)
 
 
 def test_windows_through_the_engine_give_what_the_model_gives_for_the_whole_text():
