@@ -33,9 +33,11 @@ def attend(
     """
     if query.device.type == "cpu" and softcap is None:
         bias = None if hidden is None else torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf)
+        count = query.shape[2]
         out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            query, key, value, 0.0, False, attn_mask=bias, scale=scale
+            _doubled(query), key, value, 0.0, False, attn_mask=bias, scale=scale
         )
+        out, total = out[:, :, :count], total[:, :, :count]
         # The kernel gives 0, not -inf, where all is hidden.
         return out, total if hidden is None else total.masked_fill(hidden.all(-1), -torch.inf)
     scores = (query @ key.transpose(-1, -2)).float() * scale
@@ -46,6 +48,34 @@ def attend(
     total = scores.logsumexp(-1, keepdim=True)
     weights = (scores - total.clamp(min=torch.finfo(torch.float32).min)).exp()
     return weights.to(value.dtype) @ value, total.squeeze(-1)
+
+
+def _doubled(query: torch.Tensor) -> torch.Tensor:
+    """Returns the query of each head [b, h, q, size], twice if it is a single one in bfloat16 on the CPU.
+
+    Of two queries of a head the kernel makes a product of matrices, which takes half the time of a single one's.
+    """
+    single = query.shape[2] == 1 and query.dtype == torch.bfloat16 and query.device.type == "cpu"
+    return query.expand(-1, -1, 2, -1) if single else query
+
+
+def attend_step(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+    hidden: torch.Tensor | None = None,
+    softcap: float | None = None,
+) -> torch.Tensor:
+    """Returns attention of one new token of each row, [rows, key heads, q, size].
+
+    query: [rows, key heads, q, size], all queries that read one key head together; the rest is as in `attend`.
+    """
+    if softcap is not None:
+        return attend(query, key, value, scale, hidden, softcap)[0]
+    bias = None if hidden is None else torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf)
+    out = scaled_dot_product_attention(_doubled(query), key, value, attn_mask=bias, scale=scale)
+    return out[:, :, : query.shape[2]]
 
 
 def attend_causal(

@@ -3,7 +3,8 @@
 A decoder holds the keys and values of the rows that are running, at places 0..n-1. `prefill` adds rows after the
 last place, `step` runs one token of every row, `remove` frees a place and moves the last row there. Nothing that was
 computed is computed again. Both return the logits [rows, vocabulary] of the position that is read, and no others.
-`compute` fills segments, the beginnings that rows share; `columns` says what a prompt takes of the buffers.
+`compute` fills segments, the beginnings that rows share; `columns` says what a prompt takes of the buffers. `running`
+is the context in which all of these run the model.
 """
 
 from __future__ import annotations
@@ -57,16 +58,17 @@ def works(kind: Any, loaded: LoadedModel) -> bool:
 
     try:
         decoder = kind(loaded, shared_length=3)
-        decoder.compute([root])
-        join(short, root)
-        step()
-        decoder.compute([child])
-        join(long, child)
-        step()
-        join(long[3:], None)
-        decoder.remove(0)
-        rows[0] = rows.pop()
-        step()
+        with decoder.running():
+            decoder.compute([root])
+            join(short, root)
+            step()
+            decoder.compute([child])
+            join(long, child)
+            step()
+            join(long[3:], None)
+            decoder.remove(0)
+            rows[0] = rows.pop()
+            step()
         alone = {id(ids): loaded.model(torch.tensor([ids], device=loaded.device)).logits[0] for ids, _, _ in seen}
     except Exception as error:  # a model may fail in any way when it is run in a way it was not written for
         log.info("%s does not fit this model: %s", kind.__name__, error)

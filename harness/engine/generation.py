@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -98,7 +99,8 @@ class Generator:
         self.loaded = loaded
         self.method = method or decoder_for(loaded) or "plain"
         self.decoder = DECODERS.get(self.method)
-        self.lone = LoneDecoder if method is None else self.decoder  # for a prompt that runs by itself
+        alone = partial(LoneDecoder, packed=self.method == "packed")
+        self.lone = alone if method is None else self.decoder  # for a prompt that runs by itself
         # Beyond this length a model turns all positions by other angles: such a row runs alone, as `generate` runs it.
         self.limit = rescaled_beyond(loaded.model.config) or math.inf
         self.batches = self.decoder is None and self.limit == math.inf and _rows_keep_apart(loaded)
@@ -196,6 +198,7 @@ class _Row:
         self.segment: Segment | None = None  # the deepest shared part of the prompt
         self.tokenizer, self.eos = loaded.tokenizer, loaded.eos_tokens
         self.sampling, self.seed = prompt.sampling, prompt.seed
+        self.greedy = prompt.sampling.temperature == 0 and prompt.sampling.repetition_penalty == 1
         self.limit = min(prompt.max_tokens, loaded.max_length - len(prompt.ids))
         self.history, self.written = list(prompt.ids), []
         self.scanner = StopScanner(loaded.tokenizer, prompt.stop) if prompt.stop else None
@@ -316,8 +319,9 @@ class _Batch:
 
         Inference mode is entered for many steps at once: the first step after it takes some 4 % longer.
         """
-        while not (done := self._once()) and not self._late():
-            pass
+        with self.decoder.running():
+            while not (done := self._once()) and not self._late():
+                pass
         return done
 
     def _once(self) -> list[_Row]:
@@ -381,8 +385,8 @@ class _Batch:
 
     def _write(self, rows: Sequence[_Row], logits: torch.Tensor) -> None:
         """Chooses the next token of each row and gives it to the row; waits for the device."""
-        peak = float(logits.amax())
-        broken = [False] * len(rows) if peak == peak else logits.amax(-1).isnan().tolist()
+        peaks, likeliest = logits.max(-1)
+        broken = [peak != peak for peak in peaks.tolist()]
         allowed = logits
         held = [i for i, row in enumerate(rows) if row.matcher is not None and row.in_answer and not row.forced]
         if held:
@@ -393,7 +397,8 @@ class _Batch:
                     allowed[i, rows[i].opening] = logits[i, rows[i].opening]
         if any(broken):
             allowed = allowed.nan_to_num(nan=0.0)
-        chosen = next_tokens(allowed, rows)
+        greedy = allowed is logits and all(row.greedy for row in rows)
+        chosen = likeliest.tolist() if greedy else next_tokens(allowed, rows)
         now = time.perf_counter()
         asked = [i for i, row in enumerate(rows) if row.logprobs is not None]
         logprobs = dict(zip(asked, _logprobs(logits[asked], [chosen[i] for i in asked]), strict=True)) if asked else {}

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
 
-from harness.engine.attention import Pass, attend, attend_causal, packed_attention
+from harness.engine.attention import Pass, attend, attend_causal, attend_step, packed_attention
 from harness.engine.loaded import LoadedModel
 from harness.engine.segments import SHARED_LENGTH, Buffers, Segment
 
@@ -100,11 +100,8 @@ class _StepPass(Pass):
         keys = self.decoder.keys[self.layer][:count, :, : self.columns]
         values = self.decoder.values[self.layer][:count, :, : self.columns]
         hidden = self._hidden(window)
-        if not self.shared and softcap is None:
-            bias = (
-                None if hidden is None else torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf)
-            )
-            out = scaled_dot_product_attention(query, keys, values, attn_mask=bias, scale=scale)
+        if not self.shared:
+            out = attend_step(query, keys, values, scale, hidden, softcap)
             return out.reshape(1, count, -1, value.shape[-1])
         out, total = attend(query, keys, values, scale, hidden, softcap)
         out = out.float()
@@ -164,6 +161,10 @@ class PackedDecoder(Buffers):
         self.model, self.shared_length = loaded.model, shared_length
         self.rows: list[_Place] = []
         self.positions = torch.zeros(0, 0, dtype=torch.long, device=loaded.device)  # of each column's token
+
+    def running(self) -> AbstractContextManager:
+        """Returns what the model runs in."""
+        return packed_attention(self.model)
 
     def compute(self, segments: Sequence[Segment]) -> None:
         """Computes segments whose parents are computed."""
@@ -240,13 +241,12 @@ class PackedDecoder(Buffers):
         options: dict[str, Any] = {}
         if read is not None and "logits_to_keep" in inspect.signature(self.model.forward).parameters:
             options["logits_to_keep"], read = read.to(self.device), None
-        with packed_attention(self.model):
-            logits = self.model(
-                input_ids=torch.tensor([ids], device=self.device),
-                position_ids=torch.tensor([positions], device=self.device),
-                past_key_values=layout,
-                use_cache=True,
-                packed=layout,
-                **options,
-            ).logits[0]
+        logits = self.model(
+            input_ids=torch.tensor([ids], device=self.device),
+            position_ids=torch.tensor([positions], device=self.device),
+            past_key_values=layout,
+            use_cache=True,
+            packed=layout,
+            **options,
+        ).logits[0]
         return logits if read is None else logits[read.to(self.device)]

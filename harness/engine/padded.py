@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -49,6 +50,10 @@ class PaddedDecoder(Buffers):
     @property
     def first(self) -> int:
         return self.end - max(self.lengths)
+
+    def running(self) -> AbstractContextManager:
+        """Returns what the model runs in: nothing but itself."""
+        return nullcontext()
 
     def compute(self, segments: Sequence[Segment]) -> None:
         """Computes segments whose parents are computed."""

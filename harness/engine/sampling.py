@@ -104,8 +104,6 @@ def next_tokens(logits: torch.Tensor, rows: Sequence[Any]) -> list[int]:
     A row has `sampling`, `seed`, `history` (the ids a repetition penalty looks at) and `step` (tokens drawn so far).
     Rows with the same settings are drawn together.
     """
-    if all(row.sampling.temperature == 0 and row.sampling.repetition_penalty == 1 for row in rows):
-        return logits.argmax(-1).tolist()
     groups: dict[Sampling, list[int]] = {}
     for i, row in enumerate(rows):
         key = row.sampling if row.sampling.temperature > 0 else Sampling()

@@ -9,7 +9,7 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from harness.engine import generation, packed
+from harness.engine import attention, generation, packed
 from harness.engine.decoding import works
 from harness.engine.generation import Generator, RowInput, _Row
 from harness.engine.packed import PackedDecoder
@@ -82,6 +82,16 @@ def test_greedy_ids_equal_generate_at_batch_size_one(name: str):
         assert joins_and_leaves(results.values())
 
 
+@pytest.mark.parametrize("name", each(lambda a: a.kind == "AutoModelForCausalLM"))
+def test_a_prompt_by_itself_is_answered_as_generate_answers_it(name: str):
+    model = loaded(name)
+    generator = Generator(model)
+    for length, tokens in ((1, 9), (20, 12), (70, 80)):  # below and beyond a window, and beyond what buffers hold
+        prompt = RowInput(ids=tuple(3 + 5 * k % 29 for k in range(length)), max_tokens=tokens)
+        ((_, alone),) = generator.run([prompt])
+        assert alone.ids == generated_alone(model, prompt), (length, generator.method)
+
+
 METHODS = {"llama": "packed", "gemma3": "packed", "gpt2": "packed", "opt": "packed", "falcon_alibi": "padded"}
 
 
@@ -148,6 +158,19 @@ def test_attention_over_parts_adds_up_to_attention_over_the_whole_and_sees_nothi
     assert (parts[0][1][0] == -torch.inf).all()
     other, other_total = packed.attend(query, key, value, 0.3, hidden, softcap=1e6)  # by hand, without the kernel
     assert torch.allclose(other, whole, atol=1e-5) and torch.allclose(other_total, total, atol=1e-5)
+
+
+@pytest.mark.parametrize("softcap", [None, 1e6])
+def test_one_query_in_bfloat16_is_attended_to_as_exactly_as_the_type_allows(softcap):
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, 3, n, 8).bfloat16() for n in (1, 9, 9))
+    weights = (query.float() @ key.float().mT * 0.3).softmax(-1)
+    hidden = torch.zeros(2, 1, 1, 9, dtype=torch.bool)
+    step = attention.attend_step(query, key, value, 0.3, hidden, softcap)
+    whole, total = attention.attend(query, key, value, 0.3, hidden, softcap)
+    for out in (step, whole):
+        torch.testing.assert_close(out.float(), weights @ value.float(), atol=2e-2, rtol=2e-2)
+    assert step.shape == whole.shape == query.shape and total.shape == query.shape[:3]
 
 
 # --- shared prefixes -------------------------------------------------------------------------------------------------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
@@ -10,6 +12,7 @@ from harness.engine.generation import Generator, RowInput
 from harness.engine.loaded import LoadedModel
 from harness.engine.lone import LoneDecoder
 from harness.values import Sampling
+from tests.engine.architectures import load
 
 
 @pytest.fixture(scope="module")
@@ -27,28 +30,41 @@ class Words:
         return "".join(f"{i} " for i in ids)
 
 
-def test_logits_after_each_token_are_the_models_own(loaded):
+@pytest.mark.parametrize("packed", [True, False])
+def test_logits_after_each_token_are_the_models_own(loaded, packed):
     ids = [3, 1, 4, 1, 5]
-    decoder = LoneDecoder(loaded)
-    with torch.inference_mode():
+    decoder = LoneDecoder(loaded, packed=packed)
+    with torch.inference_mode(), decoder.running():
         after = [decoder.prefill([ids[:3]], [None]), *(decoder.step([token]) for token in ids[3:])]
-        whole = loaded.model(torch.tensor([ids])).logits[0, 2:]
+    whole = loaded.model(torch.tensor([ids])).logits[0, 2:]
     torch.testing.assert_close(torch.cat(after), whole, atol=1e-5, rtol=1e-4)
 
 
+def test_a_bound_on_the_scores_holds_for_a_row_by_itself():
+    loaded = load("gemma2")
+    for layer in loaded.model.model.layers:
+        layer.self_attn.q_proj.weight.data *= 30  # scores far beyond the bound
+    ids = [3 + 5 * k % 29 for k in range(30)]
+    decoder = LoneDecoder(loaded, packed=True)
+    with torch.inference_mode(), decoder.running():
+        after = [decoder.prefill([ids[:3]], [None]), *(decoder.step([token]) for token in ids[3:])]
+    whole = loaded.model(torch.tensor([ids])).logits[0, 2:]
+    torch.testing.assert_close(torch.cat(after), whole, atol=1e-4, rtol=1e-3)
+
+
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(temperature=0.8, seed=3), Sampling(repetition_penalty=1.3)])
-def test_a_prompt_by_itself_is_answered_as_beside_others(loaded, sampling):
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_prompt_by_itself_is_answered_as_beside_others(loaded, sampling, packed):
     prompt = RowInput(ids=(3, 1, 4), max_tokens=20, sampling=sampling, seed=7)
     generator = Generator(loaded, "packed")
     ((_, beside),) = [one for one in generator.run([prompt, RowInput(ids=(9, 9), max_tokens=9)]) if one[0] == 0]
-    generator.lone = LoneDecoder
+    generator.lone = partial(LoneDecoder, packed=packed)
     ((_, alone),) = generator.run([prompt])
     assert alone.ids == beside.ids and len(alone.ids) == 20
     assert (alone.batch_size, alone.finish_reason) == (1, "length")
 
 
 def test_time_that_is_up_ends_a_row_that_runs_by_itself(loaded):
-    generator = Generator(loaded, "packed")
-    generator.lone = LoneDecoder
+    generator = Generator(loaded)
     ((_, made),) = generator.run([RowInput(ids=(3, 1, 4), max_tokens=60)], wall_s=0.0)
     assert made.finish_reason == "time"
