@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, nearest
+from harness.errors import DataError, beside, nearest
 from harness.formats import DataSource, first_line, is_data, iter_rows, plain, read_file, stem_of, suffix_of
 from harness.lazy import Lazy, picked
 
@@ -119,8 +119,8 @@ class _Place:
             real = self.path.resolve()
         except FileNotFoundError:
             folder = self.path.parent
-            there = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
-            fix = nearest(self.path.name, there) if there else f"there is no folder {folder}"
+            there = nearest(self.path.name, beside(self.path)) or "nothing is in its folder"
+            fix = there if folder.is_dir() else f"there is no folder {folder}"
             raise DataError("no such data file", where=where, fix=fix) from None
         except (OSError, ValueError, RuntimeError) as error:
             fix = "write the path of a file or folder that exists"

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, nearest
+from harness.errors import DataError, beside, nearest
 from harness.formats import DataSource, iter_rows
 from harness.values import Finish
 
@@ -74,8 +74,7 @@ def read_answers(
     """
     path = Path(path)
     if not path.is_file():
-        beside = (p.name for p in path.parent.iterdir()) if path.parent.is_dir() else ()
-        raise DataError("no file with recorded answers", where=str(path), fix=nearest(path.name, beside))
+        raise DataError("no file with recorded answers", where=str(path), fix=nearest(path.name, beside(path)))
     try:
         origin, found = _read(path, id, text)
         answers = list(found)

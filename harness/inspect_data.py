@@ -26,7 +26,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.errors import DataError
+from harness.errors import DataError, beside
 from harness.formats import READERS, DataSource, read_file, suffix_of
 from harness.lazy import Lazy, in_parts
 
@@ -79,7 +79,7 @@ def read_table(path: Path, sheet: str | None = None) -> Table:
     Raises DataError for a file that cannot be read, or that holds no rows.
     """
     if not path.is_file():
-        there = sorted(entry.name for entry in path.parent.iterdir()) if path.parent.is_dir() else []
+        there = beside(path)
         fix = f"the folder holds: {', '.join(there[:8])}" if there else "check the path"
         what = "this is a folder, not a file" if path.is_dir() else "no such file"
         raise DataError(what, where=str(path), fix=fix)

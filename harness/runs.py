@@ -213,10 +213,10 @@ def open_run(path: str | Path) -> Result:
     """Returns the run in a folder, judged. Raises StoreError where there is none."""
     folder = Path(path)
     if not (folder / "plan.json").is_file():
-        siblings = [p.name for p in folder.parent.iterdir() if p.is_dir()] if folder.parent.is_dir() else []
-        raise StoreError(
-            f"no run in {folder}", fix=nearest(folder.name, siblings) or "give the folder `harness run` named"
-        )
+        runs = [plan.parent.name for plan in folder.parent.glob("*/plan.json")]
+        inside = [str(plan.parent) for plan in folder.glob("*/plan.json")]
+        fix = nearest(folder.name, inside or runs) or "give the folder `harness run` named"
+        raise StoreError(f"no run in {folder}", fix=fix)
     _refuse_bench(read_json(folder / "plan.json"), folder)
     return Result(folder) if (folder / "summary.json").exists() else finish(folder)
 

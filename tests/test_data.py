@@ -379,6 +379,14 @@ def test_a_missing_file_is_told_with_the_nearest_name(tmp_path):
     assert error.fix == f"there is no folder {tmp_path / 'no'}"
 
 
+def test_hidden_files_are_not_offered_for_a_missing_one(tmp_path):
+    put(tmp_path, a_csv=CSV)
+    (tmp_path / ".git").mkdir()
+    assert error_of(load_rows, DataSource(file="data.jsonl"), base=tmp_path).fix == "known: a.csv"
+    (tmp_path / "a.csv").unlink()
+    assert error_of(load_rows, DataSource(file="data.jsonl"), base=tmp_path).fix == "nothing is in its folder"
+
+
 @pytest.mark.parametrize(
     "file", ["/etc/passwd", "../a.csv", "sub/../../a.csv", "a\0.csv", "..\\a.csv", "C:\\a.csv", "..", " "]
 )
