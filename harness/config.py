@@ -350,7 +350,8 @@ class TaskConfig(Strict):
         if wrong := next((key for key in unused if getattr(self, key)), None):
             raise PydanticCustomError("unused", "a conversation has no `{key}`: leave it out", {"key": wrong})
         if self.rubric is not None and (self.rubric.against is not None or self.rubric.human is not None):
-            raise PydanticCustomError("rubric", "rubric: `against` and `human` are not for conversations")
+            what = "a conversation has no `against` or `human`: each answer follows what its own model said before"
+            raise PydanticCustomError("rubric", f"rubric: {what}")
         open_turns = any(turn.answer is None for turn in (self.scored or {0: TurnConfig()}).values())
         if self.answer is None and open_turns and not (self.rubric is not None and self.scored):
             raise PydanticCustomError(

@@ -82,7 +82,7 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None
 def at_work(config: ModelConfig, plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Backend]:
     """Gives a model with what is left to spend, and writes down what it is. A limit that is reached ends its work."""
     started = time.perf_counter()
-    with closing(load(limited(config, plan, folder.path))) as backend:
+    with closing(load(_limited(config, plan, folder.path))) as backend:
         described = {"load_s": time.perf_counter() - started, "sealed": sealed, **backend.describe()}
         measure(folder, {"kind": "model", "model": config.name, **described})
         try:
@@ -92,7 +92,7 @@ def at_work(config: ModelConfig, plan: Plan, folder: RunFolder, load: Load, seal
             logging.getLogger("harness").warning(f"{config.name}: {reached.what}")
 
 
-def limited(config: ModelConfig, plan: Plan, path: Path) -> ModelConfig:
+def _limited(config: ModelConfig, plan: Plan, path: Path) -> ModelConfig:
     """Returns a model's settings with what is left to spend in a run folder, of its own limit and the run's, as limit.
 
     Counted is what this run paid so far, in every sitting; what is unknown as the most it can be. Only requests that

@@ -76,6 +76,8 @@ def config(task: Path, rules: Any = RULES, **model: Any) -> RunConfig:
         ({"turns": None}, "a conversation needs `turns`"),
         ({"prompt": "{name}"}, "a conversation has no `prompt`: leave it out"),
         ({"shots": {"n": 1}}, "a conversation has no `shots`"),
+        ({"rubric": {"criteria": "kind", "against": "baseline"}}, "a conversation has no `against` or `human`: each"),
+        ({"rubric": {"criteria": "kind", "human": "name", "of": "city"}}, "a conversation has no `against` or `human`"),
         ({"scored": None}, "what is right is missing: add `answer: COLUMN`, or `scored: {2: {answer: COLUMN}}`"),
         ({"scored": {4: {"answer": "name"}}}, "turn 4 is scored, and there are 3"),
         ({"scored": {0: {"answer": "name"}}}, "greater than or equal to 1"),
