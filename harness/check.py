@@ -80,7 +80,7 @@ def self_test(task: Task) -> SelfTest:
                     gold_fails.append(sample.id)
                 if not _may_be_written(part, sample):
                     unfit.append(sample.id)
-            empty = _value(part, sample, Response(key="", prompt=None, text="", finish_reason="stop"))
+            empty = _value(part, sample, _text(""))
             if empty > 0:
                 empty_passes.append(sample.id)
             wrong = _wrong(part, sample, part.samples, i)
@@ -99,7 +99,7 @@ def _may_be_written(task: Task, sample: Sample) -> bool:
         return True
     form = form_of(held, sample)
     if form.choices:
-        written = (Response(key="", prompt=None, text=choice, finish_reason="stop") for choice in form.choices)
+        written = (_text(choice) for choice in form.choices)
         return any(_value(task, sample, one) == 1.0 for one in written)
     return is_valid(form, answer_text(task.config, sample))
 
@@ -139,12 +139,15 @@ def messy(task: Task) -> dict[str, float]:
     if task.config.rubric is not None:
         return {}
     tried = [
-        (part, s) for part in _by_turn(task, DRESSED) for s in part.samples if not s.labels and not _unjudged(part, s)
+        (part, s)
+        for part in _by_turn(task, DRESSED)
+        for s in part.samples
+        if not _is_chosen(part, s) and not _unjudged(part, s)
     ]
     found: dict[str, list[bool]] = {}
     for part, sample in tried:
         for name, text in dressed(_gold(part, sample).text or ""):
-            value = _value(part, sample, Response(key="", prompt=None, text=text, finish_reason="stop"))
+            value = _value(part, sample, _text(text))
             found.setdefault(name, []).append(value == 1.0)
     return {name: sum(passed) / len(passed) for name, passed in found.items()}
 
@@ -152,7 +155,7 @@ def messy(task: Task) -> dict[str, float]:
 def _gold(task: Task, sample: Sample) -> Response:
     if task.config.kind in {"cloze", "perplexity"}:
         return Response(key="", prompt=None, logprobs=(0.0,), greedy=(True,))
-    if sample.labels:
+    if _is_chosen(task, sample):
         return _preferring(sample, *(sample.right or (sample.gold or 0,)))
     return _writing(task, sample)
 
@@ -163,8 +166,10 @@ def _wrong(task: Task, sample: Sample, samples: tuple[Sample, ...], i: int) -> R
     if task.config.kind in {"cloze", "perplexity"}:
         return Response(key="", prompt=None, logprobs=(-1.0,), greedy=(False,))
     if sample.labels:
-        wrong = set(range(len(sample.labels))) - {sample.gold or 0, *sample.right}
-        return _preferring(sample, min(wrong)) if wrong else None
+        wrong = min(set(range(len(sample.labels))) - {sample.gold or 0, *sample.right}, default=None)
+        if wrong is None:
+            return None
+        return _preferring(sample, wrong) if _is_chosen(task, sample) else _text(sample.labels[wrong])
     others = (other for other in samples[i + 1 :] + samples[:i] if not _same_answer(task, sample, other))
     other = next(others, None)
     if other is None:
@@ -172,9 +177,17 @@ def _wrong(task: Task, sample: Sample, samples: tuple[Sample, ...], i: int) -> R
     return _writing(task, other)
 
 
+def _is_chosen(task: Task, sample: Sample) -> bool:
+    """Returns whether an answer is a choice by log-probability: a choice task asked as text has labels as well."""
+    return bool(sample.labels) and task.config.kind != "generate"
+
+
 def _writing(task: Task, sample: Sample) -> Response:
     """Returns the response of a model that writes the right answer of a sample, after the task's beginning of it."""
-    text = answer_text(task.config, sample).removeprefix(task.config.prefill)
+    return _text(answer_text(task.config, sample).removeprefix(task.config.prefill))
+
+
+def _text(text: str) -> Response:
     return Response(key="", prompt=None, text=text, finish_reason="stop")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 import harness
+from harness.check import messy, self_test
 from harness.config import RunConfig, TaskConfig, TaskUse, validate
 from harness.errors import TaskError
 from harness.plan import make_plan
@@ -50,6 +52,17 @@ def test_a_fixed_list_is_answered_by_name(tmp_path: Path):
         "Answer with one of these and nothing else: billing, ship{s}.\n\nTicket: Which is hot?\nTeam:"
     )
     assert values(made, " Billing.", "ship{s}", "no idea") == [(1.0, "billing"), (0.0, "ship{s}"), (None, None)]
+
+
+@pytest.mark.parametrize("given", [BY_NAME, BY_LETTER], ids=["by name", "by letter"])
+def test_its_self_test_has_a_model_write_the_answers(tmp_path: Path, given: dict[str, Any]):
+    made = twin(task(tmp_path, **given))
+    tested = self_test(made)
+    assert (tested.passed, tested.gold_tried, tested.wrong_tried) == (True, 3, 3)
+    shouting = replace(made, config=made.config.model_copy(update={"score": "text", "extract": "first_line"}))
+    assert messy(made)["in bold"] == 1.0 and messy(shouting)["in a sentence"] == 0.0
+    unfound = replace(made, config=made.config.model_copy(update={"extract": "number"}))
+    assert len(self_test(unfound).gold_fails) == 3
 
 
 def test_choices_of_each_row_are_listed_and_answered_by_letter(tmp_path: Path):
