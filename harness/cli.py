@@ -451,7 +451,3 @@ def main() -> None:
     except Exception:
         print(redact(traceback.format_exc()), file=sys.stderr, end="")  # a mistake of ours: it keeps its traceback
         raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    main()

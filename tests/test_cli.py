@@ -220,7 +220,7 @@ def test_a_mistake_gets_short_lines_and_exit_code_2(
 def _start(*arguments: str) -> subprocess.Popen:
     root = Path(cli.__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": str(root)}
-    command = [sys.executable, "-m", "harness.cli", *arguments]
+    command = [sys.executable, "-m", "harness", *arguments]
     # a shell that runs the suite in the background has its children ignore Ctrl-C
     heed = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

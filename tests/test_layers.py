@@ -62,6 +62,7 @@ LAYERS = (
     ("runs",),
     ("bench", "costing", "listing", "lm_eval_model", "progress"),
     ("cli",),
+    ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 

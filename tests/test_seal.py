@@ -333,7 +333,7 @@ def place(tmp_path: Path) -> Path:
 
 def command(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    line = [sys.executable, "-m", "harness.cli", *arguments]
+    line = [sys.executable, "-m", "harness", *arguments]
     return subprocess.run(line, capture_output=True, text=True, cwd=place, env=environment, timeout=120)
 
 

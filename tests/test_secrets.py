@@ -128,7 +128,7 @@ answer: a
 def command(place: Path, *arguments: str, code: str | None = None) -> str:
     """Returns all that a command of the harness prints, on both streams."""
     environment = os.environ | BY_NAME | {"PYTHONPATH": str(ROOT)}
-    line = [sys.executable, *(["-c", code] if code else ["-m", "harness.cli", *arguments])]
+    line = [sys.executable, *(["-c", code] if code else ["-m", "harness", *arguments])]
     done = subprocess.run(line, capture_output=True, text=True, cwd=place, env=environment, timeout=120)
     return done.stdout + done.stderr
 
