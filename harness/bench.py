@@ -280,7 +280,7 @@ class _Progress:
             self._say(f"{self._done} answers so far")
 
     def end(self, row: Mapping[str, Any]) -> None:
-        ended = f"; ended early, {row['stopped']}" if row["stopped"] else ""
+        ended = f"; ended early, {row['stopped']}" if row["stopped"] else "; saturated" if row["saturated"] else ""
         self._say(f"{row['scenario']}: {row['n']} requests, {number(row['requests_per_s'])}/s{ended}")
         self._done = 0
 
@@ -430,16 +430,16 @@ def _system(summary: Mapping[str, Any]) -> Table:
     """Returns what all users together get."""
     columns = ("load", "requests/s", "tok/s in", "tok/s out", "in SLO %", "goodput /s", "right, in SLO /s", "cached %")
     joules = any(row["energy"]["joules"] is not None for row in summary["rows"])
-    columns += ("failed", "ended early", *(("J / token out", "J / request") if joules else ()))
+    columns += ("failed", "remark", *(("J / token out", "J / request") if joules else ()))
 
     def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
         names = ("requests_per_s", "system_input_tokens_per_s", "system_output_tokens_per_s")
         speeds = [number(row[name]) for name in names]
         good = [number(row["attainment"], 100), number(row["goodput_per_s"]), number(row["quality_goodput_per_s"])]
         failed = ", ".join(f"{n} {kind}" for kind, n in sorted(row["failed"].items())) or "0"
-        early = (row["stopped"] or "").partition(":")[0]
+        remark = row["stopped"] or ("saturated" if row["saturated"] else "")
         power = [number(row["energy"][name]) for name in ("j_per_output_token", "j_per_sample")] if joules else []
-        return (row["scenario"], *speeds, *good, number(_cached(row), 100), failed, early, *power)
+        return (row["scenario"], *speeds, *good, number(_cached(row), 100), failed, remark.partition(":")[0], *power)
 
     return Table("What the system does", columns, _titled(summary, cells))
 
@@ -480,7 +480,10 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
         if row["usage_differs"]:
             yield f"{where}: the server's count of tokens and ours differ in {row['usage_differs']} answers."
         if row["stopped"]:
-            yield f"{where}: ended early, {row['stopped']}."
+            left = "" if "unfinished" not in row["failed"] else "; its times are of the answers that came until then"
+            yield f"{where}: ended early, {row['stopped']}{left}."
+        elif row["saturated"]:
+            yield f"{where}: saturated: requests came faster than answers, and waited the longer the longer it lasted."
         late = row["late_s"]["p99"] or row["late_s"]["max"]
         if row["kind"] == "rate" and late is not None and late > LATE_S:
             yield f"{where}: this computer was too busy and sent requests up to {number(late, 1000)} ms late."

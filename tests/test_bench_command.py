@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -81,12 +83,32 @@ def test_requests_are_on_disk_while_their_load_still_runs(capsys):
 
 def test_a_computer_too_busy_to_send_in_time_is_told(monkeypatch):
     found = {"kind": "rate", "late_s": {"p99": None, "max": 0.5}, "stopped": None, "usage_differs": 0, "failed": {}}
+    found["saturated"] = False
     row = {**found, "model": "m", "task": "t", "scenario": "rate 9", "asked_output_tokens": None, "output_tokens": 1}
     summary = {"workloads": [], "prefix_cache": "task", "models": {}, "rows": [{**row, "n": 5}], "fits": {}}
     notes = list(_notes(summary, {"processor": "x", "cores": 2}))
     assert "m · t, rate 9: this computer was too busy and sent requests up to 500 ms late." in notes
     summary["rows"][0]["late_s"] = {"p99": 0.001, "max": 0.5}
     assert not [note for note in _notes(summary, {"processor": "x", "cores": 2}) if "late" in note]
+
+
+def test_a_load_that_was_too_much_says_what_its_times_are_worth(capsys):
+    free = [0.0]
+
+    def one_slot(order: int, body: dict[str, Any]) -> Reply:  # 100 a second at most
+        now = time.monotonic()
+        free[0] = max(now, free[0]) + 0.010
+        return Reply(ttft_s=free[0] - now)
+
+    with SyntheticServer(one_slot) as server:
+        write({"single": False, "rate": [300], "requests": 30}, backend="openai", base_url=server.url)
+        _, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+        assert "rate 300: saturated: requests came faster than answers" in " ".join(out.split())
+        assert "/s; saturated" in err and any(line.rstrip().endswith("saturated") for line in out.splitlines())
+        slo = {"response_s": 0.05}
+        write({"single": False, "rate": [300], "requests": 30, "slo": slo}, backend="openai", base_url=server.url)
+        _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "other")
+    assert "missed the bounds already; its times are of the answers that came until then" in " ".join(out.split())
 
 
 def test_loads_that_were_left_out_are_named(capsys):
@@ -237,6 +259,10 @@ def test_a_torn_last_line_does_not_stop_the_summary(capsys):
         (Reply(status=503), ["http 503"]),
         (Reply(cut_after=1), ["cut"]),
         (Reply(garbage_at=0), ["invalid"]),
+        (
+            Reply(status=502, body=b"<html>\n<h1>Bad\n\nGateway</h1>\n" + b"x" * 400),
+            ["http 502: <html> <h1>Bad Gateway"],
+        ),
     ],
 )
 def test_a_server_that_does_not_answer_is_told_in_three_lines(capsys, reply: Reply, messages: list[str]):
@@ -245,7 +271,21 @@ def test_a_server_that_does_not_answer_is_told_in_three_lines(capsys, reply: Rep
         code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
     assert (code, out) == (2, "") and "Traceback" not in err
     assert all(message in err for message in [*messages, server.url]), err
-    assert len([line for line in err.splitlines() if line.startswith(("error:", "  at", "  fix"))]) == 3
+    told = err[err.index("error:") :].splitlines()
+    assert [line[:5] for line in told] == ["error", "  at ", "  fix"] and max(map(len, told)) < 280
+
+
+def test_a_host_that_is_not_found_is_told_with_its_name(capsys, monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    write({"requests": 5}, backend="openai", base_url="https://no-such-host.invalid/v1")
+    code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert (code, out) == (2, "")
+    told = err[err.index("error:") :].splitlines()
+    assert len(told) == 3 and told[0].startswith("error: no answer to the first request: dns: ")
+    assert "no-such-host.invalid" in told[1] and "mend the host name" in told[2]
 
 
 def test_a_server_that_is_gone_speaks_no_tls_or_gives_no_token_is_told(capsys):

@@ -21,6 +21,7 @@ from harness.values import Message, Request
 GAIN = 1.05  # throughput that the next level of concurrency must bring to be worth another
 FULL = 0.95  # share of the saturated rate up to which a sweep goes: at the rate itself a queue grows without end
 SWEEP = 5  # rates of a sweep
+PATIENCE_S = 30.0  # of arrivals that may be out at a rate before it is saturated
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,15 +104,16 @@ def bench(
         if series.sweep and single["requests_per_s"] and flood["requests_per_s"]:
             rates += sweep_rates(single["requests_per_s"], flood["requests_per_s"])
     for level in sorted(rates):
-        found = measure(replace(base, kind="rate", level=level))
+        most = max(base.max_out, int(level * PATIENCE_S))
+        found = measure(replace(base, kind="rate", level=level, max_out=most))
         yield found
         if _over(found):
             break
 
 
 def _over(found: dict[str, Any]) -> bool:
-    """Returns whether a scenario was ended because the target could not keep up."""
-    return found["stopped"] is not None and not found["stopped"].startswith("time:")
+    """Returns whether the target could not keep up, or the scenario was ended for more than its time."""
+    return bool(found["saturated"]) or (found["stopped"] is not None and not found["stopped"].startswith("time:"))
 
 
 def sweep_rates(single_per_s: float, saturated_per_s: float, n: int = SWEEP) -> list[float]:
@@ -131,8 +133,9 @@ def slo_capacity(summaries: Sequence[dict[str, Any]], slo: Slo) -> float | None:
 
 
 def meets_slo(summary: Mapping[str, Any], slo: Slo) -> bool:
-    """Returns whether a scenario ran to its end and enough of its requests met the bounds."""
-    return summary["stopped"] is None and (summary["attainment"] or 0.0) >= slo.attainment
+    """Returns whether the target kept up to the scenario's end and enough of its requests met the bounds."""
+    kept_up = summary["stopped"] is None and not summary["saturated"]
+    return kept_up and (summary["attainment"] or 0.0) >= slo.attainment
 
 
 def knee(summaries: Sequence[dict[str, Any]]) -> int | None:
@@ -158,6 +161,9 @@ def _greet(target: Target, request: Request) -> float:
 
     fixes = {
         "refused": "start the server, or mend the address",
+        "dns": "mend the host name of the address, or see whether this computer has a network",
+        "unreachable": "see whether this computer has a network that leads there",
+        "no socket left": "raise the limit of open files (ulimit -n)",
         "timeout": "see whether the server is busy or stuck",
         "tls": "use http:// for a server without TLS, or mend its certificate",
         "http 401": "set the variable named by api_key_env to a valid key",

@@ -7,8 +7,11 @@ cookie and retries nothing. Needs `aiohttp`.
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import math
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Self
@@ -20,6 +23,13 @@ from harness.values import Message, Request
 
 CONNECT_S = 10.0  # a server that takes no connection for this long is not there
 LINE_BYTES = 1 << 20  # the longest event read: a server that sends a longer line is not speaking this protocol
+NO_WAY = {  # why no connection came about, where it was not the server that refused it
+    errno.ENETUNREACH: "unreachable",
+    errno.EHOSTUNREACH: "unreachable",
+    errno.EMFILE: "no socket left",
+    errno.ENFILE: "no socket left",
+    errno.EADDRNOTAVAIL: "no socket left",
+}
 
 
 class OpenAIStream:
@@ -93,7 +103,7 @@ class OpenAIStream:
         except (aiohttp.ClientConnectorCertificateError, aiohttp.ClientSSLError, ssl.SSLError) as error:
             raise RequestFailed("tls", str(error)) from error
         except aiohttp.ClientConnectorError as error:
-            raise RequestFailed("refused", str(error)) from error
+            raise RequestFailed(_unconnected(error.os_error), str(error)) from error
         except aiohttp.ClientError as error:
             raise RequestFailed("cut", str(error)) from error
 
@@ -109,6 +119,11 @@ class OpenAIStream:
         took = loop.time() - began
         writer.close()
         return took
+
+
+def _unconnected(error: OSError) -> str:
+    """Returns the kind of failure of a connection that never came about."""
+    return "dns" if isinstance(error, socket.gaierror) else NO_WAY.get(error.errno, "refused")
 
 
 def _chat(request: Request) -> dict[str, Any]:
@@ -133,11 +148,12 @@ def _settings(request: Request) -> dict[str, Any]:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Returns the seconds of a Retry-After header; None for none, or for a date."""
+    """Returns the seconds of a Retry-After header; None for none, for a date, or for no length of time."""
     try:
-        return float(retry_after) if retry_after else None
+        seconds = float(retry_after) if retry_after else None
     except ValueError:
         return None
+    return seconds if seconds is not None and math.isfinite(seconds) and seconds >= 0 else None
 
 
 async def _events(stream: Any) -> AsyncIterator[Chunk]:
@@ -175,8 +191,10 @@ def _parse(event: bytes, now: float) -> tuple[Chunk | None, bool]:
         delta = choice.get("delta") or {}
         text = delta.get("content") or choice.get("text") or ""
         thinking = delta.get("reasoning_content") or delta.get("reasoning") or ""
+        if not (isinstance(text, str) and isinstance(thinking, str)):
+            raise TypeError("an answer that is no text")
         usage = _usage(value.get("usage"))
-    except (ValueError, AttributeError, TypeError, IndexError, KeyError) as error:
+    except (ValueError, AttributeError, TypeError, IndexError, KeyError, RecursionError) as error:
         raise RequestFailed("invalid", f"{error}: {event[:200]!r}") from error
     ended = choice.get("finish_reason") is not None
     if text or thinking or usage:
@@ -184,14 +202,17 @@ def _parse(event: bytes, now: float) -> tuple[Chunk | None, bool]:
     return None, ended
 
 
-def _usage(usage: Any) -> Usage | None:
-    if not usage:
+def _usage(told: Any) -> Usage | None:
+    """Returns what a server says it used; None if it says nothing, or nothing that can be read."""
+    try:
+        prompt, completion = told.get("prompt_tokens_details") or {}, told.get("completion_tokens_details") or {}
+        cached, reasoning = prompt.get("cached_tokens"), completion.get("reasoning_tokens")
+        usage = Usage(
+            input_tokens=int(told["prompt_tokens"]),
+            output_tokens=int(told["completion_tokens"]),
+            cached_tokens=None if cached is None else int(cached),
+            reasoning_tokens=None if reasoning is None else int(reasoning),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
-    prompt = usage.get("prompt_tokens_details") or {}
-    completion = usage.get("completion_tokens_details") or {}
-    return Usage(
-        input_tokens=int(usage["prompt_tokens"]),
-        output_tokens=int(usage["completion_tokens"]),
-        cached_tokens=prompt.get("cached_tokens"),
-        reasoning_tokens=completion.get("reasoning_tokens"),
-    )
+    return usage if min(usage.input_tokens, usage.output_tokens) >= 0 else None

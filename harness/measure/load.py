@@ -4,7 +4,8 @@
     rate r          open loop: Poisson arrivals at r a second. A request is due at its scheduled moment, and is sent
                     then however many are still out: a slow server makes waiting visible instead of slowing the load.
                     The gaps of the measured requests are stretched so that n of them last n/r seconds: a short run
-                    then has the rate it is named after, not one drawn by chance.
+                    then has the rate it is named after, not one drawn by chance. Arrivals go on, uncounted, until the
+                    measured requests have ended, or as many again were sent: the last ones meet the load of the first.
     offline         all requests are due at once.
 
 Response time counts from the scheduled moment, so a stall is seen by every request it delayed (no coordinated
@@ -49,7 +50,7 @@ class Scenario:
     seconds: float = 0.0
     max_seconds: float = 600.0
     warmup: int = 5  # sent first, under the same load, and not counted
-    cooldown: int = 0  # the last ones, which run beside fewer others; not in the percentiles
+    cooldown: int = 0  # concurrency: the last ones, which run beside fewer others; not in the percentiles
     max_out: int = 1000  # rate: more requests out than this is saturation
     slo: Slo | None = None
     seed: int = 0  # of the arrivals
@@ -105,6 +106,8 @@ class Timed:
         """
         if self.usage is None:
             return self.counted
+        if self.usage.contradicts_itself:
+            return self.counted
         claimed = self.usage.output_tokens
         hidden = self.usage.reasoning_tokens or 0
         if hidden and self.t_first == self.t_first_answer:
@@ -113,9 +116,11 @@ class Timed:
 
     @property
     def usage_differs(self) -> bool:
-        """Whether the server's count and ours differ too much for both to be of this answer."""
+        """Whether the server's count and ours differ too much for both to be of this answer, or its own parts do."""
         if self.usage is None:
             return False
+        if self.usage.contradicts_itself:
+            return True
         claimed = self.usage.output_tokens
         return self._disbelieved(claimed) and self._disbelieved(claimed - (self.usage.reasoning_tokens or 0))
 
@@ -147,6 +152,7 @@ class LoadRun:
     scenario: Scenario
     timed: tuple[Timed, ...]  # empty when a sink took them
     issued: int
+    measured: range  # of the indices: between warm-up and cool-down
     stopped: str | None
     streams: bool  # whether gaps between chunks mean anything
     round_trips_s: tuple[float, ...] = ()  # of the network, about one a second while it ran
@@ -205,7 +211,9 @@ async def drive(
             await (_open_loop if scenario.kind == "rate" else _closed_loop)(ask, scenario, watch, origin)
         finally:
             probe.cancel()
-    return LoadRun(scenario, tuple(kept), watch.issued, watch.stopped, target.streams, tuple(round_trips))
+    return LoadRun(
+        scenario, tuple(kept), watch.issued, watch.measured(), watch.stopped, target.streams, tuple(round_trips)
+    )
 
 
 async def _probe(target: Target, into: list[float]) -> None:
@@ -220,38 +228,69 @@ class _Watch:
     def __init__(self, scenario: Scenario, sink: Callable[[Timed], None]) -> None:
         self.scenario, self.sink = scenario, sink
         self.issued = self.out = self.failed_in_a_row = self.missed = 0
+        self.owed = scenario.warmup + self.planned()  # rate: those that are measured or before them, and not back yet
+        self.back = asyncio.Event()  # none of those is out any more
         self.stopped: str | None = None
-        self.may_miss = (1.0 - scenario.slo.attainment) * self.planned() if scenario.slo else None
+
+    async def until(self, moment: float) -> None:
+        """Sleeps until a moment of the loop's clock; when all are sent that are measured, until they are back."""
+        left = max(0.0, moment - asyncio.get_running_loop().time())
+        if self.issued < self.scenario.warmup + self.planned():
+            await asyncio.sleep(left)
+        else:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.back.wait(), left)
 
     def planned(self) -> int:
-        """Returns how many requests are meant to be measured."""
+        """Returns how many requests are meant to be measured; in a closed loop at least so many."""
         wanted = self.scenario
         return max(wanted.requests, int(wanted.level * wanted.seconds)) if wanted.kind == "rate" else wanted.requests
+
+    def measured(self) -> range:
+        """Returns the indices of the requests that count, of those sent so far."""
+        plan = self.scenario
+        end = min(self.issued, plan.warmup + self.planned()) if plan.kind == "rate" else self.issued - plan.cooldown
+        return range(plan.warmup, max(plan.warmup, end))
 
     def wanted(self, elapsed: float) -> bool:
         """Returns whether one more request is to be sent, `elapsed` seconds after the beginning."""
         plan = self.scenario
         if self.stopped is not None:
             return False
-        if elapsed > plan.max_seconds:
+        sent = self.issued - plan.warmup - plan.cooldown
+        if plan.kind == "rate":
+            more = sent < self.planned() or (self.owed > 0 and sent < 2 * self.planned())
+        else:
+            more = sent < plan.requests or (plan.kind == "concurrency" and elapsed < plan.seconds)
+        if more and elapsed > plan.max_seconds:
             self.stopped = f"time: {plan.max_seconds:g} s are over"
-            return False
-        if plan.kind == "rate" and self.out > plan.max_out:
+        elif more and plan.kind == "rate" and self.out > plan.max_out:
             self.stopped = f"saturated: more than {plan.max_out} requests are out"
-            return False
-        measured = self.issued - plan.warmup - plan.cooldown
-        return measured < plan.requests or (plan.kind != "offline" and elapsed < plan.seconds)
+        return more and self.stopped is None
 
     def see(self, timed: Timed) -> None:
         """Writes one request down."""
         self.sink(timed)
+        self.owed -= timed.index < self.scenario.warmup + self.planned()
+        if self.owed <= 0:
+            self.back.set()
         self.failed_in_a_row = self.failed_in_a_row + 1 if timed.error else 0
         if self.failed_in_a_row >= FAILURES_IN_A_ROW and self.stopped is None:
             self.stopped = f"failing: {FAILURES_IN_A_ROW} requests in a row, the last with {timed.error}"
-        if self.may_miss is not None and timed.index >= self.scenario.warmup and not timed.meets(self.scenario.slo):
-            self.missed += 1
-            if self.missed > self.may_miss and self.stopped is None:
-                self.stopped = f"hopeless: {self.missed} requests have missed the bounds already"
+        if self.scenario.slo is not None and self.scenario.warmup <= timed.index:
+            self._see_bounds(timed, self.scenario.slo)
+
+    def _see_bounds(self, timed: Timed, slo: Slo) -> None:
+        """Ends the scenario once too many have missed the bounds, however the rest will do."""
+        plan = self.scenario
+        if timed.index >= plan.warmup + self.planned() and plan.kind == "rate":
+            return
+        self.missed += not timed.meets(slo)
+        if plan.kind == "concurrency" and timed.t_end < plan.seconds:
+            return  # nobody knows yet of how many
+        of = max(self.planned(), len(self.measured()))
+        if self.missed > (1.0 - slo.attainment) * of + 1e-9 and self.stopped is None:
+            self.stopped = f"hopeless: {self.missed} requests have missed the bounds already"
 
 
 async def _closed_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin: float) -> None:
@@ -284,7 +323,9 @@ async def _open_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin: f
 
     due = next(gaps)
     while watch.wanted(max(due, loop.time() - origin)):
-        await asyncio.sleep(max(0.0, origin + due - loop.time()))
+        await watch.until(origin + due)
+        if not watch.wanted(loop.time() - origin):
+            break
         task = loop.create_task(ask(watch.issued, due))
         watch.issued += 1
         tasks.add(task)

@@ -11,13 +11,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.measure.latency import percentile
+from harness.measure.latency import TAIL, percentile
 from harness.measure.load import LoadRun, Scenario, Timed
+from harness.measure.target import Usage
 
 if TYPE_CHECKING:
     import numpy as np
 
 QUANTILES = (0.50, 0.90, 0.95, 0.99)
+KEPT = 0.9  # share of a rate that must be answered for the server to keep up with it
+SURE = 0.01  # chance at most that responses of a steady server rise as much
 TIMES = ("ttft_s", "ttft_answer_s", "tpot_s", "service_s", "response_s", "late_s")
 
 
@@ -58,9 +61,13 @@ _NUMBERS: dict[str, Callable[[Timed], float | None]] = {
     "usage_differs": lambda t: t.usage_differs,
     "input_tokens": lambda t: t.usage and t.usage.input_tokens,
     "output_tokens": lambda t: t.usage and t.usage.output_tokens,
-    "cached_tokens": lambda t: t.usage and t.usage.cached_tokens,
-    "reasoning_tokens": lambda t: t.usage and t.usage.reasoning_tokens,
+    "cached_tokens": lambda t: _part(t.usage, "cached_tokens"),
+    "reasoning_tokens": lambda t: _part(t.usage, "reasoning_tokens"),
 }
+
+
+def _part(usage: Usage | None, name: str) -> int | None:
+    return None if usage is None or usage.contradicts_itself else getattr(usage, name)
 
 
 def load_summary(run: LoadRun, tally: Tally | None = None) -> dict[str, Any]:
@@ -80,7 +87,7 @@ def load_summary(run: LoadRun, tally: Tally | None = None) -> dict[str, Any]:
     failed = np.array([error is not None for error in tally.errors], dtype=bool)
     in_time = np.frombuffer(tally.in_time, dtype=bool) if tally.in_time else failed
     ran = column["index"] >= scenario.warmup
-    measured = ran & (column["index"] < run.issued - scenario.cooldown)
+    measured = ran & (column["index"] < run.measured.stop)
     good = measured & ~failed
     gaps = np.frombuffer(tally.gaps) if run.streams and tally.gaps else np.zeros(0)
     gaps = gaps[np.repeat(good, tally.gap_counts)] if len(gaps) else gaps
@@ -100,6 +107,7 @@ def load_summary(run: LoadRun, tally: Tally | None = None) -> dict[str, Any]:
         "empty": int(np.isnan(column["ttft_s"][good]).sum()),
         "unsent": run.issued - len(ran),
         "stopped": run.stopped,
+        "saturated": _saturated(column, good, scenario),
         **{name: _quantiles(values) for name, values in times.items()},
         "gap_s": _quantiles(gaps, intervals=False),  # gaps of one answer are not independent: no interval
         "user_tokens_per_s_p50": 1.0 / tpot if tpot else None,
@@ -108,6 +116,24 @@ def load_summary(run: LoadRun, tally: Tally | None = None) -> dict[str, Any]:
         **_tokens(column, good),
         "round_trip_p50_s": _median(run.round_trips_s),
     }
+
+
+def _saturated(column: dict[str, np.ndarray], good: np.ndarray, scenario: Scenario) -> bool | None:
+    """Returns whether a rate was more than the target could keep up with; None for other loads, or too few answers.
+
+    Answers then come at the target's own speed, more slowly than the requests, and each takes longer than the one
+    before: how long depends on how long the load lasted. The speed is that of the answers between the first and the
+    last tenth, so that one long answer at the end does not move it.
+    """
+    import numpy as np
+    from scipy.stats import kendalltau
+
+    if scenario.kind != "rate" or good.sum() < 2 * TAIL:
+        return None
+    first, last = np.quantile(column["t_end"][good], (0.1, 0.9))
+    slow = 0.8 * good.sum() < KEPT * scenario.level * (last - first)
+    rising = kendalltau(column["index"][good], column["response_s"][good], alternative="greater").pvalue < SURE
+    return bool(slow and rising)
 
 
 def _median(values: Sequence[float]) -> float | None:

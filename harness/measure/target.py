@@ -13,7 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, Self
 
+from harness.secrets import redact
 from harness.values import Request, Response
+
+LONGEST_DETAIL = 200  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,12 @@ class Usage:
     output_tokens: int
     cached_tokens: int | None = None  # part of input_tokens, read from a cache
     reasoning_tokens: int | None = None  # part of output_tokens
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """Whether a part is below zero or larger than its whole."""
+        parts = ((self.cached_tokens, self.input_tokens), (self.reasoning_tokens, self.output_tokens))
+        return any(part is not None and not 0 <= part <= whole for part, whole in parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +51,13 @@ class Chunk:
 
 
 class RequestFailed(Exception):
-    """A request without a complete answer. `kind` is short and fixed, so that failures can be counted by it."""
+    """A request without a complete answer. `kind` is short and fixed, so that failures can be counted by it.
+
+    `detail` is made one short line: it may be a whole page of a server, and it ends in a message.
+    """
 
     def __init__(self, kind: str, detail: str = "", retry_after_s: float | None = None) -> None:
+        detail = redact(" ".join(detail.split()))[:LONGEST_DETAIL]
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind, self.detail, self.retry_after_s = kind, detail, retry_after_s
 

@@ -60,6 +60,19 @@ def test_higher_rates_are_left_out_after_a_hopeless_one():
     assert found == ["rate 50"]
 
 
+def test_higher_rates_are_left_out_after_a_saturated_one_without_any_bound():
+    free = [0.0]
+
+    def one_slot(order, body):  # 100 a second at most
+        now = time.monotonic()
+        free[0] = max(now, free[0]) + 0.010
+        return Reply(ttft_s=free[0] - now)
+
+    with SyntheticServer(one_slot) as server:
+        found = names(server, Series(single=False, rate=(20.0, 300.0, 600.0), requests=30, warmup=1))
+    assert found == ["rate 20", "rate 300"]
+
+
 def test_every_timed_request_can_be_kept_with_its_scenario():
     kept = []
     with SyntheticServer() as server:
@@ -138,6 +151,7 @@ def row(level: float, rate: float, response: float, attainment: float | None = N
         "attainment": attainment,
         "goodput_per_s": None if attainment is None else rate * attainment,
         "stopped": None,
+        "saturated": False,
         **more,
     }
 
@@ -152,6 +166,7 @@ def test_the_capacity_within_bounds_is_the_highest_rate_that_met_them():
     assert slo_capacity(points, Slo(ttft_s=0.2, attainment=0.9)) == approx(4.8)
     assert slo_capacity(points[2:3], Slo(attainment=0.9)) is None
     assert slo_capacity([row(5, 50, 0.2, 1.0)], Slo(attainment=0.9)) == 5  # a burst is no capacity
+    assert slo_capacity([row(9, 7, 0.2, 1.0, saturated=True)], Slo(attainment=0.9)) is None
 
 
 def test_a_saturated_scenario_is_a_shape_for_the_fit():

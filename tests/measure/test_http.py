@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import socket
 import threading
 import time
 
@@ -127,6 +130,23 @@ def test_missing_usage_leaves_our_count():
     assert (timed.usage, timed.streamed, timed.error) == (None, 6, None)
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        '{"prompt_tokens": "many", "completion_tokens": 1}',
+        '{"prompt_tokens": 7, "completion_tokens": Infinity}',
+        '{"prompt_tokens": 7, "completion_tokens": 6, "prompt_tokens_details": {"cached_tokens": "all"}}',
+        '{"prompt_tokens": 7, "completion_tokens": -6}',
+        '{"prompt_tokens": 7}',
+        "[1]",
+    ],
+)
+def test_usage_that_cannot_be_read_is_missing_and_the_answer_stands(told):
+    event = '{"choices":[{"delta":{"content":"tok tok "},"finish_reason":"stop"}],"usage":' + told + "}"
+    timed = reply(body=f"data: {event}\n\n".encode())
+    assert (timed.error, timed.usage, timed.streamed) == (None, None, 2)
+
+
 def test_a_lie_in_usage_is_seen():
     timed = reply(usage=60, tokens=6)
     assert timed.usage_differs and timed.streamed == 6
@@ -159,7 +179,9 @@ def test_a_stream_without_its_done_line_is_complete_if_it_gave_a_finish_reason()
         ({"error_at": 1}, "server error"),
         ({"body": b"data: [1, 2]\n\n"}, "invalid"),
         ({"body": b'data: {"choices": [7]}\n\n'}, "invalid"),
-        ({"body": b'data: {"usage": {"prompt_tokens": "many"}}\n\n'}, "invalid"),
+        ({"body": b'data: {"choices": [{"delta": {"content": 7}}]}\n\n'}, "invalid"),
+        ({"body": b'data: {"choices": [{"delta": {"content": [{"text": "x"}]}}]}\n\n'}, "invalid"),
+        ({"body": b"data: " + b"[" * 100_000 + b"\n\n"}, "invalid"),
         ({"body": b"<html>welcome</html>"}, "cut"),
         ({"body": b""}, "cut"),
         ({"body": b"data: " + b"x" * 1_200_000}, "invalid"),
@@ -175,6 +197,7 @@ def test_a_failure_has_its_kind_and_no_numbers_of_an_answer(fields, error):
 def test_retry_after_is_kept_where_it_is_given():
     assert reply(status=429, retry_after="2.5").retry_after_s == 2.5
     assert reply(status=429).retry_after_s is None
+    assert [reply(status=429, retry_after=no).retry_after_s for no in ("nan", "inf", "-3")] == [None] * 3
     assert reply(status=429, retry_after="Fri, 31 Dec 2027 23:59:59 GMT").retry_after_s is None
 
 
@@ -188,6 +211,29 @@ def test_a_closed_port_is_refused():
         url = server.url
     target = OpenAIStream(url, "m")
     assert run_load(target, [REQUEST], Scenario("concurrency", requests=1, warmup=0)).timed[0].error == "refused"
+
+
+def test_a_host_name_that_is_not_found_has_its_own_kind(monkeypatch):
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    target = OpenAIStream("http://no-such-host.invalid/v1", "m")
+    done = run_load(target, [REQUEST], Scenario("concurrency", requests=3, warmup=0))
+    assert load_summary(done)["failed"] == {"dns": 3} and done.round_trips_s == ()
+
+
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [(errno.ENETUNREACH, "unreachable"), (errno.EHOSTUNREACH, "unreachable"), (errno.EMFILE, "no socket left")],
+)
+def test_what_is_not_the_servers_fault_is_not_called_refused(monkeypatch, number, kind):
+    async def fails(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("asyncio.selector_events.BaseSelectorEventLoop.sock_connect", fails)
+    target = OpenAIStream("http://127.0.0.1:9/v1", "m")
+    assert run_load(target, [REQUEST], Scenario("concurrency", requests=1, warmup=0)).timed[0].error == kind
 
 
 def test_plain_text_where_tls_was_expected_is_a_tls_failure():

@@ -133,6 +133,18 @@ def test_a_server_that_lies_in_usage_is_caught_and_does_not_move_tpot(lie):
     assert timed.usage.output_tokens == lie  # what would be billed is kept
 
 
+@pytest.mark.parametrize("lie", [Usage(7, 11, cached_tokens=8), Usage(7, 11, reasoning_tokens=12), Usage(7, 11, -1)])
+def test_usage_whose_parts_are_larger_than_the_whole_is_reported_and_its_parts_are_not_summed(lie):
+    class Liar(Plain):
+        async def send(self, request):
+            async for chunk in super().send(request):
+                yield Chunk(chunk.t, text=chunk.text, usage=chunk.usage and lie)
+
+    found = summary(Liar(), Scenario("concurrency", requests=20), count=count_tokens)
+    assert (found["usage_differs"], found["tpot_s"]["p50"]) == (20, approx(0.05))
+    assert (found["cached_tokens"], found["reasoning_tokens"], found["output_tokens"]) == (None, None, 220)
+
+
 def test_a_count_off_by_the_end_token_is_believed():
     chunks = [(0.1, {"text": "tok "})] * 11 + [(0.0, {"usage": Usage(7, 12)})]
     timed = one(Scripted(*chunks), count=count_tokens)
@@ -190,7 +202,8 @@ def test_arrivals_are_a_poisson_process_and_are_sent_when_due_however_slow_the_s
     rng = random.Random(3)
     gaps = [rng.expovariate(2.0) for _ in range(500)]
     due = list(accumulate(gap * 250 / sum(gaps) for gap in gaps))
-    assert [t.t_sched for t in sorted(done.timed, key=lambda t: t.index)] == approx(due)
+    counted = sorted((t for t in done.timed if t.index in done.measured), key=lambda t: t.index)
+    assert [t.t_sched for t in counted] == approx(due)
     # memoryless: of gaps of 0.5 s on average a share exp(-t / 0.5) is longer than t
     for t in (0.1, 0.5, 1.5):
         assert sum(gap > t for gap in gaps) / 500 == approx(math.exp(-t / 0.5), abs=0.06)
@@ -264,6 +277,16 @@ def test_warm_up_and_cool_down_are_in_no_percentile():
     assert (found["n"], found["response_s"]["max"]) == (50, approx(0.1))
 
 
+def test_the_last_requests_of_a_rate_meet_the_load_of_the_first():
+    done = run(drive(Plain(ttft=3.0, tokens=1), REQUESTS, Scenario("rate", level=2.0, requests=40, warmup=5)))
+    last = max(t.t_end for t in done.timed if t.index in done.measured)
+    after = [t.t_sched for t in done.timed if t.index >= done.measured.stop]
+    assert (done.measured, load_summary(done)["n"]) == (range(5, 45), 40)
+    assert len(after) == approx(2.0 * 3.0, abs=4) and max(after) < last  # as long as they were out, and no longer
+    slow = run(drive(Plain(slots=1), REQUESTS, Scenario("rate", level=9.0, requests=40, warmup=5)))
+    assert slow.issued == 5 + 40 + 40  # at most as many again
+
+
 def test_a_scenario_lasts_for_its_seconds_when_its_requests_are_done_sooner():
     done = run(drive(Plain(), REQUESTS, Scenario("concurrency", requests=5, seconds=70.0, warmup=0)))
     assert done.issued == 100 or done.issued == 101
@@ -322,6 +345,59 @@ def test_a_hopeless_bound_ends_the_scenario():
     assert done.issued < 100
 
 
+@pytest.mark.parametrize(
+    ("level", "slots", "ttft", "saturated"),
+    [(10.0, 1, 0.2, True), (10.0, 3, 0.4, True), (4.0, 1, 0.2, False), (2.0, 10_000, 30.0, False)],
+    ids=["twice too much", "a little too much", "four fifths", "slow but wide"],
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_a_rate_beyond_what_is_served_is_saturated_however_few_are_out(level, slots, ttft, saturated, seed):
+    target = Plain(ttft=ttft, tokens=1, slots=slots)
+    found = summary(target, Scenario("rate", level=level, requests=100, warmup=5, seed=seed))
+    assert (found["stopped"], found["saturated"]) == (None, saturated)
+
+
+def test_answers_of_uneven_length_are_not_taken_for_saturation():
+    class Uneven(Plain):
+        def __init__(self, seed):
+            super().__init__(tokens=1)
+            self.rng = random.Random(seed)
+
+        async def wait(self, seconds):
+            return await super().wait(self.rng.expovariate(0.1))  # ten seconds on average, as many as come
+
+    loads = [summary(Uneven(seed), Scenario("rate", level=2.0, requests=20, seed=seed)) for seed in range(30)]
+    assert sum(found["saturated"] for found in loads) <= 1
+
+
+def test_saturation_is_unknown_for_other_loads_and_for_few_answers():
+    assert summary(Plain(), Scenario("concurrency", requests=50))["saturated"] is None
+    assert summary(Plain(slots=1), Scenario("rate", level=10.0, requests=19, warmup=0))["saturated"] is None
+
+
+def test_as_many_misses_as_the_bound_allows_are_not_hopeless():
+    slo = Slo(ttft_s=1.0, attainment=0.9)
+    for requests, misses in ((100, 10), (20, 2), (500, 50)):
+        some = Plain(fail=lambda order: order % 10 == 0)
+        done = run(drive(some, REQUESTS, Scenario("concurrency", requests=requests, warmup=0, slo=slo)))
+        assert (done.stopped, load_summary(done)["attainment"]) == (None, approx(0.9)), misses
+
+
+def test_a_load_of_a_stated_time_is_not_hopeless_while_its_number_of_requests_is_unknown():
+    slo = Slo(ttft_s=1.0, attainment=0.9)
+    scenario = Scenario("concurrency", requests=10, seconds=70.0, warmup=0, slo=slo)
+    done = run(drive(Plain(fail=lambda order: 3 <= order < 7), REQUESTS, scenario))
+    assert done.stopped is None and load_summary(done)["attainment"] == approx(0.96, abs=0.01)
+    done = run(drive(Plain(ttft=1.5), REQUESTS, scenario))
+    assert done.stopped.startswith("hopeless") and done.timed[-1].t_end > 70
+
+
+def test_misses_after_the_measured_requests_do_not_count():
+    slo = Slo(ttft_s=1.0, attainment=0.9)
+    fail = Plain(ttft=0.9, tokens=1, fail=lambda order: order >= 25)
+    assert run(drive(fail, REQUESTS, Scenario("rate", level=5.0, requests=20, slo=slo))).stopped is None
+
+
 def test_a_bound_that_can_still_be_met_does_not_end_the_scenario():
     scenario = Scenario("concurrency", requests=100, warmup=0, slo=Slo(ttft_s=0.3, attainment=0.95))
     done = run(drive(Plain(fail=lambda order: order % 20 == 0), REQUESTS, scenario))
@@ -343,7 +419,7 @@ def test_a_sink_takes_each_request_and_nothing_is_kept():
     scenario = Scenario("rate", level=5.0, requests=100, warmup=0)
     tally = Tally(scenario)
     done = run(drive(Plain(), REQUESTS, scenario, sink=tally.add))
-    assert (done.timed, len(tally.errors)) == ((), 100)
+    assert (done.timed, len(tally.errors)) == ((), done.issued)
     assert load_summary(done, tally) == summary(Plain(), scenario)
 
 
