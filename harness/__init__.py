@@ -6,7 +6,20 @@ print(result.table())
 result.records()  # a pandas DataFrame
 """
 
+from typing import TYPE_CHECKING, Any
+
 from harness.errors import HarnessError
-from harness.runs import Result, open_run, run
+
+if TYPE_CHECKING:
+    from harness.runs import Result, open_run, run
 
 __all__ = ["HarnessError", "Result", "open_run", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    """Returns what a run takes when it is first asked for, so that the command line starts without it."""
+    if name in __all__:
+        from harness import runs
+
+        return getattr(runs, name)
+    raise AttributeError(f"module 'harness' has no attribute '{name}'")

@@ -31,7 +31,23 @@ app = typer.Typer(
     epilog="First steps: harness run quickstart · harness tasks · harness check TASK.yaml",
 )
 
-Config = Annotated[str | None, typer.Argument(help="a run file, or the name of a bundled one (quickstart)")]
+
+def _version(wanted: bool) -> None:
+    from importlib.metadata import PackageNotFoundError, version
+
+    if not wanted:
+        return
+    try:
+        print(f"harness {version('openweights-harness')}")
+    except PackageNotFoundError:
+        print("harness, run from its source: it is not installed")
+    raise typer.Exit
+
+
+Version = Annotated[bool, typer.Option("--version", help="print the version", callback=_version, is_eager=True)]
+Config = Annotated[
+    str | None, typer.Argument(help="a run file, the name of a bundled one (quickstart), or a task file")
+]
 Models = Annotated[
     list[str] | None,
     typer.Option("--model", "-m", metavar="PATH", help="a model folder, demo model or hub id; repeat for more"),
@@ -61,6 +77,11 @@ Runs = Annotated[list[Path], typer.Argument(help="run folders")]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
 
 
+@app.callback()
+def every_command(version: Version = False) -> None:
+    pass
+
+
 @app.command("run")
 def run_command(
     config: Config = None,
@@ -86,10 +107,10 @@ def run_command(
 ) -> None:
     """Run models on tasks, or go on where a run stopped, and print the table.
 
-    Either a run file, or models and tasks by name:
+    A run file, or a task and models:
 
         harness run quickstart
-        harness run --model ./my-model --task tasks/tickets.yaml --limit 200
+        harness run tickets.yaml --model ./my-model --limit 200
     """
     from harness import seal as seals
     from harness.plan import make_plan
@@ -141,8 +162,9 @@ def bench_command(
 ) -> None:
     """Measure latency and load on the tasks' own prompts, or on made-up ones of stated lengths.
 
-    What is measured stands under `bench:` in a run file: single requests, so many at a time, so many a second, or all
-    at once, until the target is saturated or a bound is hopeless.
+    What is measured stands under `bench:` in a run file: single requests, so
+    many at a time, so many a second, or all at once, until the target is
+    saturated or a bound is hopeless.
 
         harness bench bench-demo
         harness bench --model ./my-model --task invoice-fields
@@ -178,7 +200,7 @@ def cost(
 ) -> None:
     """Say what a recorded run costs: by token, request and correct answer, at several utilisations, against an API.
 
-    harness cost results/RUN --machine l4 --volume 100000 --against openai/gpt-5-mini
+    harness cost results/RUN --machine l4 --against openai/gpt-5-mini
     """
     from harness import costing
     from harness.runs import open_run
@@ -245,8 +267,9 @@ def check(
 ) -> None:
     """Show what a run would do and test its tasks' scorers; sends nothing, and loads no weights without --probe.
 
-    Prints a rendered prompt, the verdicts on gold, empty and wrong answers, and where the data would go. CONFIG may
-    also be a task file. With --policy, what breaks it is named, and the exit code is 1.
+    Prints a rendered prompt, the verdicts on gold, empty and wrong answers, and
+    where the data would go. With --policy, what breaks it is named, and the
+    exit code is 1.
     """
     from harness import check as checks
     from harness.policy import read_policy
@@ -267,9 +290,8 @@ def check(
 @app.command()
 def score(run: Run, as_json: Json = False) -> None:
     """Judge the responses of a run again and print its table; needs no model and no data."""
-    from harness.runs import finish, read_json
+    from harness.runs import finish
 
-    read_json(run / "plan.json")
     result = finish(run)
     print(json.dumps(result.summary, ensure_ascii=False) if as_json else result.table())
 
@@ -359,7 +381,7 @@ def _configuration(
     formats: int | None = None,
 ) -> RunConfig:
     """Returns the run file with what the command line adds to it, or a run made of the command line alone."""
-    is_task = check and config is not None and _is_task_file(config)
+    is_task = config is not None and _is_task_file(config)
     values: dict[str, Any] = {"run": "run", "tasks": [], "models": []}
     if is_task:
         tasks = [str(config), *(tasks or [])]

@@ -649,6 +649,9 @@ def bundled(kind: Literal["tasks", "configs"]) -> Path:
 def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> Path:
     """Returns the file for a path, or for the name of a bundled one. Raises ConfigError with the nearest name."""
     path = Path(name)
+    if path.is_file() and path.suffix not in {".yaml", ".yml"} and not under:
+        what = f"'{name}' is data, and no {'task' if kind == 'tasks' else 'run'} file"
+        raise ConfigError(what, fix=f"harness init {name} writes a task file for it")
     if path.suffix in {".yaml", ".yml"} or "/" in name:
         if path.is_file():
             return path
@@ -658,9 +661,10 @@ def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> 
     found = folder / f"{name}.yaml"
     if found.is_file():
         return found
-    known = [p.stem for p in folder.glob("*.yaml")]
     noun = under.rstrip("s") or ("task" if kind == "tasks" else "configuration")
-    raise ConfigError(f"no {noun} named '{name}'", fix=nearest(name, known))
+    here = [p.name for suffix in (".yaml", ".yml") if (p := Path(name + suffix)).is_file()]
+    known = [p.stem for p in folder.glob("*.yaml")]
+    raise ConfigError(f"no {noun} named '{name}'", fix=nearest(name, here or known))
 
 
 def read_run(name: str) -> RunConfig:

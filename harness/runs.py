@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -125,14 +126,8 @@ def finish(path: Path) -> Result:
 
     Every response must be of a planned sample, and none may stand twice; what is missing is named in the notes.
     """
-    plan = read_json(path / "plan.json")
-    _refuse_bench(plan, path)
-    samples = read_samples(path)
-    found, heard = _judged(path)
+    found, summary = _summarised(path)
     write_jsonl_atomic(path / "records.jsonl", map(_record_line, found))
-    log, replies = read_attempts(path / RESPONSES), judging.attempts(path)
-    summary = summarise(plan, samples, found, measurements(path), told(chain(log, replies)), heard)
-    summary["rows"] = [_with_lm_eval(row, plan, samples, path) for row in summary["rows"]]
     summary["head"] = verify_chain(path / RESPONSES).head
     if (path / VERDICTS).exists():
         summary["verdicts_head"] = verify_chain(path / VERDICTS).head
@@ -140,6 +135,17 @@ def finish(path: Path) -> Result:
     write_text_atomic(path / "table.csv", tables.csv_text(summary))
     write_json_atomic(path / "summary.json", summary)
     return Result(path)
+
+
+def _summarised(path: Path) -> tuple[list[Record], dict[str, Any]]:
+    """Returns the records and the summary that follow from the responses of a run, without the heads of its chains."""
+    _refuse_no_run(path)
+    plan, samples = read_json(path / "plan.json"), read_samples(path)
+    found, heard = _judged(path)
+    log, replies = read_attempts(path / RESPONSES), judging.attempts(path)
+    summary = summarise(plan, samples, found, measurements(path), told(chain(log, replies)), heard)
+    summary["rows"] = [_with_lm_eval(row, plan, samples, path) for row in summary["rows"]]
+    return found, summary
 
 
 def answered(path: Path) -> set[str]:
@@ -186,7 +192,8 @@ def _judged(path: Path) -> tuple[list[Record], judging.Heard]:
 
 
 def verified(path: Path) -> dict[str, Any]:
-    """Returns whether a run is as it was written: the chain of its responses, and the records that follow from them."""
+    """Returns whether a run is as it was written: the chain of its responses, and the scores that follow from them."""
+    _refuse_no_run(path)
     plan = read_json(path / "plan.json")
     summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {}
     log = verify_chain(path / RESPONSES, summary.get("head"))
@@ -197,33 +204,58 @@ def verified(path: Path) -> dict[str, Any]:
         if not found.ok:
             says = f"BROKEN at line {found.broken_line} of {file}: {found.why}"
             return {"ok": False, "run": str(path), "broken_line": found.broken_line, "says": says}
-    if summary:
-        for i, (stored_line, record) in enumerate(zip_longest(read_jsonl(path / "records.jsonl"), judged(path)), 1):
-            if record is None or stored_line != json.loads(json.dumps(_record_line(record))):
-                says = f"CHANGED: line {i} of {path / 'records.jsonl'} does not follow from the responses"
-                return {"ok": False, "run": str(path), "broken_line": None, "says": says}
+    if summary and (changed := _changed(path, summary)):
+        return {"ok": False, "run": str(path), "broken_line": None, "says": f"CHANGED: {changed}"}
     planned = sum(cell.get("requests", cell["n"]) for cell in plan["cells"])
     judged_too = f" and {chains[1][1].lines} verdicts" if len(chains) > 1 else ""
     lines = f"{sum(1 for _ in read_responses(path / RESPONSES))} of {planned} responses{judged_too}"
-    says = f"ok: {path}: {lines} unbroken, their records follow; head {log.head}"
+    follows = "their records and scores follow" if summary else "not judged yet"
+    says = f"ok: {path}: {lines} unbroken, {follows}; head {log.head}"
     return {"ok": True, "run": str(path), "lines": log.lines, "planned": planned, "head": log.head, "says": says}
+
+
+_SCORES = ("n", "accuracy", "metrics", "failures", "difference")  # of a row: what people decide by
+
+
+def _changed(path: Path, summary: Mapping[str, Any]) -> str:
+    """Returns what of a run's records and scores does not follow from its responses; empty if all does."""
+    records_of, fresh = _summarised(path)
+    for i, (line, record) in enumerate(zip_longest(read_jsonl(path / "records.jsonl"), records_of), 1):
+        if record is None or line != json.loads(json.dumps(_record_line(record))):
+            return f"line {i} of {path / 'records.jsonl'} does not follow from the responses"
+    for row, due in zip_longest(summary["rows"], fresh["rows"], fillvalue={}):
+        for key in _SCORES:
+            if not _same(row.get(key), json.loads(json.dumps(due.get(key)))):
+                named = f"{key} of {due.get('model', row.get('model'))} on {due.get('task', row.get('task'))}"
+                return f"{named} in {path / 'summary.json'} does not follow from the responses"
+    return ""
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Returns whether two JSON values say the same; numbers to within rounding, which differs between machines."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_same(one.get(key), other.get(key)) for key in one.keys() | other.keys())
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+    return one == other
 
 
 def open_run(path: str | Path) -> Result:
     """Returns the run in a folder, judged. Raises StoreError where there is none."""
     folder = Path(path)
+    _refuse_no_run(folder)
+    return Result(folder) if (folder / "summary.json").exists() else finish(folder)
+
+
+def _refuse_no_run(folder: Path) -> None:
+    """Raises StoreError for a folder that holds no run, naming those that could be meant."""
     if not (folder / "plan.json").is_file():
         runs = [plan.parent.name for plan in folder.parent.glob("*/plan.json")]
         inside = [str(plan.parent) for plan in folder.glob("*/plan.json")]
         fix = nearest(folder.name, inside or runs) or "give the folder `harness run` named"
         raise StoreError(f"no run in {folder}", fix=fix)
-    _refuse_bench(read_json(folder / "plan.json"), folder)
-    return Result(folder) if (folder / "summary.json").exists() else finish(folder)
-
-
-def _refuse_bench(plan: Mapping[str, Any], path: Path) -> None:
-    if plan.get("kind") == "bench":
-        what = f"{path} holds a benchmark of load, no run"
+    if read_json(folder / "plan.json").get("kind") == "bench":
+        what = f"{folder} holds a benchmark of load, no run"
         raise StoreError(what, fix="read its summary.json, or give the folder `harness run` named")
 
 

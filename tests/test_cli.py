@@ -125,6 +125,20 @@ def test_verify_fails_where_the_chain_breaks(capsys):
     assert code == 1 and "BROKEN at line 1 of out/responses.jsonl" in out
 
 
+def test_verify_fails_where_a_score_was_changed(capsys):
+    harness(capsys, "run", "run.yaml", "--out", "out")
+    assert "their records and scores follow" in harness(capsys, "verify", "out")[1]
+    file = Path("out/summary.json")
+    summary = json.loads(file.read_text())
+    summary["rows"][1]["accuracy"]["low"] += 0.001
+    file.write_text(json.dumps(summary))
+    code, out, _ = harness(capsys, "verify", "out")
+    assert code == 1 and out.startswith("CHANGED: accuracy of b on tickets in out/summary.json does not follow")
+    file.unlink()
+    code, out, _ = harness(capsys, "verify", "out")
+    assert code == 0 and "6 of 6 responses unbroken, not judged yet" in out
+
+
 def test_check_shows_the_prompt_and_sends_nothing(capsys):
     code, out, _ = harness(capsys, "check", "run.yaml")
     assert code == 0
@@ -136,6 +150,12 @@ def test_check_shows_the_prompt_and_sends_nothing(capsys):
 def test_check_takes_a_task_alone(capsys):
     code, out, _ = harness(capsys, "check", "tickets.yaml")
     assert code == 0 and "right answer: billing" in out
+
+
+def test_run_takes_a_task_and_models(capsys):
+    code, out, _ = harness(capsys, "run", "tickets.yaml", "--model", "demo-0.1m", "--latency", "0", "--out", "out")
+    assert code == 0 and "tickets · version 1 · choices scored" in out
+    assert harness(capsys, "run", "tickets.yaml")[2].startswith("error: no models to run")
 
 
 def test_check_fails_a_task_whose_gold_answer_does_not_score(capsys):
@@ -185,7 +205,11 @@ def test_tasks_and_models_are_listed(capsys):
         (None, ["run", "run.yaml", "--data", "tickets.yaml=no.csv"], ["no.csv"]),
         (None, ["table", "resluts"], ["no run in resluts", "known: out"]),
         (None, ["table", "."], ["no run in .", "known: out"]),
-        (None, ["score", "resluts"], ["no plan.json"]),
+        (None, ["score", "resluts"], ["no run in resluts", "known: out"]),
+        (None, ["verify", "."], ["no run in .", "known: out"]),
+        (None, ["run", "./tickets.csv"], ["'./tickets.csv' is data, and no run file", "harness init ./tickets.csv"]),
+        (None, ["run", "run.yaml", "--task", "tickets.csv"], ["'tickets.csv' is data", "harness init tickets.csv"]),
+        (None, ["run", "run.yaml", "--task", "tickets"], ["no task named 'tickets'", "did you mean 'tickets.yaml'?"]),
         (None, ["table", "out", "--format", "makdown"], ["no format 'makdown'", "did you mean 'markdown'?"]),
         (None, ["tasks", "mmul"], ["did you mean 'mmlu'?"]),
         (None, ["models", "no-such"], ["no-such"]),
@@ -257,8 +281,16 @@ def test_help_says_what_a_command_does(capsys, command: str):
     assert code == 0 and "Usage" in out and len(out) > 200
 
 
+def test_python_runs_it_as_a_module_and_it_tells_its_version(capsys):
+    root = Path(cli.__file__).parents[1]
+    command = [sys.executable, "-m", "harness", "--version"]
+    found = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)})
+    assert found.returncode == 0 and found.stdout.startswith("harness")
+    assert harness(capsys, "--version")[1] == found.stdout
+
+
 def test_help_is_quick_because_nothing_heavy_is_imported():
-    heavy = ("torch", "transformers", "datasets", "pandas")
+    heavy = ("torch", "transformers", "datasets", "pandas", "numpy", "scipy")
     code = f"import sys, harness.cli; print([m for m in {heavy} if m in sys.modules])"
     root = Path(cli.__file__).parents[1]
     environment = {**os.environ, "PYTHONPATH": str(root)}
