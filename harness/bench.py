@@ -385,7 +385,7 @@ def _not_measured(rows: Sequence[Mapping[str, Any]], config: BenchConfig) -> lis
 def _fits(rows: Sequence[Mapping[str, Any]], config: RunConfig) -> dict[str, Any]:
     """Returns, by model, the seconds a token takes on a busy server, fitted where enough shapes were measured."""
     machine = read_machine(config.machine)
-    gpus = machine.rented.gpus if machine is not None and machine.rented is not None else 1
+    gpus = 1 if machine is None else machine.gpus
     fits: dict[str, Any] = {}
     for model in dict.fromkeys(row["model"] for row in rows):
         busy = [row for row in rows if row["model"] == model and row["kind"] == "offline"]

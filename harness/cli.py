@@ -356,12 +356,19 @@ def tasks_command(
 @app.command("models")
 def models_command(
     paths: Annotated[list[str] | None, typer.Argument(help="model folders or ids; default: the demo models")] = None,
+    machine: Annotated[str | None, typer.Option(help="project speed and cost for a machine file or name")] = None,
+    tokens: Annotated[
+        str | None, typer.Option(metavar="IN,OUT", help="of a projected request; default: 1000,300")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Say what is known of a model folder or id: size, architecture, licence, whether it is safe to load."""
+    """Say what is known of a model folder or id: size, architecture, licence, whether it is safe to load.
+
+    With --machine also what it should do and cost there: projected from its files and the chip's sheet, not measured.
+    """
     from harness import listing
 
-    print(listing.models(paths or [], as_json))
+    print(listing.models(paths or [], as_json, machine, tokens or listing.TOKENS))
 
 
 def _configuration(

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, field_validator, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from harness.chips import CHIPS, Chip
 from harness.errors import ConfigError, HarnessError, TaskError, nearest
 from harness.yamlfile import YamlFile, read_yaml
 
@@ -439,13 +440,14 @@ class Rented(Strict):
     """A machine paid by the hour."""
 
     per_hour: Annotated[float, Field(gt=0)]  # one accelerator, or the whole machine if it has none
-    gpus: Annotated[int, Field(ge=1)] = 1
+    gpus: Annotated[int, Field(ge=1)] = 1  # accelerators in the machine
 
 
 class Owned(Strict):
     """A machine that was bought."""
 
-    price: Annotated[float, Field(gt=0)]
+    price: Annotated[float, Field(gt=0)]  # of the whole machine
+    gpus: Annotated[int, Field(ge=1)] = 1  # accelerators in the machine
     years: Annotated[float, Field(gt=0)]
     salvage: Annotated[float, Field(ge=0)] = 0.0  # what it is worth at the end
     financing_rate: Annotated[float, Field(ge=0)] = 0.0  # per year, on the price
@@ -464,11 +466,28 @@ class Owned(Strict):
         return self
 
 
+Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class ChipConfig(Strict):
+    """The sheet of an accelerator that `chips.CHIPS` does not list: peak figures, dense."""
+
+    tflops: Peak  # 10¹² operations a second in 16 bit
+    gb_per_s: Peak  # of its memory
+    gb: Peak  # of memory
+    tflops_8bit: Peak | None = None  # in 8-bit floats, if it has them
+    tflops_32bit: Peak | None = None  # without TF32
+    link_gb_per_s: Peak | None = None  # between chips, in one direction
+
+
 class MachineConfig(Strict):
     """Hardware and what an hour of it costs."""
 
     name: Name
     describes: str = ""  # what the hardware is
+    chip: (
+        Annotated[Annotated[str, Tag("(text)")] | Annotated[ChipConfig, Tag("(keys)")], Discriminator(_by_shape)] | None
+    ) = None  # its accelerator, for projections: a100, h100, h200, l4, or the figures of its sheet
     currency: Literal["USD"] = "USD"
     source: str  # where the price is from
     date: str  # when it was read, YYYY-MM-DD
@@ -486,6 +505,33 @@ class MachineConfig(Strict):
         if (self.rented is None) == (self.owned is None):
             raise PydanticCustomError("one_kind", "give either `rented` or `owned`")
         return self
+
+    @field_validator("chip")
+    @classmethod
+    def _known_chip(cls, chip: str | ChipConfig | None) -> str | ChipConfig | None:
+        if isinstance(chip, str) and chip not in CHIPS:
+            raise PydanticKnownError("literal_error", {"expected": ", ".join(f"'{name}'" for name in sorted(CHIPS))})
+        return chip
+
+    @property
+    def gpus(self) -> int:
+        """Returns the accelerators in the machine."""
+        return (self.rented or self.owned).gpus
+
+    @property
+    def sheet(self) -> Chip | None:
+        """Returns the peak figures of its accelerator; None if it names none."""
+        if self.chip is None or isinstance(self.chip, str):
+            return CHIPS.get(self.chip or "")
+        told = self.chip
+        return Chip(
+            flops=told.tflops * 1e12,
+            bytes_per_s=told.gb_per_s * 1e9,
+            memory_bytes=told.gb * 1e9,
+            flops_8bit=None if told.tflops_8bit is None else told.tflops_8bit * 1e12,
+            flops_32bit=None if told.tflops_32bit is None else told.tflops_32bit * 1e12,
+            link_bytes_per_s=None if told.link_gb_per_s is None else told.link_gb_per_s * 1e9,
+        )
 
 
 # --- runs ------------------------------------------------------------------------------------------------------------

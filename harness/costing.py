@@ -6,6 +6,7 @@ Reads a run folder and price files; writes what it found, prices included, to `c
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
@@ -26,6 +27,8 @@ from harness.cost.prices import (
     read_prices,
     suggest,
 )
+from harness.cost.projection import lines as projected_lines
+from harness.cost.projection import projection, restored
 from harness.cost.report import cost_report, service_of
 from harness.errors import ConfigError, StoreError
 from harness.execute import measurements
@@ -45,6 +48,7 @@ def report(
 
     `machine` is a file or bundled name (default: the run's own), `volume` in requests a month, `against` the
     PROVIDER/MODEL of an API, `bench` a folder of `harness bench` with the capacity of the same model and task.
+    Where the seconds were measured on another chip than the machine's, what that one should cost is projected beside.
     Rows of an API are what was paid for them. Raises ConfigError and StoreError.
     """
     result = open_run(run)
@@ -73,6 +77,7 @@ def report(
             measured_watts=_watts(row, priced),
         )
         origin = "this run's pass, all at once, with no bound on latency" if bench is None else f"measured in {bench}"
+        found |= {"projected": _projected(plan, row, priced)} if not _measured_there(priced, plan, run) else {}
         rows.append({**named, "mode": row["mode"], **found, "service_from": origin})
     found = {"run": summary["run"], "digest": summary["digest"], "volume": volume, "rows": rows}
     found |= {"measured_on": _measured_on(plan, run), "measured_for": (plan["machine"] or {}).get("name")}
@@ -83,9 +88,38 @@ def report(
 
 def _measured_on(plan: Mapping[str, Any], run: Path) -> str:
     """Returns what the run's seconds were measured on: its accelerator, else its processor."""
-    devices = {line.get("device_name") for line in measurements(run) if line["kind"] == "model"} - {None}
     host = plan["host"]
-    return " and ".join(sorted(devices)) or f"{host['processor'] or host['system']}, {host['cores']} cores"
+    return " and ".join(_devices(run)) or f"{host['processor'] or host['system']}, {host['cores']} cores"
+
+
+def _devices(run: Path) -> list[str]:
+    """Returns the names of the accelerators that a run's models were on."""
+    return sorted({line.get("device_name") for line in measurements(run) if line["kind"] == "model"} - {None})
+
+
+def _measured_there(machine: MachineConfig, plan: Mapping[str, Any], run: Path) -> bool:
+    """Returns whether a run's seconds are those of the machine's chip: of the same name, or where it has none, the
+    run names the machine. A machine without a chip is projected nowhere: as if they were."""
+    if machine.chip is None:
+        return True
+    devices = " and ".join(_devices(run)).casefold()
+    if isinstance(machine.chip, str):
+        return re.search(rf"\b{machine.chip}\b", devices) is not None
+    return bool(devices) and (plan["machine"] or {}).get("name") == machine.name
+
+
+def _projected(plan: Mapping[str, Any], row: Mapping[str, Any], machine: MachineConfig) -> dict[str, Any]:
+    """Returns what a row should cost on a machine, projected at the mean lengths of its own requests."""
+    known, done = plan["models"][row["model"]].get("served"), row["throughput"]
+    reasons = (
+        (known is None, "the run's plan does not hold the model's architecture"),
+        (row["kind"] == "conversation", "a conversation's turns share what is read"),
+        (not done["samples"] or None in (done["input_tokens"], done["output_tokens"]), "its tokens are not counted"),
+    )
+    if (reason := next((why for so, why in reasons if so), None)) is not None:
+        return {"label": "projected", "machine": machine.name, "reason": reason}
+    each = (done[key] / done["samples"] for key in ("input_tokens", "output_tokens"))
+    return projection(restored(known), machine, *each)
 
 
 def _own(plan: Mapping[str, Any]) -> MachineConfig | None:
@@ -154,11 +188,17 @@ def text(found: Mapping[str, Any], width: int = 100) -> str:
     notes = [list(_notes(row, found["volume"])) for row in found["rows"]]
     shared = [note for note in notes[0] if all(note in of_one for of_one in notes)] if len(notes) > 1 else []
     parts = [
-        set_text(_tables(row), [note for note in of_one if note not in shared], width)
+        set_text(_tables(row), [*(note for note in of_one if note not in shared), *_beside(row)], width)
         for row, of_one in zip(found["rows"], notes)
     ]
     judge = [verdicts.bill(found["judge"])] if "judge" in found else []
     return "\n\n".join([*parts, set_text((), [*shared, *_where(found), *judge], width).strip()])
+
+
+def _beside(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what is projected for a row, apart from what was measured."""
+    if "projected" in row:
+        yield from projected_lines(row["projected"])
 
 
 def _where(found: Mapping[str, Any]) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,14 +11,17 @@ from typing import Any
 
 from harness import lm_tasks, openness
 from harness import models as folders
-from harness.config import TaskConfig, TaskUse, find_file, read_task
-from harness.errors import HarnessError
+from harness.config import MachineConfig, TaskConfig, TaskUse, find_file, read_machine, read_task
+from harness.cost.projection import lines as projected_lines
+from harness.cost.projection import projection, served
+from harness.errors import ConfigError, HarnessError
 from harness.measure.memory import footprint, free_memory
 from harness.prompts import script
 from harness.score import right_answers
 from harness.tasks import load_task, shots_for, task_names
 
 WIDTH = 100  # columns of a line
+TOKENS = "1000,300"  # in and out, of a request that a projection is for
 
 
 def tasks(name: str | None, as_json: bool) -> str:
@@ -45,10 +49,16 @@ def _speaks_of(config: TaskConfig, word: str) -> bool:
     return any(word.casefold() in text.casefold() for text in told)
 
 
-def models(paths: Sequence[str], as_json: bool) -> str:
-    """Returns what is known of each model; without paths, of the demo models that ship with the package."""
+def models(paths: Sequence[str], as_json: bool, machine: str | None = None, tokens: str = TOKENS) -> str:
+    """Returns what is known of each model; without paths, of the demo models that ship with the package.
+
+    With a `machine` also what it should do there, projected for requests of `tokens`: as many in, as many out.
+    """
     wanted = list(paths) or sorted(path.name for path in folders.DEMO.iterdir() if path.is_dir())
+    priced, (read, written) = read_machine(machine), _lengths(tokens)
     found = [_model(path) for path in wanted]
+    if priced is not None:
+        found = [model | {"projected": _projected(Path(model["path"]), priced, read, written)} for model in found]
     if as_json:
         return json.dumps(found, ensure_ascii=False)
     return "\n\n".join("\n".join(_model_lines(model)) for model in found)
@@ -80,6 +90,18 @@ def _model(path: str) -> dict[str, Any]:
     known = {**asdict(folders.inspect_model(folder)), "openness": asdict(openness.describe(folder))}
     memory = _memory(folder, known["bytes"], known["dtype"])
     return {"path": str(folder), **known, "memory": memory, "files": folders.digest_model(folder)}
+
+
+def _lengths(tokens: str) -> tuple[int, int]:
+    """Returns the tokens in and out that `IN,OUT` says."""
+    found = re.fullmatch(r"\s*([1-9]\d{0,6})\s*,\s*(\d{1,7})\s*", tokens)
+    if found is None:
+        raise ConfigError(f"'{tokens}' is no length of a request", where="--tokens", fix=f"as in --tokens {TOKENS}")
+    return int(found[1]), int(found[2])
+
+
+def _projected(folder: Path, machine: MachineConfig, read: int, written: int) -> dict[str, Any]:
+    return projection(served(folder, folders.inspect_model(folder)), machine, read, written)
 
 
 CONCURRENCY = (1, 8, 64)  # sequences at a time for which the largest context is given
@@ -123,6 +145,7 @@ def _model_lines(model: dict[str, Any]) -> Iterator[str]:
     yield f"  parameters    {model['parameters']:,} in {model['dtype']}, {model['bytes'] / 1e6:,.1f} MB of weights"
     yield f"  context       {model['context_length'] or 'unknown'} tokens"
     yield from _memory_lines(model["memory"])
+    yield from projected_lines(model["projected"]) if "projected" in model else ()
     yield f"  chat template {'yes' if model['has_chat_template'] else 'none'}"
     yield from (f"  {line}" for line in openness.lines(declared))
     yield "  safe to load  yes: safetensors only, no code in its configuration"

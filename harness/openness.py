@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from harness.errors import HarnessError
 from harness.licences import SEVERITY, Commercial, recognised, terms
-from harness.models import DEMO, DTYPE_BITS, front_matter, read_header
+from harness.models import DEMO, active_parameters, front_matter
 from harness.yamlfile import read_yaml
 
 State = Literal["open", "restricted", "absent", "unknown"]
@@ -278,28 +278,6 @@ def _compute(folder: Path, seen: frozenset[Path]) -> Compute:
         for limit, what in THRESHOLDS
     )
     return Compute(flop, low, high, parameters, tokens, source, tuple(verdicts))
-
-
-def active_parameters(folder: Path) -> int | None:
-    """Returns how many numbers are used for each token: of experts, those that are chosen. None if packed (4-bit)."""
-    try:
-        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        tensors = {name: t for file in folder.glob("*.safetensors") for name, t in read_header(file).items()}
-    except (OSError, ValueError, HarnessError):
-        return None
-    if not isinstance(config, dict) or "quantization_config" in config:
-        return None
-    if not tensors or any(DTYPE_BITS[t["dtype"]] < 8 for t in tensors.values()):
-        return None
-    inner = config.get("text_config")
-    config = {**config, **(inner if isinstance(inner, dict) else {})}
-    experts = next(
-        (config[key] for key in ("num_local_experts", "n_routed_experts", "num_experts") if key in config), 0
-    )
-    chosen = next((config[key] for key in ("num_experts_per_tok", "moe_topk") if key in config), experts)
-    share = chosen / experts if isinstance(experts, int) and experts > 0 and isinstance(chosen, int) else 1.0
-    sizes = ((share if ".experts." in name else 1.0) * math.prod(t["shape"]) for name, t in tensors.items())
-    return round(sum(sizes))
 
 
 def training_tokens(folder: Path) -> tuple[float | None, str]:

@@ -20,6 +20,7 @@ from harness.backends.flow import price_of, unpriced
 from harness.backends.remote import PROVIDERS, egress, server, where
 from harness.config import ModelConfig, RunConfig, TaskUse, read_machine
 from harness.cost.prices import Price, frozen
+from harness.cost.projection import served
 from harness.errors import ConfigError, ModelError, TaskError, nearest
 from harness.lazy import made
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
@@ -493,7 +494,9 @@ def described(model: PlannedModel) -> dict[str, Any]:
     known = asdict(model.info) if model.info is not None else {}
     place = {"backend": model.config.backend, "where": where(model.config)}
     if model.info is not None:
-        known["openness"] = asdict(openness.describe(Path(str(model.config.path))))
+        folder = Path(str(model.config.path))
+        known["openness"] = asdict(openness.describe(folder))
+        known["served"] = asdict(served(folder, model.info, model.config.dtype, model.config.quantization))
     own = generation_defaults(model.config, model.info)
     price = listed_price(model.config)
     return {

@@ -12,7 +12,8 @@ import pytest
 
 from harness import openness
 from harness.licences import LICENCES, recognised, terms
-from harness.openness import active_parameters, chain, compute, describe, training_tokens, weakest
+from harness.models import active_parameters
+from harness.openness import chain, compute, describe, training_tokens, weakest
 
 
 def model(

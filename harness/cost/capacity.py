@@ -155,53 +155,6 @@ def split_fleet(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """Peak figures of one accelerator, from its maker's data sheet, dense."""
-
-    flops: float  # operations a second, 16 bit
-    flops_8bit: float
-    bytes_per_s: float  # memory
-    memory_bytes: float
-
-
-CHIPS = {
-    "l4": Chip(121e12, 242e12, 300e9, 24e9),
-    "a100": Chip(312e12, 624e12, 2.039e12, 80e9),
-    "h100": Chip(989e12, 1979e12, 3.35e12, 80e9),
-    "h200": Chip(989e12, 1979e12, 4.8e12, 141e9),
-}
-
-
-def project(
-    chip: Chip,
-    *,
-    active_parameters: float,
-    weight_bytes: float,
-    kv_bytes_per_token: float,
-    eight_bit: bool = False,
-    compute_share: float = 0.5,
-    bandwidth_share: float = 0.8,
-    memory_share: float = 0.9,
-) -> Capacity:
-    """Returns what a saturated server of this model on one chip should need: a projection, never a measurement.
-
-    a ≈ b ≈ 2·N/(compute_share·F);  c ≈ κ·(1 + W/M)/(bandwidth_share·β), with κ the key-value bytes of a token, W the
-    weights, M the memory left for the cache. The shares are what the public tables show: 0.45 to 0.60 of the peak
-    operations, 0.73 to 0.90 of the bandwidth. Raises `ConfigError` when the weights do not fit.
-    """
-    free = chip.memory_bytes * memory_share - weight_bytes
-    if free <= 0:
-        raise ConfigError(
-            f"weights of {weight_bytes / 1e9:.0f} GB do not fit into {chip.memory_bytes / 1e9:.0f} GB",
-            where="projection",
-            fix="project for a larger chip, or for quantized weights",
-        )
-    per_token = 2.0 * active_parameters / (compute_share * (chip.flops_8bit if eight_bit else chip.flops))
-    per_context = kv_bytes_per_token * (1.0 + weight_bytes / free) / (bandwidth_share * chip.bytes_per_s)
-    return Capacity(a=per_token, b=per_token, c=per_context, label="projected")
-
-
 def shape_of(summary: Mapping[str, Any], gpus: int = 1) -> Shape | None:
     """Returns the shape of a saturated scenario (`measure.summary`), uncached input; None if its tokens are unknown."""
     read, written, rate = summary["input_tokens"], summary["output_tokens"], summary["requests_per_s"]

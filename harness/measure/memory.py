@@ -37,6 +37,7 @@ class Footprint:
     layers: Layers | None = None
     context_length: int | None = None
     reason: str | None = None
+    cache_heads: int = 1  # parts into which the cache of a token can be divided, a chip each
 
     def cache_bytes(self, tokens: int) -> float | None:
         """Returns the cache of one sequence of `tokens`: a windowed layer keeps no more than its window."""
@@ -79,11 +80,13 @@ def footprint(
     text = {**config, **(config.get("text_config") or {})}
     context = next((text[k] for k in ("max_position_embeddings", "n_positions", "n_ctx") if text.get(k)), None)
     layers = _layers(text)
-    width = _cached_numbers(text)
-    if layers is None or width is None:
+    cached = _cached_numbers(text)
+    if layers is None or cached is None:
         kind = text.get("model_type", "this architecture")
         return Footprint(weights, None, None, context, f"the state of {kind} is no key-value cache known here")
-    return Footprint(weights, (layers.full + layers.windowed) * width * number, layers, context)
+    width, heads = cached
+    cache = (layers.full + layers.windowed) * width * number
+    return Footprint(weights, cache, layers, context, cache_heads=heads)
 
 
 def _layers(text: Mapping[str, Any]) -> Layers | None:
@@ -103,21 +106,26 @@ def _layers(text: Mapping[str, Any]) -> Layers | None:
     return Layers(count, 0, None)
 
 
-def _cached_numbers(text: Mapping[str, Any]) -> int | None:
-    """Returns how many numbers one layer keeps for one token; None if that is not known."""
-    if text.get("kv_lora_rank"):  # multi-head latent attention, as servers cache it
-        return text["kv_lora_rank"] + text.get("qk_rope_head_dim", 0)
+def _cached_numbers(text: Mapping[str, Any]) -> tuple[int, int] | None:
+    """Returns how many numbers one layer keeps for one token, and for how many heads; None if that is not known."""
+    if text.get("kv_lora_rank"):  # multi-head latent attention, as servers cache it: one for all heads
+        return text["kv_lora_rank"] + text.get("qk_rope_head_dim", 0), 1
     heads = text.get("num_attention_heads") or text.get("n_head")
     hidden = text.get("hidden_size") or text.get("n_embd") or text.get("d_model")
     if not heads or not hidden or text.get("state_size"):
         return None
     shared = 1 if text.get("multi_query") else heads
     groups = text.get("num_key_value_heads") or text.get("num_kv_heads") or shared
-    return 2 * groups * (text.get("head_dim") or hidden // heads)
+    return 2 * groups * (text.get("head_dim") or hidden // heads), groups
 
 
 def count_parameters(config_file: Path) -> int:
-    """Returns the parameters of the model that a `config.json` describes: built without memory, and without weights.
+    """Returns the parameters of the model that a `config.json` describes, as `parameter_sizes` counts them."""
+    return sum(parameter_sizes(config_file).values())
+
+
+def parameter_sizes(config_file: Path) -> dict[str, int]:
+    """Returns the parameters of the model that a `config.json` describes, by tensor: built without memory or weights.
 
     Takes seconds (transformers is imported). The folder has to be one that `models.check_safe` accepts.
     """
@@ -128,7 +136,7 @@ def count_parameters(config_file: Path) -> int:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     model.tie_weights()
-    return sum(parameter.numel() for parameter in model.parameters())
+    return {name: parameter.numel() for name, parameter in model.named_parameters()}
 
 
 def free_memory() -> tuple[int, str]:

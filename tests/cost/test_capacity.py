@@ -1,35 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from public_tables import LENGTHS, LLAMA_8B_H100, LLAMA_8B_H200, LLAMA_70B_2_H100, LLAMA_70B_H200, table
 from pytest import approx
 
-from harness.cost.capacity import CHIPS, Capacity, Shape, fit, project, split_fleet, token_price
+from harness.cost.capacity import Capacity, Shape, fit, split_fleet, token_price
 from harness.errors import ConfigError
 
-# Saturated output tokens/s by (input, output) lengths: NVIDIA TensorRT-LLM docs/source/performance/perf-overview.md
-LENGTHS = [
-    (128, 128),
-    (128, 2048),
-    (128, 4096),
-    (500, 2000),
-    (1000, 1000),
-    (1000, 2000),
-    (2048, 128),
-    (2048, 2048),
-    (5000, 500),
-    (20000, 2000),
-]
-LLAMA_70B_H200 = (3803, 4336, 2872, 3666, 2909, 2994, 442, 2003, 566, 283)
-LLAMA_70B_2_H100 = (6378, 6651, 4199, 5222, 4205, 4146, 762, 3082, 898, 437)
-LLAMA_8B_H200 = (27911, 26221, 18027, 20770, 17744, 16828, 3538, 12194, 3902, 1804)
-LLAMA_8B_H100 = (28312, 22714, 14325, 17660, 15220, 13899, 3450, 9305, 3459, 1351)
 SHORT = slice(0, 9)  # without the shape of 20,000 tokens, as the reference fits its coefficients
 
 H200 = Capacity(a=1 / 8421, b=1 / 8194, c=8.5e-8, label="measured")  # Llama-3.3-70B FP8 on one H200
-
-
-def table(speeds, gpus=1) -> list[Shape]:
-    return [Shape(i, o, gpus * o / speed) for (i, o), speed in zip(LENGTHS, speeds, strict=True)]
 
 
 def test_planted_coefficients_are_recovered_and_no_shape_is_missed():
@@ -114,23 +94,3 @@ def test_the_published_fleet_of_deepseek_comes_out_to_three_digits():
     assert fleet.usd_per_1m_input == approx(0.060, abs=5e-4)
     assert fleet.usd_per_1m_output == approx(0.300, abs=5e-4)
     assert fleet.usd_per_1m == approx(0.112, abs=5e-4)
-
-
-def test_a_projection_is_labelled_and_near_the_measured_fit():
-    # Llama-3.3-70B in FP8 with an FP8 cache: 80 layers of 8 key-value heads of 128
-    found = project(
-        CHIPS["h200"],
-        active_parameters=70.6e9,
-        weight_bytes=70.6e9,
-        kv_bytes_per_token=2 * 80 * 8 * 128,
-        eight_bit=True,
-        compute_share=0.6,
-        bandwidth_share=0.9,
-    )
-    assert found.label == "projected" and found.error_mean is None
-    assert found.gpu_s(1000, 1000) == approx(H200.gpu_s(1000, 1000), rel=0.05)
-
-
-def test_weights_that_do_not_fit_have_no_projection():
-    with pytest.raises(ConfigError, match="141 GB do not fit into 80 GB"):
-        project(CHIPS["h100"], active_parameters=70.6e9, weight_bytes=141e9, kv_bytes_per_token=1)
