@@ -77,7 +77,7 @@ def report(
             measured_watts=_watts(row, priced),
         )
         origin = "this run's pass, all at once, with no bound on latency" if bench is None else f"measured in {bench}"
-        found |= {"projected": _projected(plan, row, priced)} if not _measured_there(priced, plan, run) else {}
+        found |= {} if _measured_there(priced, plan, run) else _projected(plan, row, priced)
         rows.append({**named, "mode": row["mode"], **found, "service_from": origin})
     found = {"run": summary["run"], "digest": summary["digest"], "volume": volume, "rows": rows}
     found |= {"measured_on": _measured_on(plan, run), "measured_for": (plan["machine"] or {}).get("name")}
@@ -109,17 +109,16 @@ def _measured_there(machine: MachineConfig, plan: Mapping[str, Any], run: Path) 
 
 
 def _projected(plan: Mapping[str, Any], row: Mapping[str, Any], machine: MachineConfig) -> dict[str, Any]:
-    """Returns what a row should cost on a machine, projected at the mean lengths of its own requests."""
-    known, done = plan["models"][row["model"]].get("served"), row["throughput"]
-    reasons = (
-        (known is None, "the run's plan does not hold the model's architecture"),
-        (row["kind"] == "conversation", "a conversation's turns share what is read"),
-        (not done["samples"] or None in (done["input_tokens"], done["output_tokens"]), "its tokens are not counted"),
-    )
-    if (reason := next((why for so, why in reasons if so), None)) is not None:
-        return {"label": "projected", "machine": machine.name, "reason": reason}
-    each = (done[key] / done["samples"] for key in ("input_tokens", "output_tokens"))
-    return projection(restored(known), machine, *each)
+    """Returns what a row should cost on a machine, projected at the mean lengths of its own requests.
+
+    Empty where the plan does not hold what the model is. The turns of a conversation have no length of their own.
+    """
+    if (known := plan["models"][row["model"]].get("served")) is None:
+        return {}
+    done = row["throughput"]
+    sums = (None, None) if row["kind"] == "conversation" else (done["input_tokens"], done["output_tokens"])
+    read, written = (None if total is None or not done["samples"] else total / done["samples"] for total in sums)
+    return {"projected": projection(restored(known), machine, read, written)}
 
 
 def _own(plan: Mapping[str, Any]) -> MachineConfig | None:

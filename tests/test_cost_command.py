@@ -192,6 +192,8 @@ def test_an_api_without_a_price_has_an_unknown_bill(capsys, monkeypatch):
         (["--machine", "negative.yaml"], ["rented.per_hour", "given: -1"]),
         (["--machine", "over.yaml"], ["utilisation", "given: 1.5"]),
         (["--machine", "salvage.yaml"], ["`salvage` 10 is more than the price 9"]),
+        (["--machine", "chip.yaml"], ["'a100', 'h100', 'h200', 'l4' (given: 'h10')", "did you mean 'h100'?", ".yaml"]),
+        (["--machine", "sheet.yaml"], ["key 'chip.gb_per_s' is missing"]),
         (["--bench", "out"], ["the benchmark has no capacity of m on sums"]),
     ],
 )
@@ -203,6 +205,8 @@ def test_a_mistake_gets_short_lines_and_exit_code_2(capsys, arguments: list[str]
         "negative": {"rented": {"per_hour": -1}},
         "over": {"rented": {"per_hour": 1}, "utilisation": 1.5},
         "salvage": {"owned": owned | {"salvage": 10}},
+        "chip": {"rented": {"per_hour": 1}, "chip": "h10"},
+        "sheet": {"rented": {"per_hour": 1}, "chip": {"tflops": 1, "gb": 1}},
     }
     for name, values in files.items():
         Path(f"{name}.yaml").write_text(json.dumps(base | values))
@@ -243,3 +247,99 @@ def test_a_model_folder_says_what_it_takes_and_what_fits(tmp_path: Path, monkeyp
     (tmp_path / "config.json").write_text("{}")
     unknown = "\n".join(listing._memory_lines(listing._memory(tmp_path, 1000, "F32")))
     assert "unknown: " in unknown and "fits" not in unknown
+
+
+def test_a_model_is_projected_for_a_machine_apart_from_what_is_known_of_it(capsys):
+    code, out, err = harness(capsys, "models", "demo-2m", "--machine", "h100", "--tokens", "500,100")
+    assert code == 0, err
+    block = out[out.index("  projected ") : out.index("  chat template")].splitlines()
+    assert block[0] == "  projected     for h100, not measured: requests of 500 tokens in, 100 out"
+    labels = [
+        "saturated",
+        "a request",
+        "one stream",
+        "fits",
+        "price",
+        "100% in use",
+        "30% in use",
+        "assumed",
+        "at best",
+    ]
+    assert [line[4:16].strip() for line in block[1:]] == labels
+    assert all(len(line) <= 100 for line in block)
+    (found,) = json.loads(harness(capsys, "models", "demo-2m", "--machine", "h100", "--tokens", "500,100", "--json")[1])
+    projected = found["projected"]
+    assert projected["label"] == "projected" and projected["gpu_s"] > 0
+    assert projected["active_parameters"] == found["parameters"] == 1_967_808
+    assert f"{projected['gpu_s']:.3g} GPU-seconds" in block[2]
+    assert "projected" not in harness(capsys, "models", "demo-2m")[1]
+
+
+def test_a_request_of_1000_and_300_tokens_is_projected_unless_another_is_asked_for(capsys):
+    _, out, _ = harness(capsys, "models", "demo-2m", "--machine", "h100")
+    assert "requests of 1,000 tokens in, 300 out" in out
+    assert "unknown     1,300 tokens are more than the model's context of 1,024; project for shorter requests" in out
+    assert "machine 'laptop' names no chip" in harness(capsys, "models", "demo-2m", "--machine", "laptop")[1]
+
+
+@pytest.mark.parametrize("tokens", ["1000", "0,10", "a,b", "1,2,3", "-1,5", "1.5,2", "99999999,1"])
+def test_lengths_that_are_none_get_short_lines_and_exit_code_2(capsys, tokens: str):
+    code, out, err = harness(capsys, "models", "demo-2m", "--machine", "h100", "--tokens", tokens)
+    assert (code, out) == (2, "") and len(err.strip().splitlines()) == 3
+    assert f"'{tokens}' is no length of a request" in err and "--tokens 1000,300" in err
+
+
+def of_a_model_folder(capsys) -> None:
+    """A run of a model whose files are known, measured on this processor, in `known`."""
+    run = RUN | {"models": [{"name": "m", "path": "demo-0.1m", "threads": 1}], "first": 2}
+    Path("run.yaml").write_text(json.dumps(run))
+    assert harness(capsys, "run", "run.yaml", "--out", "known")[0] == 0
+
+
+def test_what_another_machine_should_cost_stands_beside_what_was_measured_and_never_among_it(capsys):
+    of_a_model_folder(capsys)
+    code, out, err = harness(capsys, "cost", "known", "--machine", "h200")
+    assert code == 0, err
+    measured, _, beside = out.partition("  projected     for h200, not measured: requests of ")
+    assert "What it costs" in measured and "Measured: seconds" in measured and "GPU-seconds" not in measured
+    assert "GPU-seconds" in beside and "100% in use" in beside and "Measured: seconds" not in beside
+    (row,) = json.loads(Path("known/cost.json").read_text())["rows"]
+    done = json.loads(Path("known/summary.json").read_text())["rows"][0]["throughput"]
+    projected = row["projected"]
+    assert projected["input_tokens"] == done["input_tokens"] / 2 and projected["output_tokens"] > 0
+    assert projected["by_utilisation"]["1"]["usd_per_request"] == pytest.approx(projected["gpu_s"] * 2.6 / 3600)
+    assert row["by_utilisation"]["1"]["usd_per_1k_samples"] > 1e3 * projected["gpu_s"] * 2.6 / 3600  # of a processor
+
+
+def test_nothing_is_projected_where_the_seconds_are_the_priced_chips_own(capsys):
+    of_a_model_folder(capsys)
+    file = Path("known/measurements.jsonl")
+
+    def measured_on(device: str | None) -> None:
+        written = [json.loads(line) for line in file.read_text().splitlines()]
+        named = (line | ({"device_name": device} if line["kind"] == "model" else {}) for line in written)
+        file.write_text("".join(json.dumps(line) + "\n" for line in named))
+
+    def projected(machine: str) -> bool:
+        return "projected" in json.loads(harness(capsys, "cost", "known", "--machine", machine, "--json")[1])["rows"][0]
+
+    assert projected("l4") and not projected("cloud-cpu")
+    measured_on("NVIDIA L4")
+    assert not projected("l4") and projected("h100")
+    measured_on("NVIDIA L40S")
+    assert projected("l4")
+    own = {"name": "l4", "source": "s", "date": "2026-01-01", "rented": {"per_hour": 1}}
+    Path("own.yaml").write_text(json.dumps(own | {"chip": {"tflops": 100, "gb_per_s": 1000, "gb": 48}}))
+    assert not projected("own.yaml")  # the machine that the run named, and it was measured on an accelerator
+    measured_on(None)
+    assert projected("own.yaml")
+
+
+def test_what_a_run_does_not_know_of_its_model_is_not_projected(capsys):
+    assert "projected" not in harness(capsys, "cost", "out", "--machine", "h100")[1]
+    of_a_model_folder(capsys)
+    summary = json.loads(Path("known/summary.json").read_text())
+    summary["rows"][0]["throughput"]["output_tokens"] = None
+    Path("known/summary.json").write_text(json.dumps(summary))
+    _, out, _ = harness(capsys, "cost", "known", "--machine", "h100")
+    assert "  projected     for h100, not measured\n    unknown     the lengths of its requests are unknown" in out

@@ -142,7 +142,9 @@ def project(chip: Chip, model: Served, *, context: float, chips: int = 1, shares
     return Capacity(a=per_token, b=per_token, c=per_context, label="projected")
 
 
-def projection(model: Served, machine: MachineConfig, input_tokens: float, output_tokens: float) -> dict[str, Any]:
+def projection(
+    model: Served, machine: MachineConfig, input_tokens: float | None, output_tokens: float | None
+) -> dict[str, Any]:
     """Returns what a machine should do for requests of so many tokens in and out, as JSON values.
 
     Of a machine with several chips, copies of the model fill it, each on as few or many chips as make a request
@@ -150,20 +152,18 @@ def projection(model: Served, machine: MachineConfig, input_tokens: float, outpu
     """
     asked = {"machine": machine.name, "input_tokens": input_tokens, "output_tokens": output_tokens}
     try:
-        return {
-            "label": "projected",
-            "reason": None,
-            **asked,
-            **_projected(model, machine, input_tokens, output_tokens),
-        }
+        found = {"reason": None, **_projected(model, machine, input_tokens, output_tokens)}
     except ConfigError as error:
-        return {"label": "projected", "reason": f"{error.what}; {error.fix}", **asked}
+        found = {"reason": f"{error.what}; {error.fix}"}
+    return {"label": "projected", **asked, **found}
 
 
-def _projected(model: Served, machine: MachineConfig, read: float, written: float) -> dict[str, Any]:
-    chip, longest, context = machine.sheet, model.memory.context_length, read + written / 2.0
-    if chip is None:
+def _projected(model: Served, machine: MachineConfig, read: float | None, written: float | None) -> dict[str, Any]:
+    if (chip := machine.sheet) is None:
         raise ConfigError(f"machine '{machine.name}' names no chip", fix="add `chip:` to its file")
+    if None in (read, written):
+        raise ConfigError("the lengths of its requests are unknown", fix="harness models projects at stated ones")
+    longest, context = model.memory.context_length, read + written / 2.0
     if model.reason is not None:
         raise ConfigError(model.reason, fix="measure it instead")
     if longest is not None and read + written > longest:
@@ -230,8 +230,9 @@ def _priced(price: TokenPrice, written: float) -> dict[str, float | None]:
 
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """Yields a projection for a person: a heading, and lines that stand below it."""
-    asked = f"requests of {found['input_tokens']:,.0f} tokens in, {found['output_tokens']:,.0f} out"
-    yield f"  projected     for {found['machine']}, not measured: {asked}"
+    read, written = found["input_tokens"], found["output_tokens"]
+    asked = "" if None in (read, written) else f": requests of {read:,.0f} tokens in, {written:,.0f} out"
+    yield f"  projected     for {found['machine']}, not measured{asked}"
     told = [("unknown", found["reason"])] if found["reason"] is not None else _told(found)
     yield from (f"    {label:11} {text}" for label, text in told)
 
