@@ -1,12 +1,14 @@
 """When a row of generated tokens ends, found as the tokens arrive, and what text is left of it.
 
 A row ends at an end-of-sequence token, at a stop string, at its own token limit, or when time is up. Stop strings are
-looked for in the new text only: each token costs one decode of a few tokens, whatever has been generated before it.
+looked for in the new text only, and only at tokens that can complete one: each costs one decode of the tokens since
+the last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from harness.config import STOP_LIMIT
@@ -38,12 +40,15 @@ class StopScanner:
 
     Special tokens are read as their text, so a stop string that equals one is found. The text of a window of tokens
     is compared with the part of it already seen; the first token of a window is one that was seen before, because
-    some decoders drop a leading space. Bytes of an unfinished character wait until the character is complete.
+    some decoders drop a leading space. Bytes of an unfinished character wait until the character is complete. A token
+    without the last character of any stop string completes none, and waits until one may. A window never begins within
+    a run of bytes, which some decoders read as a whole or not at all.
     """
 
     def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
         self.tokenizer = tokenizer
         self.stop = tuple(stop)
+        self.ends = {text[-1] for text in self.stop}
         self.reach = max(map(len, self.stop), default=1) - 1  # characters of a stop string that older text may hold
         self.window: list[int] = []
         self.seen = 0  # characters of the window's text already looked at
@@ -52,15 +57,23 @@ class StopScanner:
     def push(self, token: int) -> str | None:
         """Returns the stop string that this token completes, or None; of several the one that begins first."""
         self.window.append(token)
+        own = _own_text(self.tokenizer, token)
+        if not any(end in own or end == " " for end in self.ends) and UNFINISHED not in own:
+            return None
         text = raw_text(self.tokenizer, self.window)
         finished = text.rstrip(UNFINISHED)
         fresh = self.tail + finished[self.seen :]
         self.seen = max(self.seen, len(finished))
         self.tail = fresh[-self.reach :] if self.reach else ""
-        if len(self.window) > WINDOW and finished == text:
-            self.window = self.window[-1:]
-            self.seen = len(raw_text(self.tokenizer, self.window))
+        if len(self.window) > WINDOW and finished == text and UNFINISHED not in own:
+            self.window, self.seen = [token], len(own)
         return first_stop(fresh, self.stop)
+
+
+@lru_cache(maxsize=1 << 17)
+def _own_text(tokenizer: Any, token: int) -> str:
+    """Returns the text of one token. After others it adds no more than this, but for spaces and parts of characters."""
+    return raw_text(tokenizer, [token])
 
 
 def first_stop(text: str, stop: Sequence[str]) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import pytest
 
 from harness.engine.stopping import STOP_LIMIT, WINDOW, StopScanner, check_stop, visible_text
@@ -43,6 +45,38 @@ def test_it_is_found_although_its_last_token_also_begins_another_character():
     assert [scanner.push(token) for token in range(4)] == [None, None, "fé", None]
     scanner = StopScanner(Pieces(), ["é☕"])
     assert [scanner.push(token) for token in range(4)] == [None, None, None, "é☕"]
+
+
+@pytest.mark.parametrize("before", range(3 * WINDOW))
+def test_it_is_found_among_bytes_that_are_read_together_or_not_at_all(before: int):
+    class Bytes:  # as the byte fallback of many tokenizers: one wrong byte spoils the whole run
+        def decode(self, ids, **options):
+            runs = ["".join(group) for _, group in groupby(map(chr, ids), str.isascii)]
+            return "".join(run if run.isascii() else self.character(run.encode("latin-1")) for run in runs)
+
+        def character(self, run: bytes) -> str:
+            try:
+                return run.decode()
+            except UnicodeDecodeError:
+                return "\ufffd" * len(run)
+
+    scanner, ids = StopScanner(Bytes(), ["日本"]), [*b"x" * before, *"の日本".encode()]
+    assert [scanner.push(token) for token in ids] == [None] * (before + 8) + ["日本"]
+
+
+def test_only_tokens_that_may_complete_a_stop_string_are_read_with_those_before_them():
+    class Letters:
+        read = 0
+
+        def decode(self, ids, **options):
+            self.read += len(ids)
+            return "".join(map(chr, ids))
+
+    letters = Letters()
+    scanner = StopScanner(letters, ["END"])
+    text = "a long answer " * 20
+    assert [scanner.push(ord(c)) for c in text + "END"][-2:] == [None, "END"]
+    assert letters.read == len(set(text + "END")) + len(text + "END")  # each kind of token, then all at the D
 
 
 def test_half_a_character_is_not_taken_for_a_whole_one():
