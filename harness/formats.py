@@ -363,7 +363,8 @@ def _sheet_cells(handle: BinaryIO, path: Path, name: str | None, computed: bool)
     filled = {title: rows for title, rows in sheets.items() if rows}
     if len(filled) > 1:
         named = ", ".join(f"'{title}'" for title in filled)
-        raise DataError(f"several sheets hold data: {named}", where=str(path), fix="name one: sheet: ... in the data")
+        fix = "name one: --sheet of `harness init`, or `sheet` under `data` in the task file"
+        raise DataError(f"several sheets hold data: {named}", where=str(path), fix=fix)
     return next(iter(filled.values()), {})
 
 

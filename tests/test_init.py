@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,8 +110,9 @@ def test_a_sheet_is_named_and_several_are_not_guessed_between(tmp_path: Path):
     with pandas.ExcelWriter(path) as book:
         pandas.DataFrame(TICKETS).to_excel(book, sheet_name="tickets", index=False)
         pandas.DataFrame([{"x": 1}]).to_excel(book, sheet_name="notes", index=False)
-    with pytest.raises(DataError, match="several sheets hold data: 'tickets', 'notes'"):
+    with pytest.raises(DataError, match="several sheets hold data: 'tickets', 'notes'") as caught:
         init.look(path)
+    assert "--sheet" in caught.value.fix
     _, task = written(path, sheet="tickets")
     assert task.config.data.sheet == "tickets"
 
@@ -152,6 +154,7 @@ def test_a_table_without_a_header_gets_names(tmp_path: Path):
         ("question,answer\na,b,c\n", "t.csv", "the row has 3 cells"),
         ('{"a": 1}\n{"a": \n', "t.jsonl", "not JSON"),
         ('{"a": "x", "b": "y"}\n', "t.json", "keys with lists: none"),
+        ("question\tanswer\n1?\t2\n", "t.txt", "a plain text holds no questions and answers"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, content: str, name: str, message: str):
@@ -278,6 +281,29 @@ def test_duplicates_conflicts_rare_labels_and_baselines_are_told_with_their_rows
     assert says(found, "labels that differ in case or punctuation only: Sales, sales")
     assert says(found, "always 'sales' scores 33.3 %; guessing 20.0 %")
     assert says(found, "30 rows show a difference between two models of about 26 points")
+
+
+def test_an_id_that_stands_twice_is_told_and_not_taken(tmp_path: Path):
+    rows = [{**row, "place": "Bern"} for row in TICKETS]
+    rows[4]["ref"], rows[7]["ref"] = "T3", ""
+    found, task = written(jsonl(tmp_path / "t.jsonl", rows))
+    assert found.roles.id is None and task.samples[4].id == "4"
+    assert says(found, "'ref' is not taken as id (1 stand twice, 1 empty): samples are named by their place, from 0")
+    assert "always Bern" in found.text()
+    assert not says(init.look(jsonl(tmp_path / "u.jsonl", TICKETS)), "is not taken as id")
+
+
+def test_there_is_room_for_an_answer_in_a_fence_and_over_several_lines(tmp_path: Path):
+    fields = {"amount": 100.5, "currency": "EUR", "iban": "DE783034651"}
+    _, task = written(jsonl(tmp_path / "t.jsonl", [{"mail": f"Mail {i}.", "fields": fields} for i in range(9)]))
+    tokens = re.findall(r"[a-z]+|[A-Z]+|\d|\n +|\S", "```json\n" + json.dumps(fields, indent=2) + "\n```")
+    assert len(tokens) < task.config.max_tokens <= 2 * len(tokens)
+
+
+def test_a_question_to_a_database_is_shown_with_its_schema(tmp_path: Path):
+    rows = [{"schema": "CREATE TABLE t(a INT)", "question": f"Above {i}?", "sql": f"SELECT {i}"} for i in range(9)]
+    found, _ = written(jsonl(tmp_path / "t.jsonl", rows))
+    assert (found.roles.inputs, found.roles.answer) == (("schema", "question"), "sql")
 
 
 def test_leakage_between_splits_is_told_exact_and_near(tmp_path: Path):

@@ -80,6 +80,8 @@ def described(column: Column) -> str:
     """Returns what stands in a column, in a few words."""
     if column.kind == "empty":
         return "empty"
+    if column.distinct == 1 and column.filled > 1 and column.counts:
+        return f"always {short(next(iter(column.counts)), 30)}"
     if column.unique and column.kind in ("text", "number") and column.longest <= 40 and column.words <= 1:
         kind = "number, unique" if column.kind == "number" else "text, unique"
         return kind

@@ -12,7 +12,7 @@ import numpy as np
 from harness.data import sibling_split
 from harness.errors import HarnessError
 from harness.init.phrases import counted, group_list, row_list, short
-from harness.init.roles import LONGEST_LABEL, MOST_LABELS, Roles, asked_of, offered
+from harness.init.roles import LONGEST_LABEL, MOST_LABELS, Roles, almost_id, asked_of, offered
 from harness.inspect_data import PART, Column, Table, as_text, read_table
 from harness.lazy import Picked, in_parts, made
 from harness.personal import personal_data
@@ -29,6 +29,11 @@ def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task:
     if others:
         named = ", ".join(f"'{name}'" for name in others[:4])
         yield f"also could be the answer: {named}; '{roles.answer}' is taken. Otherwise: --answer COLUMN"
+    if roles.id is None:
+        for column in filter(almost_id, columns):
+            again, empty = column.filled - column.distinct, len(column.empty)
+            why = [f"{n} {text}" for n, text in ((again, "stand twice"), (empty, "empty")) if n]
+            yield f"'{column.name}' is not taken as id ({', '.join(why)}): samples are named by their place, from 0"
     answer = by_name[roles.answer]
     if answer.kind == "mixed":
         kinds = ", ".join(f"{count} {kind}" for kind, count in answer.kinds.items())

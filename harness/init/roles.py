@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
+from harness.formats import suffix_of
 from harness.init.phrases import row_list
 from harness.inspect_data import Column, as_text
 from harness.lazy import picked
@@ -29,7 +30,7 @@ ANSWERS: tuple[str, ...] = (
     *("final_label", "label", "labels", "correct", "correct_answer", "correct_option", "answerkey", "ground_truth"),
     *("reference_answer", "best_answer", "reference", "ideal", "output", "completion", "continuation", "response"),
     *("solution", "canonical_solution", "slots", "entities", "fields", "category", "class", "intent", "team", "topic"),
-    *("sentiment", "truth", "summary", "translation", "result"),
+    *("sentiment", "truth", "summary", "translation", "result", "sql", "sql_query"),
 )
 INPUTS: tuple[str, ...] = (
     *("question", "query", "prompt", "input", "ticket", "message", "utterance", "problem", "instruction", "text"),
@@ -37,7 +38,7 @@ INPUTS: tuple[str, ...] = (
     *("passage", "article", "content", "source", "tokens", "user_input"),
 )
 BESIDE = {"context", "ctx", "passage", "document", "article", "paragraph", "background"}
-BESIDE |= {"premise", "hypothesis", "title", "subject", "history"}  # shown with the main input
+BESIDE |= {"premise", "hypothesis", "title", "subject", "history", "schema"}  # shown with the main input
 CLASSES = {"label", "labels", "class", "category", "gold", "rating", "grade", "stars", "score"}
 IDS = re.compile(r"(_?id|_?key|uid|uuid|guid|ind|idx|index|ref|number|nr|no|\w+_(id|key|index|no|nr))")
 CLUSTERS = re.compile(
@@ -96,6 +97,9 @@ def guess(
     usable = [c for c in free if c.name != id and c.name != input]
     answers = _answers(usable)
     if answer is None:
+        if not answers and suffix_of(path).startswith(".txt"):
+            fix = "if it holds a table, name it .csv or .tsv; how likely a text is: `kind: perplexity` in a task file"
+            raise DataError("a plain text holds no questions and answers", where=str(path), fix=fix)
         if not answers:
             fix = "name it: --answer COLUMN; the columns are " + ", ".join(list(by_name)[:12])
             raise DataError("no column looks like an answer", where=str(path), fix=fix)
@@ -117,8 +121,18 @@ def guess(
 
 
 def _is_id(column: Column) -> bool:
+    return column.unique and _is_named_id(column)
+
+
+def _is_named_id(column: Column) -> bool:
     short = column.longest <= 80 and column.kind in ("text", "number")
-    return short and column.unique and IDS.fullmatch(key_of(column.name)) is not None
+    return short and IDS.fullmatch(key_of(column.name)) is not None
+
+
+def almost_id(column: Column) -> bool:
+    """Returns whether a column names the rows but for a few that stand twice or are empty."""
+    nearly = column.distinct is not None and 0.9 * (column.filled + len(column.empty)) <= column.distinct
+    return nearly and not column.unique and _is_named_id(column)
 
 
 def _is_cluster(column: Column) -> bool:
