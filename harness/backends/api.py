@@ -11,6 +11,7 @@ that the server refuses is left out from then on, and every response names it in
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -289,10 +290,10 @@ class ApiBackend:
             failure = self.failure(error, {}, Reading(time.perf_counter()))
             if failure.fatal is not None:
                 raise failure.fatal from None
-            if failure.kind in {"connection", "tls", "timeout"}:
-                raise BackendError(
-                    f"no answer: {failure}", where=self.server.url, fix="check that the server runs at `base_url`"
-                ) from None
+            if failure.kind in {"connection", "dns", "tls", "timeout"}:
+                named = failure.kind == "dns"
+                fix = "mend the host name in `base_url`" if named else "check that the server runs at `base_url`"
+                raise BackendError(f"no answer: {failure}", where=self.server.url, fix=fix) from None
             return ()
 
     def failure(self, error: Exception, params: Mapping[str, Any], reading: Reading) -> AttemptFailed:
@@ -312,6 +313,8 @@ class ApiBackend:
             detail = str(transport)
             if isinstance(transport.__context__, ssl.SSLError) or "CERTIFICATE" in detail or "SSL" in detail:
                 return AttemptFailed("tls", detail, billed=False)
+            if _has_cause(transport, socket.gaierror):
+                return AttemptFailed("dns", detail, billed=False)
             kind = "cut" if reading.chunks or isinstance(transport, httpx2.RemoteProtocolError) else "connection"
             return AttemptFailed(kind, detail, billed=kind == "cut", used=reading.used)
         if isinstance(error, self.sdk_error):  # an error event in the stream
@@ -383,6 +386,15 @@ def _flat(params: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the body of a request as a batch takes it: in one piece, without streaming."""
     streaming = {"stream", "stream_options", "extra_body"}
     return {k: v for k, v in params.items() if k not in streaming} | dict(params.get("extra_body", {}))
+
+
+def _has_cause(error: BaseException | None, kind: type[BaseException]) -> bool:
+    """Returns whether an error, or one that led to it, is of a kind."""
+    while error is not None:
+        if isinstance(error, kind):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def error_body(error: Any) -> Mapping[str, Any]:

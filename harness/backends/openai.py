@@ -290,7 +290,7 @@ def usage(told: Any) -> TokenCount | None:
             cache_read=int(prompt.get("cached_tokens") or 0),
             reasoning=int(completion.get("reasoning_tokens") or 0),
         )
-    except (KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None
     return count if min(count.input, count.output, count.cache_read, count.reasoning) >= 0 else None
 

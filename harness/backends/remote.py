@@ -143,7 +143,8 @@ def server(config: ModelConfig) -> Server:
     try:
         parts = urlsplit(url)
         host, port = (parts.hostname or "").rstrip("."), parts.port
-    except ValueError as error:
+        host.encode("idna")  # a name that no resolver can be asked for
+    except ValueError as error:  # UnicodeError is one
         raise ConfigError(f"'{redact(url)}' is no address: {error}", where=where, fix=_EXAMPLE) from None
     if parts.scheme not in {"http", "https"} or not host:
         raise ConfigError(f"'{redact(url)}' is no address of a server", where=where, fix=_EXAMPLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -145,6 +146,21 @@ def test_nobody_there_is_told_before_anything_is_asked():
     with pytest.raises(BackendError, match="no answer: connection") as caught:
         backend(server)
     assert "check that the server runs" in str(caught.value)
+
+
+def test_a_host_that_is_not_found_is_told_and_later_is_a_failure_of_its_own_kind(monkeypatch):
+    with SyntheticServer(Asked()) as server:
+        model = backend(server)
+
+    def unknown(*_, **__):
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    responses = list(model.generate(ask("a")))
+    assert [outcomes(r) for r in responses] == [["dns"] * 3] and responses[0].details["usd"] == 0
+    with pytest.raises(BackendError, match="no answer: dns") as caught:
+        backend(server)
+    assert "mend the host name" in str(caught.value)
 
 
 def test_a_server_that_goes_away_fails_the_samples_it_did_not_answer():
@@ -375,6 +391,7 @@ def test_chat_prompts_need_the_chat_interface():
         ({"base_url": "localhost:8000/v1"}, "is no address of a server"),
         ({"base_url": "https://"}, "is no address of a server"),
         ({"base_url": "https://h:notaport/v1"}, "is no address"),
+        ({"base_url": "https://a..b/v1"}, "is no address: .*label empty or too long"),
         ({"base_url": "https://me:sk-planted-0123456789@h/v1"}, "user name"),
         ({"base_url": "https://h/v1?key=sk-planted-0123456789"}, "a query"),
         ({"base_url": "http://example.com/v1"}, "http to example.com would send"),
