@@ -34,6 +34,7 @@ from harness.errors import ConfigError, StoreError
 from harness.execute import measurements
 from harness.runs import open_run, read_json, read_jsonl
 from harness.store import write_json_atomic
+from harness.summary import money_notes
 from harness.tables import UNKNOWN, Table, number, set_text
 
 
@@ -82,6 +83,7 @@ def report(
     found = {"run": summary["run"], "digest": summary["digest"], "volume": volume, "rows": rows}
     found |= {"measured_on": _measured_on(plan, run), "measured_for": (plan["machine"] or {}).get("name")}
     found |= {"judge": summary["judge"]} if "judge" in summary else {}
+    found["spent"] = summary.get("spent")
     write_json_atomic(run / "cost.json", found)
     return found
 
@@ -191,7 +193,8 @@ def text(found: Mapping[str, Any], width: int = 100) -> str:
         for row, of_one in zip(found["rows"], notes)
     ]
     judge = [verdicts.bill(found["judge"])] if "judge" in found else []
-    return "\n\n".join([*parts, set_text((), [*shared, *_where(found), *judge], width).strip()])
+    last = [*shared, *_where(found), *judge, *money_notes(found["spent"])]
+    return "\n\n".join([*parts, set_text((), last, width).strip()])
 
 
 def _beside(row: Mapping[str, Any]) -> Iterator[str]:

@@ -85,7 +85,7 @@ def summarise(
         "notes": [
             *_notes(plan, rows, machine, sealed),
             *_price_notes(plan),
-            *_money_notes(money),
+            *money_notes(money),
             *footnotes(told),
             *verdicts.notes(plan, rows, judge),
             *_missing(plan, rows, measurements),
@@ -537,7 +537,8 @@ def _price_notes(plan: Line) -> list[str]:
     ]
 
 
-def _money_notes(money: Line | None) -> list[str]:
+def money_notes(money: Line | None) -> list[str]:
+    """Returns what a run paid to providers in all: answers, requests timed alone, and a judge's."""
     if money is None:
         return []
     if money["usd"] is not None:

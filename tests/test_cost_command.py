@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,65 @@ def test_what_an_api_was_paid_adds_up_with_retries_failures_and_cache_hits(capsy
     assert (paid["usd"], paid["reason"]) == (pytest.approx(bill, rel=1e-9), None)
     assert paid["usd_per_request"] == pytest.approx(bill / 5) and paid["usd_per_correct"] == pytest.approx(bill / 4)
     assert "What was paid" in harness(capsys, "cost", "paid")[1]
+
+
+def test_answers_retries_failures_timed_requests_and_verdicts_add_up_to_the_servers_own_bill(capsys, monkeypatch):
+    monkeypatch.setattr("harness.plan.where", lambda config: "api.example.com")
+    Path("kind.yaml").write_text(
+        "task: kind\ndata: {file: sums.jsonl, id: id}\nkind: generate\nprompt: 'say {q}'\nrubric: {criteria: Kind.}\n"
+    )
+    prices = {"m": {"input": 1.3, "output": 10.7, "cache_read": 0.13}, "j": {"input": 3.1, "output": 15.9}}
+    asked: Counter[str] = Counter()
+    ledger: list[float] = []  # of the servers: each answer they began to send, in USD
+
+    def billed(name: str, reply: Reply) -> Reply:
+        rates, cached = prices[name], reply.cached_tokens or 0
+        parts = ((reply.input_tokens - cached, "input"), (cached, "cache_read"), (reply.tokens, "output"))
+        if reply.status == 200:
+            ledger.append(sum(tokens * rates.get(kind, 0) for tokens, kind in parts) / 1e6)
+        return reply
+
+    def model(order: int, body: dict[str, Any]) -> Reply:
+        if not body:
+            return Reply(status=404)
+        prompt = body["messages"][-1]["content"]
+        asked[prompt] += 1
+        good = Reply(text=f"it is {prompt}", tokens=3 + len(prompt), input_tokens=9 + order)
+        if "2+2" in prompt:
+            return Reply(status=500)  # for ever
+        if "1+1" in prompt and asked[prompt] == 1:
+            return Reply(status=429)
+        if "3+3" in prompt and asked[prompt] == 1:
+            return billed("m", Reply(no_done=True))  # cut after its tokens were billed
+        return billed("m", replace(good, cached_tokens=5) if "4+4" in prompt else good)
+
+    def judge(order: int, body: dict[str, Any]) -> Reply:
+        if not body:
+            return Reply(status=404)
+        if order % 3 == 1:
+            return Reply(status=503)
+        return billed("j", Reply(text='{"reason": "", "verdict": 3}', tokens=4 + order, input_tokens=100 + order))
+
+    with SyntheticServer(model) as asks, SyntheticServer(judge) as judges:
+        at = {"m": asks.url, "j": judges.url}
+        of = {
+            name: {"name": name, "backend": "openai", "base_url": at[name], "price": prices[name]}
+            for name in ("m", "j")
+        }
+        of["m"]["limits"] = {"attempts": 2}
+        run = {**RUN, "tasks": ["sums.yaml", "kind.yaml"], "models": [of["m"]], "judge": of["j"], "first": 5}
+        Path("run.yaml").write_text(json.dumps({**run, "latency": {"requests": 4, "warmup": 1}}))
+        code, _, err = harness(capsys, "run", "run.yaml", "--out", "paid")
+    assert code in (0, 3), err
+    code, out, err = harness(capsys, "cost", "paid", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["spent"]["usd"] == pytest.approx(sum(ledger), rel=1e-9)
+    answers = sum(row["paid"]["usd"] for row in found["rows"])
+    beside, judging = found["spent"]["beside_answers_usd"], found["judge"]["usd"]
+    assert min(answers, beside, judging) > 0
+    assert answers + beside + judging == pytest.approx(sum(ledger), rel=1e-9)
+    assert f"Paid ${sum(ledger):.4f} to providers in all" in harness(capsys, "cost", "paid")[1]
 
 
 def test_an_api_without_a_price_has_an_unknown_bill(capsys, monkeypatch):

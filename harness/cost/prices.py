@@ -8,7 +8,7 @@ price. Prices are list prices in USD for 1M tokens; taxes, commitments and disco
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import version
@@ -142,42 +142,6 @@ def price_request(price: Price | Packaged | None, used: TokenCount, processing: 
         "output": used.output * rates.output / 1e6,
     }
     return RequestCost(sum(parts.values()), parts)
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One request that was sent, whatever came of it. A retry and a judge are paid like an answer."""
-
-    purpose: Literal["answer", "retry", "judge"]
-    price: Price | None
-    used: TokenCount | None  # None: it failed and the provider reported no usage
-    processing: Processing = "standard"
-
-
-@dataclass(frozen=True, slots=True)
-class Bill:
-    """USD of all calls. `usd` is None when any part is unknown; `known` is then what at least was paid."""
-
-    usd: float | None
-    known: float
-    by_purpose: Mapping[str, float]
-    unknown: int  # calls without a price
-
-
-def bill(calls: Iterable[Call]) -> Bill:
-    """Returns the sum over calls, each priced on its own. A call without usage was refused, and costs nothing."""
-    by_purpose: dict[str, float] = {}
-    unknown = 0
-    for call in calls:
-        if call.used is None:
-            continue
-        cost = price_request(call.price, call.used, call.processing).usd
-        if cost is None:
-            unknown += 1
-            continue
-        by_purpose[call.purpose] = by_purpose.get(call.purpose, 0.0) + cost
-    known = sum(by_purpose.values())
-    return Bill(None if unknown else known, known, by_purpose, unknown)
 
 
 def frozen(price: Price | Packaged) -> dict[str, Any]:

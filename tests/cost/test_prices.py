@@ -7,10 +7,8 @@ import pytest
 from pytest import approx
 
 from harness.cost.prices import (
-    Call,
     Price,
     TokenCount,
-    bill,
     find_price,
     frozen,
     genai_request,
@@ -49,8 +47,8 @@ def test_cache_writes_cost_their_own_rate():
 
 def test_trap_1_many_short_requests_never_fall_into_the_tier_of_a_long_one():
     price = find_price(PRICES, "claude-sonnet-4-5")
-    short = [Call("answer", price, TokenCount(input=1000, output=100))] * 1000
-    assert bill(short).usd == approx(3.0 + 1.5)  # 1M in at 3, 100k out at 15
+    short = [price_request(price, TokenCount(input=1000, output=100)).usd] * 1000
+    assert sum(short) == approx(3.0 + 1.5)  # 1M in at 3, 100k out at 15
     assert price_request(price, TokenCount(input=1_000_000, output=0)).usd == approx(6.0)  # one of 1M is another thing
     assert usd("claude-sonnet-4-5", input=200_000, output=0) == approx(0.6)  # the tier begins above its bound
     assert usd("gemini-2.5-pro", input=200_001, output=1000) == approx(200_001 * 2.5e-6 + 1000 * 15e-6)
@@ -103,35 +101,6 @@ def test_a_model_at_two_hosts_needs_the_name_of_one():
         find_price(two, "gpt-5")
     assert find_price(two, "elsewhere/gpt-5").provider == "elsewhere"
     assert find_price(two, "gpt-5", provider="openai") is one
-
-
-# --- a whole run ------------------------------------------------------------------------------------------------------
-
-
-def test_retries_failures_cache_hits_and_judges_add_up_to_the_bill():
-    model, judge = find_price(PRICES, "gpt-4.1"), find_price(PRICES, "gpt-5-mini")
-    calls = [
-        Call("answer", model, TokenCount(input=1000, output=100)),
-        Call("answer", model, TokenCount(input=1000, cache_read=900, output=100)),
-        Call("answer", model, None),  # refused with 429: nothing to pay
-        Call("retry", model, TokenCount(input=1000, output=50)),  # cut off, billed all the same
-        Call("judge", judge, TokenCount(input=500, output=20, reasoning=10)),
-    ]
-    found = bill(calls)
-    assert found.by_purpose == {
-        "answer": approx(0.0028 + 0.0002 + 0.00045 + 0.0008),
-        "retry": approx(0.0024),
-        "judge": approx(0.000125 + 0.00004),
-    }
-    assert found.usd == approx(sum(found.by_purpose.values()), abs=1e-12)
-    assert found.unknown == 0
-
-
-def test_one_unknown_price_makes_the_bill_unknown_and_keeps_what_is_known():
-    known = Call("answer", find_price(PRICES, "gpt-5"), TokenCount(input=1000, output=100))
-    found = bill([known, Call("answer", None, TokenCount(input=1, output=1))])
-    assert found.usd is None and found.unknown == 1
-    assert found.known == approx(0.00225)
 
 
 def test_the_list_shows_ages_and_marks_old_prices():
