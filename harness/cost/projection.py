@@ -24,7 +24,16 @@ from harness.config import MachineConfig
 from harness.cost.capacity import Capacity, TokenPrice, token_price
 from harness.cost.machines import hourly
 from harness.errors import ConfigError
-from harness.measure.memory import NUMBER_BYTES, SHARE, Footprint, Layers, footprint, parameter_sizes
+from harness.measure.memory import (
+    NUMBER_BYTES,
+    SHARE,
+    Footprint,
+    Layers,
+    footprint,
+    parameter_sizes,
+    text_config,
+    whole,
+)
 from harness.models import ModelInfo, stored_sizes, used_of
 
 COPY_SIZES = (1, 2, 4, 8, 16)  # chips that may hold one copy: layers divide evenly among these
@@ -106,9 +115,9 @@ def _built(config_file: Path) -> dict[str, int] | None:
 
 
 def _summed(config: Mapping[str, Any], number_bytes: int) -> int | None:
-    text = {**config, **(config.get("text_config") or {})}
-    layers, hidden = text.get("num_hidden_layers") or text.get("n_layer"), text.get("hidden_size") or text.get("n_embd")
-    return 2 * layers * hidden * number_bytes if layers and hidden else None
+    text = text_config(config)
+    layers, hidden = whole(text, "num_hidden_layers", "n_layer"), whole(text, "hidden_size", "n_embd", "d_model")
+    return None if layers is None or hidden is None else 2 * layers * hidden * number_bytes
 
 
 def restored(values: Mapping[str, Any]) -> Served:

@@ -77,8 +77,8 @@ def footprint(
     """
     weights = parameters * NUMBER_BYTES[dtype]
     number = NUMBER_BYTES[cache_dtype or ("bfloat16" if dtype in {"8bit", "4bit", "float8"} else dtype)]
-    text = {**config, **(config.get("text_config") or {})}
-    context = next((text[k] for k in ("max_position_embeddings", "n_positions", "n_ctx") if text.get(k)), None)
+    text = text_config(config)
+    context = whole(text, "max_position_embeddings", "n_positions", "n_ctx")
     layers = _layers(text)
     cached = _cached_numbers(text)
     if layers is None or cached is None:
@@ -89,15 +89,26 @@ def footprint(
     return Footprint(weights, cache, layers, context, cache_heads=heads)
 
 
+def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a `config.json` with what it says of its text model in place."""
+    inner = config.get("text_config")
+    return {**config, **(inner if isinstance(inner, dict) else {})}
+
+
+def whole(text: Mapping[str, Any], *names: str) -> int | None:
+    """Returns the first of these keys that holds a number above zero; other architectures hold lists there."""
+    return next((text[name] for name in names if isinstance(text.get(name), int) and text[name] > 0), None)
+
+
 def _layers(text: Mapping[str, Any]) -> Layers | None:
     """Returns the layers by how far they look back; None where any of them is no attention at all."""
-    count = text.get("num_hidden_layers") or text.get("n_layer") or text.get("num_layers")
-    if not count:
+    count = whole(text, "num_hidden_layers", "n_layer", "num_layers")
+    if count is None:
         return None
-    window = text.get("sliding_window")
+    window = whole(text, "sliding_window")
     kinds = text.get("layer_types")
     if kinds is not None:
-        if not set(kinds) <= {"full_attention", "sliding_attention"}:
+        if not set(map(str, kinds)) <= {"full_attention", "sliding_attention"}:
             return None
         windowed = kinds.count("sliding_attention")
         return Layers(len(kinds) - windowed, windowed, window)
@@ -108,15 +119,15 @@ def _layers(text: Mapping[str, Any]) -> Layers | None:
 
 def _cached_numbers(text: Mapping[str, Any]) -> tuple[int, int] | None:
     """Returns how many numbers one layer keeps for one token, and for how many heads; None if that is not known."""
-    if text.get("kv_lora_rank"):  # multi-head latent attention, as servers cache it: one for all heads
-        return text["kv_lora_rank"] + text.get("qk_rope_head_dim", 0), 1
-    heads = text.get("num_attention_heads") or text.get("n_head")
-    hidden = text.get("hidden_size") or text.get("n_embd") or text.get("d_model")
-    if not heads or not hidden or text.get("state_size"):
+    if rank := whole(text, "kv_lora_rank"):  # multi-head latent attention, as servers cache it: one for all heads
+        return rank + (whole(text, "qk_rope_head_dim") or 0), 1
+    heads = whole(text, "num_attention_heads", "n_head")
+    hidden = whole(text, "hidden_size", "n_embd", "d_model")
+    if heads is None or hidden is None or text.get("state_size"):
         return None
     shared = 1 if text.get("multi_query") else heads
-    groups = text.get("num_key_value_heads") or text.get("num_kv_heads") or shared
-    return 2 * groups * (text.get("head_dim") or hidden // heads), groups
+    groups = whole(text, "num_key_value_heads", "num_kv_heads") or shared
+    return 2 * groups * (whole(text, "head_dim") or hidden // heads), groups
 
 
 def count_parameters(config_file: Path) -> int:

@@ -79,6 +79,8 @@ def test_the_cache_of_other_architectures(config, numbers):
         {"model_type": "mamba", "num_hidden_layers": 64, "hidden_size": 2560, "state_size": 16},
         {"model_type": "qwen3_next", "num_hidden_layers": 4, "num_attention_heads": 8, "hidden_size": 64,
          "layer_types": ["linear_attention"] * 3 + ["full_attention"]},
+        {**LLAMA_70B, "num_hidden_layers": "80"},
+        {**LLAMA_70B, "num_attention_heads": [64] * 80, "text_config": ["llama"]},
         {},
     ],
 )  # fmt: skip
