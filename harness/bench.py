@@ -383,15 +383,22 @@ def _not_measured(rows: Sequence[Mapping[str, Any]], config: BenchConfig) -> lis
 
 
 def _fits(rows: Sequence[Mapping[str, Any]], config: RunConfig) -> dict[str, Any]:
-    """Returns, by model, the seconds a token takes on a busy server, fitted where enough shapes were measured."""
+    """Returns, by model, the seconds a token takes on a busy server, fitted where enough shapes were measured.
+
+    Of shapes that allow no fit only `reason` says why.
+    """
     machine = read_machine(config.machine)
     gpus = 1 if machine is None else machine.gpus
     fits: dict[str, Any] = {}
     for model in dict.fromkeys(row["model"] for row in rows):
-        busy = [row for row in rows if row["model"] == model and row["kind"] == "offline"]
+        busy = [row for row in rows if row["model"] == model and row["kind"] == "offline" and row["stopped"] is None]
         shapes = [shape for shape in (shape_of(row, gpus) for row in busy) if shape is not None]
-        if len(shapes) >= MIN_SHAPES:
-            fits[model] = asdict(fit(shapes))
+        if len(shapes) < MIN_SHAPES:
+            continue
+        try:
+            fits[model] = {"reason": None, **asdict(fit(shapes)), "shapes": [asdict(shape) for shape in shapes]}
+        except ConfigError as error:
+            fits[model] = {"reason": error.what}
     return fits
 
 
@@ -492,6 +499,9 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
         if asked and written is not None and good and written / good < SHORT * asked:
             yield f"{where}: answers had {written / good:.0f} tokens, {asked} were asked for."
     for model, found in summary["fits"].items():
+        if found["reason"] is not None:
+            yield f"{model}: no seconds of a token: {found['reason']}."
+            continue
         terms = f"{found['a']:.3g}·I + {found['b']:.3g}·O + {found['c']:.3g}·(I·O + O²/2)"
         missed = f"{found['error_mean']:.0%} on average, {found['error_max']:.0%} at most"
         yield f"{model}: busy seconds of a request = {terms}; a shape left out is missed by {missed}."

@@ -393,7 +393,7 @@ def _configuration(
     if is_task:
         tasks = [str(config), *(tasks or [])]
     elif config is not None:
-        values = read_run(config).model_dump(mode="json", exclude_unset=True)
+        values |= read_run(config).model_dump(mode="json", exclude_unset=True)
     if models:
         values["models"] = [*values["models"], *map(model_from_path, models)]
     if tasks:

@@ -16,6 +16,7 @@ from harness import verdicts
 from harness.backends.remote import PROVIDERS
 from harness.config import MachineConfig, read_machine
 from harness.cost.breakeven import Service
+from harness.cost.capacity import Capacity
 from harness.cost.machines import hourly
 from harness.cost.prices import (
     STALE_DAYS,
@@ -29,7 +30,7 @@ from harness.cost.prices import (
 )
 from harness.cost.projection import lines as projected_lines
 from harness.cost.projection import projection, restored
-from harness.cost.report import cost_report, service_of
+from harness.cost.report import cost_report, fitted_report, service_of
 from harness.errors import ConfigError, StoreError
 from harness.execute import measurements
 from harness.runs import open_run, read_json, read_jsonl
@@ -68,16 +69,20 @@ def report(
             raise ConfigError(
                 "no machine: the run names none", where=str(run), fix="add --machine NAME (see configs/machines)"
             )
+        fitted = None if bench is None else _fitted(bench, row, mine, priced)
+        service, origin = (None, "this run's pass, all at once, with no bound on latency")
+        if bench is not None:
+            service, origin = _service(bench, row, priced, fitted)
         found = cost_report(
             row,
             mine,
             priced,
             requests_per_month=volume,
             price=price,
-            service=None if bench is None else _service(bench, row, priced),
+            service=service,
             measured_watts=_watts(row, priced),
         )
-        origin = "this run's pass, all at once, with no bound on latency" if bench is None else f"measured in {bench}"
+        found |= {} if fitted is None else {"fitted": fitted}
         found |= {} if _measured_there(priced, plan, run) else _projected(plan, row, priced)
         rows.append({**named, "mode": row["mode"], **found, "service_from": origin})
     found = {"run": summary["run"], "digest": summary["digest"], "volume": volume, "rows": rows}
@@ -164,21 +169,46 @@ def _watts(row: Mapping[str, Any], machine: MachineConfig) -> float | None:
     return row.get("energy", {}).get("watts")
 
 
-def _service(bench: Path, row: Mapping[str, Any], machine: MachineConfig) -> Service:
-    """Returns one replica with the requests a second that a benchmark found, within its bounds if it had any."""
+def _service(
+    bench: Path, row: Mapping[str, Any], machine: MachineConfig, fitted: Mapping[str, Any] | None
+) -> tuple[Service, str]:
+    """Returns one replica with the requests a second that a benchmark found, within its bounds if it had any.
+
+    And where they are from. They follow from the fit where the benchmark was of other prompts than the row's.
+    """
     summary = read_json(bench / "summary.json")
-    for work in summary.get("workloads", ()):
-        if (work["model"], work["task"]) == (row["model"], row["task"]):
-            speed = work["slo_requests_per_s"] or (work["most_requests_per_s"] if summary["slo"] is None else None)
-            price = hourly(machine, _watts(row, machine)).total
-            if not speed or price is None:
-                break
-            return service_of(machine, price, speed)
+    price = hourly(machine, _watts(row, machine)).total
+    mine = [w for w in summary.get("workloads", ()) if (w["model"], w["task"]) == (row["model"], row["task"])]
+    for work in mine:
+        speed = work["slo_requests_per_s"] or (work["most_requests_per_s"] if summary["slo"] is None else None)
+        if speed and price is not None:
+            return service_of(machine, price, speed), f"measured in {bench}"
+    if not mine and fitted is not None and fitted["reason"] is None and price is not None:
+        origin = f"by the fit of {fitted['shapes']} shapes in {bench}, with no bound on latency"
+        return service_of(machine, price, fitted["requests_per_s"]), origin
     raise StoreError(
         f"the benchmark has no capacity of {row['model']} on {row['task']}",
         where=str(bench),
         fix="measure rates that keep the bounds, of the same model and task",
     )
+
+
+def _fitted(
+    bench: Path, row: Mapping[str, Any], records: Sequence[Mapping[str, Any]], machine: MachineConfig
+) -> dict[str, Any] | None:
+    """Returns what a row costs by the seconds of a token that a benchmark found; None where it found none."""
+    found = read_json(bench / "summary.json").get("fits", {}).get(row["model"], {})
+    if not found.get("shapes"):
+        return None
+    capacity = Capacity(**{name: found[name] for name in Capacity.__dataclass_fields__})
+    report = fitted_report(capacity, row, records, machine, _watts(row, machine))
+    return report if report["reason"] is not None else {**report, "beyond": _beyond(report, found["shapes"])}
+
+
+def _beyond(report: Mapping[str, Any], shapes: Sequence[Mapping[str, float]]) -> list[str]:
+    """Returns which lengths, of input and output, are outside those of the shapes."""
+    lengths = {way: [shape[f"{way}_tokens"] for shape in shapes] for way in ("input", "output")}
+    return [way for way, seen in lengths.items() if not min(seen) <= report[f"{way}_tokens"] <= max(seen)]
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -233,6 +263,10 @@ def _tables(row: Mapping[str, Any]) -> Iterator[Table]:
     own = f"{stated['utilisation']:.0%}"
     costs = {name: cost for name, cost in costs.items() if name != own} | {f"{own} (stated)": stated}
     lines = [cells(name, cost) for name, cost in sorted(costs.items(), key=lambda each: each[1]["usd"] or 0.0)]
+    fitted = row.get("fitted") or {}
+    lines += [
+        cells(f"{float(share):.0%}, by the fit", cost) for share, cost in fitted.get("by_utilisation", {}).items()
+    ]
     if "at_capacity" in row:
         lines.append(cells(f"at {number(row['service']['requests_per_s'])} requests/s", row["at_capacity"]))
     if row.get("api"):
@@ -304,12 +338,26 @@ def _notes(row: Mapping[str, Any], volume: float | None) -> Iterator[str]:
             f"$/correct at {share:.0%}: {span['value']:.3g} [{span['low']:.3g}, {span['high']:.3g}], "
             f"95 % {span['method']}, n = {span['n']}."
         )
+    yield from _of_fit(row)
     if month := row.get("month"):
         yield (
             f"{month['requests']:,.0f} requests a month: {_machines(month['replicas'])}, "
             f"{_percent(month['utilisation'])} in use, ${month['usd']:,.2f} a month."
         )
     yield from _against(row)
+
+
+def _of_fit(row: Mapping[str, Any]) -> Iterator[str]:
+    """Yields what the costs by the fit rest on."""
+    if (fitted := row.get("fitted")) is None:
+        return
+    if fitted["reason"] is not None:
+        yield f"Unknown: the costs by the fit: {fitted['reason']}."
+        return
+    missed = f"{fitted['error_mean']:.0%} on average, {fitted['error_max']:.0%} at most"
+    yield f"By the fit: {fitted['label']} on {fitted['shapes']} shapes at once; one left out is missed by {missed}."
+    if fitted["beyond"]:
+        yield f"WARNING: its {' and '.join(fitted['beyond'])} tokens lie beyond those shapes: the fit is stretched."
 
 
 def _against(row: Mapping[str, Any]) -> Iterator[str]:

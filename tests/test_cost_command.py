@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from dataclasses import replace
 from datetime import date
@@ -101,6 +102,75 @@ def test_the_capacity_of_a_benchmark_takes_the_place_of_the_pass(capsys):
     Path("bench.yaml").write_text(json.dumps(RUN | {"bench": slo}))
     assert harness(capsys, "bench", "bench.yaml", "--out", "never")[0] == 0
     code, _, err = harness(capsys, "cost", "out", "--bench", "never")
+    assert code == 2 and "the benchmark has no capacity of m on sums" in err
+
+
+def test_six_busy_shapes_of_a_server_give_tokens_requests_and_correct_answers_their_price(capsys):
+    a, b, c = 2e-4, 4e-4, 2e-6  # seconds of a busy server with one slot
+
+    def seconds(i: int, o: int) -> float:
+        return a * i + b * o + c * (i * o + o * o / 2)
+
+    free = [0.0]
+
+    def slot(order: int, body: dict[str, Any]) -> Reply:
+        if not body:
+            return Reply(status=404)
+        i, o = len(body["messages"][0]["content"].split()), body["max_tokens"]
+        now = time.monotonic()
+        free[0] = max(now, free[0]) + seconds(i, o)
+        return Reply(ttft_s=free[0] - now, tokens=o, input_tokens=i)
+
+    def sums(order: int, body: dict[str, Any]) -> Reply:
+        return Reply(text="it is 0", tokens=20 + order % 3, input_tokens=60) if body else Reply(status=404)
+
+    shapes = [{"input": i, "output": o} for i, o in ((10, 5), (100, 5), (10, 50), (100, 50), (200, 10), (20, 80))]
+    with SyntheticServer(slot) as busy:
+        model = {"name": "m", "backend": "openai", "base_url": busy.url}
+        made = {"run": "shapes", "models": [model], "machine": "l4"}
+        offline = {"lengths": shapes, "requests": 20, "single": False, "offline": True}
+        Path("bench.yaml").write_text(json.dumps({**made, "bench": offline}))
+        code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "load")
+        assert code == 0, err
+    with SyntheticServer(sums) as server:
+        Path("run.yaml").write_text(json.dumps(RUN | {"models": [{**model, "base_url": server.url}]}))
+        code, _, err = harness(capsys, "run", "run.yaml", "--out", "asked")
+        assert code == 0, err
+    code, out, err = harness(capsys, "cost", "asked", "--bench", "load", "--volume", "100000", "--against", "gpt-5")
+    assert code == 0, err
+    told = " ".join(out.split())
+    assert "30%, by the fit" in told and "By the fit: measured on 6 shapes at once; one left out is missed" in told
+    assert "Capacity: " in told and "by the fit of 6 shapes in load, with no bound on latency" in told
+    assert "WARNING: its" not in told
+    (row,) = json.loads(Path("asked/cost.json").read_text())["rows"]
+    records = [json.loads(line) for line in Path("asked/records.jsonl").read_text().splitlines()]
+    fit = json.loads(Path("load/summary.json").read_text())["fits"]["m"]
+    lengths = [(r["input_tokens"], r["output_tokens"]) for r in records]
+    for share, cost in row["fitted"]["by_utilisation"].items():
+        each = [fit["a"] * i + fit["b"] * o + fit["c"] * (i * o + o * o / 2) for i, o in lengths]
+        bill = sum(each) * 0.80 / 3600 / float(share)
+        assert cost["usd"] == pytest.approx(bill, rel=1e-9) and sum(cost["parts"].values()) == pytest.approx(bill)
+        tokens = [sum(one) * cost[f"usd_per_1m_{way}"] for one, way in zip(zip(*lengths), ("input", "output"))]
+        assert sum(tokens) / 1e6 == pytest.approx(bill, rel=1e-9)
+        assert cost["usd_per_correct"] == pytest.approx(bill / sum(r["value"] for r in records))
+    # a slot is never early: what was planted is the least that can come out
+    assert row["service"]["requests_per_s"] == pytest.approx(len(each) / sum(each))
+    assert sum(each) >= 0.9 * sum(seconds(i, o) for i, o in lengths)
+    span = row["fitted"]["usd_per_correct_interval"]
+    assert span["value"] == pytest.approx(row["fitted"]["by_utilisation"]["0.3"]["usd_per_correct"])
+
+
+def test_shapes_that_allow_no_fit_leave_the_rest_of_a_benchmark_as_it_is(capsys):
+    with SyntheticServer(lambda order, body: Reply(tokens=5, input_tokens=9)) as server:
+        model = {"name": "m", "backend": "openai", "base_url": server.url}
+        bench = {"lengths": [{"input": 9, "output": 5}] * 6, "requests": 3, "single": False, "offline": True}
+        Path("bench.yaml").write_text(json.dumps({"run": "same", "models": [model], "bench": bench}))
+        code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "load")
+    assert code == 0, err
+    assert "m: no seconds of a token: these shapes cannot tell prompt, answer and context apart" in " ".join(
+        out.split()
+    )
+    code, _, err = harness(capsys, "cost", "out", "--bench", "load")
     assert code == 2 and "the benchmark has no capacity of m on sums" in err
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from harness.config import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.breakeven import Service, Workload, break_even, replicas, tornado, usd_per_month, utilisation
+from harness.cost.capacity import Capacity
 from harness.cost.machines import hourly
 from harness.cost.prices import Packaged, Price, Processing, TokenCount, frozen, price_request
 from harness.stats.bootstrap import ratio_of_sums
@@ -85,6 +86,56 @@ def cost_report(
     return report
 
 
+def fitted_report(
+    capacity: Capacity,
+    row: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    machine: MachineConfig,
+    measured_watts: float | None = None,
+) -> dict[str, Any]:
+    """Returns what the requests of a row cost by the seconds that tokens take on a busy server, as JSON values.
+
+    Each request at its own lengths, as if nothing of it was cached. The parts of `by_utilisation` sum to the bill of
+    all of them. Where no cost follows from the fit only `reason` says why.
+    """
+    hour, n = hourly(machine, measured_watts), len(records)
+    if row["kind"] == "conversation":
+        return {"reason": "the turns of a conversation have no length of their own"}
+    if not n or _uncounted(records):
+        return {"reason": "the tokens of some answers are not known"}
+    if hour.total is None:
+        return {"reason": hour.reason}
+    reading = capacity.a * sum(r["input_tokens"] for r in records)
+    seconds = [capacity.gpu_s(r["input_tokens"], r["output_tokens"]) for r in records]
+    parts_s = {"input": reading, "output": max(0.0, sum(seconds) - reading)}
+    tokens = {way: sum(r[f"{way}_tokens"] for r in records) for way in parts_s}
+    correct = [record["value"] or 0.0 for record in records]
+
+    def cost(share: float) -> dict[str, Any]:
+        usd_per_s = hour.total / machine.gpus / 3600.0 / share
+        usd = {way: parts_s[way] * usd_per_s for way in parts_s}
+        rates = {f"usd_per_1m_{way}": usd[way] / tokens[way] * 1e6 if tokens[way] else None for way in usd}
+        bill = sum(usd.values())
+        each = {"usd_per_1k_samples": bill / n * 1e3, "usd_per_correct": bill / sum(correct) if sum(correct) else None}
+        return {"usd": bill, "parts": usd, **rates, **each}
+
+    stated = hour.total / machine.gpus / 3600.0 / machine.utilisation
+    return {
+        "reason": None,
+        "label": capacity.label,
+        "shapes": capacity.n,
+        "error_mean": capacity.error_mean,
+        "error_max": capacity.error_max,
+        "input_tokens": tokens["input"] / n,
+        "output_tokens": tokens["output"] / n,
+        "requests_per_s": machine.gpus * n / sum(seconds) if sum(seconds) else None,
+        "by_utilisation": {f"{u:g}": cost(u) for u in sorted({*UTILISATIONS, machine.utilisation}, reverse=True)},
+        "usd_per_correct_interval": asdict(
+            ratio_of_sums([each * stated for each in seconds], correct, _clusters(records))
+        ),
+    }
+
+
 def service_of(machine: MachineConfig, usd_per_hour: float, requests_per_s: float) -> Service:
     """Returns replicas of a machine for the traffic that its file tells."""
     return Service(
@@ -119,8 +170,11 @@ def _interval(
         return None
     usd_per_s = usd_per_hour / 3600.0 / share
     each = [(r["input_tokens"] * rates[0] + r["output_tokens"] * rates[1]) * usd_per_s for r in records]
-    clusters = [r["cluster"] for r in records] if all(r.get("cluster") is not None for r in records) else None
-    return asdict(ratio_of_sums(each, correct, clusters))
+    return asdict(ratio_of_sums(each, correct, _clusters(records)))
+
+
+def _clusters(records: Sequence[Mapping[str, Any]]) -> list[str] | None:
+    return [r["cluster"] for r in records] if all(r.get("cluster") is not None for r in records) else None
 
 
 def _uncounted(records: Sequence[Mapping[str, Any]]) -> bool:

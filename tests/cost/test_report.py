@@ -5,8 +5,9 @@ from pytest import approx
 
 from harness.config import MachineConfig
 from harness.cost.breakeven import Service
+from harness.cost.capacity import Capacity
 from harness.cost.prices import find_price, read_prices
-from harness.cost.report import cost_report
+from harness.cost.report import cost_report, fitted_report
 
 MACHINE = MachineConfig.model_validate(
     {"name": "m", "source": "q", "date": "2026-11-01", "utilisation": 0.5, "rented": {"per_hour": 3.6}}
@@ -83,3 +84,31 @@ def test_the_tornado_is_around_the_cost_of_a_correct_answer(name):
     bar = next(bar for bar in found["tornado"] if bar["name"] == name)
     assert min(bar["usd_at_low"], bar["usd_at_high"]) < found["stated"]["usd_per_correct"]
     assert max(bar["usd_at_low"], bar["usd_at_high"]) > found["stated"]["usd_per_correct"]
+
+
+FIT = Capacity(a=1e-4, b=2e-4, c=1e-7, label="measured", n=6, error_mean=0.05, error_max=0.1)
+
+
+def test_a_fit_prices_each_request_at_its_own_lengths_and_its_parts_sum_to_the_bill():
+    records = [{**RECORDS[0], "value": 1.0, "input_tokens": i, "output_tokens": o} for i, o in ((1000, 0), (10, 500))]
+    found = fitted_report(FIT, {"kind": "generate"}, records, MACHINE)
+    seconds = [1e-4 * 1000, 1e-4 * 10 + 2e-4 * 500 + 1e-7 * (10 * 500 + 500**2 / 2)]
+    for share, cost in found["by_utilisation"].items():
+        assert cost["usd"] == approx(sum(seconds) * 0.001 / float(share), rel=1e-9)
+        assert cost["usd_per_1m_input"] == approx(100 * 0.001 / float(share))
+        assert sum(cost["parts"].values()) == approx(cost["usd"], rel=1e-9)
+    assert found["requests_per_s"] == approx(2 / sum(seconds)) and found["label"] == "measured"
+
+
+def test_a_fit_says_why_it_gives_no_cost():
+    def reason(row=None, records=RECORDS, machine=MACHINE):
+        return fitted_report(FIT, row or {"kind": "generate"}, records, machine)["reason"]
+
+    assert reason({"kind": "conversation"}) == "the turns of a conversation have no length of their own"
+    assert reason(records=[{**RECORDS[0], "output_tokens": None}]) == "the tokens of some answers are not known"
+    owned = {"price": 9, "years": 1, "watts": "measured", "power_price": 1}
+    unknown = MachineConfig.model_validate({"name": "m", "source": "q", "date": "2026-11-01", "owned": owned})
+    assert "no power was measured" in reason(machine=unknown)
+    none_right = [{**record, "value": 0.0} for record in RECORDS]
+    found = fitted_report(FIT, {"kind": "generate"}, none_right, MACHINE)
+    assert found["by_utilisation"]["1"]["usd_per_correct"] is None
