@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.backends.remote import egress, where
-from harness.config import RubricConfig, RunConfig, TaskConfig, read_machine
+from harness.backends.remote import PROVIDERS, egress, server, where
+from harness.config import ModelConfig, RubricConfig, RunConfig, TaskConfig, read_machine
 from harness.extract import extract
 from harness.forecast import Forecast, forecasts, memory_line
 from harness.forms import form_of, is_valid
@@ -29,6 +29,7 @@ from harness.tasks import Task
 from harness.values import Failure, Message, Response, Sample
 from harness.variants import differences
 
+NO_MODEL = ModelConfig(name="none", backend="fake")  # stands in a plan that only shows its tasks
 TRIED = 500  # samples of each task that the self-test goes through
 DRESSED = 100  # of them whose right answer is also judged in messy dress
 
@@ -286,7 +287,7 @@ class Report:
             yield f"  data: {task.data_origin}"
             scripts = cell.scripts(replied(task.config, ANSWER, cell.chat))
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
-            yield from (f"    | {line}" for line in _prompt_text(scripts[0].prompt).split("\n"))
+            yield from (f"    | {line}" for line in excerpt(_prompt_text(scripts[0].prompt)))
             yield from (f"  {line}" for line in right_answers(task.config, samples[0]))
             sizes = sorted(len(_prompt_text(request.prompt)) for request in scripts)
             yield f"  prompt length in characters: median {sizes[len(sizes) // 2]}, longest {sizes[-1]}"
@@ -307,10 +308,11 @@ class Report:
             if dress := self.messy.get(task.name):
                 yield f"  right answers in messy dress: {', '.join(f'{n} {100 * v:.0f} %' for n, v in dress.items())}"
         for model in self.plan.models:
+            if model.config == NO_MODEL:
+                yield "model: none named; of one (--model PATH) tokens, memory and time are told too"
+                continue
             if model.info is None:
-                host = egress(model.config)
-                leaves = "nothing leaves this machine" if host is None else f"every prompt is sent to {host}"
-                yield f"model {model.config.name}: runs on {where(model.config)}; {leaves}"
+                yield f"model {model.config.name}: {_elsewhere(model.config)}"
                 continue
             size = f"{model.info.parameters / 1e6:.3g} M parameters, {model.info.bytes / 1e6:.3g} MB of weights"
             context = f"context {model.info.context_length} tokens"
@@ -322,7 +324,7 @@ class Report:
         yield from self._judge_lines()
         yield f"{sum(len(cell.requests) for cell in self.plan.cells)} requests in all; nothing was sent"
         yield from (one.line() for one in self.spending)
-        yield from (one.line() for one in self.forecasts)
+        yield from _times([one for one in self.forecasts if one.model != NO_MODEL.name])
         why = why_unsealed(self.plan.config)
         yield f"seal: none ({why})" if why else "seal: a run would be kept off the network"
         if self.policy is not None:
@@ -346,6 +348,31 @@ class Report:
             yield f"judge {told['model']}: runs on {told['runs_on']}; {sent}; {told['asked']} verdicts at most"
         elif any(task.config.rubric is not None for task in self.plan.tasks):
             yield "judge: none named; a run needs one: `judge: MODEL` in the run file, or --judge MODEL"
+
+
+def _elsewhere(config: ModelConfig) -> str:
+    """Returns where a model that has no files here runs, what is sent there, and which key is missing."""
+    if config.backend == "recorded":
+        return "nothing is asked; its answers are read from a file; nothing leaves this machine"
+    host = egress(config)
+    leaves = "nothing leaves this machine" if host is None else f"every prompt is sent to {host}"
+    missing = server(config).missing_key() if config.backend in PROVIDERS else ""
+    return f"runs on {where(config)}; {leaves}" + (f"; MISSING: {missing}" if missing else "")
+
+
+def _times(forecasts: Sequence[Forecast]) -> Iterator[str]:
+    """Yields the time of each model and task that is known, and a line for all that are unknown for the same reason."""
+    unknown: dict[str, dict[str, list[str]]] = {}
+    for one in forecasts:
+        if one.seconds is None:
+            unknown.setdefault(one.basis, {}).setdefault(one.task, []).append(one.model)
+        else:
+            yield one.line()
+    for why, tasks in unknown.items():
+        alike: dict[str, list[str]] = {}
+        for task, models in tasks.items():
+            alike.setdefault(", ".join(models), []).append(task)
+        yield from (f"time for {models} on {', '.join(named)}: unknown ({why})" for models, named in alike.items())
 
 
 def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[tuple[Cell, int]]) -> Iterator[str]:

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.config import LatencyConfig, ModelConfig, RunConfig, TaskUse, model_from_path, read_run, validate
+from harness.config import LatencyConfig, RunConfig, TaskUse, model_from_path, read_run, validate
 from harness.errors import ConfigError, HarnessError, nearest
 from harness.seal import QUIET
 from harness.secrets import Redacting, redact
@@ -399,7 +399,9 @@ def _configuration(
     if tasks:
         values["tasks"] = [*values["tasks"], *({"task": name} for name in tasks)]
     if check and not values["models"]:
-        values["models"] = [ModelConfig(name="none", backend="fake").model_dump(mode="json")]
+        from harness.check import NO_MODEL
+
+        values["models"] = [NO_MODEL.model_dump(mode="json")]
     for key, noun in (("models", "--model PATH"), ("tasks", "--task NAME")):
         if not values[key] and not (key == "tasks" and values.get("bench", {}).get("lengths")):
             raise ConfigError(f"no {key} to run", fix=f"name a run file, or add {noun}")

@@ -10,6 +10,7 @@ from harness.execute import Step, timed_alone
 from harness.plan import Plan
 
 EVERY_S = 10.0  # between plain lines
+SHORTEST_S = 0.1  # a rate over less says nothing: the first answers of a batch come together
 
 
 def shown(plan: Plan, steps: Iterable[Step]) -> None:
@@ -52,9 +53,17 @@ def _lines(plan: Plan, steps: Iterable[Step]) -> None:
         now = time.monotonic()
         if done[name] == total or now - said > EVERY_S:
             said = now
-            rate = done[name] / max(now - started, 1e-9)
-            left = "" if done[name] == total else f", {(total - done[name]) / rate:.0f} s left"
-            print(f"{' · '.join(name)}: {done[name]}/{total} ({rate:.3g}/s{left})", file=sys.stderr, flush=True)
+            pace = _pace(done[name], total, now - started)
+            print(f"{' · '.join(name)}: {done[name]}/{total}{pace}", file=sys.stderr, flush=True)
+
+
+def _pace(done: int, total: int, seconds: float) -> str:
+    """Returns rate and time left in brackets; nothing where too little time has passed to tell."""
+    if seconds < SHORTEST_S:
+        return ""
+    rate = done / seconds
+    shown = f"{rate:.3g}/s" if rate < 1000 else f"{rate:,.0f}/s"
+    return f" ({shown})" if done == total else f" ({shown}, {(total - done) / rate:.0f} s left)"
 
 
 def _name(step: Step) -> tuple[str, str, str]:

@@ -78,6 +78,8 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             names = set(os.listdir(path))
+        except FileExistsError:
+            raise StoreError("this is a file, no run folder", where=str(path), fix="name a folder: --out DIR") from None
         except OSError as error:
             raise _disk_error(error, path) from None
         if PLAN not in names and names - {LOCK, _temporary(Path(PLAN)).name}:
@@ -568,10 +570,8 @@ def _read_plan(path: Path) -> dict[str, Any]:
 def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
     if before["digest"] == now["digest"]:
         return
-    old, new = _flat(before["identity"]), _flat(json.loads(_compact(now["identity"])))
-    changed = sorted(key for key in old.keys() | new.keys() if old.get(key, _ABSENT) != new.get(key, _ABSENT))
-    shown = [f"{key} was {_shown(old, key)}, is {_shown(new, key)}" for key in changed[:5]]
-    more = [f"and {len(changed) - 5} more"] if len(changed) > 5 else []
+    changed = list(_differences(before["identity"], json.loads(_compact(now["identity"]))))
+    shown, more = changed[:5], [f"and {len(changed) - 5} more"] if len(changed) > 5 else []
     what = "this run was begun under another plan: " + ("; ".join(shown + more) or "its digest differs")
     raise StoreError(what, where=str(path), fix="use the settings it was begun with, or start anew: --out DIR")
 
@@ -579,19 +579,19 @@ def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path)
 _ABSENT = object()
 
 
-def _flat(value: Any, name: str = "") -> dict[str, Any]:
-    """Returns the leaves of nested dictionaries and lists under dotted names."""
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else None
-    if not items:
-        return {name: value} if name else {}
-    leaves: dict[str, Any] = {}
-    for part, held in items:
-        leaves |= _flat(held, f"{name}.{part}" if name else str(part))
-    return leaves
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """Yields what differs between nested dictionaries and lists, under dotted names; what one side lacks as a whole."""
+    if isinstance(old, list) and isinstance(new, list):
+        old, new = dict(enumerate(old)), dict(enumerate(new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{name}.{key}" if name else str(key))
+    elif old != new:
+        yield f"{name} was {_shown(old)}, is {_shown(new)}"
 
 
-def _shown(leaves: Mapping[str, Any], key: str) -> str:
-    if key not in leaves:
-        return "absent"
-    text = json.dumps(leaves[key], ensure_ascii=False)
+def _shown(value: Any) -> str:
+    if value is _ABSENT or isinstance(value, dict):
+        return "absent" if value is _ABSENT else "present"
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "..."

@@ -152,6 +152,38 @@ def test_check_takes_a_task_alone(capsys):
     assert code == 0 and "right answer: billing" in out
 
 
+def test_check_without_a_model_says_so_and_guesses_nothing_of_it(capsys):
+    _, out, _ = harness(capsys, "check", "tickets.yaml")
+    assert "model: none named" in out and "for none" not in out and "model none" not in out
+    _, out, _ = harness(capsys, "check", "run.yaml", "--task", "support-routing")
+    assert "time for a, b on tickets, support-routing: unknown (no earlier run of it here)" in out
+
+
+def test_check_tells_a_key_that_is_not_set_and_answers_that_are_only_read(capsys, monkeypatch):
+    models = "models:\n  - {name: far, backend: openai}\n  - {name: old, backend: recorded, script: old.csv}\n"
+    Path("far.yaml").write_text("run: far\ntasks: [{task: support-routing, as: generate}]\n" + models)
+    Path("old.csv").write_text("id,text\n1,billing\n")
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    _, out, _ = harness(capsys, "check", "far.yaml")
+    assert "sent to api.openai.com; MISSING: environment variable OPENAI_API_KEY is not set" in out
+    assert "model old: nothing is asked; its answers are read from a file" in out
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
+    assert "MISSING" not in harness(capsys, "check", "far.yaml")[1]
+
+
+def test_check_shows_beginning_and_end_of_a_long_prompt(capsys):
+    Path("tickets.csv").write_text(CSV.replace("My card", "My " + "very " * 10_000 + "card"))
+    _, out, _ = harness(capsys, "check", "tickets.yaml")
+    assert "characters ..." in out and len(out) < 10_000
+
+
+def test_progress_tells_no_rate_before_there_is_one():
+    from harness.progress import _pace
+
+    assert _pace(1, 300, 0.00001) == "" and _pace(300, 300, 0.15) == " (2,000/s)"
+    assert _pace(100, 300, 10.0) == " (10/s, 20 s left)"
+
+
 def test_run_takes_a_task_and_models(capsys):
     code, out, _ = harness(capsys, "run", "tickets.yaml", "--model", "demo-0.1m", "--latency", "0", "--out", "out")
     assert code == 0 and "tickets · version 1 · choices scored" in out

@@ -466,6 +466,9 @@ def test_another_plan_is_refused_and_the_keys_that_differ_are_named(tmp_path):
         'models.small.dtype was "float32", is "bfloat16"; seed was 1, is absent; tasks.1 was absent, is "gsm8k"'
     )
     assert "start anew: --out DIR" in caught.value.fix
+    other["identity"] = {**PLAN["identity"], "models": {"large": {"dtype": "float32", "path": "x"}}}
+    with pytest.raises(StoreError, match=r"models.large was absent, is present; models.small was present, is absent\n"):
+        RunFolder.create_or_resume(tmp_path, other)
     RunFolder.create_or_resume(tmp_path, PLAN).close()  # the refusal left no lock
 
 
@@ -502,8 +505,9 @@ def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path):
 
 def test_a_file_in_the_folders_place_is_told(tmp_path):
     (tmp_path / "run").write_text("x")
-    with pytest.raises(StoreError, match="File exists"):
+    with pytest.raises(StoreError, match="this is a file, no run folder") as caught:
         RunFolder.create_or_resume(tmp_path / "run", PLAN)
+    assert caught.value.fix == "name a folder: --out DIR"
 
 
 def test_what_a_crash_leaves_before_the_plan_is_written_does_not_stop_the_next_run(tmp_path):

@@ -98,13 +98,15 @@ class Server:
             return _printed(self.key_command, int(time.monotonic() // KEPT_S))
         if self.key_env is None:
             return None
-        key = os.environ.get(self.key_env, "").strip()
-        if not key:
-            state = "is empty" if self.key_env in os.environ else "is not set"
-            raise BackendError(
-                f"environment variable {self.key_env} {state}", where=self.url, fix=f"export {self.key_env}=..."
-            )
-        return key
+        if missing := self.missing_key():
+            raise BackendError(missing, where=self.url, fix=f"export {self.key_env}=...")
+        return os.environ[self.key_env].strip()
+
+    def missing_key(self) -> str:
+        """Returns what to say of an environment variable that should hold the key and does not; else nothing."""
+        if self.key_env is None or self.key_command is not None or os.environ.get(self.key_env, "").strip():
+            return ""
+        return f"environment variable {self.key_env} {'is empty' if self.key_env in os.environ else 'is not set'}"
 
     def guard(self, request: Any) -> None:
         """Lets a request pass only to this host and port, with the key and no header that is not in `SENT`.
