@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import sys
 import traceback
 from pathlib import Path
@@ -139,7 +140,7 @@ def run_command(
         _say(f"interrupted: the same command goes on where it stopped ({folder})")
         raise typer.Exit(130) from None
     result = finish(folder)
-    print(json.dumps(result.summary, ensure_ascii=False) if as_json else result.table())
+    print(json.dumps(result.summary, ensure_ascii=False) if as_json else result.table(width=_width()))
     if not as_json:
         _next_steps(folder)
     if not result.complete:
@@ -293,7 +294,7 @@ def score(run: Run, as_json: Json = False) -> None:
     from harness.runs import finish
 
     result = finish(run)
-    print(json.dumps(result.summary, ensure_ascii=False) if as_json else result.table())
+    print(json.dumps(result.summary, ensure_ascii=False) if as_json else result.table(width=_width()))
 
 
 @app.command()
@@ -323,7 +324,11 @@ def table(
     view = "labels" if labels else "slices" if slices else "run"
     if slices and not any(row.get("slices") for row in summary["rows"]):
         raise ConfigError("no task here has slices", fix="add `slices: [COLUMN]` to the task file, and run it again")
-    print(json.dumps(summary, ensure_ascii=False) if wanted == "json" else tables.FORMATS[wanted](summary, view))
+    how = {"width": _width()} if wanted == "text" else {}
+    shown = (
+        json.dumps(summary, ensure_ascii=False) if wanted == "json" else tables.FORMATS[wanted](summary, view, **how)
+    )
+    print(shown.rstrip("\n"))
 
 
 @app.command()
@@ -447,6 +452,11 @@ def _next_steps(folder: Path) -> None:
     _say("")
     _say(f"everything is in {folder} (table.md, table.csv, summary.json, records.jsonl)")
     _say("next: harness verify " + str(folder) + "   ·   your own data: see README, 'Your own CSV'")
+
+
+def _width() -> int:
+    """Returns the columns for a table: those of the terminal, at most 100; 100 where the output goes elsewhere."""
+    return min(100, max(60, shutil.get_terminal_size().columns)) if sys.stdout.isatty() else 100
 
 
 def _say(text: str) -> None:

@@ -420,7 +420,10 @@ def prices(as_json: bool, today: date) -> str:
         for row in rows
     )
     stale = sum(row["stale"] for row in rows)
-    notes = ["List prices in USD; a provider may ask another. Own file: configs/prices/api.yaml names every source."]
+    notes = [
+        "List prices in USD; a provider may ask another. Own file: configs/prices/api.yaml names every source.",
+        "cached: $/1M of input read from the cache; tiers: further prices, of prompts beyond a length.",
+    ]
     if stale:
         notes.append(
             f"WARNING: {stale} of {len(rows)} were read more than {STALE_DAYS} days ago: check them before use."

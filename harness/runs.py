@@ -68,9 +68,9 @@ class Result:
         owed = missing or any(row["responses"] < row["expected"] or row.get("transient") for row in rows)
         return owed and not self.complete
 
-    def table(self, form: str = "text") -> str:
-        """Returns the tables as text, markdown, csv or latex."""
-        return tables.FORMATS[form](self.summary)
+    def table(self, form: str = "text", **how: Any) -> str:
+        """Returns the tables as text (of `width` columns), markdown, csv or latex."""
+        return tables.FORMATS[form](self.summary, **how)
 
     def records(self) -> pandas.DataFrame:
         """Returns one row a judged response; the columns are those of records.jsonl."""

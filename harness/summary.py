@@ -490,8 +490,9 @@ _SEALS = {
 def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, sealed: str | None) -> list[str]:
     notes = []
     host = plan["host"]
-    notes.append(f"Measured on {host['processor'] or host['system']}, {host['cores']} cores.")
-    here = any(_is_here(plan, name) and not _is_paid(plan, name) for name in plan["models"])
+    if any(_place(plan, name) != "recorded" for name in plan["models"]):
+        notes.append(f"Measured on {host['processor'] or host['system']}, {host['cores']} cores.")
+    here = any(_place(plan, name) == "this machine" and not _is_paid(plan, name) for name in plan["models"])
     if machine is None and here:
         notes.append("Cost unknown: no machine given; add `machine: cloud-cpu` or --machine (see configs/machines).")
     elif machine is not None:

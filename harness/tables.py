@@ -46,7 +46,9 @@ def quality(summary: Mapping[str, Any]) -> Table:
     named = list(dict.fromkeys(name for row in rows for name in row["metrics"] if name not in _LEFT_OUT))
     priced = any(row.get("expected_loss") for row in rows)
     varied = any(row.get("formats") for row in rows)
-    columns = ("model", "n", "accuracy % [95 %]", *(("over formats %",) if varied else ()), f"vs {summary['baseline']}")
+    compared = _compared(summary)
+    columns = ("model", "n", "accuracy % [95 %]", *(("over formats %",) if varied else ()))
+    columns += (f"vs {summary['baseline']}",) if compared else ()
     columns += ("loss [95 %]",) if priced else ()
     columns += (*(_heading(name) for name in named), "failures", "runs on")
     leaves = any(row.get("leaves_machine", {}).get("hosts") for row in rows)
@@ -55,7 +57,8 @@ def quality(summary: Mapping[str, Any]) -> Table:
     def cells(row: Row) -> tuple[str, ...]:
         further = (_metric(name, row["metrics"].get(name)) for name in named)
         over = (_range(row.get("formats")),) if varied else ()
-        shown = (row["model"], str(row["n"]), _interval(row["accuracy"]) + _dagger(row), *over, _difference(row))
+        shown = (row["model"], str(row["n"]), _interval(row["accuracy"]) + _dagger(row), *over)
+        shown += (_difference(row),) if compared else ()
         shown += (_bounded(row.get("expected_loss")),) if priced else ()
         place = _PLACES.get(row["where"], row["where"])
         return (*shown, *further, _failures(row), place, *((_leaving(row),) if leaves else ()))
@@ -69,6 +72,11 @@ def quality(summary: Mapping[str, Any]) -> Table:
         references = [reference(found) for found in summary["references"] if found["task"] == members[0]["task"]]
         groups.append((title, (*(cells(row) for row in members), *references)))
     return Table("How well", columns, tuple(groups))
+
+
+def _compared(summary: Mapping[str, Any]) -> bool:
+    """Returns whether any row is of another model than the baseline."""
+    return any(row["model"] != summary["baseline"] or row["difference"] for row in summary["rows"])
 
 
 # in the records and the CSV; too much for a table
@@ -212,9 +220,14 @@ def _metric(name: str, estimate: Mapping[str, Any] | None) -> str:
     return number(None if estimate is None else estimate["value"])
 
 
-LEGEND = (
-    "accuracy: 95 % interval; vs: paired difference on the same samples, in points, * where the interval excludes 0.",
-    "TTFT, TPOT, answer: medians of single requests, one at a time, warm; tok/s: the whole accuracy pass, real tokens.",
+ACCURACY_LEGEND = "accuracy: 95 % interval"
+DIFFERENCE_LEGEND = "vs: paired difference on the same samples, in points, * where the interval excludes 0"
+METRIC_LEGEND = {
+    "accuracy_norm": "norm.: by log-probability per character, so that a short choice has no advantage",
+    "all_correct": "all right: answers with every field right",
+}
+SPEED_LEGEND = (
+    "TTFT, TPOT, answer: medians of single requests, one at a time, warm; tok/s: the whole accuracy pass, real tokens."
 )
 
 
@@ -236,10 +249,13 @@ FORMATS_LEGEND = (
 
 
 def _legend(summary: Mapping[str, Any], view: View) -> tuple[str, ...]:
-    varied = any(row.get("formats") for row in summary["rows"])
     if view != "run":
         return SLICE_LEGEND if view == "slices" else LABEL_LEGEND
-    return (*LEGEND, FORMATS_LEGEND) if varied else LEGEND
+    rows = summary["rows"]
+    shown = [text for name, text in METRIC_LEGEND.items() if any(name in row["metrics"] for row in rows)]
+    quality = [ACCURACY_LEGEND, *([DIFFERENCE_LEGEND] if _compared(summary) else []), *shown]
+    varied = any(row.get("formats") for row in rows)
+    return ("; ".join(quality) + ".", SPEED_LEGEND, *((FORMATS_LEGEND,) if varied else ()))
 
 
 def markdown(summary: Mapping[str, Any], view: View = "run") -> str:
@@ -333,7 +349,8 @@ def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> 
     for table in shown:
         console.print(Text(f"{table.title}\n"))
         for i, (title, _) in enumerate(table.groups):
-            console.print(Text(_plain(title)))
+            if title:
+                console.print(Text(_plain(title)))
             console.print(_rich(table, i, width))
     for note in notes:
         console.print(Text(_plain(note)))
@@ -341,15 +358,18 @@ def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> 
     return "\n".join(line.rstrip() for line in lines)
 
 
-def _widths(table: Table, width: int) -> list[int]:
-    """Returns the columns' widths: each cell on one line where there is room, else the widest broken between words."""
+def _widths(table: Table, width: int) -> tuple[list[int], int]:
+    """Returns the columns' widths and the blanks between them: each cell on one line where there is room, else the
+    widest broken between words.
+    """
     rows = [row for _, rows in table.groups for row in rows]
     columns = [[name, *(_plain(row[i]) for row in rows)] for i, name in enumerate(table.columns)]
     least = [min(24, max(len(word) for text in texts for word in text.split(" "))) for texts in columns]
     widths = [min(24, max(least[i], *map(len, texts[1:]))) for i, texts in enumerate(columns)]
-    while sum(widths) + 2 * (len(widths) - 1) > width and widths != least:
+    gap = 2 if sum(least) + 2 * (len(widths) - 1) <= width else 1
+    while sum(widths) + gap * (len(widths) - 1) > width and widths != least:
         widths[max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))] -= 1
-    return widths
+    return widths, gap
 
 
 def _rich(table: Table, group: int, width: int) -> Any:
@@ -358,8 +378,8 @@ def _rich(table: Table, group: int, width: int) -> Any:
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    widths = _widths(table, width)
-    shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    widths, gap = _widths(table, width)
+    shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
     for i, column in enumerate(table.columns):
         justify = "left" if i == 0 else "right"
         shown.add_column(Text(column), justify=justify, width=widths[i], overflow="fold")

@@ -67,6 +67,7 @@ def test_an_old_baseline_joins_the_table_with_its_own_cost_and_where_it_is_from(
     assert result.summary["spent"] is None  # nobody was paid in this run
     assert "old: answered as old-1." in result.summary["notes"]
     assert "old: nothing was asked: answers from a file (recorded), judged here." in result.summary["notes"]
+    assert not any(note.startswith(("Measured on", "Cost unknown")) for note in result.summary["notes"])
 
 
 def test_columns_of_other_names_are_named_in_the_run_file(tmp_path: Path):

@@ -43,9 +43,32 @@ def cells(table: Any, group: int = 0) -> list[tuple[str, ...]]:
 
 
 def test_accuracy_stands_with_its_interval_and_references_below():
-    found = cells(quality(summary(row())))
+    found = cells(quality(summary(row(), row("other"))))
     assert found[0][:4] == ("m", "300", "86.0 [81.6, 89.5]", "")
-    assert found[1][:3] == ("(chance)", "300", "1.3")
+    assert found[2][:3] == ("(chance)", "300", "1.3")
+
+
+def test_a_single_model_is_compared_with_nothing_not_even_itself():
+    alone, two = summary(row()), summary(row(), row("other"))
+    assert "vs m" not in quality(alone).columns and "vs m" in quality(two).columns
+    assert "paired difference" not in terminal(alone) and "paired difference" in terminal(two)
+
+
+def test_the_names_of_further_columns_are_explained_where_they_stand():
+    text = terminal(summary(row(metrics={"accuracy_norm": ESTIMATE})), width=1000)
+    assert "norm.: by log-probability per character" in text and "all right:" not in text
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_narrow_terminal_breaks_no_word_and_no_line(width: int):
+    difference = {"value": -0.1, "low": -0.15, "high": -0.05}
+    costs = dict.fromkeys(row()["cost"], 0.000291)
+    text = terminal(
+        summary(row("demo-0.1m", cost=costs), row("demo-2m", cost=costs, difference=difference)), width=width
+    )
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert {"$/correct", "failures", "0.000291"} <= {word for line in lines for word in line.split()}
 
 
 def test_a_difference_is_marked_where_its_interval_excludes_nothing():
@@ -89,7 +112,7 @@ def test_scored_and_generated_never_share_a_group():
 
 def test_failures_are_counted_by_kind():
     found = cells(quality(summary(row(failures={"no_answer": 3, "backend_error": 1}))))
-    assert found[0][4] == "1 backend_error, 3 no_answer"
+    assert found[0][3] == "1 backend_error, 3 no_answer"
 
 
 @pytest.mark.parametrize(
