@@ -70,7 +70,10 @@ def judge_choice(task: TaskConfig, sample: Sample, response: Response) -> Score:
             "accuracy_bytes": float(np.argmax(logprobs / in_bytes) == sample.gold),
         }
     if task.score is not None:
-        metrics |= score_answer(task.score, sample.choices[sample.gold or 0], sample.choices[best], sample.row)[1]
+        try:
+            metrics |= score_answer(task.score, sample.choices[sample.gold or 0], sample.choices[best], sample.row)[1]
+        except Exception as error:  # a scorer's fault is one sample's failure, not the run's
+            return Score(None, _told_of(error), Failure.SCORER_ERROR)
     return Score(float(best == sample.gold), sample.labels[best], None, metrics)
 
 
@@ -115,9 +118,13 @@ def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response, 
         if task.constrain is not None:
             further["valid_output"] = float(not thinking and is_valid(form_of(task.constrain, sample), text))
     except Exception as error:  # a scorer's fault is one sample's failure, not the run's
-        return Score(None, f"{type(error).__name__}: {error}"[:200], Failure.SCORER_ERROR)
+        return Score(None, _told_of(error), Failure.SCORER_ERROR)
     metrics = {**score.metrics, **further, **_confidence(response)}
     return Score(score.value, score.answer, score.failure, metrics)
+
+
+def _told_of(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:200]
 
 
 def _of_answer(task: TaskConfig, sample: Sample, answer: Any, told: Told) -> Score:

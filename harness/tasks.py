@@ -104,6 +104,9 @@ def _load(use: TaskUse) -> Task:
     override = Path(use.data) if use.data is not None else None
     rows = _rows(config, path, override, config.data.split)
     samples = _samples(config, rows, path, config.data.id)
+    for scorer, column in scorers.columns_of(config.score) if config.score is not None else ():
+        for sample in samples:
+            _need_column(sample.row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {sample.id}")
     return Task(config, path, samples, _pool(config, path, override, samples), rows.digest, rows.origin)
 
 

@@ -12,7 +12,9 @@ import yaml
 from harness.config import TaskUse
 from harness.errors import DataError, HarnessError, TaskError
 from harness.prompts import check_columns
+from harness.score import judge
 from harness.tasks import Task, load_task, load_tasks, shots_for, task_names
+from harness.values import Failure, Response
 
 ROWS = [
     {"id": "a", "q": "one?", "label": "yes", "split": "test", "who": "u1"},
@@ -44,6 +46,25 @@ def test_rows_of_the_split_become_samples_in_order(tmp_path: Path):
         ("b", "no", 0, "u1"),
         ("c", "yes", 1, "u2"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("score", "column"),
+    [("promptfoo", "assertion"), ("bias", "unknown"), ("instructions", "kwargs"), (["text", "bias"], "unknown")],
+)
+def test_a_column_that_a_scorer_reads_is_missed_before_anything_runs(tmp_path: Path, score: Any, column: str):
+    changes = {"score": score, "continuation": "text"}
+    with pytest.raises(TaskError, match=f"score: \\w+ names column '{column}', which the data do not have") as caught:
+        make(tmp_path, **changes)
+    assert "sample a" in caught.value.where and "known: " in caught.value.fix
+    more = {"assertion": "equals", "unknown": "no", "biased": ["yes"], "ambiguous": True, "kwargs": [{}]}
+    assert len(make(tmp_path, [row | more for row in ROWS], **changes).samples) == 3
+
+
+def test_a_scorer_that_fails_on_a_choice_is_that_samples_failure(tmp_path: Path):
+    task = make(tmp_path, [row | {"kwargs": [{}]} for row in ROWS], score="instructions")
+    score = judge(task.config, task.samples[0], Response(key="k", prompt=None, logprobs=(-1.0, -2.0)))
+    assert score.failure is Failure.SCORER_ERROR and score.value is None and "KeyError" in score.answer
 
 
 @pytest.mark.parametrize(

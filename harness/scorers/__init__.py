@@ -69,6 +69,9 @@ NEEDED = {
 }
 
 
+# the columns of a row that a scorer reads beside the answer's, where a task cannot name others
+READS = {"promptfoo": ("assertion",), "instructions": ("kwargs",), "bias": ("unknown", "biased", "ambiguous")}
+
 PARTS = ("shared", "found", "expected")  # of one answer; together they make the micro-averaged F1
 COUNTS = (*PARTS, "nats", "bytes", "words", "biased", "named", "ambiguous")  # metrics that are summed, not averaged
 FOLLOWED = {"followed": "instructions", "followed_loose": "instructions_loose"}  # a count in a record: its share
@@ -90,6 +93,12 @@ def score_answer(
     for step, (value, further) in zip(steps[1:], pairs[1:]):
         metrics |= further | {specs.name_of(step): value}
     return pairs[0][0], metrics | pairs[0][1]
+
+
+def columns_of(spec: Any) -> list[tuple[str, str]]:
+    """Returns the columns of a row that a `score:` key which `check_spec` accepts reads, each after its scorer."""
+    steps = list(spec) if isinstance(spec, list | tuple) else [spec]
+    return [(name, column) for name in map(specs.name_of, steps) for column in READS.get(name, ())]
 
 
 def check_spec(spec: Any, where: str) -> None:

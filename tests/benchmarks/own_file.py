@@ -194,8 +194,10 @@ FAMILIES: dict[str, tuple[Any, Any, Callable[[random.Random], tuple[Any, str]]]]
         lambda draw: (["punctuation:no_comma", "length_constraints:number_words"], sentence(draw, 60)),
     ),
     "promptfoo": ("text", "promptfoo", short),
+    "bias": ({"label": list(TEAMS)}, "bias", short),
 }
 ROW = {"context": " ".join(WORDS[:200]), "assertion": "icontains"}
+ROW |= {"unknown": TEAMS[0], "biased": TEAMS[1:3], "ambiguous": True}
 ROW |= {"kwargs": [{}, {"num_words": 40, "relation": "at least"}]}
 
 
