@@ -316,7 +316,7 @@ def table(
         raise ConfigError(f"no format '{form}'", fix=nearest(form, [*tables.FORMATS, "json"]))
     results = [open_run(run) for run in runs]
     summaries = [with_labels(result) if labels else result.summary for result in results]
-    summary = summaries[0] if len(summaries) == 1 else merged(summaries)
+    summary = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run) for run in runs])
     if labels and not any(row["labels"] for row in summary["rows"]):
         raise ConfigError(
             "no task here has labels", fix="they are in tasks with fixed `choices`, or `score: multi_label`"

@@ -57,7 +57,7 @@ def quality(summary: Mapping[str, Any]) -> Table:
     def cells(row: Row) -> tuple[str, ...]:
         further = (_metric(name, row["metrics"].get(name)) for name in named)
         over = (_range(row.get("formats")),) if varied else ()
-        shown = (row["model"], str(row["n"]), _interval(row["accuracy"]) + _dagger(row), *over)
+        shown = (_model(row), str(row["n"]), _interval(row["accuracy"]) + _dagger(row), *over)
         shown += (_difference(row),) if compared else ()
         shown += (_bounded(row.get("expected_loss")),) if priced else ()
         place = _PLACES.get(row["where"], row["where"])
@@ -75,8 +75,8 @@ def quality(summary: Mapping[str, Any]) -> Table:
 
 
 def _compared(summary: Mapping[str, Any]) -> bool:
-    """Returns whether any row is of another model than the baseline."""
-    return any(row["model"] != summary["baseline"] or row["difference"] for row in summary["rows"])
+    """Returns whether any row stands beside a baseline."""
+    return any(row["difference"] for row in summary["rows"])
 
 
 # in the records and the CSV; too much for a table
@@ -104,7 +104,7 @@ def judging(summary: Mapping[str, Any]) -> Table:
         kappa, pairs = agreed.get("kappa"), found["position"]
         kappa = UNKNOWN if kappa is None or kappa["value"] is None else _bounded(kappa)
         orders = "" if pairs is None else _percent(pairs["consistent"])
-        return (row["model"], _interval(row["accuracy"]) + _dagger(row), *intervals, kappa, orders)
+        return (_model(row), _interval(row["accuracy"]) + _dagger(row), *intervals, kappa, orders)
 
     judged = [row for row in summary["rows"] if row.get("judged")]
     groups = ((title, tuple(cells(row) for row in members)) for title, members in _by_task(judged))
@@ -121,7 +121,7 @@ def speed(summary: Mapping[str, Any]) -> Table:
         times = [number(latency[key], 1000) for key in ("ttft_p50_s", "tpot_p50_s", "e2e_p50_s")]
         rates = [number(rate[key]) for key in ("input_tokens_per_s", "output_tokens_per_s")]
         keys = ("usd_per_1m_input", "usd_per_1m_output", "usd_per_1k_samples", "usd_per_correct")
-        return (row["model"], *times, *rates, *(number(cost[key]) for key in keys))
+        return (_model(row), *times, *rates, *(number(cost[key]) for key in keys))
 
     groups = ((title, tuple(cells(row) for row in members)) for title, members in _by_task(summary["rows"]))
     return Table("How fast, at what cost", columns, tuple(groups))
@@ -134,7 +134,7 @@ def sliced(summary: Mapping[str, Any]) -> Table:
     def cells(row: Row, part: Row) -> tuple[str, ...]:
         rest = UNKNOWN if part["rest"] is None else f"{100 * part['rest']:.1f}"
         clear = "*" if part["p_holm"] is not None and part["p_holm"] < 0.05 else ""
-        own = (part["value"], row["model"], str(part["n"]), _interval(part["accuracy"]))
+        own = (part["value"], _model(row), str(part["n"]), _interval(part["accuracy"]))
         return (*own, rest, number(part["p_holm"]) + clear)
 
     groups = []
@@ -152,11 +152,11 @@ def labelled(summary: Mapping[str, Any]) -> Table:
     def cells(row: Row, i: int) -> tuple[str, ...]:
         label = row["labels"]["labels"][i]
         shares = (UNKNOWN if label[key] is None else f"{100 * label[key]:.1f}" for key in ("precision", "recall", "f1"))
-        return (label["label"], row["model"], str(label["support"]), *shares, _taken_for(row["labels"], i))
+        return (label["label"], _model(row), str(label["support"]), *shares, _taken_for(row["labels"], i))
 
     def means(row: Row) -> tuple[str, ...]:
         silent = row["labels"]["abstentions"]
-        shown = ("(mean)", row["model"], str(row["n"]), "", "", _interval(row["labels"]["macro_f1"]))
+        shown = ("(mean)", _model(row), str(row["n"]), "", "", _interval(row["labels"]["macro_f1"]))
         return (*shown, f"no label: {silent}" if silent else "")
 
     groups = []
@@ -178,7 +178,7 @@ def confusions(summary: Mapping[str, Any]) -> Iterator[Table]:
         if members[0]["labels"]["confusion"] is None or len(names) > MOST_CONFUSED:
             continue
         groups = [
-            (row["model"], tuple((n, *map(str, counts)) for n, counts in zip(names, row["labels"]["confusion"])))
+            (_model(row), tuple((n, *map(str, counts)) for n, counts in zip(names, row["labels"]["confusion"])))
             for row in members
         ]
         yield Table(f"Which is taken for which: {title}", ("right label", *names, "no label"), tuple(groups))
@@ -192,6 +192,11 @@ def _taken_for(labels: Row, i: int) -> str:
     most, j = max(wrong, key=lambda pair: pair[0])
     names = [label["label"] for label in labels["labels"]] + ["no label"]
     return f"{names[j]} ({most})" if most else ""
+
+
+def _model(row: Row) -> str:
+    """Returns the name of a row's model, with the number of its run where several have it."""
+    return f"{row['model']} {row['mark']}" if row.get("mark") else row["model"]
 
 
 def _by_task(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 import harness
+from harness import tables
 from harness.config import RunConfig, validate
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.execute import load, measurements
@@ -270,8 +271,27 @@ def test_versions_of_a_task_are_never_in_one_table(folder: Path):
     (folder / "sums.yaml").write_text(TASK + "version: 2\n")
     second = harness.run(config(folder, "slow"), out=folder / "two")
     with pytest.raises(StoreError, match="version 1 in one run and 2 in another"):
-        merged([first.summary, second.summary])
-    assert [r["model"] for r in merged([first.summary, first.summary])["rows"]] == ["good"] * 4
+        merged([first.summary, second.summary], ["one", "two"])
+    assert [r["model"] for r in merged([first.summary, first.summary], ["one", "one"])["rows"]] == ["good"] * 4
+
+
+def test_in_a_table_of_several_runs_each_row_and_note_is_told_from_those_of_the_others(folder: Path):
+    first = harness.run(config(folder), out=folder / "one").summary
+    second = {**first, "notes": [*first["notes"], "A note of the second."]}
+    text = tables.terminal(merged([first, second], ["results/one", "results/two"]))
+    assert "good [1]" in text and "good [2]" in text
+    notes = text.splitlines()[-3:]
+    assert notes == [
+        "[2] A note of the second.",
+        "[1]: results/one (baseline good)",
+        "[2]: results/two (baseline good)",
+    ]
+    rows = [{**row, "model": "better", "difference": {"value": 0.1, "low": None}} for row in first["rows"]]
+    third = {**first, "baseline": "worse", "rows": rows}
+    both = merged([first, third], ["results/one", "results/three"])
+    text = tables.terminal(both)
+    assert {row["mark"] for row in both["rows"]} == {""} and "vs its run's baseline" in tables.quality(both).columns
+    assert text.splitlines()[-2:] == ["[1]: results/one (baseline good)", "[2]: results/three (baseline worse)"]
 
 
 @pytest.mark.parametrize(

@@ -43,13 +43,13 @@ def cells(table: Any, group: int = 0) -> list[tuple[str, ...]]:
 
 
 def test_accuracy_stands_with_its_interval_and_references_below():
-    found = cells(quality(summary(row(), row("other"))))
+    found = cells(quality(summary(row(), row("other", difference={"value": None}))))
     assert found[0][:4] == ("m", "300", "86.0 [81.6, 89.5]", "")
     assert found[2][:3] == ("(chance)", "300", "1.3")
 
 
 def test_a_single_model_is_compared_with_nothing_not_even_itself():
-    alone, two = summary(row()), summary(row(), row("other"))
+    alone, two = summary(row()), summary(row(), row("other", difference={"value": 0.1, "low": 0.0, "high": 0.2}))
     assert "vs m" not in quality(alone).columns and "vs m" in quality(two).columns
     assert "paired difference" not in terminal(alone) and "paired difference" in terminal(two)
 
