@@ -24,10 +24,19 @@ Sensitivity = Literal["public", "internal", "restricted"]
 Switch = Literal["auto", "on", "off"]
 STOP_LIMIT = 200  # characters; a longer stop string is a mistake in the task, and makes every step slower
 Stop = Annotated[str, Field(min_length=1, max_length=STOP_LIMIT)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]*$", max_length=100)]
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
 TASK_NAME = (
     r"^(lm_eval:)?[A-Za-z0-9][A-Za-z0-9._+-]*(\[[A-Za-z0-9._+-]+\])?$"  # in brackets: which of the task's prompts
 )
+
+
+SHA256 = "^[0-9a-f]{64}$"
+_FORMS = {  # in words, for people
+    NAME: "a name has letters, digits and . _ + - only, and no blanks",
+    TASK_NAME: "a name has letters, digits and . _ + - only, and no blanks",
+    SHA256: "a sha256 has 64 digits from 0 to f",
+}
 
 
 class Strict(BaseModel):
@@ -64,7 +73,7 @@ class DataConfig(Strict):
     config: str | tuple[str, ...] | None = None  # several: each row says in `_file` which it is from
     split: str | None = None
     revision: str | None = None
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    sha256: Annotated[str, Field(pattern=SHA256)] | None = None
     header: tuple[str, ...] | None = None  # column names of a CSV without a header row
     id: str | None = None  # column that names each row; default: its position
     sheet: str | None = None  # Excel
@@ -749,7 +758,7 @@ def _checked(kind: type[Config], file: YamlFile, error_kind: type[HarnessError])
         raise error_kind(f"unknown key '{unknown}'", where=file.where((*key, unknown)), fix=hint)
     if first["type"] == "missing":
         raise error_kind(f"key '{named}' is missing", where=file.where(key), fix=f"add `{named}: ...`")
-    message = first["msg"][0].lower() + first["msg"][1:]
+    message = _FORMS.get((first.get("ctx") or {}).get("pattern", "")) or first["msg"][0].lower() + first["msg"][1:]
     given = f" (given: {_short(first['input'])})" if key and not isinstance(first["input"], dict | list) else ""
     raise error_kind(f"{named}: {message}{given}" if named else message, where=file.where(key), fix=_fix(first))
 

@@ -72,6 +72,16 @@ def _models_in(folder: Path) -> set[str]:
     return {file.parent.name for file in files if not file.parent.name.startswith(".")}
 
 
+def unreadable(folder: Path, error: Exception) -> ModelError:
+    """Returns what to tell where transformers cannot open the tokenizer or the weights of a folder."""
+    files = [name for pattern in ("tok*", "vocab*", "*.tiktoken", "*.model") for name in folder.glob(pattern)]
+    fix = "get all files of the model again; some need a newer transformers"
+    if not files:
+        return ModelError("the model folder has no tokenizer", where=str(folder), fix=fix.split(";")[0])
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+    return ModelError(f"transformers cannot load the model: {reason}", where=str(folder), fix=fix)
+
+
 def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError

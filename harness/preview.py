@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.engine.tokens import encode_pairs, encode_texts
+from harness.errors import ModelError
 from harness.measure.memory import NUMBER_BYTES, Footprint, footprint
+from harness.models import unreadable
 from harness.plan import Cell, PlannedModel
 from harness.tasks import Task, shots_for
 from harness.values import Request, Sample
@@ -51,10 +53,18 @@ class Tokens:
 
 
 def tokens(cell: Cell) -> Tokens | None:
-    """Returns the lengths for one model on one task; None where its tokenizer is not in a folder of this machine."""
+    """Returns the lengths for one model on one task; None where its tokenizer is not in a folder of this machine.
+
+    So too where it takes code of the model's own, which a preview does not run.
+    """
     if cell.model.info is None:
         return None
-    tokenizer = _tokenizer(str(cell.model.config.path))
+    try:
+        tokenizer = _tokenizer(str(cell.model.config.path))
+    except ModelError:
+        if cell.model.config.trust_remote_code:
+            return None
+        raise
     stated = cell.model.config.max_length or cell.model.info.context_length
     context = stated or (tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None)
     whole = cell.scripts()
@@ -108,7 +118,10 @@ def _text(tokenizer: Any, request: Request) -> str:
 def _tokenizer(folder: str) -> Any:
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
+        raise unreadable(Path(folder), error) from None
 
 
 def _needs(model: PlannedModel) -> Footprint:

@@ -249,6 +249,11 @@ def test_tasks_and_models_are_listed(capsys):
         (("run.yaml", "run: mine", "run: mine\nrun: x"), ["run", "run.yaml"], ["key 'run' stands twice", "run.yaml:2"]),
         (("run.yaml", "name: b", "name: a"), ["run", "run.yaml"], ["two models are named 'a'"]),
         (("run.yaml", "name: a,", "name: a, dtype: bf61,"), ["run", "run.yaml"], ["models.0.dtype", "'bf16'?"]),
+        (
+            ("tickets.yaml", "task: tickets", "task: my tickets"),
+            ["check", "tickets.yaml"],
+            ["a name has letters, digits"],
+        ),
         (("tickets.yaml", "{ticket}", "{tiket}"), ["run", "run.yaml"], ["column 'tiket'", "did you mean 'ticket'?"]),
         (("tickets.yaml", "tickets.csv", "tikets.csv"), ["run", "run.yaml"], ["did you mean 'tickets.csv'?"]),
         (("tickets.csv", CSV, ""), ["run", "run.yaml"], ["tickets.csv"]),

@@ -46,7 +46,7 @@ def test_tasks_and_models_may_be_given_by_name_alone():
         ({"seed": "x"}, "seed", "mend"),
         ({"machine": {**MACHINE, "rented": {"per_hour": -1}}}, "machine.rented.per_hour", "mend"),
         ({"machine": 3}, "machine", "mend"),
-        ({"run": "../x"}, "run: string should match pattern", "mend"),
+        ({"run": "../x"}, "run: a name has letters, digits and", "mend"),
         ({"tasks": []}, "no tasks", "mend"),
         ({"bench": {"single": False}}, "bench: no scenario", "mend"),
         ({"bench": {"rate": [0]}}, "bench.rate.0", "mend"),

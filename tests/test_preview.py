@@ -11,6 +11,8 @@ import yaml
 
 from harness.check import messy, report
 from harness.config import RunConfig, TaskUse, validate
+from harness.errors import ModelError
+from harness.models import resolve_model
 from harness.preview import balance, excerpt
 from harness.tasks import load_task
 
@@ -101,6 +103,18 @@ def test_many_right_answers_have_no_balance_and_a_short_prompt_is_whole(tmp_path
 
 def test_a_model_without_a_tokenizer_here_has_no_token_counts(tmp_path: Path):
     assert checked(make(tmp_path)).tokens == ()
+
+
+def test_a_model_whose_tokenizer_is_missing_or_broken_is_told(tmp_path: Path):
+    whole = resolve_model("demo-0.1m")
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((whole / name).read_bytes())
+    with pytest.raises(ModelError, match="the model folder has no tokenizer"):
+        checked(make(tmp_path), backend="transformers", path=str(tmp_path))
+    (tmp_path / "tokenizer.json").write_text("{")
+    with pytest.raises(ModelError, match="transformers cannot load the model") as caught:
+        checked(make(tmp_path), backend="transformers", path=str(tmp_path))
+    assert caught.value.fix.startswith("get all files of the model again")
 
 
 @pytest.mark.shared

@@ -38,7 +38,7 @@ from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, e
 from harness.engine.tree import EngineStats
 from harness.engine.windows import rolling_windows
 from harness.errors import BackendError, ModelError, TaskError
-from harness.models import check_safe, check_versions, context_length, resolve_model
+from harness.models import check_safe, check_versions, context_length, resolve_model, unreadable
 from harness.values import Form, Message, Request, Response, Writing
 
 if TYPE_CHECKING:
@@ -269,8 +269,7 @@ def _opened(kind: Any, folder: Path, trusted: bool, **options: Any) -> Any:
         with _no_progress_bar():
             return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=trusted, **options)
     except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
-        raise ModelError(f"transformers cannot load the model: {reason}", where=str(folder)) from error
+        raise unreadable(folder, error) from error
 
 
 @contextlib.contextmanager

@@ -99,7 +99,7 @@ def _file_text(found: Found, out: Path, file: str) -> str:
         "sensitivity": sensitivity,
         "data": data,
     }
-    lines = [f"# harness run --task {_plain(str(out))} --model PATH", f"# {_comment(found)}"]
+    lines = [f"# harness run {_plain(str(out))} --model PATH", f"# {_comment(found)}"]
     for key, value in (head | task).items():
         lines.append(_line(key, value, remarks.get(key, "")))
     if roles.cluster:

@@ -325,8 +325,9 @@ def test_weights_with_a_tensor_missing_are_refused_not_filled_with_noise(models,
 def test_a_folder_without_a_tokenizer_is_refused(models, tmp_path):
     folder = tmp_path / "mute"
     shutil.copytree(models("llama"), folder, ignore=shutil.ignore_patterns("tokenizer*", "special*"))
-    with pytest.raises(ModelError, match="transformers cannot load the model"):
+    with pytest.raises(ModelError, match="the model folder has no tokenizer") as caught:
         build(folder)
+    assert caught.value.fix == "get all files of the model again"
 
 
 def test_an_unsafe_folder_is_refused_before_transformers_sees_it(models, tmp_path):
