@@ -24,6 +24,7 @@ from harness.backends import BACKENDS
 from harness.backends.remote import PROVIDERS, server
 from harness.config import BenchConfig, ModelConfig, RunConfig, read_machine
 from harness.cost.capacity import MIN_SHAPES, fit, shape_of
+from harness.engine.thinking import Markers, split_text
 from harness.engine.tokens import counter_of
 from harness.errors import ConfigError, StoreError
 from harness.execute import Load, at_rest, counters_of, load
@@ -33,7 +34,7 @@ from harness.measure.http import OpenAIStream
 from harness.measure.load import Slo, Timed
 from harness.measure.memory import reset_peaks, used_memory
 from harness.measure.target import InProcess, Target
-from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, make_plan, versions
+from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, limits_of, make_plan, versions
 from harness.portable import portable
 from harness.score import judge
 from harness.secrets import redacted
@@ -41,6 +42,7 @@ from harness.store import RunFolder, append_rows, write_json_atomic
 from harness.tables import Table, number, set_text
 from harness.tasks import digest
 from harness.values import Request, Response
+from harness.wire import cut
 
 DISTINCT = 256  # made-up prompts that are told apart before their numbers are
 EVERY_S = 10.0  # between lines of progress
@@ -79,7 +81,7 @@ def make_bench(config: RunConfig) -> Bench:
     Raises a HarnessError for whatever would fail later.
     """
     for model in config.models:
-        _refuse_untimed(model)
+        _refuse_untimed(model, config)
     if config.bench.lengths:
         read_machine(config.machine)
         made = [(find_model(model), lengths) for model in config.models for lengths in config.bench.lengths]
@@ -112,13 +114,29 @@ def make_bench(config: RunConfig) -> Bench:
     return Bench(config, workloads, identity, digest(identity))
 
 
-def _refuse_untimed(model: ModelConfig) -> None:
+def _refuse_untimed(model: ModelConfig, config: RunConfig) -> None:
+    """Raises ConfigError for a model that cannot be put under load, or asks for what no load does."""
+    where = f"model {model.name}"
     if model.backend in BACKENDS and model.backend not in {"fake", "transformers", "openai"}:
         raise ConfigError(
             f"backend '{model.backend}' cannot be put under load",
-            where=f"model {model.name}",
+            where=where,
             fix="use `backend: openai` with the address of its OpenAI-compatible interface in `base_url`",
         )
+    if model.backend not in PROVIDERS:
+        return
+    for key in ("proxy", "ca_file", "api_key_command"):
+        if getattr(model, key) is not None:
+            what = f"a load goes straight to the server, and `{key}` is for runs only"
+            raise ConfigError(what, where=where, fix="leave it out, and name the key's variable")
+    if model.batch:
+        raise ConfigError("the answers of a batch have no moments to time", where=where, fix="set `batch: false`")
+    if not model.stream:
+        what = "an answer in one piece has no first token to time"
+        raise ConfigError(what, where=where, fix="leave `stream: false` out")
+    if any(limit is not None for limit in limits_of(model, config)):
+        what = "a load keeps no spend limit: it sends what it says, whatever that costs"
+        raise ConfigError(what, where=where, fix="leave `max_cost` out, and ask for few `requests`")
 
 
 def _of_task(cell: Cell, config: RunConfig) -> Workload:
@@ -126,7 +144,9 @@ def _of_task(cell: Cell, config: RunConfig) -> Workload:
     samples = {sample.id: sample for sample in cell.samples}
 
     def value(request: Request, text: str) -> float | None:
-        answer = Response(key=request.key, prompt=None, text=text)
+        markers = request.writing.markers
+        said, _, _ = split_text(text, None if markers is None else Markers(*markers))  # a server may not tell it apart
+        answer = Response(key=request.key, prompt=None, text=cut(said, request.stop)[0])
         found = judge(task, samples[request.sample_id], answer)
         return 0.0 if found.value is None and found.failure in task.wrong else found.value
 
@@ -197,15 +217,12 @@ def _subject(config: ModelConfig, load: Load, stack: ExitStack) -> Subject:
     """Returns what is measured. A model in this process is loaded here."""
     if config.backend in PROVIDERS:
         place = server(config)
-        for key in ("proxy", "ca_file", "api_key_command"):
-            if getattr(config, key) is not None:
-                what = f"a load goes straight to the server, and `{key}` is for runs only"
-                raise ConfigError(what, where=f"model {config.name}", fix="leave it out, and name the key's variable")
         place.key()  # raises if it is needed and not set
         target = OpenAIStream(
             place.url,
             config.model or config.name,
             api=config.api,
+            own=place.own,
             key_env=place.key_env,
             timeout_s=config.limits.sample_s,
             extra=config.extra,

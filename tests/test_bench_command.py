@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from commands import harness
 from servers import Reply, SyntheticServer
 
 from harness import cli
+from harness.backends.remote import PROVIDERS
 from harness.bench import _not_measured, _notes, finish, folder_for, make_bench
 from harness.config import BenchConfig, RunConfig, validate
 
@@ -21,6 +23,9 @@ TASK = "task: sums\ndata: {file: sums.jsonl}\nkind: generate\nprompt: '{q}='\nan
 CHOICE = (
     TASK.replace("sums\n", "pick\n").replace("generate", "choice").replace("extract: number", "choices: ['0', '2']")
 )
+
+
+SERVER = {"name": "m", "backend": "openai", "base_url": "http://127.0.0.1:9/v1", "price": {"input": 1, "output": 2}}
 
 
 @pytest.fixture(autouse=True)
@@ -142,6 +147,42 @@ def test_a_server_is_measured_by_its_address(capsys):
     # eight prompts again and again, the first of them as warm-up: sample 1 alone is right, and is sent three times
     assert single["quality_goodput_per_s"] == pytest.approx(single["goodput_per_s"] * 3 / 20)
     assert server.bodies[0]["messages"][0]["content"] == "0+0="
+
+
+def test_a_load_asks_what_a_run_asks_and_judges_what_a_run_judges(capsys):
+    writes = "constrain: {regex: '[0-9]+'}\nthinking: {switch: 'off'}\nstop: ['!']\n"
+    Path("sums.yaml").write_text(TASK + writes)
+    fields = ("messages", "max_tokens", "temperature", "stop", "regex", "structured_outputs", "chat_template_kwargs")
+
+    def reply(order: int, body: dict[str, Any]) -> Reply:
+        return Reply(text="<think>7! or 9?</think>2! and 3") if body else Reply(status=404)
+
+    with SyntheticServer(reply) as server:
+        model = {"backend": "openai", "base_url": server.url}
+        write({"requests": 8, "warmup": 0, "slo": {"response_s": 60}}, **model)
+        code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out", "--json")
+        assert code == 0, err
+        loads = server.bodies[:]
+        code, _, err = harness(capsys, "run", "bench.yaml", "--out", "run")
+        assert code == 0, err
+        runs = [body for body in server.bodies[len(loads) :] if body]
+    (row,) = json.loads(out)["rows"]
+    (ran,) = json.loads(Path("run/summary.json").read_text())["rows"]
+    put = [{json.dumps([body.get(name) for name in fields]) for body in bodies} for bodies in (loads, runs)]
+    assert put[0] == put[1] and loads[0]["regex"] == "[0-9]+" and loads[0]["stop"] == ["!"]
+    assert loads[0]["chat_template_kwargs"]["enable_thinking"] is False
+    assert row["quality_goodput_per_s"] / row["goodput_per_s"] == pytest.approx(ran["accuracy"]["value"]) == 1 / 8
+
+
+def test_the_providers_own_server_is_asked_in_its_own_words(capsys, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-0123456789")
+    with SyntheticServer() as server:
+        here = {**PROVIDERS, "openai": replace(PROVIDERS["openai"], url=server.url)}
+        monkeypatch.setattr("harness.backends.remote.PROVIDERS", here)
+        write({"requests": 3, "warmup": 0}, backend="openai", base_url=server.url)
+        code, _, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert code == 0, err
+    assert "max_completion_tokens" in server.bodies[0] and server.headers[0]["authorization"].startswith("Bearer sk-")
 
 
 def test_made_up_prompts_are_all_unlike_and_answers_that_stop_early_are_told(capsys):
@@ -308,6 +349,11 @@ def test_a_server_that_is_gone_speaks_no_tls_or_gives_no_token_is_told(capsys):
     [
         ({"models": [{"name": "m", "backend": "google"}]}, ["backend 'google' cannot be put under load", "openai"]),
         ({"models": [{"name": "m", "backend": "fkae"}]}, ["no backend 'fkae'", "did you mean 'fake'?"]),
+        ({"models": [SERVER | {"limits": {"max_cost": 1}}]}, ["a load keeps no spend limit", "few `requests`"]),
+        ({"models": [SERVER], "max_cost": 1}, ["a load keeps no spend limit"]),
+        ({"models": [SERVER | {"batch": True}]}, ["the answers of a batch have no moments", "`batch: false`"]),
+        ({"models": [SERVER | {"stream": False}]}, ["an answer in one piece has no first token"]),
+        ({"models": [SERVER | {"proxy": "http://127.0.0.1:1"}]}, ["a load goes straight to the server"]),
         ({"bench": {"rate": [-1]}}, ["bench.rate.0"]),
         ({"bench": {"slo": {"ttfts": 1}}}, ["unknown key 'ttfts'", "did you mean 'ttft_s'?"]),
         ({"tasks": []}, ["no tasks"]),

@@ -10,7 +10,7 @@ import harness
 PACKAGE = Path(harness.__file__).parent
 LAYERS = (
     ("values", "errors"),
-    ("chips", "secrets", "portable"),
+    ("chips", "secrets", "portable", "wire"),
     ("yamlfile",),
     ("config",),
     ("lazy",),

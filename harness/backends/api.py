@@ -41,7 +41,8 @@ from harness.engine.thinking import Markers, split_text
 from harness.engine.tokens import counter_of
 from harness.errors import BackendError, ConfigError, HarnessError, nearest
 from harness.secrets import redact
-from harness.values import Finish, Message, Request, Response
+from harness.values import Finish, Request, Response
+from harness.wire import cut, turns
 
 FINISH: dict[str, Finish] = {"length": "length", "max_tokens": "length", "MAX_TOKENS": "length"}  # others are stops
 
@@ -498,16 +499,3 @@ def _beyond(request: Request, reading: Reading) -> bool:
 def _confidence(logprobs: Sequence[float]) -> dict[str, float]:
     """Returns how sure the model was of its tokens, in nats: on average, at least, and of the first."""
     return {"mean": sum(logprobs) / len(logprobs), "minimum": min(logprobs), "first": logprobs[0]}
-
-
-def cut(text: str, stops: Sequence[str]) -> tuple[str, str | None]:
-    """Returns the text before the first stop string, and that string; the whole text and None if there is none."""
-    found = [(text.find(stop), -len(stop), stop) for stop in stops if stop in text]
-    if not found:
-        return text, None
-    at, _, stop = min(found)
-    return text[:at], stop
-
-
-def turns(request: Request) -> tuple[Message, ...]:
-    return (Message("user", request.prompt),) if isinstance(request.prompt, str) else request.prompt

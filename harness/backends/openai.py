@@ -16,7 +16,7 @@ from typing import Any
 import httpx2
 import openai
 
-from harness.backends.api import ApiBackend, Reading, turns
+from harness.backends.api import ApiBackend, Reading
 from harness.backends.batch import RETRIES, Result
 from harness.backends.flow import Answer, Attempt, AttemptFailed, bill, run
 from harness.backends.given import WAYS, Misspelt, NotTold, given_logprob
@@ -26,6 +26,7 @@ from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.secrets import redact
 from harness.values import Request, Response
+from harness.wire import MOST_STOPS, Wire
 
 PROBE_S = 10.0  # for the list of models
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)
@@ -35,13 +36,14 @@ class OpenAIBackend(ApiBackend):
     """One model at one server that speaks the OpenAI interface."""
 
     package = "openai"
-    most_stops = 4
+    most_stops = MOST_STOPS
     sdk_error = openai.APIError
     required = frozenset({"model", "messages", "prompt", "stream", "extra_body"})
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        self.limit_name = "max_completion_tokens" if self.own and config.api == "chat" else "max_tokens"
+        self.wire = Wire(self.model, config.api, self.own)
+        self.limit_name = self.wire.limit_name
         self.client = openai.OpenAI(
             api_key="put in by the guard when a request is sent",
             base_url=self.server.url,
@@ -55,27 +57,15 @@ class OpenAIBackend(ApiBackend):
         self.known = self.probe(lambda: (model.id for model in probe.models.list().data))
 
     def params(self, request: Request) -> dict[str, Any]:
-        chat, sampling = self.config.api == "chat", request.sampling
-        asked: dict[str, Any] = {"model": self.model, self.limit_name: request.max_tokens}
-        asked |= {"temperature": sampling.temperature, "stream": self.config.stream}
-        extra = self.form(request) | self.thinking(request)
-        usual = {"repetition_penalty": 1.0}  # open servers take what OpenAI refuses
-        if sampling.temperature > 0:
-            asked |= {"top_p": sampling.top_p, "seed": sampling.seed + request.epoch}
-            usual |= {"top_k": 0, "min_p": 0.0}
-        extra |= {key: value for key in usual if (value := getattr(sampling, key)) != usual[key]}
-        extra |= dict(self.config.extra)
-        if request.stop:
-            asked["stop"] = list(request.stop[: self.most_stops])
-        if self.config.logprobs or request.writing.logprobs:
-            asked["logprobs"] = True if chat else 1
+        if self.config.api != "chat":
+            _text(request)
+        asked = self.wire.asked(request) | {"stream": self.config.stream}
+        asked[self.limit_name] = asked.pop(self.wire.limit_name)  # the server may know it by its other name
+        if self.config.logprobs:
+            asked["logprobs"] = True if self.config.api == "chat" else 1
         if self.config.stream:
             asked["stream_options"] = {"include_usage": True}
-        if chat:
-            asked["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns(request)]
-        else:
-            asked["prompt"] = _text(request)
-        return asked | {"extra_body": extra}
+        return asked | {"extra_body": self.wire.extra(request) | dict(self.config.extra)}
 
     def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
         reply = (self.client.chat if self.config.api == "chat" else self.client).completions.create(**params)
@@ -87,26 +77,10 @@ class OpenAIBackend(ApiBackend):
                 read(reading, chunk.to_dict(warnings=False))
 
     def form(self, request: Request) -> dict[str, Any]:
-        """Returns the form as OpenAI's chat takes it, and otherwise in the words of vLLM and SGLang together."""
-        form = request.writing.form
-        if form is not None and form.schema and self.config.api == "chat":
-            schema = {"name": "answer", "schema": json.loads(form.schema)}
-            return {"response_format": {"type": "json_schema", "json_schema": schema}}
-        if form is None or self.own:
-            return {}
-        if form.schema:
-            return {"structured_outputs": {"json": json.loads(form.schema)}, "json_schema": form.schema}
-        if form.regex:
-            return {"structured_outputs": {"regex": form.regex}, "regex": form.regex}
-        either = "|".join(map(re.escape, form.choices))
-        return {"structured_outputs": {"choice": list(form.choices)}, "regex": f"({either})"}
+        return self.wire.form(request)
 
     def thinking(self, request: Request) -> dict[str, Any]:
-        """Returns the switch of the chat template, as vLLM and SGLang hand it on; templates name it in two ways."""
-        if request.writing.thinking == "auto" or self.own or self.config.api != "chat":
-            return {}
-        on = request.writing.thinking == "on"
-        return {"chat_template_kwargs": {"enable_thinking": on, "thinking": on}}
+        return self.wire.thinking(request)
 
     def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
         read(reading, body)

@@ -14,12 +14,13 @@ import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
 from harness.errors import BackendError
 from harness.measure.target import Chunk, RequestFailed, Usage
-from harness.values import Message, Request
+from harness.values import Request
+from harness.wire import Wire
 
 CONNECT_S = 10.0  # a server that takes no connection for this long is not there
 LINE_BYTES = 1 << 20  # the longest event read: a server that sends a longer line is not speaking this protocol
@@ -36,7 +37,8 @@ class OpenAIStream:
     """`/chat/completions` or `/completions` of a server, streamed.
 
     `url` is the base with its version, as `http://127.0.0.1:8000/v1`. The key is read from the environment variable
-    `key_env` when the scenario begins and kept only in the connection. `extra` is added to each request's body.
+    `key_env` when the scenario begins and kept only in the connection. `extra` is added to each request's body. `own`:
+    it is OpenAI's own server.
     """
 
     streams = True
@@ -46,7 +48,8 @@ class OpenAIStream:
         url: str,
         model: str,
         *,
-        api: str = "chat",
+        api: Literal["chat", "completions"] = "chat",
+        own: bool = False,
         key_env: str | None = None,
         timeout_s: float = 600.0,
         extra: Mapping[str, Any] | None = None,
@@ -58,6 +61,7 @@ class OpenAIStream:
             raise BackendError(f"environment variable {key_env} is not set", where=url, fix=f"export {key_env}=...")
         self.url, self.model, self.api = url.rstrip("/"), model, api
         self.host, self.port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+        self._wire = Wire(model, api, own)
         self._key_env, self._timeout_s, self._extra = key_env, timeout_s, dict(extra or {})
 
     async def __aenter__(self) -> Self:
@@ -82,13 +86,14 @@ class OpenAIStream:
         """Yields what the server streams. Raises `RequestFailed` for anything but a complete answer."""
         import aiohttp
 
-        path, body = ("/chat/completions", _chat) if self.api == "chat" else ("/completions", _completion)
+        path = "/chat/completions" if self.api == "chat" else "/completions"
+        if self.api != "chat" and not isinstance(request.prompt, str):
+            raise BackendError("the completions interface takes text, not messages", fix="use api: chat")
         payload = {
-            "model": self.model,
-            **body(request),
-            **_settings(request),
+            **self._wire.asked(request),
             "stream": True,
             "stream_options": {"include_usage": True},
+            **self._wire.extra(request),
             **self._extra,
         }
         try:
@@ -124,27 +129,6 @@ class OpenAIStream:
 def _unconnected(error: OSError) -> str:
     """Returns the kind of failure of a connection that never came about."""
     return "dns" if isinstance(error, socket.gaierror) else NO_WAY.get(error.errno, "refused")
-
-
-def _chat(request: Request) -> dict[str, Any]:
-    turns = (Message("user", request.prompt),) if isinstance(request.prompt, str) else request.prompt
-    return {"messages": [{"role": turn.role, "content": turn.content} for turn in turns]}
-
-
-def _completion(request: Request) -> dict[str, Any]:
-    if not isinstance(request.prompt, str):
-        raise BackendError("the completions interface takes text, not messages", fix="use api: chat")
-    return {"prompt": request.prompt}
-
-
-def _settings(request: Request) -> dict[str, Any]:
-    sampling = request.sampling
-    settings: dict[str, Any] = {"max_tokens": request.max_tokens, "temperature": sampling.temperature}
-    if sampling.temperature > 0:
-        settings |= {"top_p": sampling.top_p, "seed": sampling.seed}
-    if request.stop:
-        settings["stop"] = list(request.stop)
-    return settings
 
 
 def _seconds(retry_after: str | None) -> float | None:

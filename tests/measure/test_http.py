@@ -57,6 +57,16 @@ def test_what_is_sent_is_the_request_and_asks_for_usage():
     }
 
 
+def test_openais_own_server_gets_its_own_words():
+    with SyntheticServer() as server:
+        one(server, own=True)
+        one(server, own=True, api="completions")
+    assert [sorted({"max_tokens", "max_completion_tokens"} & set(body)) for body in server.bodies] == [
+        ["max_completion_tokens"],
+        ["max_tokens"],
+    ]
+
+
 def test_messages_go_as_they_are_and_sampling_with_its_seed():
     turns = (Message("system", "Be brief."), Message("user", "hi"))
     request = Request("k", "s", "generate", turns, sampling=Sampling(temperature=0.7, seed=4))
