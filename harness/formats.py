@@ -213,15 +213,27 @@ def _read_tsv(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict
 def _table(
     lines: Iterator[tuple[int, list[Any]]], path: Path, header: Sequence[str] | None, unit: str, delimiter: str | None
 ) -> Iterator[dict[str, Any]]:
-    """Yields rows of numbered lines of cells. Without `header` the first line names the columns."""
-    names = list(header or ())
+    """Yields rows of numbered lines of cells. Without `header` the first line names the columns.
+
+    What a spreadsheet leaves behind the table is left out: empty columns without a name, and rows of empty cells.
+    """
+    names, spare = list(header or ()), 0
     if header is None:
         number, cells = next(lines, (1, []))
         names = [str("" if cell is None else cell).strip() for cell in cells]
+        while len(names) > 1 and not names[-1]:
+            names, spare = names[:-1], spare + 1
         _check_names(names, f"{path}, {unit} {number}", delimiter)
     for number, cells in lines:
         if cells == names:  # `header:` is given, and the file turns out to have the same header row
             continue
+        if len(cells) > 1 and not any(map(_filled, cells)):
+            continue
+        if spare and len(cells) == len(names) + spare:
+            for position, cell in enumerate(cells[-spare:], len(names) + 1):
+                if _filled(cell):
+                    raise DataError(f"column {position} has no name", where=f"{path}, {unit} {number}", fix=_UNNAMED)
+            cells = cells[:-spare]
         if len(cells) != len(names):
             fix = "mend the row (a cell with the delimiter in it needs quotes)"
             if header is not None:
@@ -229,6 +241,13 @@ def _table(
             what = f"the row has {len(cells)} cells, but there are {len(names)} columns"
             raise DataError(what, where=f"{path}, {unit} {number}", fix=fix)
         yield dict(zip(names, cells))
+
+
+_UNNAMED = "name it (merged cells name only their first column), or list all names as `header:` if none is there"
+
+
+def _filled(cell: Any) -> bool:
+    return cell is not None and str(cell).strip() != ""
 
 
 def _check_names(names: list[str], where: str, delimiter: str | None) -> None:
@@ -240,8 +259,7 @@ def _check_names(names: list[str], where: str, delimiter: str | None) -> None:
                 raise DataError(f"one column, named {names[0]!r}: another delimiter?", where=where, fix=fix)
     for position, name in enumerate(names):
         if not name and not (position == 0 and delimiter and len(names) > 1):
-            fix = "name it (merged cells name only their first column), or list all names as `header:` if none is there"
-            raise DataError(f"column {position + 1} has no name", where=where, fix=fix)
+            raise DataError(f"column {position + 1} has no name", where=where, fix=_UNNAMED)
         if name in names[:position]:
             what = f"two columns are named '{name}' ({names.index(name) + 1} and {position + 1})"
             raise DataError(what, where=where, fix="rename one of them")

@@ -229,6 +229,11 @@ def test_the_unnamed_first_column_that_pandas_writes_is_let_pass(tmp_path):
     assert rows_of(tmp_path / "a.csv") == [{"": "0", "text": "hello"}]
 
 
+def test_what_a_spreadsheet_leaves_behind_the_table_is_left_out(tmp_path):
+    put(tmp_path, a_csv="a;b;;\n1;2;;\n;;;\n;4; ;\n;;;\n")
+    assert rows_of(tmp_path / "a.csv", delimiter=";") == [{"a": "1", "b": "2"}, {"a": "", "b": "4"}]
+
+
 def test_a_cell_longer_than_the_csv_modules_limit_is_read(tmp_path):
     put(tmp_path, a_csv="text,label\n" + "x" * 300_000 + ",a\n")
     assert len(rows_of(tmp_path / "a.csv")[0]["text"]) == 300_000
@@ -251,6 +256,7 @@ BAD_FILES = {  # name: (content, options, words of what, end of where, words of 
     "headed.csv": (b"1,2,3\n", {"header": ("a", "b")}, "has 3 cells", "line 1", "`header:` in the task"),
     "twice.csv": (b"a,b,a\n1,2,3\n", {}, "two columns are named 'a' (1 and 3)", "line 1", "rename"),
     "unnamed.csv": (b"a,,b\n1,2,3\n", {}, "column 2 has no name", "line 1", "`header:`"),
+    "nameless.csv": (b"a,b,\n1,2,\n3,4,5\n", {}, "column 3 has no name", "line 3", "`header:`"),
     "semicolon.csv": (b"text;label\nx;y\n", {}, "another delimiter?", "line 1", 'delimiter: ";"'),
     "tabbed.csv": (b"text\tlabel\nx\ty\n", {}, "another delimiter?", "line 1", 'delimiter: "\\t"'),
     "commas.tsv": (b"text,label\nx,y\n", {}, "another delimiter?", "line 1", 'delimiter: ","'),

@@ -108,7 +108,10 @@ class TransformersBackend:
         if self.loaded.model.dtype in (torch.bfloat16, torch.float16) and len(requests) > 1:
             decisions = [[one.logprob for one in job.scored] for job in jobs if len(job.scored) > 1]
             ties = near_ties(decisions, self.loaded.model.dtype)
-            log.info("%d of %d decisions between choices lie within rounding of a tie", ties, len(decisions))
+            what = (
+                "%s: %d of %d decisions lie within half precision's rounding of a tie: other hardware may differ there"
+            )
+            log.info(what, self.config.name, ties, len(decisions))
 
     def _sequences(self, prompts: Sequence[_Prompt]) -> Iterator[list[ScoreSequence]]:
         """Yields what is scored for each prompt: a sequence for each continuation, or the windows of a rolling text."""
