@@ -560,9 +560,11 @@ def plots(path: Path, summary: Mapping[str, Any]) -> list[Path]:
     """Draws latency against load and the distribution of response times of each workload; returns the files."""
     from harness.reports.plots import distributions, latency_against_load
 
+    counted = {(row["model"], row["task"], row["scenario"]): range(*row["measured"]) for row in summary["rows"]}
     times: dict[tuple[str, str], dict[str, list[float]]] = {}
     for line in _lines(path, "request"):
-        if line["error"] is None:
+        named = (line["model"], line["task"], line["scenario"])
+        if line["error"] is None and line["index"] in counted.get(named, ()):
             mine = times.setdefault((line["model"], line["task"]), {})
             mine.setdefault(line["scenario"], []).append(line["t_end"] - line["t_sched"])
     drawn: list[Path] = []

@@ -193,7 +193,7 @@ def bench_command(
 def cost(
     run: Run,
     machine: Annotated[str | None, typer.Option(help="a machine file or bundled name; default: the run's own")] = None,
-    volume: Annotated[float | None, typer.Option(help="requests a month", min=1)] = None,
+    volume: Annotated[float | None, typer.Option(help="requests a month", min=1, max=1e15)] = None,
     against: Annotated[str | None, typer.Option(metavar="PROVIDER/MODEL", help="an API of `harness prices`")] = None,
     bench: Annotated[Path | None, typer.Option(help="a folder of `harness bench`: the capacity is read there")] = None,
     plots: Annotated[bool, typer.Option("--plots", help="draw figures into the run (extra report)")] = False,

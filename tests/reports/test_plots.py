@@ -12,8 +12,10 @@ from harness.reports.plots import cost_against_accuracy, cost_against_volume, di
 pytest.importorskip("matplotlib", reason="needs the extra report")
 
 
-def point(rate, mean, p95=None):
-    return {"requests_per_s": rate, "response_s": {"mean": mean, "p50": mean, "p95": p95}}
+def point(rate, mean, p95=None, kind="rate", stopped=None, saturated=False):
+    response = {"mean": mean, "p50": mean, "p95": p95}
+    known = {"kind": kind, "level": rate or 0, "stopped": stopped, "saturated": saturated}
+    return {"requests_per_s": rate, "response_s": response, **known}
 
 
 POINTS = [point(1, 0.1, 0.12), point(5, 0.12, 0.2), point(9, 0.5), point(None, None)]
@@ -22,7 +24,9 @@ POINTS = [point(1, 0.1, 0.12), point(5, 0.12, 0.2), point(9, 0.5), point(None, N
 def test_latency_over_load_marks_the_knee_and_writes_both_formats(tmp_path):
     svg, png = latency_against_load(POINTS, tmp_path / "load")
     text = svg.read_text()
-    assert "knee: 5/s" in text and "response time, s" in text and "p95" in text
+    assert "knee: 5/s" in text and "response time, s" in text and "arrivals, p95" in text
+    closed, _ = latency_against_load([*POINTS, point(6, 0.13, kind="concurrency")], tmp_path / "both")
+    assert "so many at a time, mean" in closed.read_text() and "so many at a time" not in text
     assert png.read_bytes()[:4] == b"\x89PNG"
 
 
