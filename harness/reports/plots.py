@@ -44,7 +44,9 @@ def latency_against_load(summaries: Sequence[Mapping[str, Any]], path: Path) -> 
             axes.plot(x, y, linestyle=line, marker=marker, color="black", markersize=4, label=f"{label}, {key}")
             hollow = [(a, b) for a, b, s in zip(x, y, known, strict=True) if too_much(s)]
             if hollow:
-                axes.plot(*zip(*hollow, strict=True), "o", color="black", markerfacecolor="white", markersize=7)
+                axes.plot(*zip(*hollow, strict=True), marker, color="black", markerfacecolor="white", markersize=7)
+    if any(map(too_much, points)):
+        axes.plot([], [], "o", color="black", markerfacecolor="white", markersize=7, label="too much, or ended early")
     at = knee(points)
     if at is not None:
         x = points[at]["requests_per_s"]

@@ -27,6 +27,8 @@ def test_latency_over_load_marks_the_knee_and_writes_both_formats(tmp_path):
     assert "knee: 5/s" in text and "response time, s" in text and "arrivals, p95" in text
     closed, _ = latency_against_load([*POINTS, point(6, 0.13, kind="concurrency")], tmp_path / "both")
     assert "so many at a time, mean" in closed.read_text() and "so many at a time" not in text
+    over, _ = latency_against_load([*POINTS, point(9.5, 3.0, saturated=True)], tmp_path / "over")
+    assert "too much, or ended early" in over.read_text() and "too much" not in text
     assert png.read_bytes()[:4] == b"\x89PNG"
 
 
