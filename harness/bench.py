@@ -421,7 +421,8 @@ def _fits(rows: Sequence[Mapping[str, Any]], config: RunConfig) -> dict[str, Any
 
 def text(summary: Mapping[str, Any], width: int = 100) -> str:
     """Returns both tables and the notes."""
-    return set_text((_users(summary), _system(summary)), (*LEGEND, *summary["notes"]), width)
+    wire = (ROUND_TRIP,) if _on_a_wire(summary) else ()
+    return set_text((_users(summary), _system(summary)), (*LEGEND, *wire, *summary["notes"]), width)
 
 
 LEGEND = (
@@ -429,6 +430,11 @@ LEGEND = (
     "TTFT: from sending to the first token. response: from when a request was due, so waiting counts.",
     "single and concurrency c: c at a time, no arrival rate. right: the whole answer, not a part of it.",
 )
+ROUND_TRIP = "round trip: the network alone, a TCP handshake about once a second, median; it is part of every TTFT."
+
+
+def _on_a_wire(summary: Mapping[str, Any]) -> bool:
+    return any(row["round_trip_p50_s"] is not None for row in summary["rows"])
 
 
 def _ms(quantiles: Mapping[str, Any], name: str) -> str:
@@ -437,7 +443,7 @@ def _ms(quantiles: Mapping[str, Any], name: str) -> str:
 
 def _users(summary: Mapping[str, Any]) -> Table:
     """Returns what one user sees."""
-    wire = any(row["round_trip_p50_s"] is not None for row in summary["rows"])
+    wire = _on_a_wire(summary)
     columns = ("load", "n", "TTFT p50 ms", "TTFT p95 ms", "TPOT p50 ms", "response p50 ms", "response p95 ms")
     columns += ("user tok/s", *(("round trip ms",) if wire else ()))
 
@@ -508,6 +514,10 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
             yield f"{where}: ended early, {row['stopped']}{left}."
         elif row["saturated"]:
             yield f"{where}: saturated: requests came faster than answers, and waited the longer the longer it lasted."
+        if row["at_once"]:
+            yield f"{where}: {row['at_once']} answers came in one piece: how long a token took (TPOT) is unknown."
+        if no_tpot := _beyond_tpot(row, summary["slo"]):
+            yield f"{where}: {no_tpot} answers have no TPOT, and so cannot miss its bound in the SLO."
         late = row["late_s"]["p99"] or row["late_s"]["max"]
         if row["kind"] == "rate" and late is not None and late > LATE_S:
             yield f"{where}: this computer was too busy and sent requests up to {number(late, 1000)} ms late."
@@ -522,6 +532,13 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
         terms = f"{found['a']:.3g}·I + {found['b']:.3g}·O + {found['c']:.3g}·(I·O + O²/2)"
         missed = f"{found['error_mean']:.0%} on average, {found['error_max']:.0%} at most"
         yield f"{model}: busy seconds of a request = {terms}; a shape left out is missed by {missed}."
+
+
+def _beyond_tpot(row: Mapping[str, Any], slo: Mapping[str, Any] | None) -> int:
+    """Returns how many answers with tokens a bound on TPOT says nothing of: of one token, one piece, or uncounted."""
+    if slo is None or slo["tpot_s"] is None or row["kind"] == "offline":
+        return 0
+    return row["ttft_s"]["n"] - row["tpot_s"]["n"]
 
 
 def _resource_notes(summary: Mapping[str, Any]) -> Iterator[str]:

@@ -91,9 +91,16 @@ def test_requests_are_on_disk_while_their_load_still_runs(capsys):
 
 def test_a_computer_too_busy_to_send_in_time_is_told(monkeypatch):
     found = {"kind": "rate", "late_s": {"p99": None, "max": 0.5}, "stopped": None, "usage_differs": 0, "failed": {}}
-    found["saturated"] = False
+    found |= {"saturated": False, "at_once": 0}
     row = {**found, "model": "m", "task": "t", "scenario": "rate 9", "asked_output_tokens": None, "output_tokens": 1}
-    summary = {"workloads": [], "prefix_cache": "task", "models": {}, "rows": [{**row, "n": 5}], "fits": {}}
+    summary = {
+        "workloads": [],
+        "prefix_cache": "task",
+        "models": {},
+        "rows": [{**row, "n": 5}],
+        "fits": {},
+        "slo": None,
+    }
     notes = list(_notes(summary, {"processor": "x", "cores": 2}))
     assert "m · t, rate 9: this computer was too busy and sent requests up to 500 ms late." in notes
     summary["rows"][0]["late_s"] = {"p99": 0.001, "max": 0.5}
@@ -125,7 +132,13 @@ def test_loads_that_were_left_out_are_named(capsys):
     assert _not_measured(rows, asked) == ["concurrency 4", "concurrency 8", "rate 9.5"]
     work = {"model": "m", "task": "t", "first_request_s": 0.1, "not_measured": ["concurrency 4"]}
     about = {"load_s": None, "in_process": False, "backend": "openai"}
-    summary = {"workloads": [{**work, "slo_requests_per_s": None}], "models": {"m": about}, "rows": [], "fits": {}}
+    summary = {
+        "workloads": [{**work, "slo_requests_per_s": None}],
+        "models": {"m": about},
+        "rows": [],
+        "fits": {},
+        "slo": None,
+    }
     notes = " ".join(_notes({**summary, "prefix_cache": "allow"}, {"processor": "x", "cores": 2}))
     assert "m · t: concurrency 4 left out: the load before brought no more throughput" in notes
 
@@ -136,6 +149,24 @@ def test_user_speed_and_system_speed_stand_in_different_tables(capsys):
     users, system = out.split("What the system does")
     assert "user" in users and "tok/s out" not in users
     assert "out" in system and "user" not in system.split("A percentile")[0]
+
+
+def test_an_answer_in_one_piece_has_no_tpot_and_cannot_miss_its_bound(capsys):
+    with SyntheticServer(Reply(text="it is 2")) as server:  # four tokens by the server's count
+        load = {"concurrency": [2], "requests": 20, "warmup": 0, "slo": {"tpot_s": 0.001}}
+        write(load, backend="openai", base_url=server.url)
+        code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert code == 0, err
+    for row in json.loads(Path("out/summary.json").read_text())["rows"]:
+        assert (row["at_once"], row["tpot_s"]["n"], row["tpot_s"]["mean"], row["tpot_s"]["p50"]) == (20, 0, None, None)
+        assert row["user_tokens_per_s_p50"] is None and row["ttft_s"]["p50"] > 0
+        assert row["attainment"] == 1.0 and row["goodput_per_s"] == pytest.approx(row["requests_per_s"])
+    (single,) = [line for line in out.splitlines() if line.startswith("single ")][:1]
+    assert single.split()[4] == "–" and " 0 " not in single
+    told = " ".join(out.split())
+    assert "single: 20 answers came in one piece: how long a token took (TPOT) is unknown." in told
+    assert "concurrency 2: 20 answers have no TPOT, and so cannot miss its bound in the SLO." in told
+    assert "round trip: the network alone" in told
 
 
 def test_a_server_is_measured_by_its_address(capsys):

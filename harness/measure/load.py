@@ -130,12 +130,17 @@ class Timed:
     @property
     def tpot_s(self) -> float | None:
         tokens = self.streamed
-        if tokens is None or tokens < 2 or self.t_first is None or self.t_last is None:
+        if tokens is None or tokens < 2 or self.t_first is None or self.t_last is None or self.at_once:
             return None
         return (self.t_last - self.t_first) / (tokens - 1)
 
+    @property
+    def at_once(self) -> bool:
+        """Whether several tokens came at one moment: how long each took is unknown, and not 0."""
+        return self.t_first is not None and self.t_first == self.t_last and (self.streamed or 0) > 1
+
     def meets(self, slo: Slo) -> bool:
-        """Returns whether it was answered within every bound. One token has no TPOT and so cannot miss it."""
+        """Returns whether it was answered within every bound. An answer without a TPOT cannot miss the bound of it."""
         if self.error is not None or self.ttft_s is None:
             return False
         bounds = ((self.ttft_s, slo.ttft_s), (self.tpot_s, slo.tpot_s), (self.response_s, slo.response_s))

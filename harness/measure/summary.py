@@ -31,7 +31,7 @@ class Tally:
         self.scenario = scenario
         self.columns = {name: array("d") for name in _NUMBERS}
         self.gaps, self.gap_counts = array("d"), array("q")
-        self.in_time, self.errors = bytearray(), []
+        self.in_time, self.at_once, self.errors = bytearray(), bytearray(), []
 
     def add(self, timed: Timed) -> None:
         """Adds one request."""
@@ -41,6 +41,7 @@ class Tally:
         self.gaps.extend(timed.gaps_s)
         self.gap_counts.append(len(timed.gaps_s))
         self.in_time.append(self.scenario.slo is not None and timed.meets(self.scenario.slo))
+        self.at_once.append(timed.at_once)
         self.errors.append(timed.error and sys.intern(timed.error))
 
 
@@ -85,7 +86,9 @@ def load_summary(run: LoadRun, tally: Tally | None = None) -> dict[str, Any]:
             tally.add(timed)
     column = {name: np.frombuffer(numbers) if numbers else np.zeros(0) for name, numbers in tally.columns.items()}
     failed = np.array([error is not None for error in tally.errors], dtype=bool)
-    in_time = np.frombuffer(tally.in_time, dtype=bool) if tally.in_time else failed
+    in_time, at_once = (
+        np.frombuffer(flags, dtype=bool) if flags else failed for flags in (tally.in_time, tally.at_once)
+    )
     ran = column["index"] >= scenario.warmup
     measured = ran & (column["index"] < run.measured.stop)
     good = measured & ~failed
@@ -106,6 +109,7 @@ def load_summary(run: LoadRun, tally: Tally | None = None) -> dict[str, Any]:
         "n": int(measured.sum()),
         "failed": dict(Counter(error for error, here in zip(tally.errors, measured) if here and error is not None)),
         "empty": int(np.isnan(column["ttft_s"][good]).sum()),
+        "at_once": int(at_once[good].sum()),  # answers of several tokens at one moment: without a TPOT
         "unsent": run.issued - len(ran),
         "stopped": run.stopped,
         "saturated": _saturated(column, good, scenario),

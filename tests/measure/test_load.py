@@ -96,6 +96,16 @@ def test_a_planted_schedule_is_recovered():
     assert (timed.chunks, timed.streamed) == (11, 11)
 
 
+@pytest.mark.parametrize(
+    ("last", "tokens", "at_once", "tpot"), [(0.2, 5, True, None), (0.2, 1, False, None), (0.6, 5, False, approx(0.1))]
+)
+def test_several_tokens_at_one_moment_have_no_tpot(last, tokens, at_once, tpot):
+    moments = {"t_sched": 0.0, "t_send": 0.0, "t_first": 0.2, "t_last": last, "t_end": 1.0}
+    timed = Timed(index=0, key="k", sample_id="s", **moments, counted=tokens)
+    assert (timed.at_once, timed.tpot_s) == (at_once, tpot)
+    assert timed.meets(Slo(ttft_s=0.3, tpot_s=0.05)) == (tpot is None)  # nobody can say that it missed
+
+
 def test_tokens_that_come_several_in_a_chunk_do_not_change_tpot():
     chunks = [(0.2, {"text": "tok "})] + [(0.25, {"text": "tok " * 5})] * 2 + [(0.0, {"usage": Usage(7, 11)})]
     timed = one(Scripted(*chunks))
