@@ -35,6 +35,7 @@ from harness.values import Message, Mode, Request, Sample, Sampling, Writing
 from harness.variants import formats
 from harness.writing import check_writing, generation_defaults, sampling_of, writing_of
 
+SCRIPTED = ("fake", "recorded")  # all of such a model is a file: a mistake in it is found before anything is asked
 SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
 
 
@@ -228,6 +229,8 @@ def find_model(config: ModelConfig) -> PlannedModel:
         )
     if config.backend != "transformers":
         files = _answers_digest(config)
+        if config.backend in SCRIPTED:
+            BACKENDS[config.backend](config).close()
         return PlannedModel(config, digest([_settings(config), files]), None, files)
     if config.path is None:
         raise ConfigError("no `path`", where=f"model {config.name}", fix="add `path:` with a model folder or hub id")

@@ -6,14 +6,16 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness import people
-from harness.config import MachineConfig, TaskConfig
+from harness.config import MachineConfig, RubricConfig, TaskConfig
 from harness.cost.machines import hourly
 from harness.footnotes import total
 from harness.judging import Heard, name_of
+from harness.rubric import verdict
 from harness.score import Place
-from harness.values import Record, Sample
+from harness.values import Record, Response, Sample
 
 Line = Mapping[str, Any]
+EXCERPT = 120  # characters of a reply that are shown
 Cells = Mapping[tuple[str, str], Sequence[Record]]  # by model and task
 
 
@@ -39,6 +41,7 @@ def of_rows(
             "verdicts": len(replies),
             "owed": replies.count(None),
             "failed": len(failed),
+            "unreadable": _unreadable(tasks[row["task"]].rubric, replies),
             "agreement": agreed[row["task"]],
             "corrected": people.corrected(tasks[row["task"]], mine, samples),
             "position": people.position(mine),
@@ -48,6 +51,20 @@ def of_rows(
         why = row["incomplete"] or _incomplete(plan, about)
         found.append({**row, "judged": about, "transient": transient, "incomplete": why})
     return found
+
+
+def _unreadable(rubric: RubricConfig, replies: Sequence[Response | None]) -> dict[str, Any] | None:
+    """Returns how many whole replies hold no verdict, and the first of them; None if there is none."""
+    whole = [reply for reply in replies if reply is not None and reply.error is None and not reply.truncated_left]
+    said = [reply.text or "" for reply in whole if verdict(rubric, reply) is None]
+    return {"n": len(said), "such_as": _one_line(said[0])} if said else None
+
+
+def _one_line(text: str) -> str:
+    """Returns the beginning of what a model wrote, harmless in a line of a note; empty if there is nothing to see."""
+    seen = "".join(c if c.isprintable() else " " for c in text[: 4 * EXCERPT]).replace("`", "'")
+    line = " ".join(seen.split())
+    return line if len(line) <= EXCERPT else line[: EXCERPT - 1] + "…"
 
 
 def _incomplete(plan: Line, about: Line) -> str | None:
@@ -181,6 +198,9 @@ def _of_agreement(task: str, about: Line) -> Iterator[str]:
 
 def _of_row(name: str, row: Line) -> Iterator[str]:
     about = row["judged"]
+    if (found := about["unreadable"]) is not None:
+        such = f"such as `{found['such_as']}`" if found["such_as"] else "the first of them empty"
+        yield f"{name}: {found['n']} of {about['verdicts']} replies of the judge hold no readable verdict, {such}."
     if (found := about["corrected"]) is not None:
         drawn = "" if found["labels"] == row["n"] else "; it holds if those are a uniform random draw of all"
         of = f"people's verdicts on {found['labels']} of its {row['n']} answers"

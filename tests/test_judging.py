@@ -18,7 +18,7 @@ import harness
 from harness import costing
 from harness.check import report
 from harness.config import RunConfig, TaskUse, validate
-from harness.errors import BackendError, ConfigError, PolicyError, StoreError
+from harness.errors import BackendError, ConfigError, HarnessError, PolicyError, StoreError
 from harness.plan import make_plan
 from harness.policy import PolicyConfig
 from harness.rubric import as_verdict
@@ -90,6 +90,30 @@ def test_a_reply_that_cannot_be_read_leaves_the_answer_unscored_and_never_0(fold
     found = row(run(folder, fake("m", *rules, {"text": "many thanks"})))
     assert (found["n"], found["failures"]) == (N - 2, {"unscored": 2})
     assert found["accuracy"]["value"] == 1.0
+
+
+def test_a_reply_that_cannot_be_read_is_shown_on_one_line(folder: Path):
+    said = "**Verdict:**\n`pass`\x1b[2J <b>" + " well done" * 40
+    result = run(folder, judge=fake("j", {"text": said}))
+    assert row(result)["failures"] == {"unscored": N} and row(result)["judged"]["unreadable"]["n"] == N
+    (note,) = [note for note in result.summary["notes"] if "no readable verdict" in note]
+    assert note.startswith(
+        f"m on t: {N} of {N} replies of the judge hold no readable verdict, such as `**Verdict:** 'pa"
+    )
+    assert note.endswith(" well done w…`.") and note.isprintable() and len(note) < 200
+    write(folder, rubric={"criteria": "Read them."})
+    read = harness.run(config(folder, judge=fake("j", {"text": '{"verdict": 5}'})), out=folder / "other")
+    assert not [note for note in read.summary["notes"] if "no readable verdict" in note]
+
+
+def test_a_judges_script_is_read_before_anything_is_asked(folder: Path):
+    recorded = {"name": "j", "backend": "recorded", "script": {"file": str(folder / "t.jsonl"), "text": "reply"}}
+    for judge, told in ((fake("j", {"txt": "5"}), "(?s)unknown key 'txt'.*'text'"), (recorded, "no column 'reply'")):
+        with pytest.raises(HarnessError, match=told):
+            report(config(folder, judge=judge))
+        with pytest.raises(HarnessError, match=told):
+            run(folder, judge=judge)
+    assert not (folder / "out").exists()
 
 
 def test_what_is_no_answer_is_not_put_before_the_judge(folder: Path):
