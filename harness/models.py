@@ -21,8 +21,11 @@ from typing import Any
 
 import yaml
 
+from harness.config import bundled
 from harness.errors import BackendError, ModelError, nearest
+from harness.yamlfile import read_yaml
 
+OWN_BACKEND = ("openai", "anthropic", "google")  # providers with a backend of that name
 DEMO = Path(__file__).parent / "demo" / "models"
 PICKLES = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".npy", ".npz", ".msgpack", ".h5")
 FLOORS = {  # oldest version without a known way to run code from a model folder
@@ -48,7 +51,8 @@ def resolve_model(path: str | Path, *, revision: str | None = None, trust_remote
     """Returns the folder of a model: itself, a bundled demo model by name, or a hub id's files on this machine.
 
     A hub id is looked up in the local cache first; only what is not there is fetched, and only weights in
-    safetensors, settings, tokenizer and texts. Raises ModelError with the near match if there is no such model.
+    safetensors, settings, tokenizer and texts. Raises ModelError with the near match if there is no such model, and
+    for one that is known to be asked at a provider, before anything is looked up.
     """
     text = str(path)
     folder = Path(text).expanduser()
@@ -58,12 +62,23 @@ def resolve_model(path: str | Path, *, revision: str | None = None, trust_remote
         raise ModelError("a model is a folder, and this is a file", where=text, fix=f"give its folder: {folder.parent}")
     if (DEMO / text).is_dir() and re.fullmatch(r"[\w.-]+", text):
         return DEMO / text
+    _refuse_served(text)
     if re.fullmatch(r"[\w.-]+/[\w.-]+", text) and not text.startswith(".") and not folder.parent.is_dir():
         return _from_hub(text, revision, trust_remote_code)
     beside = _models_in(folder.parent)
     fix = nearest(folder.name, beside) if "/" in text else nearest(text, beside | _models_in(DEMO))
     fix = fix or "give a folder, a demo model's name, or a hub id org/name"
     raise ModelError(f"no model folder '{text}'", where=str(folder.absolute()), fix=fix)
+
+
+def _refuse_served(name: str) -> None:
+    """Raises ModelError for a model of the price file, by its name or PROVIDER/NAME: providers give out no weights."""
+    for listed in read_yaml(bundled("configs") / "prices" / "api.yaml").data["prices"]:
+        provider, model = listed["provider"], listed["model"]
+        if name in (model, f"{provider}/{model}"):
+            own = f"backend: {provider}" if provider in OWN_BACKEND else "backend: openai, base_url: ..."
+            what = f"'{name}' is asked at a provider ({provider}), and is no model folder"
+            raise ModelError(what, where=f"model {name}", fix=f"name it in a run file: `- {{name: {model}, {own}}}`")
 
 
 def _models_in(folder: Path) -> set[str]:
@@ -383,8 +398,8 @@ def _check_architecture(folder: Path, trust_remote_code: bool) -> None:
         what, fix = "this is an adapter, not a model", "give the base model as path and this folder as adapter"
         raise ModelError(what, where=str(folder), fix=fix)
     if not file.is_file():
-        beside = nearest("config.json", (p.name for p in folder.iterdir()))
-        raise ModelError("the model folder has no config.json", where=str(folder), fix=beside)
+        fix = "get that file from where the model came from: it says what the model is"
+        raise ModelError("the model folder has no config.json", where=str(folder), fix=fix)
     config = _read_json(file)
     if trust_remote_code and config.get("auto_map"):
         return

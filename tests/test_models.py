@@ -9,8 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from harness.backends import BACKENDS
+from harness.backends.remote import PROVIDERS
 from harness.errors import BackendError, ModelError
 from harness.models import (
+    OWN_BACKEND,
     check_safe,
     check_versions,
     digest_model,
@@ -345,6 +348,38 @@ def test_only_folders_that_can_be_a_model_are_offered_for_a_missing_one(good, mo
     with pytest.raises(ModelError) as caught:
         resolve_model("tiny")
     assert caught.value.fix == "give a folder, a demo model's name, or a hub id org/name"
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("gpt-5-mini", "`- {name: gpt-5-mini, backend: openai}`"),
+        ("openai/gpt-5-mini", "`- {name: gpt-5-mini, backend: openai}`"),
+        ("claude-haiku-4-5", "`- {name: claude-haiku-4-5, backend: anthropic}`"),
+        ("cerebras/gpt-oss-120b", "`- {name: gpt-oss-120b, backend: openai, base_url: ...}`"),
+    ],
+)
+def test_a_model_of_a_provider_is_told_to_stand_in_a_run_file_and_not_looked_up(name, fix, monkeypatch):
+    monkeypatch.setattr("harness.models._from_hub", lambda *_: pytest.fail("the hub was asked"))
+    with pytest.raises(ModelError, match="is asked at a provider") as caught:
+        resolve_model(name)
+    assert caught.value.fix == f"name it in a run file: {fix}"
+
+
+def test_open_weights_that_a_provider_serves_too_are_still_found_at_the_hub(tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.models._from_hub", lambda *_: tmp_path)
+    assert resolve_model("openai/gpt-oss-120b") == tmp_path
+
+
+def test_every_provider_with_a_backend_of_its_own_is_known():
+    assert set(OWN_BACKEND) == set(PROVIDERS) and all(name in BACKENDS for name in OWN_BACKEND)
+
+
+def test_a_folder_without_a_config_is_offered_no_other_file(good):
+    (good / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"has no config\.json") as caught:
+        check_safe(good)
+    assert "tokenizer_config" not in caught.value.fix and "where the model came from" in caught.value.fix
 
 
 def test_a_file_is_not_a_model(good):
