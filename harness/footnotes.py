@@ -38,6 +38,7 @@ def _row(every: list[Line]) -> dict[str, Any]:
         "sent_bytes": total(line.get("sent_bytes") for line in every),
         "answers": len(good),
         "errors": len(last) - len(good),
+        "missing": [line["sample_id"] for line in last if line["details"].get("missing")],
         "transient": sum(bool(line.get("provisional")) for line in last),
         "input_tokens": total(line["input_tokens"] for line in good),
         "output_tokens": total(line["output_tokens"] for line in good),
@@ -146,6 +147,10 @@ def _texts(model: str, row: Line) -> Iterable[str]:
         yield f"answered as {_counts(versions, n)}"
     if origins := row["origins"]:
         yield f"nothing was asked: answers from a file ({_counts(origins, n)}), judged here"
+    if missing := row["missing"]:
+        asked, named = n + row["errors"], ", ".join(map(_short, missing[:SHOWN]))
+        more = " and others" if len(missing) > SHOWN else ""
+        yield f"{len(missing)} of {asked} answers are missing from the file: of sample {named}{more}"
     for name, refused in row["refused"].items():
         share = "no answer" if refused["n"] == n else f"{refused['n']} of {n} answers not"
         yield f"{share} with {name} as the task asks: {refused['said'].rstrip('.')}"

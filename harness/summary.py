@@ -141,6 +141,7 @@ def _row(
         "where": _place(plan, cell["model"]),
         "leaves_machine": _leaves(plan, cell, records, said, mine, put),
         "errors": errors,
+        "missing": len(said["missing"]),  # of recorded answers: those that are not in the file; each is an error
         "transient": said["transient"],
         "incomplete": _incomplete(plan, cell, len(records), errors),
     }

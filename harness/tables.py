@@ -467,7 +467,10 @@ def _leaving(row: Row) -> str:
 
 def _failures(row: Row) -> str:
     """Returns the counts by kind, and whether the row stands for less than the whole task."""
-    parts = [f"{count} {kind}" for kind, count in sorted(row["failures"].items())]
+    counts, missing = dict(row["failures"]), row.get("missing", 0)
+    if missing and counts.get("backend_error", 0) >= missing:  # not so of the turns of a conversation
+        counts |= {"missing": missing, "backend_error": counts["backend_error"] - missing}
+    parts = [f"{count} {kind}" for kind, count in sorted(counts.items()) if count]
     return ", ".join([*parts, *(["incomplete"] if row.get("incomplete") else [])]) or "0"
 
 

@@ -70,6 +70,13 @@ def test_recorded_answers_are_told_with_where_they_are_from():
     assert note == "m: nothing was asked: answers from a file (lm-eval sample log), judged here."
 
 
+def test_answers_missing_from_a_file_are_counted_and_only_the_first_are_named():
+    gone = {"error": "no recorded answer", "text": None, "details": {"missing": True}}
+    lines = [line(str(i), sample_id=f"s{i}", **(gone if i else {})) for i in range(6)]
+    assert notes(*lines) == ["m: 5 of 6 answers are missing from the file: of sample s1, s2, s3 and others."]
+    assert notes(line()) == []
+
+
 def test_what_was_paid_is_summed_over_models_and_requests_beside_the_answers():
     rows = told([line(details={"usd": 0.1, "most_usd": 0.1}), line("k2", model="free", details={})])
     charges = [{"model": "m", "usd": 0.02, "most_usd": 0.02}, {"model": "m", "usd": 0.03, "most_usd": 0.03}]

@@ -90,6 +90,23 @@ def test_a_sample_without_an_answer_is_an_error_of_that_sample(tmp_path: Path):
     assert found["k1"].details["usage"] == "not recorded"
 
 
+def test_answers_that_are_missing_are_counted_as_such_in_the_table(tmp_path: Path):
+    rows = [{"id": f"q{i}", "q": f"{i}+1", "a": str(i + 1)} for i in range(8)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    task = "task: t\ndata: {file: t.jsonl, id: id}\nkind: generate\nprompt: '{q}'\nanswer: a\nextract: number\n"
+    (tmp_path / "t.yaml").write_text(task)
+    kept = [{"id": row["id"], "text": row["a"]} for row in rows[:4]]
+    faulty = [{"id": "q4", "text": None, "error": "http 500"}, {"id": "q5", "text": None}]
+    old = {"name": "old", "backend": "recorded", "script": str(table(tmp_path, *kept, *faulty))}
+    given = {"run": "r", "tasks": [str(tmp_path / "t.yaml")], "models": [old], "latency": {"requests": 0}}
+    result = harness.run(validate(RunConfig, given, "test"), out=tmp_path / "out")
+    (row,) = result.summary["rows"]
+    assert (row["n"], row["failures"], row["missing"]) == (4, {"backend_error": 4}, 3)
+    assert "| 1 backend_error, 3 missing, incomplete |" in result.table("markdown")
+    assert "old: 3 of 8 answers are missing from the file: of sample q5, q6, q7." in result.summary["notes"]
+    assert not result.complete and not result.resumable  # more than `max_errors`, and nothing would mend it
+
+
 def test_recorded_log_probabilities_are_scored_and_texts_are_not(tmp_path: Path):
     path = table(tmp_path, {"id": "1", "logprobs": [-1.0, -0.5]}, {"id": "2", "logprobs": "[-3, -4]"})
     asked = requests("1", "2", mode="score", choices=(" a", " b"))

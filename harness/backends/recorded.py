@@ -92,8 +92,9 @@ class RecordedBackend:
         answer = self.answers.by_sample.get((request.sample_id, request.epoch, request.turn))
         error = _fault(request, answer, wanted)
         if answer is None or error is not None:
-            origin = {"origin": self.answers.origin}
-            return Response(request.key, None, finish_reason="error", error=error, details=origin)
+            absent = answer is None or (answer.error is None and getattr(answer, wanted) is None)
+            details = {"origin": self.answers.origin, **({"missing": True} if absent else {})}
+            return Response(request.key, None, finish_reason="error", error=error, details=details)
         unknown = answer.input_tokens is None or answer.output_tokens is None
         details = {
             "origin": self.answers.origin,
