@@ -27,8 +27,9 @@ from harness.cost.capacity import MIN_SHAPES, fit, shape_of
 from harness.engine.thinking import Markers, split_text
 from harness.engine.tokens import counter_of
 from harness.errors import ConfigError, StoreError
-from harness.execute import Load, at_rest, counters_of, load
+from harness.execute import Load, at_rest, counters_of, load, served_here
 from harness.measure.bench import MARK, Series, Unlike, bench, knee, meets_slo, slo_capacity, synthetic_requests
+from harness.measure.bystanders import between, reading, warning
 from harness.measure.energy import Counter, Meter, energy_shares
 from harness.measure.http import OpenAIStream
 from harness.measure.load import Slo, Timed
@@ -265,13 +266,16 @@ def _measured(made: Bench, work: Workload, subject: Subject, lines: Path) -> Ite
     scenarios = bench(target, work.requests, series, count=own, judge=value, keep=keep)
     while True:
         work_done = {"samples": 0, "output_tokens": 0, "correct": 0.0}  # of all requests: all took energy
+        before = reading()
         with Meter(subject.counters, reason=subject.reason) as meter:
             found = next(scenarios, None)
         if found is None:
             return
         energy = meter.energy(subject.idle_watts)
         shares = energy_shares(energy, **work_done)
-        row = {**named, "asked_output_tokens": work.output_tokens, **found, "energy": {**asdict(energy), **shares}}
+        beside = asdict(between(before, reading(), served_here=served_here(work.model.config)))
+        measured = {"energy": {**asdict(energy), **shares}, "bystanders": beside}
+        row = {**named, "asked_output_tokens": work.output_tokens, **found, **measured}
         append_rows(lines, [*kept, {"kind": "load", "row": row}])
         kept.clear()
         progress.end(row)
@@ -487,6 +491,9 @@ def _cached(row: Mapping[str, Any]) -> float | None:
 
 def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[str]:
     yield f"Sent from {computer['processor'] or computer['system']}, {computer['cores']} cores."
+    rows = summary["rows"]
+    if said := warning({f"{r['model']} · {r['task']}, {r['scenario']}": r.get("bystanders") for r in rows}):
+        yield said
     first = next((name for name, about in summary["models"].items() if about["in_process"]), None)
     for work in summary["workloads"]:
         where = f"{work['model']} · {work['task']}"

@@ -19,10 +19,11 @@ from typing import Any, Literal
 
 from harness.backends import BACKENDS
 from harness.backends.base import Backend
-from harness.backends.remote import PROVIDERS, egress
+from harness.backends.remote import PROVIDERS, egress, server
 from harness.config import LatencyConfig, ModelConfig
 from harness.errors import LimitReached
 from harness.footnotes import total
+from harness.measure.bystanders import between, reading
 from harness.measure.energy import Counter, Meter, find_counters, idle_watts
 from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
@@ -262,6 +263,11 @@ def counters_of(backend: Backend) -> tuple[tuple[Counter, ...], str | None]:
     return find_counters(str(device), os.environ.get("CUDA_VISIBLE_DEVICES"))
 
 
+def served_here(config: ModelConfig) -> bool:
+    """Returns whether a model is a server on this computer, whose work is no bystander's."""
+    return config.backend in PROVIDERS and server(config).local
+
+
 def at_rest(backend: Backend, known: dict[str, float | None]) -> float | None:
     """Returns the watts of the device a loaded model runs on while nothing is asked of it; None if nothing counts them.
 
@@ -296,13 +302,16 @@ def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Ite
         asked |= _whole(cell, turn, asked, said)
     ask = backend.score if cell.mode == "score" else backend.generate
     timed = []
+    before = reading()
     for i, request in enumerate(timed_requests(tuple(asked.values()), wanted)):
         for response in ask([request]):
             _charge(cell, asked, response, folder)
             if i >= wanted.warmup:
                 timed.append(_times(response))
                 yield Step(cell, "latency", response)
-    measure(folder, {**_named(cell, "latency"), "warmup": wanted.warmup, "responses": timed})
+    beside = asdict(between(before, reading(), served_here=served_here(cell.model.config)))
+    line = {"warmup": wanted.warmup, "bystanders": beside, "responses": timed}
+    measure(folder, {**_named(cell, "latency"), **line})
 
 
 def _charge(cell: Cell, asked: Mapping[str, Request], response: Response, folder: RunFolder) -> None:

@@ -16,6 +16,7 @@ from harness.cost.machines import hourly
 from harness.footnotes import footnotes, spent, total
 from harness.judging import NOTHING_HEARD, Heard
 from harness.losses import best_constant, expected_loss
+from harness.measure.bystanders import Bystanders, warning
 from harness.measure.energy import Energy, carbon_g, energy_shares
 from harness.measure.latency import latency_summary
 from harness.perplexity import perplexities
@@ -86,6 +87,7 @@ def summarise(
             *_notes(plan, rows, machine, sealed),
             *_price_notes(plan),
             *money_notes(money),
+            *_busy(plan, rows),
             *footnotes(told),
             *verdicts.notes(plan, rows, judge),
             *_missing(plan, rows, measurements),
@@ -356,10 +358,9 @@ _PASS_KEYS = (*_SUMMED, "input_tokens_per_s", "output_tokens_per_s")
 
 
 def _latency(lines: Sequence[Line]) -> dict[str, Any]:
-    if not lines:
-        return latency_summary([])
-    line = lines[-1]
-    return latency_summary([Response(prompt=None, **times) for times in line["responses"]], warmup=line["warmup"])
+    line = lines[-1] if lines else {"responses": (), "warmup": 0}
+    found = latency_summary([Response(prompt=None, **times) for times in line["responses"]], warmup=line["warmup"])
+    return {**found, "bystanders": line.get("bystanders") or asdict(Bystanders())}
 
 
 def _cost(passed: Line, records: Sequence[Record], machine: MachineConfig | None) -> dict[str, Any]:
@@ -528,6 +529,13 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
         if cut := row["truncated_prompts"]:
             notes.append(f"{row['model']} on {row['task']}: {cut} prompts cut on the left to fit the context.")
     return notes
+
+
+def _busy(plan: Line, rows: Iterable[Line]) -> list[str]:
+    """Returns the warning that latencies were measured beside other work; of recorded answers none was."""
+    timed = [row for row in rows if row["latency"]["n"] and _place(plan, row["model"]) != "recorded"]
+    said = warning({f"{row['model']} on {row['task']}": row["latency"]["bystanders"] for row in timed})
+    return [] if said is None else [said]
 
 
 def _price_notes(plan: Line) -> list[str]:

@@ -18,6 +18,7 @@ from harness import cli
 from harness.backends.remote import PROVIDERS
 from harness.bench import _not_measured, _notes, finish, folder_for, make_bench
 from harness.config import BenchConfig, RunConfig, validate
+from harness.measure.bystanders import Bystanders
 
 SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))
 TASK = "task: sums\ndata: {file: sums.jsonl}\nkind: generate\nprompt: '{q}='\nanswer: a\nextract: number\n"
@@ -105,6 +106,25 @@ def test_a_computer_too_busy_to_send_in_time_is_told(monkeypatch):
     assert "m · t, rate 9: this computer was too busy and sent requests up to 500 ms late." in notes
     summary["rows"][0]["late_s"] = {"p99": 0.001, "max": 0.5}
     assert not [note for note in _notes(summary, {"processor": "x", "cores": 2}) if "late" in note]
+
+
+def test_loads_beside_other_work_say_so_but_a_server_on_this_computer_is_none(capsys, monkeypatch):
+    told = []
+
+    def between(before: Any, after: Any, *, served_here: bool) -> Bystanders:
+        told.append(served_here)
+        return Bystanders(others=None if served_here else 0.43, stolen=0.0)
+
+    monkeypatch.setattr("harness.bench.between", between)
+    write({"concurrency": [2], "requests": 4, "warmup": 0}, backend="fake", script="answers.yaml")
+    _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert lines("load")[0]["row"]["bystanders"] == {"others": 0.43, "stolen": 0.0}
+    text = " ".join(out.split())
+    assert "other work took up to 43 %" in text and "(m · sums, single; m · sums, concurrency 2)" in text
+    with SyntheticServer(lambda order, body: Reply()) as server:
+        write({"requests": 4, "warmup": 0}, backend="openai", base_url=server.url)
+        _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "other")
+    assert told == [False, False, True] and "other work" not in out
 
 
 def test_a_load_that_was_too_much_says_what_its_times_are_worth(capsys):

@@ -7,8 +7,22 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.config import RunConfig, validate
-from harness.execute import measurements
+from harness.config import ModelConfig, RunConfig, validate
+from harness.execute import measurements, served_here
+
+
+@pytest.mark.parametrize(
+    ("model", "here"),
+    [
+        ({"backend": "openai", "base_url": "http://127.0.0.1:8000/v1"}, True),
+        ({"backend": "openai", "base_url": "http://localhost:8000/v1"}, True),
+        ({"backend": "openai", "base_url": "https://far.example/v1"}, False),
+        ({"backend": "anthropic"}, False),
+        ({"backend": "transformers", "path": "m"}, False),  # in this process: its work is known to be ours
+    ],
+)
+def test_only_a_server_by_a_loopback_address_is_served_here(model: dict[str, str], here: bool):
+    assert served_here(ModelConfig(name="m", **model)) is here
 
 
 @pytest.mark.shared

@@ -15,6 +15,7 @@ from harness.backends import BACKENDS
 from harness.config import ModelConfig, RunConfig, validate
 from harness.errors import BackendError, ConfigError, DataError
 from harness.importers import read_answers
+from harness.measure.bystanders import Bystanders
 from harness.values import Request
 
 
@@ -68,6 +69,19 @@ def test_an_old_baseline_joins_the_table_with_its_own_cost_and_where_it_is_from(
     assert "old: answered as old-1." in result.summary["notes"]
     assert "old: nothing was asked: answers from a file (recorded), judged here." in result.summary["notes"]
     assert not any(note.startswith(("Measured on", "Cost unknown")) for note in result.summary["notes"])
+
+
+def test_times_that_were_recorded_elsewhere_are_not_told_to_be_measured_beside_other_work(tmp_path: Path, monkeypatch):
+    (tmp_path / "t.jsonl").write_text('{"id": "1", "q": "1+1", "a": "2"}\n')
+    task = "task: t\ndata: {file: t.jsonl, id: id}\nkind: generate\nprompt: '{q}'\nanswer: a\nextract: number\n"
+    (tmp_path / "t.yaml").write_text(task)
+    script = str(table(tmp_path, {"id": "1", "text": "2", "e2e_s": 0.5}))
+    given = {"run": "r", "tasks": [str(tmp_path / "t.yaml")]}
+    given["models"] = [{"name": "old", "backend": "recorded", "script": script}]
+    monkeypatch.setattr("harness.execute.between", lambda before, after, served_here: Bystanders(others=0.9))
+    result = harness.run(validate(RunConfig, given, "test"), out=tmp_path / "out")
+    assert result.summary["rows"][0]["latency"]["n"] == 1
+    assert not any("other work" in note for note in result.summary["notes"])
 
 
 def test_columns_of_other_names_are_named_in_the_run_file(tmp_path: Path):

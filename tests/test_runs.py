@@ -19,6 +19,7 @@ from harness.config import RunConfig, validate
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.execute import load, measurements
 from harness.footnotes import told
+from harness.measure.bystanders import Bystanders
 from harness.plan import Plan, choose, make_plan
 from harness.runs import carry_out, finish, folder_for, judged, merged, open_run, read_json, read_samples, verified
 from harness.store import read_attempts
@@ -129,6 +130,32 @@ def test_few_prompts_are_not_sent_again_and_again_for_a_median(folder: Path):
     result = harness.run(config(folder, first=4), out=folder / "out")
     latency = row(result, "good", "sums")["latency"]
     assert latency["n"] == 4 and latency["e2e_p50_s"] is None
+
+
+def test_latencies_measured_beside_other_work_say_so_once_below_the_table(folder: Path, monkeypatch):
+    busy = Bystanders(others=0.43, stolen=0.0)
+    monkeypatch.setattr("harness.execute.between", lambda before, after, served_here: busy)
+    result = harness.run(config(folder), out=folder / "out")
+    assert row(result, "good", "sums")["latency"]["bystanders"] == {"others": 0.43, "stolen": 0.0}
+    (note,) = [note for note in result.summary["notes"] if "other work" in note]
+    assert "up to 43 %" in note and "(good on sums; good on colours)" in note
+    assert note.split(" while")[0] in " ".join(result.table().split())
+
+
+def test_latencies_measured_alone_or_never_or_before_this_was_noted_have_no_warning(folder: Path, monkeypatch):
+    unknown = {"others": None, "stolen": None}
+    monkeypatch.setattr("harness.execute.between", lambda before, after, served_here: Bystanders(others=0.01))
+    result = harness.run(config(folder), out=folder / "out")
+    file = folder / "out" / "measurements.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    old = [{key: value for key, value in line.items() if key != "bystanders"} for line in lines]
+    file.write_text("".join(json.dumps(line) + "\n" for line in old))
+    before_it = finish(folder / "out")
+    never = harness.run(config(folder, latency={"requests": 0}), out=folder / "never")
+    assert row(before_it, "good", "sums")["latency"]["bystanders"] == unknown
+    assert row(never, "good", "sums")["latency"]["bystanders"] == unknown
+    for one in (result, before_it, never):
+        assert not [note for note in one.summary["notes"] if "other work" in note]
 
 
 def test_references_say_what_guessing_scores(folder: Path):

@@ -1,0 +1,107 @@
+"""What else the processors of this computer did while something was timed: others' work, and time kept back by a host.
+
+    before = reading();  ...;  found = between(before, reading())
+
+From Linux's /proc, read before and after and never meanwhile. Elsewhere (macOS), and where the kernel does not tell,
+all is unknown, never 0. Only a host that keeps time back in silence reads as one that keeps back none.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROC = Path("/proc")
+OTHERS = (
+    0.10  # of all processors, from which a reader is warned: one that is busy, of up to ten. Of more, some are free
+)
+STOLEN = 0.05  # less than of others: nothing that we could run on instead is free meanwhile
+SHORTEST_S = 0.5  # the kernel counts in ticks, most often of 10 ms: of less time a few of them would be a large share
+SHOWN = 3  # measurements that a warning names
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """Processor seconds since the computer began, of all its processors; `t` is monotonic."""
+
+    t: float
+    processors: int
+    busy: float  # of everybody, the kernel's own included, without stolen
+    stolen: float  # that a virtual machine wanted and its host gave to others
+    own: float  # of this process and those it started, those that have ended too
+
+
+@dataclass(frozen=True, slots=True)
+class Bystanders:
+    """Shares of the time of all processors, in [0, 1]; None is unknown."""
+
+    others: float | None = None
+    stolen: float | None = None
+
+
+def reading(proc: Path = PROC) -> Reading | None:
+    """Returns how the processors' time was spent so far; None where that is not told. Takes about a millisecond."""
+    try:
+        started = [str(child.pid) for child in multiprocessing.active_children()]
+        own = sum(_ticks((proc / process / "stat").read_text()) for process in ("self", *started))
+        return parsed((proc / "stat").read_text(), own, os.sysconf("SC_CLK_TCK"), time.monotonic())
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def parsed(stat: str, own: int, ticks_per_s: int, t: float) -> Reading | None:
+    """Returns the reading in a text of /proc/stat; None where it counts nothing, as in some sandboxes.
+
+    `own` is in ticks. Time of guests is in the user's already. Raises ValueError or IndexError for another format.
+    """
+    lines = [line.split() for line in stat.splitlines() if line.startswith("cpu")]
+    user, nice, system, _idle, _iowait, irq, softirq, stolen = map(int, lines[0][1:9])
+    busy = user + nice + system + irq + softirq
+    if busy == 0:
+        return None
+    return Reading(t, len(lines) - 1, busy / ticks_per_s, stolen / ticks_per_s, own / ticks_per_s)
+
+
+def _ticks(stat: str) -> int:
+    """Returns the ticks of a process and of what it started that has ended, from the text of its stat."""
+    fields = stat.rpartition(")")[2].split()  # its name, in brackets before, may hold anything
+    return sum(map(int, fields[11:15]))
+
+
+def between(before: Reading | None, after: Reading | None, *, served_here: bool = False) -> Bystanders:
+    """Returns what others had of the processors between two readings; unknown in less than `SHORTEST_S`.
+
+    `served_here`: what was timed is a server on this computer. Its work cannot be told from that of others.
+    """
+    if before is None or after is None or before.processors != after.processors or after.t - before.t < SHORTEST_S:
+        return Bystanders()
+    whole = (after.t - before.t) * after.processors
+    busy, own, stolen = after.busy - before.busy, after.own - before.own, after.stolen - before.stolen
+    known = not served_here and busy >= 0 and own >= 0  # a counter that went back, as when it wraps, tells nothing
+    return Bystanders(
+        others=min(1.0, max(0.0, busy - own) / whole) if known else None,
+        stolen=min(1.0, stolen / whole) if stolen >= 0 else None,
+    )
+
+
+def warning(measured: Mapping[str, Mapping[str, Any] | None]) -> str | None:
+    """Returns what to say below a table of times, in one line; None where nothing is known to have disturbed them.
+
+    `measured` gives by name what is stored of each measurement's bystanders.
+    """
+    shares = {name: (found["others"] or 0.0, found["stolen"] or 0.0) for name, found in measured.items() if found}
+    disturbed = {name: pair for name, pair in shares.items() if pair[0] > OTHERS or pair[1] > STOLEN}
+    if not disturbed:
+        return None
+    others, stolen = (max(column) for column in zip(*disturbed.values()))
+    upto = "up to " if len(disturbed) > 1 else ""
+    taken = [f"other work took {upto}{100 * others:.0f} %"] if others > OTHERS else []
+    taken += [f"the host of this virtual machine kept back {upto}{100 * stolen:.0f} %"] if stolen > STOLEN else []
+    names = "; ".join([*list(disturbed)[:SHOWN], *([f"{more} more"] if (more := len(disturbed) - SHOWN) > 0 else [])])
+    when = f"of this computer's processors while latencies were measured ({names})"
+    return f"WARNING: {' and '.join(taken)} {when}: they may be too long."
