@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
-OTHERS = (
-    0.10  # of all processors, from which a reader is warned: one that is busy, of up to ten. Of more, some are free
-)
+OTHERS = 0.10  # of all processors, above which a reader is warned: one busy of up to nine; with more, some stay free
 STOLEN = 0.05  # less than of others: nothing that we could run on instead is free meanwhile
-SHORTEST_S = 0.5  # the kernel counts in ticks of 10 ms: over this long they miss by up to 0.04 on two processors, measured
+SHORTEST_S = 0.5  # the kernel counts in ticks of 10 ms: on two processors they missed up to 0.04 of so long a time
 SHOWN = 3  # measurements that a warning names
 
 
