@@ -284,7 +284,9 @@ class Report:
             samples = self.plan.samples(task)
             asked = f"{len(samples)} of {len(task.samples)} samples"
             yield f"task {task.name} (version {task.config.version}, {task.config.sensitivity}): {asked}"
-            yield f"  data: {task.data_origin}"
+            by_place = task.config.data.id is None and task.samples[0].id == "0"
+            counted = "; its ids are positions from 0: row 1 is sample 0" if by_place else ""
+            yield f"  data: {task.data_origin}{counted}"
             scripts = cell.scripts(replied(task.config, ANSWER, cell.chat))
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
             yield from (f"    | {line}" for line in excerpt(_prompt_text(scripts[0].prompt)))

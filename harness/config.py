@@ -75,7 +75,7 @@ class DataConfig(Strict):
     revision: str | None = None
     sha256: Annotated[str, Field(pattern=SHA256)] | None = None
     header: tuple[str, ...] | None = None  # column names of a CSV without a header row
-    id: str | None = None  # column that names each row; default: its position
+    id: str | None = None  # column that names each row; default: its position, from 0
     sheet: str | None = None  # Excel
     delimiter: str | None = None  # CSV
     encoding: str | None = None  # text files; default UTF-8

@@ -22,7 +22,6 @@ from harness.config import ModelConfig, RunConfig, TaskUse, read_machine
 from harness.cost.prices import Price, frozen
 from harness.cost.projection import served
 from harness.errors import ConfigError, ModelError, TaskError, nearest
-from harness.lazy import made
 from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
 from harness.policy import refuse_egress
 from harness.portable import portable
@@ -124,9 +123,9 @@ def make_plan(config: RunConfig) -> Plan:
     tasks: list[Task] = []
     for use in config.tasks:
         for task in load_tasks(use):
-            prompts.check_columns(task.config, made(task.samples, lambda _, one: one.row), task.where)
+            prompts.check_columns(task.config, task.samples, task.where)
             if task.pool:
-                prompts.check_columns(task.config, made(task.pool, lambda _, one: one.row), task.where, prompts.SHOWN)
+                prompts.check_columns(task.config, task.pool, task.where, prompts.SHOWN)
             task = with_prompt(task)
             for one in (task, *formats(task, config.formats, config.seed)):
                 tasks += _ways(one, use, models)

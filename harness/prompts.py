@@ -53,9 +53,9 @@ ASKED = ("prompt", "target", "ending", "description", "system")  # what a questi
 SHOWN = ASKED[:3]  # what a shot is made of
 
 
-def check_columns(task: TaskConfig, rows: Sequence[Mapping[str, Any]], where: str, keys: Sequence[str] = ASKED) -> None:
+def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys: Sequence[str] = ASKED) -> None:
     """Raises TaskError for a `{column}` of the task's `keys` that its data, or one of their rows, do not have."""
-    known = set(rows[0])
+    known = set(samples[0].row)
     extra = {"choices"} if task.choices is not None else set()
     named = [(key, getattr(task, key) or "") for key in keys]
     named += [("turns", turn) for turn in task.turns] if isinstance(task.turns, tuple) else []
@@ -68,9 +68,9 @@ def check_columns(task: TaskConfig, rows: Sequence[Mapping[str, Any]], where: st
                     else "write {{ and }} for braces"
                 )
                 raise TaskError(f"{key} names column '{column}', which the data do not have", where=where, fix=hint)
-            short = next((i for i, row in enumerate(rows, 1) if column not in row and column not in extra), None)
-            if short is not None:
-                what = f"{key} names column '{column}', which row {short} does not have"
+            lacking = ((i, one.id) for i, one in enumerate(samples, 1) if column not in one.row and column not in extra)
+            if short := next(lacking, None):
+                what = f"{key} names column '{column}', which row {short[0]} (sample {short[1]}) does not have"
                 raise TaskError(what, where=where, fix="give the row that key, empty if it has no value")
 
 

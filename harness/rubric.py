@@ -122,9 +122,9 @@ def _check_columns(task: Task, rubric: RubricConfig) -> None:
             what = f"rubric: prompt does not show the judge {{{word}}}"
             raise TaskError(what, where=task.where, fix=f"put {{{word}}} where it is to stand")
     for column in named:
-        short = next((s.id for s in task.samples if column not in WORDS and column not in s.row), None)
-        if short is not None:
-            what = f"rubric: prompt names column '{column}', which sample {short} does not have"
+        lacking = ((i, s.id) for i, s in enumerate(task.samples, 1) if column not in WORDS and column not in s.row)
+        if short := next(lacking, None):
+            what = f"rubric: prompt names column '{column}', which row {short[0]} (sample {short[1]}) does not have"
             raise TaskError(what, where=task.where, fix="give the row that key, empty if it has no value")
 
 
@@ -134,10 +134,10 @@ def _check_people(task: Task, rubric: RubricConfig) -> None:
         if column is not None and column not in task.samples[0].row:
             what = f"rubric: {key} names column '{column}', which the data do not have"
             raise TaskError(what, where=task.where, fix=nearest(column, task.samples[0].row))
-    for sample in task.samples:
+    for row, sample in enumerate(task.samples, 1):
         told = sample.row.get(rubric.human) if rubric.human is not None else None
         if told not in (None, "") and as_verdict(rubric, told) is None:
-            what = f"rubric: '{told!s:.60}' in column '{rubric.human}' is no verdict (sample {sample.id})"
+            what = f"rubric: '{told!s:.60}' in column '{rubric.human}' is no verdict (row {row}, sample {sample.id})"
             raise TaskError(
                 what, where=task.where, fix=f"a verdict is {_allowed(rubric)}; leave out what nobody judged"
             )

@@ -7,7 +7,7 @@ import json
 import random
 import re
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -310,29 +310,33 @@ def _samples(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
         ids = assign_ids(rows.rows, id_column)
     except DataError as error:
         raise DataError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
-    prepared = made(rows.rows, lambda i, row: _prepared(config, row, f"{where} row {i + 1}"))
+
+    def at(i: int) -> str:  # both, as an id that is a position counts from 0, and rows from 1
+        return f"{where} row {i + 1} (sample {ids[i]})"
+
+    prepared = made(rows.rows, lambda i, row: _prepared(config, row, at(i)))
     if config.answer is not None:
-        _need_columns(prepared, config.answer, "answer", where)
+        _need_columns(prepared, config.answer, "answer", where, at)
     if config.cluster is not None:
-        _need_columns(prepared, config.cluster, "cluster", where)
+        _need_columns(prepared, config.cluster, "cluster", where, at)
     for column in config.slices:
-        _need_columns(prepared, column, "slices", where)
+        _need_columns(prepared, column, "slices", where, at)
         _refuse_many(column, prepared, where)
     if config.kind == "conversation":
-        found = made(prepared, lambda i, row: _conversation(config, ids[i], row, f"{where} row {i + 1}"))
+        found = made(prepared, lambda i, row: _conversation(config, ids[i], row, at(i)))
         deque(found, maxlen=0)  # each is checked now, also where it is made again later
         return found
     for i, row in enumerate(prepared):
         if config.answer is not None:
-            _need_answer(row, config.answer, f"{where} row {i + 1}")
+            _need_answer(row, config.answer, at(i))
     if config.kind != "choice":
         return made(prepared, lambda i, row: _sample(config, ids[i], row))
 
     def choices_of(i: int, row: Mapping[str, Any]) -> tuple[str, ...]:
-        return _choices(config, row, f"{where} row {i + 1}")
+        return _choices(config, row, at(i))
 
     pairs = made(prepared, lambda i, row: (row[config.answer], choices_of(i, row)))
-    golds = _golds(config, pairs, where)
+    golds = _golds(config, pairs, at)
     if isinstance(pairs, tuple):
         return made(prepared, lambda i, row: _choice_sample(config, ids[i], row, pairs[i][1], golds[i]))
     return made(prepared, lambda i, row: _choice_sample(config, ids[i], row, choices_of(i, row), golds[i]))
@@ -358,10 +362,12 @@ def _prepared(config: TaskConfig, row: Mapping[str, Any], where: str) -> Mapping
         ) from None
 
 
-def _need_columns(rows: Sequence[Mapping[str, Any]], column: str, key: str, where: str) -> None:
+def _need_columns(
+    rows: Sequence[Mapping[str, Any]], column: str, key: str, where: str, at: Callable[[int], str]
+) -> None:
     _need_column(rows[0], column, key, where)
     for i, row in enumerate(rows):
-        _need_column(row, column, key, f"{where} row {i + 1}")
+        _need_column(row, column, key, at(i))
 
 
 def _need_column(row: Mapping[str, Any], column: str, key: str, where: str) -> None:
@@ -467,7 +473,7 @@ def _listed(text: Any, column: str, of: str, where: str) -> Sequence[Any]:
     return found
 
 
-def _golds(config: TaskConfig, pairs: Sequence[tuple[Any, tuple[str, ...]]], where: str) -> list[int]:
+def _golds(config: TaskConfig, pairs: Sequence[tuple[Any, tuple[str, ...]]], at: Callable[[int], str]) -> list[int]:
     """Returns the index of each right choice, for each row's answer and choices.
 
     How answers are written (the choice itself, its letter, its index) is one property of the whole column: `auto` is
@@ -488,7 +494,7 @@ def _golds(config: TaskConfig, pairs: Sequence[tuple[Any, tuple[str, ...]]], whe
     answer, choices = pairs[row]
     raise TaskError(
         f"answer '{str(answer)[:200]}' is none of the choices",
-        where=f"{where} row {row + 1}",
+        where=at(row),
         fix=nearest(str(answer)[:200], choices),
     )
 

@@ -147,7 +147,7 @@ def _try_task(path: Path) -> None:
     from dataclasses import replace
 
     for task in load_tasks(TaskUse(task=str(path))):
-        check_columns(task.config, [sample.row for sample in (*task.samples, *task.pool)], task.where)
+        check_columns(task.config, [*task.samples, *task.pool], task.where)
         few = replace(task, samples=task.samples[:5])
         for one in (few, *formats(few, 2, seed=0)):
             for sample in one.samples:

@@ -74,7 +74,7 @@ def test_lettered_choices_stand_one_a_line():
 )
 def test_a_column_that_is_not_there_is_named(changes: dict[str, Any], what: str, fix: str):
     with pytest.raises(TaskError) as caught:
-        check_columns(task(**changes), [sample().row], "t.yaml")
+        check_columns(task(**changes), [sample()], "t.yaml")
     assert what in caught.value.what
     assert fix in caught.value.fix
     assert caught.value.where == "t.yaml"
@@ -107,4 +107,4 @@ def test_a_cloze_scores_the_answer_itself():
 def test_a_missing_column_is_named_wherever_a_template_stands(key: str):
     changes = {"kind": "choice", "choices": ["a", "b"]} if key == "ending" else {}
     with pytest.raises(TaskError, match=f"{key} names column 'aa'"):
-        check_columns(task(**changes, **{key: "{aa}"}), [sample().row], "t.yaml")
+        check_columns(task(**changes, **{key: "{aa}"}), [sample()], "t.yaml")

@@ -251,5 +251,5 @@ def test_only_a_task_with_a_rubric_may_do_without_a_right_answer(tmp_path: Path)
 
 def test_a_row_without_a_column_of_the_judges_prompt_is_named(tmp_path: Path):
     rows = [ROWS[0] | {"fact": "x"}, ROWS[1]]
-    with pytest.raises(TaskError, match="names column 'fact', which sample 1 does not have"):
+    with pytest.raises(TaskError, match=r"names column 'fact', which row 2 \(sample 1\) does not have"):
         with_prompt(load(tmp_path, rows, {"prompt": "{answer} {fact}"}))

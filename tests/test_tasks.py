@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.config import TaskUse
+from harness.check import report
+from harness.config import RunConfig, TaskUse, validate
 from harness.errors import DataError, HarnessError, TaskError
 from harness.prompts import check_columns
 from harness.score import judge
@@ -289,13 +290,26 @@ def test_rows_of_several_configurations_say_which_they_are_from(tmp_path: Path):
         load_task(TaskUse(task=str(tmp_path / "t.yaml"), data=str(folder / "one.jsonl")))
 
 
+def test_a_row_whose_id_is_its_position_is_named_by_both(tmp_path: Path):
+    rows = [{key: value for key, value in row.items() if key != "id"} for row in ROWS]
+    by_place = {**CHOICE["data"], "id": None}
+    with pytest.raises(TaskError, match=r"row 2 \(sample 1\)"):
+        make(tmp_path, [rows[0], {**rows[1], "label": "maybe"}], data=by_place)
+    told = "its ids are positions from 0: row 1 is sample 0"
+    for data, shown in ((by_place, True), (CHOICE["data"], False)):
+        make(tmp_path, ROWS, data=data)
+        models = [{"name": "m", "backend": "fake"}]
+        run = {"run": "r", "tasks": [str(tmp_path / "t.yaml")], "models": models}
+        assert (told in report(validate(RunConfig, run, "test")).text()) is shown
+
+
 @pytest.mark.parametrize("key", ["label", "who", "q"])
 def test_a_row_that_lacks_a_column_is_named(tmp_path: Path, key: str):
     rows = [*ROWS[:2], {name: value for name, value in ROWS[2].items() if name != key}, *ROWS[3:]]
     with pytest.raises(TaskError) as caught:
         task = make(tmp_path, rows, cluster="who")
-        check_columns(task.config, [sample.row for sample in task.samples], task.where)
-    assert f"column '{key}'" in caught.value.what and "row 3" in str(caught.value)
+        check_columns(task.config, task.samples, task.where)
+    assert f"column '{key}'" in caught.value.what and "row 3 (sample c)" in str(caught.value)
 
 
 def test_every_prompt_shows_the_same_random_examples(tmp_path: Path):

@@ -99,7 +99,7 @@ def test_the_twin_is_a_generated_task_of_its_own_name_that_can_be_stored(tmp_pat
     for given in (BY_NAME, BY_LETTER):
         made = twin(task(tmp_path, **given))
         assert made.name == "t[generated]" and {sample.task for sample in made.samples} == {made.name}
-        check_columns(made.config, [{**made.samples[0].row, "choices": ""}], "here")
+        check_columns(made.config, [replace(made.samples[0], row={**made.samples[0].row, "choices": ""})], "here")
         stored = made.config.model_dump(mode="json", by_alias=True)
         assert TaskConfig.model_validate(json.loads(json.dumps(stored))) == made.config
 

@@ -15,7 +15,6 @@ from harness.formats import stem_of
 from harness.init.draft import words
 from harness.init.found import Found
 from harness.init.phrases import short
-from harness.lazy import made
 from harness.prompts import check_columns
 from harness.tasks import load_task
 from harness.yamlfile import parse_yaml
@@ -55,7 +54,7 @@ def write(found: Found, out: Path | None = None) -> Written:
         raise ConfigError(what, where=str(out), fix="name a place that can be written: --out FILE.yaml") from None
     try:
         task = load_task(TaskUse(task=str(out)))
-        check_columns(task.config, made(task.samples, lambda _, sample: sample.row), task.where)
+        check_columns(task.config, task.samples, task.where)
     except HarnessError:
         out.unlink()
         if copy is not None:
