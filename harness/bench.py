@@ -537,7 +537,7 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
             yield f"{model}: no seconds of a token: {found['reason']}."
             continue
         terms = f"{found['a']:.3g}·I + {found['b']:.3g}·O + {found['c']:.3g}·(I·O + O²/2)"
-        missed = f"{found['error_mean']:.0%} on average, {found['error_max']:.0%} at most"
+        missed = f"{100 * found['error_mean']:.0f} % on average, {100 * found['error_max']:.0f} % at most"
         yield f"{model}: busy seconds of a request = {terms}; a shape left out is missed by {missed}."
 
 

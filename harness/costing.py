@@ -259,13 +259,14 @@ def _tables(row: Mapping[str, Any]) -> Iterator[Table]:
         return (name, _usd(cost["usd_per_1m_input"]), _usd(cost["usd_per_1m_output"]), _usd(each), *last)
 
     stated = row["stated"]
-    costs = {f"{float(share):.0%}": cost for share, cost in row["by_utilisation"].items()}
-    own = f"{stated['utilisation']:.0%}"
+    costs = {f"{100 * float(share):.0f} %": cost for share, cost in row["by_utilisation"].items()}
+    own = f"{100 * stated['utilisation']:.0f} %"
     costs = {name: cost for name, cost in costs.items() if name != own} | {f"{own} (stated)": stated}
     lines = [cells(name, cost) for name, cost in sorted(costs.items(), key=lambda each: each[1]["usd"] or 0.0)]
     fitted = row.get("fitted") or {}
     lines += [
-        cells(f"{float(share):.0%}, by the fit", cost) for share, cost in fitted.get("by_utilisation", {}).items()
+        cells(f"{100 * float(share):.0f} %, by the fit", cost)
+        for share, cost in fitted.get("by_utilisation", {}).items()
     ]
     if "at_capacity" in row:
         lines.append(cells(f"at {number(row['service']['requests_per_s'])} requests/s", row["at_capacity"]))
@@ -335,7 +336,7 @@ def _notes(row: Mapping[str, Any], volume: float | None) -> Iterator[str]:
     if span is not None and span["low"] is not None and span["high"] is not None:
         share = row["stated"]["utilisation"]
         yield (
-            f"$/correct at {share:.0%}: {span['value']:.3g} [{span['low']:.3g}, {span['high']:.3g}], "
+            f"$/correct at {100 * share:.0f} %: {span['value']:.3g} [{span['low']:.3g}, {span['high']:.3g}], "
             f"95 % {span['method']}, n = {span['n']}."
         )
     yield from _of_fit(row)
@@ -354,7 +355,7 @@ def _of_fit(row: Mapping[str, Any]) -> Iterator[str]:
     if fitted["reason"] is not None:
         yield f"Unknown: the costs by the fit: {fitted['reason']}."
         return
-    missed = f"{fitted['error_mean']:.0%} on average, {fitted['error_max']:.0%} at most"
+    missed = f"{100 * fitted['error_mean']:.0f} % on average, {100 * fitted['error_max']:.0f} % at most"
     yield f"By the fit: {fitted['label']} on {fitted['shapes']} shapes at once; one left out is missed by {missed}."
     if fitted["beyond"]:
         yield f"WARNING: its {' and '.join(fitted['beyond'])} tokens lie beyond those shapes: the fit is stretched."

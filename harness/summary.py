@@ -220,7 +220,7 @@ def _incomplete(plan: Line, cell: Line, asked: int, errors: int) -> str | None:
         return f"{asked} of {cell['n']} samples"
     allowed = plan["config"].get("max_errors", 1.0)
     if errors / cell["n"] > allowed:
-        return f"{errors} of {cell['n']} samples ended in an error, more than the {allowed:.0%} allowed"
+        return f"{errors} of {cell['n']} samples ended in an error, more than the {100 * allowed:.0f} % allowed"
     return None
 
 
@@ -443,7 +443,8 @@ def _joules(row: Line) -> str:
     for name, each in (("j_per_output_token", "an output token"), ("j_per_sample", "a sample")):
         parts += [] if energy[name] is None else [f"{energy[name]:.3g} J {each}"]
     parts += [] if energy["j_per_correct"] is None else [f"{energy['j_per_correct']:.3g} J a correct answer"]
-    rest = "" if energy["net_joules"] is None else f", {energy['net_joules'] / energy['joules']:.0%} of it above rest"
+    net = energy["net_joules"]
+    rest = "" if net is None else f", {100 * net / energy['joules']:.0f} % of it above rest"
     carbon = "" if energy["carbon_g"] is None else f", {energy['carbon_g']:.3g} g CO2"
     whole = f"{energy['joules']:.3g} J by {energy['method']}{rest}{carbon}"
     return f"{row['model']} on {row['task']}: {'; '.join([whole, *parts])} (the whole device)."
@@ -502,8 +503,9 @@ def _notes(plan: Line, rows: Iterable[Line], machine: MachineConfig | None, seal
         origin = f"{'assumed' if machine.assumed else machine.source}, {machine.date}"
         cost = "unknown" if price.total is None else f"${price.total:.4g}/h"
         notes.append(
-            f"Cost: measured seconds x the price of '{machine.name}' ({cost}; {origin}) at {machine.utilisation:.0%} "
-            "utilisation. It holds for the machine measured if that is the one priced."
+            f"Cost: measured seconds x the price of '{machine.name}' ({cost}; {origin}) at "
+            f"{100 * machine.utilisation:.0f} % utilisation. "
+            "It holds for the machine measured if that is the one priced."
         )
     if sealed is not None:
         notes.append(_SEALS.get(sealed, f"Sealed: {sealed}."))

@@ -462,7 +462,7 @@ def _leaving(row: Row) -> str:
         return "nothing"
     size = UNKNOWN if found["bytes"] is None else f"{found['bytes'] / 1000:,.1f} kB"
     beside = [host for host in found["hosts"] if host != row["where"]]
-    return f"{found['share_of_samples']:.0%} of samples, {size}{f', judge at {beside[0]}' if beside else ''}"
+    return f"{100 * found['share_of_samples']:.0f} % of samples, {size}{f', judge at {beside[0]}' if beside else ''}"
 
 
 def _failures(row: Row) -> str:

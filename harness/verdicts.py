@@ -74,7 +74,7 @@ def _incomplete(plan: Line, about: Line) -> str | None:
     allowed = plan["config"].get("max_errors", 1.0)
     if about["verdicts"] and about["failed"] / about["verdicts"] > allowed:
         failed = f"{about['failed']} of {about['verdicts']} verdicts of the judge ended in an error"
-        return f"{failed}, more than the {allowed:.0%} allowed"
+        return f"{failed}, more than the {100 * allowed:.0f} % allowed"
     return None
 
 

@@ -47,11 +47,11 @@ def test_a_recorded_run_is_priced_at_every_utilisation(capsys):
     assert code == 0, err
     assert all(len(line) <= 100 for line in out.splitlines())
     for part in (
-        "100%",
-        "50%",
-        "30%",
-        "10%",
-        "30% (stated)",
+        "100 %",
+        "50 %",
+        "30 %",
+        "10 %",
+        "30 % (stated)",
         "openai/gpt-5-mini",
         "$/correct",
         "Break-even",
@@ -139,7 +139,7 @@ def test_six_busy_shapes_of_a_server_give_tokens_requests_and_correct_answers_th
     code, out, err = harness(capsys, "cost", "asked", "--bench", "load", "--volume", "100000", "--against", "gpt-5")
     assert code == 0, err
     told = " ".join(out.split())
-    assert "30%, by the fit" in told and "By the fit: measured on 6 shapes at once; one left out is missed" in told
+    assert "30 %, by the fit" in told and "By the fit: measured on 6 shapes at once; one left out is missed" in told
     assert "Capacity: " in told and "by the fit of 6 shapes in load, with no bound on latency" in told
     assert "WARNING: its" not in told
     (row,) = json.loads(Path("asked/cost.json").read_text())["rows"]
@@ -396,8 +396,8 @@ def test_a_model_is_projected_for_a_machine_apart_from_what_is_known_of_it(capsy
         "one stream",
         "fits",
         "price",
-        "100% in use",
-        "30% in use",
+        "100 % in use",
+        "30 % in use",
         "assumed",
         "at best",
     ]
@@ -438,7 +438,7 @@ def test_what_another_machine_should_cost_stands_beside_what_was_measured_and_ne
     assert code == 0, err
     measured, _, beside = out.partition("  projected     for h200, not measured: requests of ")
     assert "What it costs" in measured and "Measured: seconds" in measured and "GPU-seconds" not in measured
-    assert "GPU-seconds" in beside and "100% in use" in beside and "Measured: seconds" not in beside
+    assert "GPU-seconds" in beside and "100 % in use" in beside and "Measured: seconds" not in beside
     (row,) = json.loads(Path("known/cost.json").read_text())["rows"]
     done = json.loads(Path("known/summary.json").read_text())["rows"][0]["throughput"]
     projected = row["projected"]

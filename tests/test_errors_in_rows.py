@@ -108,7 +108,7 @@ def test_more_errors_than_the_stated_share_make_a_row_incomplete(tmp_path: Path,
     shown = dict(zip(tables.quality(result.summary).columns, rows[0]))
     assert ("incomplete" in shown["failures"]) is not complete
     said = [note for note in result.summary["notes"] if note.startswith("INCOMPLETE")]
-    assert said == [] if complete else "2 of 20 samples ended in an error, more than the 5% allowed" in said[0]
+    assert said == [] if complete else "2 of 20 samples ended in an error, more than the 5 % allowed" in said[0]
 
 
 def test_the_share_is_set_in_the_run_file(tmp_path: Path):

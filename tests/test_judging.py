@@ -455,7 +455,7 @@ def test_the_table_tells_what_went_to_the_judge(folder: Path, monkeypatch):
         result = run(folder, judge=judge)
         sent = sum(len(body["messages"][0]["content"].encode()) for body in server.bodies if body)
     assert row(result)["leaves_machine"] == {"hosts": ["127.0.0.1"], "share_of_samples": 1.0, "bytes": sent}
-    assert "100% of samples" in result.table() and "judge at 127.0.0.1" in result.table("markdown")
+    assert "100 % of samples" in result.table() and "judge at 127.0.0.1" in result.table("markdown")
 
 
 # --- in a run file

@@ -125,7 +125,7 @@ def test_the_table_tells_what_left_the_machine(tmp_path: Path):
     columns = tables.quality(summary).columns
     assert columns[-2:] == ("runs on", "leaves the machine")
     ((_, rows),) = tables.quality(summary).groups
-    assert [row[-2:] for row in rows[:2]] == [("local", "nothing"), ("api.example.com", "100% of samples, 0.0 kB")]
+    assert [row[-2:] for row in rows[:2]] == [("local", "nothing"), ("api.example.com", "100 % of samples, 0.0 kB")]
 
 
 def test_bytes_are_unknown_where_a_sitting_was_killed(tmp_path: Path):

@@ -120,7 +120,7 @@ def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Pa
     energy = row(result, "good", "sums")["energy"]
     assert (energy["idle_watts"], energy["net_joules"], energy["carbon_g"]) == (0.0, 2.0, pytest.approx(0.3))
     (note,) = [note for note in result.summary["notes"] if "good on sums" in note and " J " in note]
-    assert "2 J by rapl_package, 100% of it above rest, 0.3 g CO2" in note and "0.25 J a correct answer" in note
+    assert "2 J by rapl_package, 100 % of it above rest, 0.3 g CO2" in note and "0.25 J a correct answer" in note
     assert (energy["method"], energy["joules"], energy["reason"]) == ("rapl_package", 2.0, None)
     assert energy["j_per_sample"] == pytest.approx(2 / 12)
     assert energy["j_per_correct"] == pytest.approx(2 / 8)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import harness
 from harness.tables import FORMATS, csv_text, latex, markdown, quality, speed, terminal
 
 ESTIMATE = {"value": 0.86, "low": 0.816, "high": 0.895, "stderr": None, "method": "wilson", "reason": None}
@@ -108,6 +111,12 @@ def test_scored_and_generated_never_share_a_group():
         "t · version 2 · choices scored",
         "t · version 2 · text generated",
     ]
+
+
+def test_a_share_is_written_one_way_in_all_of_the_package():
+    sources = [path for path in Path(harness.__file__).parent.rglob("*.py") if "demo" not in path.parts]
+    assert len(sources) > 100
+    assert [path.name for path in sources if re.search(r":\.\d%\}", path.read_text(encoding="utf-8"))] == []
 
 
 def test_failures_are_counted_by_kind():

@@ -266,16 +266,18 @@ def _told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for share, cost in found["by_utilisation"].items():
         written = "" if cost["usd_per_1m_output"] is None else f", ${cost['usd_per_1m_output']:.3g}/1M out"
         rate = f"${cost['usd_per_1m_input']:.3g}/1M in{written}, ${cost['usd_per_request']:.3g} a request"
-        yield f"{float(share):.0%} in use", rate
+        yield f"{100 * float(share):.0f} % in use", rate
     peaks = f"{_range('compute')} of the {found['bits']}-bit peak, {_range('bandwidth')} of bandwidth"
-    yield "assumed", f"{peaks}, {SHARE:.0%} of memory"
+    yield "assumed", f"{peaks}, {100 * SHARE:.0f} % of memory"
     if found["active_parameters"] < TESTED:
         yield "at best", "these shares are of larger models: a small one keeps less of a chip busy"
     if found["used_share"] < 1.0:
-        yield "at best", f"a token uses {found['used_share']:.1%} of the parameters, as if experts were equally busy"
+        used = f"{100 * found['used_share']:.1f} %"
+        yield "at best", f"a token uses {used} of the parameters, as if experts were equally busy"
     if found["input_tokens"] > LONG_PROMPT:
         yield "at best", f"attention over prompts beyond {LONG_PROMPT:,} tokens is not in it"
 
 
 def _range(share: str) -> str:
-    return f"{getattr(ASSUMED, share):.0%} ({getattr(WORST, share):.0%} to {getattr(BEST, share):.0%})"
+    assumed, worst, best = (f"{100 * getattr(case, share):.0f}" for case in (ASSUMED, WORST, BEST))
+    return f"{assumed} % ({worst} to {best} %)"

@@ -97,7 +97,7 @@ def cost_against_volume(
                 color=shade,
                 linewidth=0,
                 zorder=0,
-                label=f"busy {low:.0%} to {high:.0%}",
+                label=f"busy {100 * low:.0f} % to {100 * high:.0f} %",
             )
     axes.set_xscale("log")
     axes.set_yscale("log")

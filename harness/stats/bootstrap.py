@@ -147,7 +147,7 @@ def _estimate(
         return Estimate(None, n=n, method=name, reason="the statistic is not defined for these values")
     undefined = 1 - np.isfinite(draws).mean()
     if undefined > UNDEFINED:
-        return Estimate(value, n=n, method=name, reason=f"not defined for {undefined:.0%} of the resamples")
+        return Estimate(value, n=n, method=name, reason=f"not defined for {100 * undefined:.0f} % of the resamples")
     draws = draws[np.isfinite(draws)]
     if np.ptp(draws) <= 1e-12 * max(1.0, abs(value)):
         return Estimate(value, n=n, method=name, reason=ALIKE)

@@ -69,7 +69,7 @@ def test_of_a_mixture_of_experts_it_is_a_bound_and_says_so():
         22e9 / (4 * 4.8e12)
     )  # two copies on four chips; a byte a parameter, those in use
     said = "\n".join(lines(found))
-    assert "at best     a token uses 9.4% of the parameters, as if experts were equally busy" in said
+    assert "at best     a token uses 9.4 % of the parameters, as if experts were equally busy" in said
     dense = "\n".join(lines(projection(LLAMA_70B, machine(), 1000, 300)))
     assert "at best" not in dense
 
@@ -186,7 +186,7 @@ def test_answers_that_are_not_written_have_no_price_and_no_time():
 def test_what_is_projected_and_what_is_assumed_stand_under_their_names_within_the_terminal():
     said = list(lines(projection(QWEN_235B, machine(rented={"per_hour": 2.6, "gpus": 8}), 30_000, 300)))
     assert said[0].startswith("  projected     for box, not measured: requests of 30,000 tokens in, 300 out")
-    assert "    assumed     50% (45% to 60%) of the 8-bit peak, 80% (73% to 90%) of bandwidth, 90% of memory" in said
+    assert "    assumed     50 % (45 to 60 %) of the 8-bit peak, 80 % (73 to 90 %) of bandwidth, 90 % of memory" in said
     assert "    price       $20.8/h (quoted, 2026-11-01)" in said
     assert "    at best     attention over prompts beyond 20,000 tokens is not in it" in said
     assert all(len(line) <= 100 for line in said)

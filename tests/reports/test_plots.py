@@ -55,7 +55,7 @@ def test_cost_over_volume_shows_machines_apis_and_how_busy_the_first_is(tmp_path
         {"h200": Service(usd_per_hour=2.6, requests_per_s=5)}, {"gpt-5": 0.004}, volumes, tmp_path / "volume"
     )
     text = svg.read_text()
-    assert all(name in text for name in ("h200", "gpt-5", "busy 30% to 100%"))
+    assert all(name in text for name in ("h200", "gpt-5", "busy 30 % to 100 %"))
 
 
 def test_cost_over_accuracy_leaves_out_what_is_unknown(tmp_path):
