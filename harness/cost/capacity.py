@@ -44,12 +44,6 @@ class Capacity:
         x = _terms(input_tokens, output_tokens)
         return self.a * x[0] + self.b * x[1] + self.c * x[2]
 
-    def scaled(self, factor: float) -> Capacity:
-        """Returns the same split with every second `factor` times as long: GPU-seconds paid / GPU-seconds used."""
-        return Capacity(
-            self.a * factor, self.b * factor, self.c * factor, self.label, self.n, self.error_mean, self.error_max
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class TokenPrice:
