@@ -108,7 +108,10 @@ def test_a_reply_that_cannot_be_read_is_shown_on_one_line(folder: Path):
 
 def test_a_judges_script_is_read_before_anything_is_asked(folder: Path):
     recorded = {"name": "j", "backend": "recorded", "script": {"file": str(folder / "t.jsonl"), "text": "reply"}}
-    for judge, told in ((fake("j", {"txt": "5"}), "(?s)unknown key 'txt'.*'text'"), (recorded, "no column 'reply'")):
+    for judge, told in (
+        (fake("j", {"txt": "5"}), "(?s)unknown key 'txt'.*script of j.*'text'"),
+        (recorded, "no column 'reply'"),
+    ):
         with pytest.raises(HarnessError, match=told):
             report(config(folder, judge=judge))
         with pytest.raises(HarnessError, match=told):

@@ -65,12 +65,14 @@ class Script(Strict):
     sleep_s: float = Field(0.0, ge=0)  # seconds really waited per request, so that a run can be interrupted
 
 
-def read_script(script: str | Path | Mapping[str, Any] | Sequence[Any]) -> Script:
+def read_script(
+    script: str | Path | Mapping[str, Any] | Sequence[Any], where: str = "the fake model's script"
+) -> Script:
     """Returns the script in a YAML or JSON file, its content as already read, or its rules. Raises ConfigError."""
     if isinstance(script, list | tuple):
         script = {"answers": script}
     if isinstance(script, Mapping):
-        return validate(Script, script, "the fake model's script")
+        return validate(Script, script, where)
     return validate(Script, read_yaml(Path(script)).data, str(script))
 
 
@@ -83,7 +85,8 @@ class FakeBackend:
     @classmethod
     def from_config(cls, config: ModelConfig) -> FakeBackend:
         """Returns the fake a run file asks for."""
-        return cls(read_script(config.script) if config.script is not None else None, name=config.name)
+        given = config.script
+        return cls(None if given is None else read_script(given, f"script of {config.name}"), name=config.name)
 
     def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields scripted texts, cut at stop strings and at `max_tokens` words."""
