@@ -24,6 +24,7 @@ from harness.backends import BACKENDS
 from harness.backends.remote import PROVIDERS, server
 from harness.config import BenchConfig, ModelConfig, RunConfig, read_machine
 from harness.cost.capacity import MIN_SHAPES, fit, shape_of
+from harness.engine.stopping import cut
 from harness.engine.thinking import Markers, split_text
 from harness.engine.tokens import counter_of
 from harness.errors import ConfigError, StoreError
@@ -43,7 +44,6 @@ from harness.store import RunFolder, append_rows, write_json_atomic
 from harness.tables import Table, number, set_text
 from harness.tasks import digest
 from harness.values import Request, Response
-from harness.wire import cut
 
 DISTINCT = 256  # made-up prompts that are told apart before their numbers are
 EVERY_S = 10.0  # between lines of progress

@@ -58,6 +58,8 @@ def report(
     priced = read_machine(machine) if machine is not None else _own(plan)
     price = None if against is None else _price(against)
     records = read_jsonl(run / "records.jsonl")
+    load = None if bench is None else read_json(bench / "summary.json")
+    devices = _devices(run)
     rows = []
     for row in summary["rows"]:
         mine = [r for r in records if (r["model"], r["task"]) == (row["model"], row["task"])]
@@ -69,10 +71,10 @@ def report(
             raise ConfigError(
                 "no machine: the run names none", where=str(run), fix="add --machine NAME (see configs/machines)"
             )
-        fitted = None if bench is None else _fitted(bench, row, mine, priced)
-        service, origin = (None, "this run's pass, all at once, with no bound on latency")
-        if bench is not None:
-            service, origin = _service(bench, row, priced, fitted)
+        fitted, service, origin = None, None, "this run's pass, all at once, with no bound on latency"
+        if load is not None:
+            fitted = _fitted(load, row, mine, priced)
+            service, origin = _service(load, bench, row, priced, fitted)
         found = cost_report(
             row,
             mine,
@@ -83,20 +85,20 @@ def report(
             measured_watts=_watts(row, priced),
         )
         found |= {} if fitted is None else {"fitted": fitted}
-        found |= {} if _measured_there(priced, plan, run) else _projected(plan, row, priced)
+        found |= {} if _measured_there(priced, plan, devices) else _projected(plan, row, priced)
         rows.append({**named, "mode": row["mode"], **found, "service_from": origin})
     found = {"run": summary["run"], "digest": summary["digest"], "volume": volume, "rows": rows}
-    found |= {"measured_on": _measured_on(plan, run), "measured_for": (plan["machine"] or {}).get("name")}
+    found |= {"measured_on": _measured_on(plan, devices), "measured_for": (plan["machine"] or {}).get("name")}
     found |= {"judge": summary["judge"]} if "judge" in summary else {}
     found["spent"] = summary.get("spent")
     write_json_atomic(run / "cost.json", found)
     return found
 
 
-def _measured_on(plan: Mapping[str, Any], run: Path) -> str:
+def _measured_on(plan: Mapping[str, Any], devices: Sequence[str]) -> str:
     """Returns what the run's seconds were measured on: its accelerator, else its processor."""
     host = plan["host"]
-    return " and ".join(_devices(run)) or f"{host['processor'] or host['system']}, {host['cores']} cores"
+    return " and ".join(devices) or f"{host['processor'] or host['system']}, {host['cores']} cores"
 
 
 def _devices(run: Path) -> list[str]:
@@ -104,14 +106,13 @@ def _devices(run: Path) -> list[str]:
     return sorted({line.get("device_name") for line in measurements(run) if line["kind"] == "model"} - {None})
 
 
-def _measured_there(machine: MachineConfig, plan: Mapping[str, Any], run: Path) -> bool:
+def _measured_there(machine: MachineConfig, plan: Mapping[str, Any], devices: Sequence[str]) -> bool:
     """Returns whether a run's seconds are those of the machine's chip: of the same name, or where it has none, the
     run names the machine. A machine without a chip is projected nowhere: as if they were."""
     if machine.chip is None:
         return True
-    devices = " and ".join(_devices(run)).casefold()
     if isinstance(machine.chip, str):
-        return re.search(rf"\b{machine.chip}\b", devices) is not None
+        return re.search(rf"\b{machine.chip}\b", " and ".join(devices).casefold()) is not None
     return bool(devices) and (plan["machine"] or {}).get("name") == machine.name
 
 
@@ -170,13 +171,16 @@ def _watts(row: Mapping[str, Any], machine: MachineConfig) -> float | None:
 
 
 def _service(
-    bench: Path, row: Mapping[str, Any], machine: MachineConfig, fitted: Mapping[str, Any] | None
+    summary: Mapping[str, Any],
+    bench: Path,
+    row: Mapping[str, Any],
+    machine: MachineConfig,
+    fitted: Mapping[str, Any] | None,
 ) -> tuple[Service, str]:
     """Returns one replica with the requests a second that a benchmark found, within its bounds if it had any.
 
     And where they are from. They follow from the fit where the benchmark was of other prompts than the row's.
     """
-    summary = read_json(bench / "summary.json")
     price = hourly(machine, _watts(row, machine)).total
     mine = [w for w in summary.get("workloads", ()) if (w["model"], w["task"]) == (row["model"], row["task"])]
     for work in mine:
@@ -194,10 +198,10 @@ def _service(
 
 
 def _fitted(
-    bench: Path, row: Mapping[str, Any], records: Sequence[Mapping[str, Any]], machine: MachineConfig
+    summary: Mapping[str, Any], row: Mapping[str, Any], records: Sequence[Mapping[str, Any]], machine: MachineConfig
 ) -> dict[str, Any] | None:
     """Returns what a row costs by the seconds of a token that a benchmark found; None where it found none."""
-    found = read_json(bench / "summary.json").get("fits", {}).get(row["model"], {})
+    found = summary.get("fits", {}).get(row["model"], {})
     if not found.get("shapes"):
         return None
     capacity = Capacity(**{name: found[name] for name in Capacity.__dataclass_fields__})

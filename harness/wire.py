@@ -80,12 +80,3 @@ class Wire:
 def turns(request: Request) -> tuple[Message, ...]:
     """Returns the messages of a request; a text is one of the user's."""
     return (Message("user", request.prompt),) if isinstance(request.prompt, str) else request.prompt
-
-
-def cut(text: str, stops: tuple[str, ...]) -> tuple[str, str | None]:
-    """Returns the text before the first stop string, and that string; the whole text and None if there is none."""
-    found = [(text.find(stop), -len(stop), stop) for stop in stops if stop in text]
-    if not found:
-        return text, None
-    at, _, stop = min(found)
-    return text[:at], stop

@@ -37,12 +37,13 @@ from harness.backends.flow import (
 from harness.backends.remote import server, where
 from harness.config import ModelConfig
 from harness.cost.prices import TokenCount, price_request
+from harness.engine.stopping import cut
 from harness.engine.thinking import Markers, split_text
 from harness.engine.tokens import counter_of
 from harness.errors import BackendError, ConfigError, HarnessError, nearest
 from harness.secrets import redact
 from harness.values import Finish, Request, Response
-from harness.wire import cut, turns
+from harness.wire import turns
 
 FINISH: dict[str, Finish] = {"length": "length", "max_tokens": "length", "MAX_TOKENS": "length"}  # others are stops
 

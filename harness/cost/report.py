@@ -111,15 +111,17 @@ def fitted_report(
     tokens = {way: sum(r[f"{way}_tokens"] for r in records) for way in parts_s}
     correct = [record["value"] or 0.0 for record in records]
 
+    def usd_per_s(share: float) -> float:
+        return hour.total / machine.gpus / 3600.0 / share
+
     def cost(share: float) -> dict[str, Any]:
-        usd_per_s = hour.total / machine.gpus / 3600.0 / share
-        usd = {way: parts_s[way] * usd_per_s for way in parts_s}
+        usd = {way: parts_s[way] * usd_per_s(share) for way in parts_s}
         rates = {f"usd_per_1m_{way}": usd[way] / tokens[way] * 1e6 if tokens[way] else None for way in usd}
         bill = sum(usd.values())
         each = {"usd_per_1k_samples": bill / n * 1e3, "usd_per_correct": bill / sum(correct) if sum(correct) else None}
         return {"usd": bill, "parts": usd, **rates, **each}
 
-    stated = hour.total / machine.gpus / 3600.0 / machine.utilisation
+    stated = usd_per_s(machine.utilisation)
     return {
         "reason": None,
         "label": capacity.label,

@@ -32,10 +32,9 @@ def attend(
     [b, h, q, k]. A query that sees nothing gets zeros and -inf.
     """
     if query.device.type == "cpu" and softcap is None:
-        bias = None if hidden is None else torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf)
         count = query.shape[2]
         out, total = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(
-            _doubled(query), key, value, 0.0, False, attn_mask=bias, scale=scale
+            _doubled(query), key, value, 0.0, False, attn_mask=_bias(hidden, query.dtype), scale=scale
         )
         out, total = out[:, :, :count], total[:, :, :count]
         # The kernel gives 0, not -inf, where all is hidden.
@@ -48,6 +47,11 @@ def attend(
     total = scores.logsumexp(-1, keepdim=True)
     weights = (scores - total.clamp(min=torch.finfo(torch.float32).min)).exp()
     return weights.to(value.dtype) @ value, total.squeeze(-1)
+
+
+def _bias(hidden: torch.Tensor | None, dtype: torch.dtype) -> torch.Tensor | None:
+    """Returns what is added to scores so that nothing hidden is seen."""
+    return None if hidden is None else torch.zeros_like(hidden, dtype=dtype).masked_fill(hidden, -torch.inf)
 
 
 def _doubled(query: torch.Tensor) -> torch.Tensor:
@@ -73,7 +77,7 @@ def attend_step(
     """
     if softcap is not None:
         return attend(query, key, value, scale, hidden, softcap)[0]
-    bias = None if hidden is None else torch.zeros_like(hidden, dtype=query.dtype).masked_fill(hidden, -torch.inf)
+    bias = _bias(hidden, query.dtype)
     out = scaled_dot_product_attention(_doubled(query), key, value, attn_mask=bias, scale=scale)
     return out[:, :, : query.shape[2]]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 
@@ -17,3 +19,14 @@ class LoadedModel:
     prefix_token: int | None  # BOS, else EOS: what an empty context becomes
     eos_tokens: tuple[int, ...]  # tokenizer's and generation config's
     add_bos: bool | None  # None: as the tokenizer does by default
+
+    @property
+    def takes(self) -> frozenset[str]:
+        """Returns what the model may be given, by name."""
+        return _takes(type(self.model))
+
+
+@cache
+def _takes(kind: type) -> frozenset[str]:
+    # Looking it up takes a tenth of a small model's step.
+    return frozenset(inspect.signature(kind.forward).parameters)

@@ -7,10 +7,8 @@ the model has its own cache and its own attention. See `decoding` for what a dec
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cache
 from typing import Any
 
 import torch
@@ -18,12 +16,6 @@ import torch
 from harness.engine.attention import Pass, attend_causal, attend_step, packed_attention
 from harness.engine.loaded import LoadedModel
 from harness.engine.segments import Buffers, Segment
-
-
-@cache
-def _takes(kind: type) -> frozenset[str]:
-    """Returns what a kind of model may be given. Looking it up takes a tenth of a small model's step."""
-    return frozenset(inspect.signature(kind.forward).parameters)
 
 
 class _RowPass(Pass):
@@ -73,7 +65,7 @@ class LoneDecoder:
     def __init__(self, loaded: LoadedModel, *, packed: bool) -> None:
         """packed: the packed decoder fits the model."""
         self.model, self.device, self.packed = loaded.model, loaded.device, packed
-        self.last_only = {"logits_to_keep": 1} if "logits_to_keep" in _takes(type(loaded.model)) else {}
+        self.last_only = {"logits_to_keep": 1} if "logits_to_keep" in loaded.takes else {}
         self.row: Any = None  # keys and values
 
     def running(self) -> AbstractContextManager:

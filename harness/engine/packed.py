@@ -7,7 +7,6 @@ NotImplementedError. See `decoding` for what a decoder does.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -158,7 +157,7 @@ class PackedDecoder(Buffers):
 
     def __init__(self, loaded: LoadedModel, *, shared_length: int = SHARED_LENGTH) -> None:
         super().__init__(loaded.device)
-        self.model, self.shared_length = loaded.model, shared_length
+        self.model, self.takes, self.shared_length = loaded.model, loaded.takes, shared_length
         self.rows: list[_Place] = []
         self.positions = torch.zeros(0, 0, dtype=torch.long, device=loaded.device)  # of each column's token
 
@@ -239,7 +238,7 @@ class PackedDecoder(Buffers):
     ) -> torch.Tensor:
         """Returns the logits [positions read, vocabulary] of one forward; read None: all."""
         options: dict[str, Any] = {}
-        if read is not None and "logits_to_keep" in inspect.signature(self.model.forward).parameters:
+        if read is not None and "logits_to_keep" in self.takes:
             options["logits_to_keep"], read = read.to(self.device), None
         logits = self.model(
             input_ids=torch.tensor([ids], device=self.device),

@@ -6,7 +6,6 @@ decoder does.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -43,7 +42,7 @@ class PaddedDecoder(Buffers):
     def __init__(self, loaded: LoadedModel, *, shared_length: int = SHARED_LENGTH) -> None:
         super().__init__(loaded.device)
         self.model = loaded.model  # shared_length is the packed decoder's: here every prefix is copied
-        self.takes = inspect.signature(loaded.model.forward).parameters
+        self.takes = loaded.takes
         self.lengths: list[int] = []  # tokens of each row, in columns end - length ... end - 1
         self.end = 0
 
@@ -125,7 +124,7 @@ class PaddedDecoder(Buffers):
         return logits, [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers]
 
     def _forward(self, rows: Sequence[Sequence[int]], mask: torch.Tensor, starts: Sequence[int], cache: Cache) -> Any:
-        if not {"past_key_values", "attention_mask"} <= set(self.takes):
+        if not {"past_key_values", "attention_mask"} <= self.takes:
             raise NotImplementedError("a model without a cache or a mask")
         positions = torch.tensor([[s + k for k in range(len(ids))] for s, ids in zip(starts, rows)], device=self.device)
         options = {"position_ids": positions, "logits_to_keep": 1}

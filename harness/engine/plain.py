@@ -7,7 +7,6 @@ short trial shows that the model honours the mask; otherwise a batch holds promp
 
 from __future__ import annotations
 
-import inspect
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,9 +72,8 @@ def _score_batch(
         for offset, token in enumerate(sequences[index].ids[-sequences[index].n_scored :])
     ]
     first = min(position for _, position, _ in places)
-    takes = inspect.signature(loaded.model.forward).parameters
-    options: dict[str, Any] = {"use_cache": False} if "use_cache" in takes else {}
-    if "logits_to_keep" in takes:
+    options: dict[str, Any] = {"use_cache": False} if "use_cache" in loaded.takes else {}
+    if "logits_to_keep" in loaded.takes:
         options["logits_to_keep"] = width - first
     logits = loaded.model(input_ids=padded, **options).logits  # (rows, width or fewer, vocabulary)
     skipped = width - logits.shape[1]
@@ -202,7 +200,7 @@ def _run_generate(
     """Runs the model's own `generate` on left-padded rows; by itself it never stops before `max_tokens`."""
     width = max(map(len, rows))
     inputs = {"input_ids": torch.tensor([[*[0] * (width - len(ids)), *ids] for ids in rows], device=loaded.device)}
-    if _takes_mask(loaded):
+    if "attention_mask" in loaded.takes:
         mask = [[*[0] * (width - len(ids)), *[1] * len(ids)] for ids in rows]
         inputs["attention_mask"] = torch.tensor(mask, device=loaded.device)
     # Nothing of the model's own generation settings is followed: the backend emptied them when it loaded the model.
@@ -273,14 +271,10 @@ class _Done(StoppingCriteria):
         return torch.tensor([row.finish is not None for row in self.rows], device=input_ids.device)
 
 
-def _takes_mask(loaded: LoadedModel) -> bool:
-    return "attention_mask" in inspect.signature(loaded.model.forward).parameters
-
-
 @torch.inference_mode()
 def _honours_padding(loaded: LoadedModel) -> bool:
     """Returns whether a prompt's next-token logits stay the same when it is padded on the left beside a longer one."""
-    if not _takes_mask(loaded):
+    if "attention_mask" not in loaded.takes:
         return False
     vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
     longer = [(7 * place + 3) % vocabulary for place in range(9)]

@@ -67,7 +67,7 @@ class StopScanner:
         self.tail = fresh[-self.reach :] if self.reach else ""
         if len(self.window) > WINDOW and finished == text and UNFINISHED not in own:
             self.window, self.seen = [token], len(own)
-        return first_stop(fresh, self.stop)
+        return cut(fresh, self.stop)[1]
 
 
 @lru_cache(maxsize=1 << 17)
@@ -76,10 +76,16 @@ def _own_text(tokenizer: Any, token: int) -> str:
     return raw_text(tokenizer, [token])
 
 
-def first_stop(text: str, stop: Sequence[str]) -> str | None:
-    """Returns the stop string that begins first in `text` (the longest of those at the same place), or None."""
+def cut(text: str, stop: Sequence[str]) -> tuple[str, str | None]:
+    """Returns the text before the stop string that begins first (the longest of those at one place), and that string.
+
+    The whole text and None if there is none.
+    """
     found = [(text.index(s), -len(s), s) for s in stop if s in text]
-    return min(found)[2] if found else None
+    if not found:
+        return text, None
+    at, _, first = min(found)
+    return text[:at], first
 
 
 def raw_text(tokenizer: Any, ids: Sequence[int]) -> str:
@@ -93,14 +99,12 @@ def visible_text(tokenizer: Any, ids: Sequence[int], stop: Sequence[str] = ()) -
     A stop string that contains a special token's text is looked for before the special tokens are removed.
     """
     text = tokenizer.decode(list(ids), skip_special_tokens=True)
-    found = first_stop(text, stop)
+    before, found = cut(text, stop)
     if found is not None:
-        return text[: text.index(found)]
-    raw = raw_text(tokenizer, ids)
-    found = first_stop(raw, stop)
+        return before
+    before, found = cut(raw_text(tokenizer, ids), stop)
     if found is None:
         return text
-    cut = raw[: raw.index(found)]
     for special in tokenizer.all_special_tokens:
-        cut = cut.replace(special, "")
-    return cut
+        before = before.replace(special, "")
+    return before
