@@ -12,6 +12,8 @@ import os
 import shutil
 import sys
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -128,7 +130,8 @@ def run_command(
         wanted = wanted.model_copy(update={"responses_only": True})
     off = seals.Seal("none", "switched off by --no-seal")
     sealed = seals.seal_run(wanted, ("kernel", "namespace")) if seal else off
-    plan = make_plan(wanted)
+    with _working("reading models and data"):
+        plan = make_plan(wanted)
     folder = folder_for(plan, out)
     _say(f"run folder: {folder}")
     _say(f"sealed: {sealed}")
@@ -139,7 +142,8 @@ def run_command(
     except KeyboardInterrupt:
         _say(f"interrupted: the same command goes on where it stopped ({folder})")
         raise typer.Exit(130) from None
-    result = finish(folder)
+    with _working("judging"):
+        result = finish(folder)
     print(json.dumps(result.summary, ensure_ascii=False) if as_json else result.table(width=_width()))
     if not as_json:
         _next_steps(folder)
@@ -176,7 +180,8 @@ def bench_command(
     wanted = _configuration(config, model, task, data, limit, None, seed, machine, None, None)
     off = seals.Seal("none", "switched off by --no-seal")
     sealed = seals.seal_run(wanted, ("kernel", "namespace")) if seal else off
-    made = bench.make_bench(wanted)
+    with _working("reading models and data"):
+        made = bench.make_bench(wanted)
     folder = bench.folder_for(made, out)
     _say(f"folder: {folder}")
     _say(f"sealed: {sealed}")
@@ -206,7 +211,8 @@ def cost(
     from harness import costing
     from harness.runs import open_run
 
-    found = costing.report(run, machine, volume, against, bench)
+    with _working("pricing"):
+        found = costing.report(run, machine, volume, against, bench)
     print(json.dumps(found, ensure_ascii=False) if as_json else costing.text(found))
     if plots:
         _say(f"drew {', '.join(str(file) for file in costing.plots(run, found, open_run(run).summary))}")
@@ -235,7 +241,8 @@ def init(
     """Write a task file for your own data: guesses what each column is, and says what stands out in them."""
     from harness import init as inits
 
-    found = inits.look(file, sheet=sheet, input=input, answer=answer)
+    with _working(f"reading {file.name}"):
+        found = inits.look(file, sheet=sheet, input=input, answer=answer)
     if ask:
         told = {key: typer.prompt(text, default=guess, err=True) for key, text, guess in inits.questions(found)}
         found = inits.look(file, sheet=sheet, **told)
@@ -280,7 +287,8 @@ def check(
     wanted = _configuration(*given, check=True, formats=formats)
     if responses_only:
         wanted = wanted.model_copy(update={"responses_only": True})
-    found = checks.report(wanted, rules, probe or 0)
+    with _working("checking"):
+        found = checks.report(wanted, rules, probe or 0)
     print(json.dumps(found.as_json(), ensure_ascii=False) if as_json else found.text())
     if not found.passed:
         raise typer.Exit(2)
@@ -293,7 +301,8 @@ def score(run: Run, as_json: Json = False) -> None:
     """Judge the responses of a run again and print its table; needs no model and no data."""
     from harness.runs import finish
 
-    result = finish(run)
+    with _working("judging"):
+        result = finish(run)
     print(json.dumps(result.summary, ensure_ascii=False) if as_json else result.table(width=_width()))
 
 
@@ -314,8 +323,9 @@ def table(
     wanted = "json" if as_json else form
     if wanted != "json" and wanted not in tables.FORMATS:
         raise ConfigError(f"no format '{form}'", fix=nearest(form, [*tables.FORMATS, "json"]))
-    results = [open_run(run) for run in runs]
-    summaries = [with_labels(result) if labels else result.summary for result in results]
+    with _working("reading"):
+        results = [open_run(run) for run in runs]
+        summaries = [with_labels(result) if labels else result.summary for result in results]
     summary = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run) for run in runs])
     if labels and not any(row["labels"] for row in summary["rows"]):
         raise ConfigError(
@@ -339,7 +349,8 @@ def verify(runs: Runs, as_json: Json = False) -> None:
     """
     from harness.runs import verified
 
-    reports = [verified(run) for run in runs]
+    with _working("checking"):
+        reports = [verified(run) for run in runs]
     print(json.dumps(reports, ensure_ascii=False) if as_json else "\n".join(report["says"] for report in reports))
     if not all(report["ok"] for report in reports):
         raise typer.Exit(1)
@@ -373,7 +384,9 @@ def models_command(
     """
     from harness import listing
 
-    print(listing.models(paths or [], as_json, machine, tokens or listing.TOKENS))
+    with _working("reading"):
+        shown = listing.models(paths or [], as_json, machine, tokens or listing.TOKENS)
+    print(shown)
 
 
 def _configuration(
@@ -457,6 +470,24 @@ def _next_steps(folder: Path) -> None:
 def _width() -> int:
     """Returns the columns for a table: those of the terminal, at most 100; 100 where the output goes elsewhere."""
     return min(100, max(60, shutil.get_terminal_size().columns)) if sys.stdout.isatty() else 100
+
+
+@contextmanager
+def _working(what: str) -> Iterator[None]:
+    """Shows on a terminal that something is under way and for how long, and takes it away at the end.
+
+    Not while latencies are measured: drawing takes time of its own.
+    """
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(24), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as progress:
+        progress.add_task(what, total=None)
+        yield
 
 
 def _say(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -324,6 +325,19 @@ def test_python_runs_it_as_a_module_and_it_tells_its_version(capsys):
     found = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)})
     assert found.returncode == 0 and found.stdout.startswith("harness")
     assert harness(capsys, "--version")[1] == found.stdout
+
+
+def test_a_terminal_shows_that_a_file_is_being_read_and_a_pipe_does_not():
+    Path("mine.csv").write_text("ticket,team\n" + "".join(f"row {i},billing\nline {i},returns\n" for i in range(40)))
+    command = [sys.executable, "-m", "harness", "init", "mine.csv", "--out"]
+    environment = {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[1]), "TERM": "xterm"}
+    ours, theirs = pty.openpty()
+    with os.fdopen(theirs, "wb") as terminal:
+        subprocess.run([*command, "a.yaml"], stdout=subprocess.PIPE, stderr=terminal, env=environment, check=True)
+    assert b"reading mine.csv" in os.read(ours, 100_000)
+    os.close(ours)
+    piped = subprocess.run([*command, "b.yaml"], capture_output=True, text=True, env=environment, check=True)
+    assert "reading" not in piped.stderr and "wrote b.yaml" in piped.stderr
 
 
 def test_help_is_quick_because_nothing_heavy_is_imported():
