@@ -22,13 +22,13 @@ from harness.backends.base import Backend
 from harness.backends.remote import PROVIDERS, egress, server
 from harness.config import LatencyConfig, ModelConfig
 from harness.errors import LimitReached
-from harness.footnotes import total
 from harness.measure.bystanders import between, reading
 from harness.measure.energy import Counter, Meter, find_counters, idle_watts
 from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
 from harness.prompts import continued, replied
 from harness.secrets import redact, redacted, without_own
+from harness.stats.totals import total
 from harness.store import (
     RESPONSES,
     VERDICTS,

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import judging, lm_tasks, tables
+from harness.analysis.usage import spent_together, told
 from harness.config import RunConfig, TaskConfig, read_run
 from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
-from harness.footnotes import spent_together, told
 from harness.labels import by_label
 from harness.plan import Plan, check_judge, make_plan, stored
 from harness.score import records

@@ -9,11 +9,11 @@ from itertools import chain
 from typing import Any
 
 from harness import verdicts
+from harness.analysis.usage import footnotes, spent
 from harness.bias import bias_scores
 from harness.config import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
-from harness.footnotes import footnotes, spent, total
 from harness.judging import NOTHING_HEARD, Heard
 from harness.losses import best_constant, expected_loss
 from harness.measure.bystanders import Bystanders, warning
@@ -26,6 +26,7 @@ from harness.score import Place
 from harness.scorers import COUNTS, FOLLOWED, PARTS
 from harness.slices import by_slice, worst
 from harness.stats import accuracy, paired_difference
+from harness.stats.totals import total
 from harness.values import Estimate, Failure, Record, Response, Sample
 
 Line = Mapping[str, Any]

@@ -8,10 +8,10 @@ from typing import Any
 from harness import people
 from harness.config import MachineConfig, RubricConfig, TaskConfig
 from harness.cost.machines import hourly
-from harness.footnotes import total
 from harness.judging import Heard, name_of
 from harness.rubric import verdict
 from harness.score import Place
+from harness.stats.totals import total
 from harness.values import Record, Response, Sample
 
 Line = Mapping[str, Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.footnotes import footnotes, spent, spent_together, told
+from harness.analysis.usage import footnotes, spent, spent_together, told
 
 
 def line(key: str = "k", model: str = "m", task: str = "t", **changes: Any) -> dict[str, Any]:

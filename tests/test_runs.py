@@ -15,10 +15,10 @@ import pytest
 
 import harness
 from harness import tables
+from harness.analysis.usage import told
 from harness.config import RunConfig, validate
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.execute import load, measurements
-from harness.footnotes import told
 from harness.measure.bystanders import Bystanders
 from harness.plan import Plan, choose, make_plan
 from harness.runs import carry_out, finish, folder_for, judged, merged, open_run, read_json, read_samples, verified

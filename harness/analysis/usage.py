@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from harness.stats.totals import total
+
 Line = Mapping[str, Any]
 Cell = tuple[str, str]  # model, task
 SHOWN = 3  # kinds of refusal that are named
@@ -66,12 +68,6 @@ def _known_usd(bill: Line) -> float:
     if bill.get("usd") is not None:
         return bill["usd"]
     return sum(line.get("usd") or 0.0 for line in bill.get("attempts", ()))
-
-
-def total(values: Iterable[float | None]) -> float | None:
-    """Returns the sum; None if any part is unknown."""
-    parts = list(values)
-    return None if None in parts else sum(parts)
 
 
 def _known(details: Iterable[Line], name: str) -> list[Any]:
