@@ -22,7 +22,10 @@ from typing import Any
 
 from harness.backends import BACKENDS
 from harness.backends.remote import PROVIDERS, server
-from harness.config import BenchConfig, ModelConfig, RunConfig, read_machine
+from harness.config.bench import BenchConfig
+from harness.config.machine import read_machine
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig
 from harness.cost.capacity import MIN_SHAPES, fit, shape_of
 from harness.engine.stopping import cut
 from harness.engine.thinking import Markers, split_text

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.remote import PROVIDERS, egress, server, where
-from harness.config import ModelConfig, RubricConfig, RunConfig, TaskConfig, read_machine
+from harness.config.machine import read_machine
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig
+from harness.config.task import RubricConfig, TaskConfig
 from harness.extract import extract
 from harness.forecast import Forecast, forecasts, memory_line
 from harness.forms import form_of, is_valid

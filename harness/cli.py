@@ -19,7 +19,10 @@ from typing import Annotated, Any
 
 import typer
 
-from harness.config import LatencyConfig, RunConfig, TaskUse, model_from_path, read_run, validate
+from harness.config.base import validate
+from harness.config.bench import LatencyConfig
+from harness.config.model import model_from_path
+from harness.config.run import RunConfig, TaskUse, read_run
 from harness.errors import ConfigError, HarnessError, nearest
 from harness.seal import QUIET
 from harness.secrets import Redacting, redact
@@ -435,10 +438,10 @@ def _configuration(
 
 
 def _is_task_file(name: str) -> bool:
-    from harness.config import find_file
+    from harness.config.files import find_file
+    from harness.config.yaml_file import read_yaml
     from harness.lm_tasks import is_named
     from harness.tasks import task_names
-    from harness.yamlfile import read_yaml
 
     if is_named(name):
         return True

@@ -14,7 +14,7 @@ from typing import Any
 
 from harness import verdicts
 from harness.backends.remote import PROVIDERS
-from harness.config import MachineConfig, read_machine
+from harness.config.machine import MachineConfig, read_machine
 from harness.cost.breakeven import Service
 from harness.cost.capacity import Capacity
 from harness.cost.machines import hourly

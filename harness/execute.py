@@ -20,7 +20,8 @@ from typing import Any, Literal
 from harness.backends import BACKENDS
 from harness.backends.base import Backend
 from harness.backends.remote import PROVIDERS, egress, server
-from harness.config import LatencyConfig, ModelConfig
+from harness.config.bench import LatencyConfig
+from harness.config.model import ModelConfig
 from harness.errors import LimitReached
 from harness.measure.bystanders import between, reading
 from harness.measure.energy import Counter, Meter, find_counters, idle_watts

@@ -20,7 +20,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
-from harness import specs
+from harness.config import named_functions
 from harness.errors import TaskError
 from harness.reading import (
     Decimals,
@@ -48,7 +48,7 @@ def extract(spec: Any, text: str, labels: Sequence[str] = ()) -> Answer:
     """
     answer: Answer = bounded(text)
     for step in spec if isinstance(spec, list | tuple) else [spec]:
-        answer = specs.call(EXTRACTORS, step, answer, labels=labels) if isinstance(answer, str) else None
+        answer = named_functions.call(EXTRACTORS, step, answer, labels=labels) if isinstance(answer, str) else None
     return answer
 
 
@@ -56,7 +56,7 @@ def check_spec(spec: Any, where: str) -> None:
     """Raises TaskError for an `extract:` key that names an unknown extractor, option or value."""
     steps = list(spec) if isinstance(spec, list | tuple) else [spec]
     for step in steps or [None]:
-        specs.check(EXTRACTORS, step, where, "extractor")
+        named_functions.check(EXTRACTORS, step, where, "extractor")
 
 
 # --- text ------------------------------------------------------------------------------------------------------------

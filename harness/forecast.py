@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.remote import egress
-from harness.config import MachineConfig
+from harness.config.machine import MachineConfig
 from harness.cost.machines import hourly
 from harness.execute import Load, load, measurements
 from harness.plan import Cell, Plan, PlannedModel, host

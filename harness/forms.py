@@ -8,7 +8,7 @@ from typing import Any
 
 import regex
 
-from harness.config import ConstrainConfig
+from harness.config.task import ConstrainConfig
 from harness.errors import TaskError
 from harness.reading import PATTERN_SECONDS, compiled
 from harness.values import Form, Sample

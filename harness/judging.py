@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.config import ModelConfig, TaskConfig
+from harness.config.model import ModelConfig
+from harness.config.task import TaskConfig
 from harness.execute import Step, at_work, keep, load, restored, sitting
 from harness.plan import Cell, Plan, PlannedModel, by_messages, judge_of
 from harness.prompts import answer_text

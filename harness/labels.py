@@ -10,7 +10,7 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from harness import specs
+from harness.config import named_functions
 from harness.scorers.choice import labels_in, plain
 from harness.stats import Classification, multi_label, single_label
 from harness.values import Record, Sample
@@ -30,7 +30,7 @@ def by_label(
     `task` is its configuration in plan.json; `records` all have a value, and `clusters` one entry for each or is None.
     """
     first = task["score"][0] if isinstance(task["score"], list) and task["score"] else task["score"]
-    name = None if first is None else specs.name_of(first)
+    name = None if first is None else named_functions.name_of(first)
     if not records:
         return None
     asked = [sample for (named, _), sample in samples.items() if named == records[0].task]

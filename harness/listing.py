@@ -11,7 +11,10 @@ from typing import Any
 
 from harness import lm_tasks, openness
 from harness import models as folders
-from harness.config import MachineConfig, TaskConfig, TaskUse, find_file, read_machine, read_task
+from harness.config.files import find_file
+from harness.config.machine import MachineConfig, read_machine
+from harness.config.run import TaskUse
+from harness.config.task import TaskConfig, read_task
 from harness.cost.projection import lines as projected_lines
 from harness.cost.projection import projection, served
 from harness.errors import ConfigError, HarnessError

@@ -21,7 +21,8 @@ from lm_eval.utils import simple_parse_args_string
 
 from harness.backends import BACKENDS
 from harness.backends.base import Backend
-from harness.config import ModelConfig, validate
+from harness.config.base import validate
+from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError, HarnessError
 from harness.lm_tasks import generation_of
 from harness.models import resolve_model

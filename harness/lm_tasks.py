@@ -27,7 +27,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.config import TaskConfig, validate
+from harness.config.base import validate
+from harness.config.task import TaskConfig
 from harness.data import load_rows
 from harness.errors import DataError, HarnessError, TaskError, nearest
 from harness.formats import DataSource

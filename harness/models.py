@@ -21,9 +21,9 @@ from typing import Any
 
 import yaml
 
-from harness.config import bundled
+from harness.config.files import bundled
+from harness.config.yaml_file import read_yaml
 from harness.errors import BackendError, ModelError, nearest
-from harness.yamlfile import read_yaml
 
 OWN_BACKEND = ("openai", "anthropic", "google")  # providers with a backend of that name
 DEMO = Path(__file__).parent / "demo" / "models"

@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.config.yaml_file import read_yaml
 from harness.errors import HarnessError
 from harness.licences import SEVERITY, Commercial, recognised, terms
 from harness.models import DEMO, active_parameters, front_matter
-from harness.yamlfile import read_yaml
 
 State = Literal["open", "restricted", "absent", "unknown"]
 

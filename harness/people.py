@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.config import TaskConfig
+from harness.config.task import TaskConfig
 from harness.judging import Heard
 from harness.rubric import agreed_verdict, as_verdict, worth
 from harness.score import text_to_judge

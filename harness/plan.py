@@ -18,7 +18,9 @@ from harness import openness, prompts
 from harness.backends import BACKENDS, can_score, takes_messages
 from harness.backends.flow import price_of, unpriced
 from harness.backends.remote import PROVIDERS, egress, server, where
-from harness.config import ModelConfig, RunConfig, TaskUse, read_machine
+from harness.config.machine import read_machine
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig, TaskUse
 from harness.cost.prices import Price, frozen
 from harness.cost.projection import served
 from harness.errors import ConfigError, ModelError, TaskError, nearest

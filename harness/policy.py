@@ -18,12 +18,15 @@ from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from harness.backends.remote import egress
-from harness.config import ModelConfig, Name, Sensitivity, Strict, TaskConfig, find_file, validate
+from harness.config.base import Name, Strict, validate
+from harness.config.files import find_file
+from harness.config.model import ModelConfig
+from harness.config.task import Sensitivity, TaskConfig
+from harness.config.yaml_file import read_yaml
 from harness.errors import ConfigError, PolicyError, nearest
 from harness.licences import LICENCES, SEVERITY
 from harness.models import PICKLES
 from harness.openness import Openness
-from harness.yamlfile import read_yaml
 
 
 def refuse_egress(

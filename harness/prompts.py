@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.config import TaskConfig
+from harness.config.task import TaskConfig
 from harness.errors import TaskError, nearest
 from harness.tasks import LETTERS, label_of
 from harness.values import Message, Sample

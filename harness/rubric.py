@@ -22,7 +22,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from harness.config import RubricConfig, TaskConfig
+from harness.config.task import RubricConfig, TaskConfig
 from harness.errors import TaskError, nearest
 from harness.extract import read_json
 from harness.prompts import answer_text, columns_of, fill, render

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness import judging, lm_tasks, tables
 from harness.analysis.usage import spent_together, told
-from harness.config import RunConfig, TaskConfig, read_run
+from harness.config.run import RunConfig, read_run
+from harness.config.task import TaskConfig
 from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.labels import by_label

@@ -36,7 +36,10 @@ from typing import Literal
 
 from harness import lm_tasks
 from harness.backends.remote import PROVIDERS, server
-from harness.config import ModelConfig, RunConfig, find_file, read_task
+from harness.config.files import find_file
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig
+from harness.config.task import read_task
 from harness.models import resolve_model
 
 Kind = Literal["kernel", "namespace", "none"]

@@ -11,7 +11,7 @@ from typing import Any
 from harness import verdicts
 from harness.analysis.usage import footnotes, spent
 from harness.bias import bias_scores
-from harness.config import MachineConfig
+from harness.config.machine import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
 from harness.judging import NOTHING_HEARD, Heard

@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import extract, lm_tasks, scorers
-from harness.config import Columns, DataConfig, PromptConfig, TaskConfig, TaskUse, bundled, find_file, read_task
+from harness.config.files import bundled, find_file
+from harness.config.run import TaskUse
+from harness.config.task import Columns, DataConfig, PromptConfig, TaskConfig, read_task
+from harness.config.yaml_file import YamlFile
 from harness.data import DataSource, Rows, assign_ids, load_rows
 from harness.errors import DataError, TaskError, nearest
 from harness.forms import check_form
@@ -22,7 +25,6 @@ from harness.lazy import made, picked
 from harness.prepare import PREPARE
 from harness.scorers import own
 from harness.values import Sample
-from harness.yamlfile import YamlFile
 
 MOST_SLICES = 100  # values of a column; with more of them none has the samples to say anything
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

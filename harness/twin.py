@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from harness.config import TaskConfig
+from harness.config.task import TaskConfig
 from harness.errors import TaskError
 from harness.lazy import made
 from harness.prompts import columns_of

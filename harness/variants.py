@@ -12,7 +12,7 @@ import random
 import re
 from collections.abc import Callable, Iterator
 
-from harness.config import Columns, PromptConfig, TaskConfig
+from harness.config.task import Columns, PromptConfig, TaskConfig
 from harness.prompts import columns_of
 from harness.tasks import LETTERS, Task, asked_by, label_of
 

@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness import people
-from harness.config import MachineConfig, RubricConfig, TaskConfig
+from harness.config.machine import MachineConfig
+from harness.config.task import RubricConfig, TaskConfig
 from harness.cost.machines import hourly
 from harness.judging import Heard, name_of
 from harness.rubric import verdict

@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends.remote import can_write
-from harness.config import ModelConfig, TaskConfig
+from harness.config.model import ModelConfig
+from harness.config.task import TaskConfig
+from harness.config.yaml_file import read_yaml
 from harness.engine.structured import check_supported
 from harness.errors import BackendError, ModelError, TaskError
 from harness.forms import form_of
 from harness.models import ModelInfo
 from harness.tasks import Task
 from harness.values import Sample, Sampling, Writing
-from harness.yamlfile import read_yaml
 
 LOCAL = {"transformers", "fake"}  # recorded answers are as they are; servers do less
 UNHEEDED = {  # of a generation_config.json: would change what is drawn, and is not done here

@@ -23,7 +23,7 @@ import yaml
 
 from harness import init
 from harness.check import self_test
-from harness.config import TaskUse
+from harness.config.run import TaskUse
 from harness.errors import HarnessError
 from harness.prompts import check_columns, script
 from harness.rubric import with_prompt

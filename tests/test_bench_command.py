@@ -17,7 +17,9 @@ from servers import Reply, SyntheticServer
 from harness import cli
 from harness.backends.remote import PROVIDERS
 from harness.bench import _not_measured, _notes, finish, folder_for, make_bench
-from harness.config import BenchConfig, RunConfig, validate
+from harness.config.base import validate
+from harness.config.bench import BenchConfig
+from harness.config.run import RunConfig
 from harness.measure.bystanders import Bystanders
 
 SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))

@@ -7,18 +7,11 @@ from typing import Any
 
 import pytest
 
-from harness.config import (
-    Columns,
-    MachineConfig,
-    RunConfig,
-    TaskConfig,
-    bundled,
-    find_file,
-    read_machine,
-    read_run,
-    read_task,
-    validate,
-)
+from harness.config.base import validate
+from harness.config.files import bundled, find_file
+from harness.config.machine import MachineConfig, read_machine
+from harness.config.run import RunConfig, read_run
+from harness.config.task import Columns, TaskConfig, read_task
 from harness.errors import ConfigError, HarnessError, TaskError
 
 RUN: dict[str, Any] = {"run": "r", "tasks": ["mmlu"], "models": ["some/model"]}

@@ -16,7 +16,9 @@ from harness import listing
 from harness.backends.fake import FakeBackend
 from harness.bench import make_bench
 from harness.check import report, self_test
-from harness.config import ModelConfig, RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, TaskError
 from harness.execute import measurements
 from harness.plan import make_plan
@@ -263,7 +265,7 @@ class Counting(FakeBackend):
 
 @pytest.mark.usefixtures("one_by_one")
 def test_resumed_in_the_middle_nothing_is_asked_twice(tmp_path: Path):
-    wanted = config(write(tmp_path)).model_copy(update={"latency": harness.config.LatencyConfig(requests=0)})
+    wanted = config(write(tmp_path)).model_copy(update={"latency": harness.config.bench.LatencyConfig(requests=0)})
     plan = make_plan(wanted)
     for _ in carry_out(plan, tmp_path / "whole"):
         pass
@@ -341,7 +343,7 @@ def test_a_server_gets_the_conversation_as_messages(tmp_path: Path, monkeypatch:
     with SyntheticServer(reply) as server:
         task = write(tmp_path, ROWS[:1])
         remote = {"backend": "openai", "base_url": server.url, "script": None, "price": {"input": 1.0, "output": 10.0}}
-        wanted = config(task, **remote).model_copy(update={"latency": harness.config.LatencyConfig(requests=0)})
+        wanted = config(task, **remote).model_copy(update={"latency": harness.config.bench.LatencyConfig(requests=0)})
         result = harness.run(wanted, out=tmp_path / "out")
         bodies = [body for body in server.bodies if body]
     assert [[turn["content"] for turn in body["messages"]] for body in bodies] == [

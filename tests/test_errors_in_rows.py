@@ -12,7 +12,8 @@ from servers import Reply, SyntheticServer
 
 from harness import tables
 from harness.backends import flow
-from harness.config import RunConfig, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig
 from harness.plan import make_plan
 from harness.runs import carry_out, finish, folder_for, verified
 from harness.store import read_attempts

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import harness
-from harness.config import ModelConfig, RunConfig, validate
+from harness.config.base import validate
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig
 from harness.execute import measurements, served_here
 
 

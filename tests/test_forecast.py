@@ -10,7 +10,9 @@ import pytest
 from commands import harness
 
 from harness.check import report
-from harness.config import MachineConfig, RunConfig, validate
+from harness.config.base import validate
+from harness.config.machine import MachineConfig
+from harness.config.run import RunConfig
 from harness.forecast import forecasts, memory_line, spoken
 from harness.plan import make_plan
 from harness.runs import carry_out

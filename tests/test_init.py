@@ -18,7 +18,9 @@ import harness
 from harness import init
 from harness.check import report, self_test
 from harness.cli import app
-from harness.config import ModelConfig, RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, DataError, HarnessError
 from harness.execute import load
 from harness.inspect_data import columns_of, read_table

@@ -17,7 +17,8 @@ from statsmodels.stats.inter_rater import cohens_kappa
 import harness
 from harness import costing
 from harness.check import report
-from harness.config import RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import BackendError, ConfigError, HarnessError, PolicyError, StoreError
 from harness.plan import make_plan
 from harness.policy import PolicyConfig

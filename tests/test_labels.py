@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import harness
 from harness.cli import app
-from harness.config import RunConfig, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig
 from harness.labels import by_label
 from harness.runs import with_labels
 from harness.values import Record, Sample

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from harness import init
-from harness.config import RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
 from harness.data import load_rows
 from harness.errors import DataError, TaskError
 from harness.formats import DataSource, JsonLines

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 import harness
 from harness.cli import app
-from harness.config import RunConfig, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig
 from harness.errors import HarnessError
 from harness.perplexity import perplexities
 from harness.plan import make_plan

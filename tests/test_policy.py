@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from harness import cli, tables
-from harness.config import ModelConfig, RunConfig, TaskConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig, TaskUse
+from harness.config.task import TaskConfig
 from harness.errors import ConfigError, PolicyError, TaskError
 from harness.openness import describe
 from harness.plan import make_plan

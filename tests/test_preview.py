@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from harness.check import messy, report
-from harness.config import RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import ModelError
 from harness.models import resolve_model
 from harness.preview import balance, excerpt

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from harness.config import TaskConfig
+from harness.config.task import TaskConfig
 from harness.errors import TaskError
 from harness.prompts import answer_text, check_columns, columns_of, continuations, fill, given, render
 from harness.values import Message, Sample

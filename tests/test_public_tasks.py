@@ -11,7 +11,10 @@ import pytest
 
 import harness
 from harness.check import self_test
-from harness.config import RunConfig, TaskUse, bundled, read_task, validate
+from harness.config.base import validate
+from harness.config.files import bundled
+from harness.config.run import RunConfig, TaskUse
+from harness.config.task import read_task
 from harness.errors import TaskError
 from harness.losses import best_constant, cost_of
 from harness.plan import make_plan

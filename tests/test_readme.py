@@ -10,7 +10,8 @@ from typer.main import get_command
 
 import harness
 from harness import cli
-from harness.config import RunConfig, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

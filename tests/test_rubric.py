@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.config import RubricConfig, TaskUse
+from harness.config.run import TaskUse
+from harness.config.task import RubricConfig
 from harness.engine.structured import check_supported
 from harness.errors import TaskError
 from harness.rubric import (

@@ -16,7 +16,8 @@ import pytest
 import harness
 from harness import tables
 from harness.analysis.usage import told
-from harness.config import RunConfig, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.execute import load, measurements
 from harness.measure.bystanders import Bystanders

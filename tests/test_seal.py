@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from harness import seal
-from harness.config import RunConfig, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig
 
 ROUTES = Path(__file__).parent / "routes.py"
 ROOT = ROUTES.parents[1]

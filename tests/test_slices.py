@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import harness
 from harness.cli import app
-from harness.config import RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
 from harness.slices import by_slice, difference_p, worst
 from harness.stats import wilson

@@ -14,7 +14,8 @@ from servers import Reply, SyntheticServer
 
 from harness import cli
 from harness.backends import flow
-from harness.config import RunConfig, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig
 from harness.errors import BackendError
 from harness.execute import measurements
 from harness.plan import make_plan

@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from harness.check import report
-from harness.config import RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import DataError, HarnessError, TaskError
 from harness.prompts import check_columns
 from harness.score import judge

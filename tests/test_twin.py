@@ -12,7 +12,9 @@ import yaml
 
 import harness
 from harness.check import messy, self_test
-from harness.config import RunConfig, TaskConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
+from harness.config.task import TaskConfig
 from harness.errors import TaskError
 from harness.plan import make_plan
 from harness.prompts import check_columns, render

@@ -12,7 +12,8 @@ import yaml
 
 import harness
 from harness.check import report
-from harness.config import RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
 from harness.execute import measurements
 from harness.plan import make_plan

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 import harness
-from harness.config import GenerationConfig, ModelConfig, RunConfig, TaskConfig, validate
+from harness.config.base import validate
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig
+from harness.config.task import GenerationConfig, TaskConfig
 from harness.errors import HarnessError, ModelError, TaskError
 from harness.forms import is_valid
 from harness.models import inspect_model

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.yaml_file import parse_yaml, read_yaml
 from harness.errors import ConfigError
-from harness.yamlfile import parse_yaml, read_yaml
 
 FILE = Path("run.yaml")
 

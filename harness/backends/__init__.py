@@ -11,7 +11,7 @@ from harness.backends.remote import can_score, egress, takes_messages, where
 from harness.errors import BackendError
 
 if TYPE_CHECKING:
-    from harness.config import ModelConfig
+    from harness.config.model import ModelConfig
 
 __all__ = ["BACKENDS", "Backend", "can_score", "egress", "takes_messages", "where"]
 

@@ -12,7 +12,7 @@ import anthropic
 from harness.backends.api import ApiBackend, Reading
 from harness.backends.batch import RETRIES, Result
 from harness.backends.flow import AttemptFailed
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.values import Request
 from harness.wire import turns

@@ -35,7 +35,7 @@ from harness.backends.flow import (
     unpriced,
 )
 from harness.backends.remote import server, where
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount, price_request
 from harness.engine.stopping import cut
 from harness.engine.thinking import Markers, split_text

@@ -23,9 +23,10 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator
 
-from harness.config import ModelConfig, Strict, validate
+from harness.config.base import Strict, validate
+from harness.config.model import ModelConfig
+from harness.config.yaml_file import read_yaml
 from harness.values import Message, Request, Response
-from harness.yamlfile import read_yaml
 
 
 class Rule(Strict):

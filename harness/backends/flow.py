@@ -30,7 +30,8 @@ from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from harness.config import LimitsConfig, ModelConfig, validate
+from harness.config.base import validate
+from harness.config.model import LimitsConfig, ModelConfig
 from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
 from harness.errors import BackendError, ConfigError, HarnessError, LimitReached
 from harness.secrets import redact

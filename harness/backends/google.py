@@ -10,7 +10,7 @@ from google import genai
 from google.genai import errors, types
 
 from harness.backends.api import ApiBackend, Reading
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.values import Request
 from harness.wire import turns

@@ -21,7 +21,7 @@ from harness.backends.batch import RETRIES, Result
 from harness.backends.flow import Answer, Attempt, AttemptFailed, bill, run
 from harness.backends.given import WAYS, Misspelt, NotTold, given_logprob
 from harness.backends.remote import can_score
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.secrets import redact

@@ -15,7 +15,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.backends.remote import where
-from harness.config import ModelConfig, Strict, validate
+from harness.config.base import Strict, validate
+from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError
 from harness.importers import Recorded, read_answers
 from harness.values import Message, Request, Response

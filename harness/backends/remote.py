@@ -24,7 +24,7 @@ from harness.errors import BackendError, ConfigError, PolicyError
 from harness.secrets import is_secret, keep_out, redact
 
 if TYPE_CHECKING:
-    from harness.config import ModelConfig
+    from harness.config.model import ModelConfig
 
 THIS_MACHINE = "this machine"
 KEPT_S = 300.0  # a key that a command printed: asking a keyring for every request would hold all of them up

@@ -42,7 +42,7 @@ from harness.models import check_safe, check_versions, context_length, resolve_m
 from harness.values import Form, Message, Request, Response, Writing
 
 if TYPE_CHECKING:
-    from harness.config import ModelConfig
+    from harness.config.model import ModelConfig
 
 log = logging.getLogger(__name__)
 

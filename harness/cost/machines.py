@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.config import MachineConfig
+from harness.config.machine import MachineConfig
 
 
 @dataclass(frozen=True, slots=True)

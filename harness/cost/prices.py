@@ -17,9 +17,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from harness.config import Strict, bundled, validate
+from harness.config.base import Strict, validate
+from harness.config.files import bundled
+from harness.config.yaml_file import read_yaml
 from harness.errors import ConfigError, nearest
-from harness.yamlfile import read_yaml
 
 STALE_DAYS = 90  # list prices have moved within a quarter
 Processing = Literal["standard", "batch"]

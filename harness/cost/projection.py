@@ -19,8 +19,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.chips import Chip
-from harness.config import MachineConfig
+from harness.config.accelerators import Chip
+from harness.config.machine import MachineConfig
 from harness.cost.capacity import Capacity, TokenPrice, token_price
 from harness.cost.machines import hourly
 from harness.errors import ConfigError

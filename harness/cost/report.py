@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from harness.config import MachineConfig
+from harness.config.machine import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.breakeven import Service, Workload, break_even, replicas, tornado, usd_per_month, utilisation
 from harness.cost.capacity import Capacity

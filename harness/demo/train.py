@@ -29,7 +29,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from harness.config import TaskConfig, read_task
+from harness.config.task import TaskConfig, read_task
 from harness.demo import data
 from harness.prompts import as_text, fill
 from harness.scorers.fields import fields

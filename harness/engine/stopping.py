@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from harness.config import STOP_LIMIT
+from harness.config.task import STOP_LIMIT
 from harness.errors import TaskError
 
 WINDOW = 8  # tokens decoded together before the window moves on

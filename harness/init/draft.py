@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.check import self_test
-from harness.config import TaskConfig, validate
+from harness.config.base import validate
+from harness.config.task import TaskConfig
 from harness.errors import DataError
 from harness.init.roles import CLASSES, Roles, answer_is, is_assertion, is_label, key_of
 from harness.inspect_data import Column, as_text

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config import TaskUse
+from harness.config.run import TaskUse
+from harness.config.yaml_file import parse_yaml
 from harness.errors import ConfigError, HarnessError
 from harness.formats import stem_of
 from harness.init.draft import words
@@ -17,7 +18,6 @@ from harness.init.found import Found
 from harness.init.phrases import short
 from harness.prompts import check_columns
 from harness.tasks import load_task
-from harness.yamlfile import parse_yaml
 
 
 @dataclass(frozen=True, slots=True)

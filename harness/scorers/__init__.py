@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from harness import specs
+from harness.config import named_functions
 from harness.errors import TaskError
 from harness.scorers.assertions import promptfoo
 from harness.scorers.bias import bias
@@ -87,26 +87,26 @@ def score_answer(
     scorer needs, TimeoutError for a pattern that takes too long.
     """
     steps = list(spec) if isinstance(spec, list | tuple) else [spec]
-    results = [specs.call(SCORERS, step, expected, answer, row=row or {}) for step in steps]
+    results = [named_functions.call(SCORERS, step, expected, answer, row=row or {}) for step in steps]
     pairs = [result if isinstance(result, tuple) else (result, {}) for result in results]
     metrics: dict[str, float] = {}
     for step, (value, further) in zip(steps[1:], pairs[1:]):
-        metrics |= further | {specs.name_of(step): value}
+        metrics |= further | {named_functions.name_of(step): value}
     return pairs[0][0], metrics | pairs[0][1]
 
 
 def columns_of(spec: Any) -> list[tuple[str, str]]:
     """Returns the columns of a row that a `score:` key which `check_spec` accepts reads, each after its scorer."""
     steps = list(spec) if isinstance(spec, list | tuple) else [spec]
-    return [(name, column) for name in map(specs.name_of, steps) for column in READS.get(name, ())]
+    return [(name, column) for name in map(named_functions.name_of, steps) for column in READS.get(name, ())]
 
 
 def check_spec(spec: Any, where: str) -> None:
     """Raises TaskError for a `score:` key that names an unknown scorer, option or value, or needs a missing package."""
     steps = list(spec) if isinstance(spec, list | tuple) else [spec]
     for step in steps or [None]:
-        specs.check(SCORERS, step, where, "scorer")
-        name = specs.name_of(step)
+        named_functions.check(SCORERS, step, where, "scorer")
+        name = named_functions.name_of(step)
         if name in NEEDED and find_spec(NEEDED[name]) is None:
             what = f"scorer '{name}' needs the package {NEEDED[name].replace('_', '-')}, which is not installed"
             raise TaskError(what, where=where, fix="pip install 'openweights-harness[text]'")

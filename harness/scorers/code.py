@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness import specs
+from harness.config import named_functions
 from harness.errors import TaskError
 
 
@@ -15,4 +15,6 @@ def code(expected: Any, answer: Any) -> float:
 
 def needs_sandbox(spec: Any) -> bool:
     """Tells if a `score:` key judges answers by running them."""
-    return any(specs.name_of(step) == "code" for step in (spec if isinstance(spec, list | tuple) else [spec]) if step)
+    return any(
+        named_functions.name_of(step) == "code" for step in (spec if isinstance(spec, list | tuple) else [spec]) if step
+    )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from harness import specs
+from harness.config import named_functions
 from harness.errors import DataError, nearest
 from harness.reading import as_text, squash
 from harness.scorers.text import contains, exact_match, text, token_f1
@@ -59,7 +59,7 @@ ANSWERED_BY: Mapping[str, Callable[..., float]] = {
 
 
 def _check_by(spec: Any) -> Any:
-    specs.check(ANSWERED_BY, spec, "", "scorer")
+    named_functions.check(ANSWERED_BY, spec, "", "scorer")
     return spec
 
 
@@ -89,5 +89,5 @@ def answer_or_abstain(
     abstained = says_so is not None or given.strip(" .").casefold() in NOTHING
     if expected is None or expected in ([], ()) or as_text(expected) == "":
         return float(abstained), {"abstained": float(abstained), "right_to_abstain": float(abstained)}
-    value = 0.0 if abstained else specs.call(ANSWERED_BY, by, expected, given)
+    value = 0.0 if abstained else named_functions.call(ANSWERED_BY, by, expected, given)
     return value, {"abstained": float(abstained), "answered": float(not abstained)}

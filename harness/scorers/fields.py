@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator
 
-from harness import specs
+from harness.config import named_functions
 from harness.errors import DataError
 from harness.extract import read_json
 from harness.scorers.choice import label
@@ -18,7 +18,7 @@ MAX_ITEMS = 1000  # of a list in an answer that are compared
 
 
 def _check_type(spec: Any) -> Any:
-    specs.check(FIELD_TYPES, spec, "", "field type")
+    named_functions.check(FIELD_TYPES, spec, "", "field type")
     return spec
 
 
@@ -77,7 +77,7 @@ def _empty(value: Any) -> bool:
 def _field(expected: Any, answer: Any, spec: Any) -> float:
     if _empty(expected) or _empty(answer):
         return float(_empty(expected) and _empty(answer))
-    return _value(specs.call(FIELD_TYPES, spec or _type_of(expected), expected, answer))
+    return _value(named_functions.call(FIELD_TYPES, spec or _type_of(expected), expected, answer))
 
 
 def _value(result: float | tuple[float, dict[str, float]]) -> float:

@@ -9,7 +9,8 @@ import pytest
 
 from harness.backends.fake import FakeBackend, Rule, Script
 from harness.backends.transformers import TransformersBackend, ids_digest
-from harness.config import STOP_LIMIT, ModelConfig
+from harness.config.model import ModelConfig
+from harness.config.task import STOP_LIMIT
 from harness.values import Form, Message, Request, Sampling, Writing
 
 SCHEMA = {

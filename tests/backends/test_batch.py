@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.backends import BACKENDS, batch
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.errors import ConfigError, LimitReached
 from harness.values import Request
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends import BACKENDS
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.values import Request, Sampling
 
 CHOICES = (" red", " blue", " the cat", " red")

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from harness.backends.transformers import TransformersBackend
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.engine import memory
 from harness.errors import BackendError
 from harness.values import Request

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from harness.backends.fake import FakeBackend, Rule, Script, read_script
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.errors import ConfigError
 from harness.values import Request
 

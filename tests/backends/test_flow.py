@@ -11,7 +11,7 @@ import pytest
 
 from harness.backends import flow
 from harness.backends.flow import Answer, AttemptFailed, Purse, most_usd, price_of, retry_after, run
-from harness.config import LimitsConfig, ModelConfig
+from harness.config.model import LimitsConfig, ModelConfig
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError, ConfigError, LimitReached
 from harness.values import Message, Request, Response

@@ -10,7 +10,7 @@ from servers import Reply, SyntheticServer
 
 from harness.backends import BACKENDS, flow
 from harness.backends.given import Misspelt, NotTold, given_logprob
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.errors import BackendError
 from harness.values import Request
 

@@ -16,7 +16,9 @@ from typing import Any
 import pytest
 
 from harness.backends import BACKENDS, flow
-from harness.config import ModelConfig, RunConfig, validate
+from harness.config.base import validate
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError
 from harness.plan import make_plan
 from harness.runs import carry_out, finish, verified

@@ -13,7 +13,7 @@ import time
 import pytest
 
 from harness.backends.transformers import TransformersBackend
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.values import Message, Request, Sampling
 
 SHORT, LONG = "cat", "the cat sat on the red mat and ran home . " * 4

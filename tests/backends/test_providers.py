@@ -9,7 +9,7 @@ import pytest
 from servers import Reply, SyntheticServer
 
 from harness.backends import BACKENDS, flow
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.errors import BackendError
 from harness.values import Message, Request, Sampling
 

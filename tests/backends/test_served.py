@@ -23,7 +23,9 @@ import pytest
 
 import harness
 from harness.backends import BACKENDS
-from harness.config import ModelConfig, RunConfig, validate
+from harness.config.base import validate
+from harness.config.model import ModelConfig
+from harness.config.run import RunConfig
 from harness.errors import BackendError
 from harness.values import Message, Request
 

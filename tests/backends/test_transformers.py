@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from harness.backends.transformers import TransformersBackend, available_cores
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.errors import BackendError, ModelError
 from harness.values import Message, Request
 

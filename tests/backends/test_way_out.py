@@ -16,7 +16,7 @@ import pytest
 
 from harness.backends import BACKENDS, flow
 from harness.backends.remote import egress, server
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError
 from harness.plan import find_model
 from harness.secrets import HIDDEN, redact, without_own

@@ -23,7 +23,8 @@ import torch
 
 from harness.backends.transformers import TransformersBackend
 from harness.bench import make_bench
-from harness.config import RunConfig, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig
 from harness.measure.load import Scenario, run_load
 from harness.measure.target import InProcess
 from harness.values import Request

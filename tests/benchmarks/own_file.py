@@ -58,7 +58,8 @@ def init_file(path: Path) -> None:
 
 def plan_file(path: Path) -> None:
     from harness.check import report
-    from harness.config import RunConfig, validate
+    from harness.config.base import validate
+    from harness.config.run import RunConfig
 
     models = [{"name": "none", "backend": "fake"}]
     config = {"run": "r", "tasks": [str(path.with_suffix(".yaml"))], "models": models, "limit": 100}
@@ -202,7 +203,8 @@ ROW |= {"kwargs": [{}, {"num_words": 40, "relation": "at least"}]}
 
 
 def scorers(n: int) -> bool:
-    from harness.config import TaskConfig, validate
+    from harness.config.base import validate
+    from harness.config.task import TaskConfig
     from harness.score import judge
     from harness.scorers import SCORERS
     from harness.values import Response, Sample

@@ -302,7 +302,7 @@ def growth(args: argparse.Namespace, model: Any, tokenizer: Any) -> list[str]:
 
 def preparation(args: argparse.Namespace, tokenizer: Any) -> list[str]:
     """Seconds from rows to token ids of all MMLU questions at hand, and of the 14,042 there are."""
-    from harness.config import TaskUse
+    from harness.config.run import TaskUse
     from harness.engine.tokens import encode_pairs
     from harness.prompts import continuations, render
     from harness.tasks import load_task, shots_for

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pytest import approx
 
-from harness.config import MachineConfig, bundled, read_machine
+from harness.config.files import bundled
+from harness.config.machine import MachineConfig, read_machine
 from harness.cost.machines import hourly
 from harness.errors import ConfigError
 

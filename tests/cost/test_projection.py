@@ -13,8 +13,8 @@ import pytest
 from public_tables import LLAMA_8B_H100, LLAMA_8B_H200, LLAMA_70B_2_H100, LLAMA_70B_H200, table
 from pytest import approx
 
-from harness.chips import CHIPS
-from harness.config import MachineConfig
+from harness.config.accelerators import CHIPS
+from harness.config.machine import MachineConfig
 from harness.cost.projection import BEST, WORST, Served, lines, project, projection, restored, served
 from harness.errors import ConfigError
 from harness.measure.memory import Footprint, Layers

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pytest import approx
 
-from harness.config import MachineConfig
+from harness.config.machine import MachineConfig
 from harness.cost.breakeven import Service
 from harness.cost.capacity import Capacity
 from harness.cost.prices import find_price, read_prices

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends.transformers import TransformersBackend
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.measure.bench import Series, bench
 from harness.measure.http import OpenAIStream
 from harness.measure.load import Scenario, Timed, run_load

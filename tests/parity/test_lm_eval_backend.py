@@ -12,7 +12,7 @@ import re
 import pytest
 
 from harness.backends.transformers import TransformersBackend
-from harness.config import ModelConfig
+from harness.config.model import ModelConfig
 from harness.values import Request
 
 pytestmark = pytest.mark.shared

@@ -13,7 +13,8 @@ import yaml
 import harness
 from harness import listing, lm_tasks
 from harness.check import report
-from harness.config import RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import HarnessError
 from harness.runs import finish, read_jsonl, verified
 from harness.tasks import load_tasks

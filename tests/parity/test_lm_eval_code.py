@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.config import TaskUse
+from harness.config.run import TaskUse
 from harness.prompts import render
 from harness.tasks import load_tasks, shots_for
 from tests.public_rows import ROWS

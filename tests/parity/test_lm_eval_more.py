@@ -37,7 +37,9 @@ import torch
 import yaml
 
 import harness
-from harness.config import RunConfig, bundled, validate
+from harness.config.base import validate
+from harness.config.files import bundled
+from harness.config.run import RunConfig
 from harness.plan import make_plan
 from harness.runs import read_jsonl
 from tests.public_rows import (

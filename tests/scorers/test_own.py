@@ -11,7 +11,8 @@ import yaml
 
 import harness
 from harness.check import self_test
-from harness.config import RunConfig, TaskUse, validate
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
 from harness.plan import make_plan
 from harness.runs import finish, read_json

@@ -1,0 +1,93 @@
+"""Run, model, machine and task files as frozen values, checked once at the edge.
+
+    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
+
+Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from harness.config.yaml_file import YamlFile
+from harness.errors import ConfigError, HarnessError, nearest
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"
+Name = Annotated[str, Field(pattern=NAME, max_length=100)]
+TASK_NAME = (
+    r"^(lm_eval:)?[A-Za-z0-9][A-Za-z0-9._+-]*(\[[A-Za-z0-9._+-]+\])?$"  # in brackets: which of the task's prompts
+)
+SHA256 = "^[0-9a-f]{64}$"
+_FORMS = {  # in words, for people
+    NAME: "a name has letters, digits and . _ + - only, and no blanks",
+    TASK_NAME: "a name has letters, digits and . _ + - only, and no blanks",
+    SHA256: "a sha256 has 64 digits from 0 to f",
+}
+
+
+class Strict(BaseModel):
+    """A frozen mapping that names its unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            known = {field.alias or name for name, field in cls.model_fields.items()}
+            for key in data:
+                if key not in known and key not in cls.model_fields:
+                    raise PydanticCustomError("unknown_key", "{key}|{hint}", {"key": key, "hint": nearest(key, known)})
+        return data
+
+
+def _by_shape(value: Any) -> str:
+    """Returns which member of a union a value is meant to be, so that messages speak of that one only."""
+    if isinstance(value, str):
+        return "(text)"
+    return "(list)" if isinstance(value, list | tuple) else "(keys)"
+
+
+Config = TypeVar("Config", bound=Strict)
+
+
+def validate(kind: type[Config], data: Mapping[str, Any], where: str) -> Config:
+    """Returns `data` as a checked value; `where` is what messages name. Raises ConfigError."""
+    return _checked(kind, YamlFile(Path(where), data, {}), ConfigError)
+
+
+def _checked(kind: type[Config], file: YamlFile, error_kind: type[HarnessError]) -> Config:
+    try:
+        return kind.model_validate(file.data)
+    except ValidationError as error:
+        first = error.errors()[0]
+    # pydantic puts the tags of union members among the keys; those are no keys of the file
+    key = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith("(")))
+    named = ".".join(map(str, key))
+    if first["type"] == "unknown_key":
+        unknown, _, hint = first["msg"].partition("|")
+        raise error_kind(f"unknown key '{unknown}'", where=file.where((*key, unknown)), fix=hint)
+    if first["type"] == "missing":
+        raise error_kind(f"key '{named}' is missing", where=file.where(key), fix=f"add `{named}: ...`")
+    message = _FORMS.get((first.get("ctx") or {}).get("pattern", "")) or first["msg"][0].lower() + first["msg"][1:]
+    given = f" (given: {_short(first['input'])})" if key and not isinstance(first["input"], dict | list) else ""
+    raise error_kind(f"{named}: {message}{given}" if named else message, where=file.where(key), fix=_fix(first))
+
+
+def _fix(error: Mapping[str, Any]) -> str:
+    if error["type"] == "literal_error":
+        return nearest(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
+    if error["type"] == "string_type":
+        return "put the value in quotes"
+    return "mend this value"
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

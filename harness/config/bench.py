@@ -1,0 +1,76 @@
+"""Run, model, machine and task files as frozen values, checked once at the edge.
+
+    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
+
+Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from harness.config.base import Strict
+
+
+class LatencyConfig(Strict):
+    """The single-stream phase after the accuracy pass."""
+
+    requests: Annotated[int, Field(ge=0, le=10_000)] = 20  # prompts of the task's own; 0: no latency phase
+    warmup: Annotated[int, Field(ge=0)] = 3  # sent first and not counted
+
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SloConfig(Strict):
+    """What a request must meet, and the share of requests that must meet all of it."""
+
+    ttft_s: Seconds | None = None
+    tpot_s: Seconds | None = None
+    response_s: Seconds | None = None  # from when it was due
+    attainment: Annotated[float, Field(gt=0, le=1)] = 0.9
+
+    @model_validator(mode="after")
+    def _a_bound(self) -> SloConfig:
+        if self.ttft_s is None and self.tpot_s is None and self.response_s is None:
+            raise PydanticCustomError("bound", "give at least one of `ttft_s`, `tpot_s` and `response_s`")
+        return self
+
+
+class LengthsConfig(Strict):
+    """Made-up prompts of so many tokens, with answers of at most so many."""
+
+    input: Annotated[int, Field(ge=1, le=1_000_000)]
+    output: Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class BenchConfig(Strict):
+    """What `harness bench` measures of each model: loads on the tasks' own prompts, or on made-up ones."""
+
+    single: bool = True  # one request at a time
+    concurrency: tuple[Annotated[int, Field(ge=1, le=4096)], ...] = ()  # so many requests out at a time
+    rate: tuple[Annotated[float, Field(gt=0, le=100_000)], ...] = ()  # requests a second, as they come (Poisson)
+    sweep: bool = False  # single, all at once, then rates between the two
+    offline: bool = False  # all at once
+    requests: Annotated[int, Field(ge=1, le=1_000_000)] = 100  # of each scenario, warm-up apart
+    seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # a scenario lasts at least
+    max_seconds: Seconds = 600.0  # and at most
+    warmup: Annotated[int, Field(ge=0, le=100_000)] = 5  # sent first and not counted
+    slo: SloConfig | None = None
+    lengths: tuple[LengthsConfig, ...] = ()  # one or several shapes, instead of the tasks' prompts; six: a fit
+    prefix_cache: Literal["allow", "defeat"] = "allow"  # defeat: every prompt opens with a number of its own
+
+    @field_validator("lengths", mode="before")
+    @classmethod
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if isinstance(value, Mapping) else value
+
+    @model_validator(mode="after")
+    def _a_scenario(self) -> BenchConfig:
+        if not (self.single or self.concurrency or self.rate or self.sweep or self.offline):
+            raise PydanticCustomError("scenario", "no scenario: give one of `single`, `concurrency`, `rate`, `sweep`")
+        return self

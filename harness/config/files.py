@@ -1,0 +1,43 @@
+"""Run, model, machine and task files as frozen values, checked once at the edge.
+
+    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
+
+Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from harness.errors import ConfigError, nearest
+
+
+@cache
+def bundled(kind: Literal["tasks", "configs"]) -> Path:
+    """Returns the folder of task or run files that ship with the package (or stand beside it in a checkout)."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "bundled" / kind
+    return inside if inside.is_dir() else package.parent / kind
+
+
+def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> Path:
+    """Returns the file for a path, or for the name of a bundled one. Raises ConfigError with the nearest name."""
+    path = Path(name)
+    if path.is_file() and path.suffix not in {".yaml", ".yml"} and not under:
+        what = f"'{name}' is data, and no {'task' if kind == 'tasks' else 'run'} file"
+        raise ConfigError(what, fix=f"harness init {name} writes a task file for it")
+    if path.suffix in {".yaml", ".yml"} or "/" in name:
+        if path.is_file():
+            return path
+        siblings = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        raise ConfigError(f"no file {name}", fix=nearest(path.name, siblings) or "check the path")
+    folder = bundled(kind) / under
+    found = folder / f"{name}.yaml"
+    if found.is_file():
+        return found
+    noun = under.rstrip("s") or ("task" if kind == "tasks" else "configuration")
+    here = [p.name for suffix in (".yaml", ".yml") if (p := Path(name + suffix)).is_file()]
+    known = [p.stem for p in folder.glob("*.yaml")]
+    raise ConfigError(f"no {noun} named '{name}'", fix=nearest(name, here or known))

@@ -1,0 +1,105 @@
+"""Run, model, machine and task files as frozen values, checked once at the edge.
+
+    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
+
+Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from harness.config.base import Name, Strict, _by_shape, _checked
+from harness.config.bench import BenchConfig, LatencyConfig
+from harness.config.files import find_file
+from harness.config.machine import MachineConfig
+from harness.config.model import ModelConfig, model_from_path
+from harness.config.task import Sensitivity
+from harness.config.yaml_file import read_yaml
+from harness.errors import ConfigError, nearest
+
+
+class TaskUse(Strict):
+    """A task in a run, with what the run changes about it."""
+
+    task: str  # a bundled name, the path of a task file, or lm_eval:NAME_OR_FILE
+    data: str | None = None  # a local copy of the data: a file or a folder
+    sensitivity: Sensitivity | None = None  # can only be raised
+    asked_as: Literal["generate"] | None = Field(default=None, alias="as")  # choices as text, for every model
+    num_fewshot: Annotated[int, Field(ge=0, le=1000)] | None = (
+        None  # lm_eval tasks only: examples shown; default: its own
+    )
+
+
+class RunConfig(Strict):
+    """Which models do which tasks, on what."""
+
+    run: Name
+    tasks: tuple[TaskUse, ...] = ()  # none only where `bench` has lengths of its own
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    baseline: str | None = None  # model the others are compared with; default: the first
+    judge: ModelConfig | None = None  # scores the tasks that have a `rubric`; by name alone: as a model, or one of them
+    machine: (
+        Annotated[Annotated[str, Tag("(text)")] | Annotated[MachineConfig, Tag("(keys)")], Discriminator(_by_shape)]
+        | None
+    ) = None  # a bundled name, a path, or the values themselves
+    limit: Annotated[int, Field(ge=1)] | None = None  # seeded random subset of each task
+    first: Annotated[int, Field(ge=1)] | None = None  # the first N samples in order
+    formats: Annotated[int, Field(ge=0, le=100)] = 0  # seeded variants of each prompt's format; their range is shown
+    seed: int = 0
+    latency: LatencyConfig = LatencyConfig()
+    bench: BenchConfig = BenchConfig()  # read by `harness bench` alone
+    responses_only: bool = False  # write down unjudged what only a sandbox, or a judge not named, could judge
+    allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to
+    max_cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # USD to providers, all models together
+    max_errors: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of samples without an answer; more: row incomplete
+
+    @field_validator("tasks", mode="before")
+    @classmethod
+    def _names_to_uses(cls, value: Any) -> Any:
+        return (
+            [{"task": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
+        )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_to_judge(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping) or not isinstance(name := data.get("judge"), str):
+            return data
+        models = [m for m in data.get("models") or () if isinstance(m, Mapping) and m.get("name") == name]
+        return {**data, "judge": models[0] if models else model_from_path(name)}
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _paths_to_models(cls, value: Any) -> Any:
+        return (
+            [model_from_path(item) if isinstance(item, str) else item for item in value]
+            if isinstance(value, list)
+            else value
+        )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> RunConfig:
+        if not (self.tasks or self.bench.lengths):
+            raise PydanticCustomError("tasks", "no tasks: add `tasks: [NAME, ...]`")
+        names = [model.name for model in self.models]
+        for name in names:
+            if names.count(name) > 1:
+                raise PydanticCustomError(
+                    "twice", "two models are named '{name}': give each its own name", {"name": name}
+                )
+        if self.baseline is not None and self.baseline not in names:
+            hint = {"name": self.baseline, "hint": nearest(self.baseline, names)}
+            raise PydanticCustomError("baseline", "baseline '{name}' is none of the models; {hint}", hint)
+        if self.limit is not None and self.first is not None:
+            raise PydanticCustomError("subset", "`limit` and `first` exclude each other")
+        return self
+
+
+def read_run(name: str) -> RunConfig:
+    """Returns the run of a file or bundled name."""
+    return _checked(RunConfig, read_yaml(find_file(name, "configs")), ConfigError)
