@@ -12,7 +12,6 @@ from harness.config.machine import read_machine
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.config.task import RubricConfig, TaskConfig
-from harness.extract import extract
 from harness.forecast import Forecast, forecasts, memory_line
 from harness.forms import form_of, is_valid
 from harness.judging import foreseen
@@ -25,7 +24,8 @@ from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens
 from harness.prompts import ANSWER, answer_text, render, replied
 from harness.rubric import NOT_ASKED, Told, best_reply, texts_of, worst_reply
 from harness.score import judge, right_answers, turn_of
-from harness.scorers import own
+from harness.scoring.extractors import extract
+from harness.scoring.scorers import own_python
 from harness.seal import why_unsealed
 from harness.spending import Spending, estimate
 from harness.tasks import Task
@@ -303,7 +303,7 @@ class Report:
             yield from (f"  {one.line()}" for one in self.tokens if one.task == task.name)
             lines = (shots(task, samples[0], self.plan.config.seed), balance(samples))
             yield from (f"  {line}" for line in lines if line)
-            for function, digest in (one for spec in task.config.scores for one in own.functions(spec)):
+            for function, digest in (one for spec in task.config.scores for one in own_python.functions(spec)):
                 yield f"  scorer: Python of this task, {function}, sha256 {digest}"
             yield from (f"  {line}" for line in _of_rubric(task, samples, self.foreseen))
             yield from (f"  self-test: {line}" for line in test.lines())
@@ -338,8 +338,8 @@ class Report:
 
     def _format(self, task: Task, test: SelfTest) -> Iterator[str]:
         """Yields what another format of a prompt changes, and the question of one sample in it."""
-        own = next(one for one in self.plan.tasks if one.name == task.format_of)
-        yield f"  {task.name}: {'; '.join(differences(own.config, task.config))}"
+        own_python = next(one for one in self.plan.tasks if one.name == task.format_of)
+        yield f"  {task.name}: {'; '.join(differences(own_python.config, task.config))}"
         sample = self.plan.samples(task)[0]
         yield from (f"    | {line}" for line in render(task.config, sample, (), chat=False).split("\n"))
         if not test.passed:

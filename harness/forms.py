@@ -10,7 +10,7 @@ import regex
 
 from harness.config.task import ConstrainConfig
 from harness.errors import TaskError
-from harness.reading import PATTERN_SECONDS, compiled
+from harness.scoring.plain_text import PATTERN_SECONDS, compiled
 from harness.values import Form, Sample
 
 

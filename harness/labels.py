@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from harness.config import named_functions
-from harness.scorers.choice import labels_in, plain
+from harness.scoring.scorers.choice import labels_in, plain
 from harness.stats import Classification, multi_label, single_label
 from harness.values import Record, Sample
 

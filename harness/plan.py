@@ -28,7 +28,7 @@ from harness.models import ModelInfo, check_safe, digest_model, inspect_model, r
 from harness.policy import refuse_egress
 from harness.portable import portable
 from harness.rubric import Judge, with_prompt
-from harness.scorers.code import needs_sandbox
+from harness.scoring.scorers.code import needs_sandbox
 from harness.secrets import redacted
 from harness.tasks import Task, digest, load_tasks, shots_for
 from harness.twin import twin

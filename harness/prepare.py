@@ -11,9 +11,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.reading import as_text
-from harness.scorers.assertions import ASSERTIONS
-from harness.scorers.instructions import INSTRUCTIONS
+from harness.scoring.plain_text import as_text
+from harness.scoring.scorers.assertions import ASSERTIONS
+from harness.scoring.scorers.instructions import INSTRUCTIONS
 
 Row = Mapping[str, Any]
 

@@ -24,8 +24,8 @@ from typing import Any
 
 from harness.config.task import RubricConfig, TaskConfig
 from harness.errors import TaskError, nearest
-from harness.extract import read_json
 from harness.prompts import answer_text, columns_of, fill, render
+from harness.scoring.extractors import read_json
 from harness.tasks import Task, digest
 from harness.values import Form, Message, Request, Response, Sample, Sampling, Writing
 

@@ -22,7 +22,7 @@ from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.labels import by_label
 from harness.plan import Plan, check_judge, make_plan, stored
 from harness.score import records
-from harness.scorers import own
+from harness.scoring.scorers import own_python
 from harness.seal import Seal, seal_run
 from harness.store import (
     RESPONSES,
@@ -185,7 +185,7 @@ def _judged(path: Path) -> tuple[list[Record], judging.Heard]:
     for name, config in configs.items():
         lm_tasks.refuse_unknown(config)
         for spec in config.scores:
-            own.refuse_unknown(spec, name)
+            own_python.refuse_unknown(spec, name)
     samples = read_samples(path)
     lines = list(read_responses(path / RESPONSES))
     _check_expected(lines, samples, path)

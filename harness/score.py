@@ -15,12 +15,12 @@ import numpy as np
 from harness import lm_tasks
 from harness.config.named_functions import name_of
 from harness.config.task import TaskConfig, TurnConfig
-from harness.extract import extract
 from harness.forms import form_of, is_valid
 from harness.prompts import answer_text, asked
 from harness.rubric import NOT_ASKED, Told, judged
-from harness.scorers import COUNTS, FOLLOWED, score_answer
-from harness.scorers.code import needs_sandbox
+from harness.scoring.extractors import extract
+from harness.scoring.scorers import COUNTS, FOLLOWED, score_answer
+from harness.scoring.scorers.code import needs_sandbox
 from harness.stats.totals import total
 from harness.values import Failure, Record, Response, Sample, Score, Turn
 

@@ -23,7 +23,7 @@ from harness.perplexity import perplexities
 from harness.reduce import reduce_epochs, repeated
 from harness.rubric import ORDERS
 from harness.score import Place
-from harness.scorers import COUNTS, FOLLOWED, PARTS
+from harness.scoring.scorers import COUNTS, FOLLOWED, PARTS
 from harness.slices import by_slice, worst
 from harness.stats import accuracy, paired_difference
 from harness.stats.totals import total

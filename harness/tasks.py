@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from harness import extract, lm_tasks, scorers
+from harness import lm_tasks
 from harness.config.files import bundled, find_file
 from harness.config.run import TaskUse
 from harness.config.task import Columns, DataConfig, PromptConfig, TaskConfig, read_task
@@ -23,7 +23,8 @@ from harness.errors import DataError, TaskError, nearest
 from harness.forms import check_form
 from harness.lazy import made, picked
 from harness.prepare import PREPARE
-from harness.scorers import own
+from harness.scoring import extractors, scorers
+from harness.scoring.scorers import own_python
 from harness.values import Sample
 
 MOST_SLICES = 100  # values of a column; with more of them none has the samples to say anything
@@ -163,15 +164,15 @@ def _laid_out(config: TaskConfig, sample: Sample, turn: int) -> Sample:
 
 
 def _check_extractors(config: TaskConfig, file: YamlFile) -> None:
-    extract.check_spec(config.extract, file.where(("extract",)))
+    extractors.check_spec(config.extract, file.where(("extract",)))
     for name, spec in config.also.items():
-        extract.check_spec(spec, file.where(("also", name)))
+        extractors.check_spec(spec, file.where(("also", name)))
     for name, prompt in (config.prompts or {}).items():
         if prompt.extract is not None:
-            extract.check_spec(prompt.extract, file.where(("prompts", name, "extract")))
+            extractors.check_spec(prompt.extract, file.where(("prompts", name, "extract")))
     for turn, judged in (config.scored or {}).items():
         if judged.extract is not None:
-            extract.check_spec(judged.extract, file.where(("scored", turn, "extract")))
+            extractors.check_spec(judged.extract, file.where(("scored", turn, "extract")))
 
 
 def _admitted(config: TaskConfig, path: Path, file: YamlFile) -> TaskConfig:
@@ -181,7 +182,7 @@ def _admitted(config: TaskConfig, path: Path, file: YamlFile) -> TaskConfig:
         if spec is None:
             return None
         scorers.check_spec(spec, file.where(key))
-        return own.admit(spec, _own_folder(config, path), str(path))
+        return own_python.admit(spec, _own_folder(config, path), str(path))
 
     turns = {
         turn: judged.model_copy(update={"score": checked(judged.score, "scored", turn, "score")})

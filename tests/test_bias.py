@@ -11,7 +11,7 @@ import pytest
 
 from harness.bias import bias_scores
 from harness.prepare import bbq
-from harness.scorers.bias import bias
+from harness.scoring.scorers.bbq import bias
 from harness.values import Record
 
 BASE = dict(model="m", task="t", epoch=0, mode="score", answer=None, failure=None, input_tokens=0, output_tokens=0)

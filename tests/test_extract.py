@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import TaskError
-from harness.extract import EXTRACTORS, check_spec, extract, read_json
-from harness.reading import MAX_CHARS, as_number, bounded, numbers
+from harness.scoring.extractors import EXTRACTORS, check_spec, extract, read_json
+from harness.scoring.plain_text import MAX_CHARS, as_number, bounded, numbers
 
 LABELS = ("billing", "shipping", "A", "N/A")
 OPTIONS = {"regex": r"(?i)answer:? (\S+)", "first_of": ["boxed", "number"]}

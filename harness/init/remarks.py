@@ -16,7 +16,7 @@ from harness.init.roles import LONGEST_LABEL, MOST_LABELS, Roles, almost_id, ask
 from harness.inspect_data import PART, Column, Table, as_text, read_table
 from harness.lazy import Picked, in_parts, made
 from harness.personal import personal_data
-from harness.reading import fold
+from harness.scoring.plain_text import fold
 from harness.similar import near_pairs
 from harness.stats import detectable_gap
 

@@ -18,7 +18,7 @@ from harness.formats import suffix_of
 from harness.init.phrases import row_list
 from harness.inspect_data import Column, as_text
 from harness.lazy import picked
-from harness.reading import fold
+from harness.scoring.plain_text import fold
 from harness.tasks import LETTERS
 
 MOST_LABELS = 200  # more distinct answers than this are no list of choices

@@ -206,7 +206,7 @@ def scorers(n: int) -> bool:
     from harness.config.base import validate
     from harness.config.task import TaskConfig
     from harness.score import judge
-    from harness.scorers import SCORERS
+    from harness.scoring.scorers import SCORERS
     from harness.values import Response, Sample
 
     missing = set(SCORERS) - {"code", "python", "choice", *FAMILIES}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from harness.scorers.instructions import INSTRUCTIONS, instructions
+from harness.scoring.scorers.instructions import INSTRUCTIONS, instructions
 
 PIECES = (
     "So! it is",

@@ -6,8 +6,8 @@ import random
 
 import pytest
 
-from harness.scorers import score_answer
-from harness.scorers.chrf import LARGEST_BASE, chrf2
+from harness.scoring.scorers import score_answer
+from harness.scoring.scorers.chrf import LARGEST_BASE, chrf2
 
 ALPHABETS = (
     "ab",

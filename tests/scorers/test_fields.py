@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import DataError, TaskError
-from harness.scorers import SCORERS, check_spec, score_answer
+from harness.scoring.scorers import SCORERS, check_spec, score_answer
 
 INVOICE = {"vendor": "ACME Ltd.", "total": 1234.5, "due": "2024-05-03", "paid": False, "order": None}
 TYPES = {"fields": {"vendor": "text", "total": "number", "due": "date", "paid": "boolean"}}

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from harness import scorers
 from harness.errors import TaskError
-from harness.scorers.instructions import INSTRUCTIONS, instructions, relaxed, sentences
+from harness.scoring import scorers
+from harness.scoring.scorers.instructions import INSTRUCTIONS, instructions, relaxed, sentences
 from harness.summary import _metrics
 from harness.values import Record
 

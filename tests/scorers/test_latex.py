@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.scorers.latex import latex
+from harness.scoring.scorers.latex import latex
 
 SAME = [
     (r"\frac{1}{2}", r"$\dfrac12$"),

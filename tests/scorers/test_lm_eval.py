@@ -7,9 +7,9 @@ import random
 import pytest
 import yaml
 
-from harness.extract import check_spec as check_extract
-from harness.extract import extract
-from harness.scorers import check_spec, score_answer
+from harness.scoring.extractors import check_spec as check_extract
+from harness.scoring.extractors import extract
+from harness.scoring.scorers import check_spec, score_answer
 
 TASK = yaml.safe_load(r"""
 extract: {regex: {pattern: '#### (\-?[0-9\.\,]+)', pick: first}}

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from harness.extract import extract
-from harness.scorers import score_answer
+from harness.scoring.extractors import extract
+from harness.scoring.scorers import score_answer
 
 FENCE = "```"
 

@@ -16,7 +16,7 @@ from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
 from harness.plan import make_plan
 from harness.runs import finish, read_json
-from harness.scorers import own
+from harness.scoring.scorers import own_python
 from harness.tasks import load_task
 
 CODE = """
@@ -59,7 +59,7 @@ def test_a_function_beside_the_task_judges_its_answers(tmp_path: Path):
 def test_a_function_may_leave_the_row_out_and_stand_among_others(tmp_path: Path):
     task = load_task(TaskUse(task=str(make(tmp_path, score=["exact_match", {"python": "mine:same"}]))))
     assert self_test(task).passed
-    ((function, digest),) = own.functions(task.config.score)
+    ((function, digest),) = own_python.functions(task.config.score)
     assert function == "mine:same" and len(digest) == 64
 
 
@@ -80,7 +80,7 @@ def test_a_run_folder_brings_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = make(tmp_path)
     result = harness.run(config(path), out=tmp_path / "out")
     before = (result.folder / "records.jsonl").read_text()
-    monkeypatch.setattr(own, "_ADMITTED", {})  # as in a new process
+    monkeypatch.setattr(own_python, "_ADMITTED", {})  # as in a new process
     with pytest.raises(TaskError, match=r"answers to t are judged by Python of its own \(mine:close\)") as caught:
         finish(result.folder)
     assert "harness run CONFIG --out RUN" in caught.value.fix
@@ -117,7 +117,7 @@ def test_what_names_no_function_beside_the_task_is_refused(tmp_path: Path, score
         ("def close(:", "mine.py cannot be loaded: SyntaxError"),
         ("\0", "mine.py cannot be loaded"),
         ("close = 1", "has no function 'close'"),
-        ("x = '" + "a" * own.MAX_BYTES + "'", "larger than 1000000 bytes"),
+        ("x = '" + "a" * own_python.MAX_BYTES + "'", "larger than 1000000 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_loaded_says_why(tmp_path: Path, code: str, what: str):

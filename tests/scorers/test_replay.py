@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.extract import extract
-from harness.scorers import score_answer
-from harness.scorers.refusal import is_refusal
+from harness.scoring.extractors import extract
+from harness.scoring.scorers import score_answer
+from harness.scoring.scorers.refusal import is_refusal
 
 pytestmark = pytest.mark.shared
 

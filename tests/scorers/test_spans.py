@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.errors import DataError
-from harness.scorers.spans import spans
+from harness.scoring.scorers.spans import spans
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from harness.errors import HarnessError
-from harness.scorers import score_answer
-from harness.scorers.text import _library
+from harness.scoring.scorers import score_answer
+from harness.scoring.scorers.text import _library
 
 WORDS = "the a cat cats sat on mats running runs. Dogs, quickly! house houses 42 be"
 

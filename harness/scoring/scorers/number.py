@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from harness.errors import DataError
-from harness.reading import Decimals, Percent, as_date, as_number, as_text, fold, numbers, scaled
+from harness.scoring.plain_text import Decimals, Percent, as_date, as_number, as_text, fold, numbers, scaled
 
 Tolerance = Annotated[float, Field(ge=0)]
 

@@ -22,7 +22,7 @@ from pydantic import AfterValidator
 
 from harness.config import named_functions
 from harness.errors import TaskError
-from harness.reading import (
+from harness.scoring.plain_text import (
     Decimals,
     Pattern,
     Percent,

@@ -16,20 +16,29 @@ from typing import Any
 
 from harness.config import named_functions
 from harness.errors import TaskError
-from harness.scorers.assertions import promptfoo
-from harness.scorers.bias import bias
-from harness.scorers.choice import label, multi_label
-from harness.scorers.code import code
-from harness.scorers.documents import answer_or_abstain, citation
-from harness.scorers.entities import entities
-from harness.scorers.fields import fields
-from harness.scorers.instructions import instructions
-from harness.scorers.latex import latex
-from harness.scorers.number import boolean, date, number
-from harness.scorers.own import python
-from harness.scorers.refusal import refusal
-from harness.scorers.spans import spans
-from harness.scorers.text import chrf, contains, edit_similarity, exact_match, regex, rouge_l, text, token_f1
+from harness.scoring.scorers.assertions import promptfoo
+from harness.scoring.scorers.bbq import bias
+from harness.scoring.scorers.choice import label, multi_label
+from harness.scoring.scorers.code import code
+from harness.scoring.scorers.documents import answer_or_abstain, citation
+from harness.scoring.scorers.entities import entities
+from harness.scoring.scorers.fields import fields
+from harness.scoring.scorers.instructions import instructions
+from harness.scoring.scorers.latex import latex
+from harness.scoring.scorers.number import boolean, date, number
+from harness.scoring.scorers.own_python import python
+from harness.scoring.scorers.refusal import refusal
+from harness.scoring.scorers.spans import spans
+from harness.scoring.scorers.text import (
+    chrf,
+    contains,
+    edit_similarity,
+    exact_match,
+    regex,
+    rouge_l,
+    text,
+    token_f1,
+)
 
 SCORERS: Mapping[str, Callable[..., float | tuple[float, dict[str, float]]]] = {
     "exact_match": exact_match,

@@ -10,8 +10,8 @@ from pydantic import AfterValidator
 
 from harness.config import named_functions
 from harness.errors import DataError, nearest
-from harness.reading import as_text, squash
-from harness.scorers.text import contains, exact_match, text, token_f1
+from harness.scoring.plain_text import as_text, squash
+from harness.scoring.scorers.text import contains, exact_match, text, token_f1
 
 MAX_PASSAGES = 100  # of one answer that are looked up
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|«([^»]+)»|„([^“”]+)[“”]|^>[ \t]?(.+)$', re.MULTILINE)

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from harness.errors import DataError
-from harness.reading import ARTICLES, PUNCTUATION, as_text
-from harness.scorers.text import f1
+from harness.scoring.plain_text import ARTICLES, PUNCTUATION, as_text
+from harness.scoring.scorers.text import f1
 
 SEPARATOR = re.compile(r"\s*(?:[,;\n]|\band\b)\s*")
 MAX_SPANS = 100  # of an answer that are compared

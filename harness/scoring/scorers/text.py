@@ -11,8 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.reading import ARTICLES, PUNCTUATION, Pattern, as_text, matches, squash, without
-from harness.scorers.chrf import chrf2
+from harness.scoring.plain_text import ARTICLES, PUNCTUATION, Pattern, as_text, matches, squash, without
+from harness.scoring.scorers.chrf import chrf2
 
 MAX_COMPARED = 20_000  # characters of each text that are compared where the work grows with both lengths
 

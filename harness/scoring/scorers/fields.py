@@ -9,10 +9,10 @@ from pydantic import AfterValidator
 
 from harness.config import named_functions
 from harness.errors import DataError
-from harness.extract import read_json
-from harness.scorers.choice import label
-from harness.scorers.number import boolean, date, number
-from harness.scorers.text import edit_similarity, exact_match, f1, text, token_f1
+from harness.scoring.extractors import read_json
+from harness.scoring.scorers.choice import label
+from harness.scoring.scorers.number import boolean, date, number
+from harness.scoring.scorers.text import edit_similarity, exact_match, f1, text, token_f1
 
 MAX_ITEMS = 1000  # of a list in an answer that are compared
 

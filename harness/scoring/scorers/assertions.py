@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from harness.reading import as_text, matches
+from harness.scoring.plain_text import as_text, matches
 
 ASSERTIONS: Mapping[str, Callable[[str, str], bool]] = {
     "equals": lambda expected, answer: answer.strip() == expected.strip(),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.reading import as_text, squash
-from harness.scorers.text import f1, overlap
+from harness.scoring.plain_text import as_text, squash
+from harness.scoring.scorers.text import f1, overlap
 
 
 def label(expected: Any, answer: Any) -> float:

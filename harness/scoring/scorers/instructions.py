@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from harness.reading import as_text
+from harness.scoring.plain_text import as_text
 
 
 def instructions(expected: Any, answer: Any, *, row: Mapping[str, Any]) -> tuple[float, dict[str, float]]:

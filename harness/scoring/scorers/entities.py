@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness.errors import DataError
-from harness.extract import read_json
-from harness.reading import as_text, squash
-from harness.scorers.text import f1, overlap
+from harness.scoring.extractors import read_json
+from harness.scoring.plain_text import as_text, squash
+from harness.scoring.scorers.text import f1, overlap
 
 
 def entities(expected: Any, answer: Any) -> tuple[float, dict[str, float]]:
