@@ -34,10 +34,10 @@ from harness.errors import ConfigError, StoreError
 from harness.execute import Load, at_rest, counters_of, load, served_here
 from harness.measure.bench import MARK, Series, Unlike, bench, knee, meets_slo, slo_capacity, synthetic_requests
 from harness.measure.bystanders import between, reading, warning
+from harness.measure.device_memory import reset_peaks, used_memory
 from harness.measure.energy import Counter, Meter, energy_shares
 from harness.measure.http import OpenAIStream
 from harness.measure.load import Slo, Timed
-from harness.measure.memory import reset_peaks, used_memory
 from harness.measure.target import InProcess, Target
 from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, limits_of, make_plan, versions
 from harness.portable import portable

@@ -16,8 +16,8 @@ from harness.forecast import Forecast, forecasts, memory_line
 from harness.forms import form_of, is_valid
 from harness.judging import foreseen
 from harness.lm_tasks import is_judged_by
-from harness.measure.memory import free_memory
-from harness.openness import describe
+from harness.measure.device_memory import free_memory
+from harness.models.openness import describe
 from harness.plan import Cell, Plan, PlannedModel, make_plan
 from harness.policy import PolicyConfig, Used, broken
 from harness.preview import Tokens, balance, dressed, excerpt, shots, tokens

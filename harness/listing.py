@@ -9,8 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from harness import lm_tasks, openness
-from harness import models as folders
+from harness import lm_tasks
 from harness.config.files import find_file
 from harness.config.machine import MachineConfig, read_machine
 from harness.config.run import TaskUse
@@ -18,7 +17,9 @@ from harness.config.task import TaskConfig, read_task
 from harness.cost.projection import lines as projected_lines
 from harness.cost.projection import projection, served
 from harness.errors import ConfigError, HarnessError
-from harness.measure.memory import footprint, free_memory
+from harness.measure.device_memory import free_memory
+from harness.models import find, info, openness, safety
+from harness.models.footprint import footprint
 from harness.prompts import script
 from harness.score import right_answers
 from harness.tasks import load_task, shots_for, task_names
@@ -57,7 +58,7 @@ def models(paths: Sequence[str], as_json: bool, machine: str | None = None, toke
 
     With a `machine` also what it should do there, projected for requests of `tokens`: as many in, as many out.
     """
-    wanted = list(paths) or sorted(path.name for path in folders.DEMO.iterdir() if path.is_dir())
+    wanted = list(paths) or sorted(path.name for path in find.DEMO.iterdir() if path.is_dir())
     priced, (read, written) = read_machine(machine), _lengths(tokens)
     found = [_model(path) for path in wanted]
     if priced is not None:
@@ -88,11 +89,11 @@ def _one_task(name: str, as_json: bool) -> str:
 
 
 def _model(path: str) -> dict[str, Any]:
-    folder = folders.resolve_model(path)
-    folders.check_safe(folder)
-    known = {**asdict(folders.inspect_model(folder)), "openness": asdict(openness.describe(folder))}
+    folder = find.resolve_model(path)
+    safety.check_safe(folder)
+    known = {**asdict(info.inspect_model(folder)), "openness": asdict(openness.describe(folder))}
     memory = _memory(folder, known["bytes"], known["dtype"])
-    return {"path": str(folder), **known, "memory": memory, "files": folders.digest_model(folder)}
+    return {"path": str(folder), **known, "memory": memory, "files": info.digest_model(folder)}
 
 
 def _lengths(tokens: str) -> tuple[int, int]:
@@ -104,7 +105,7 @@ def _lengths(tokens: str) -> tuple[int, int]:
 
 
 def _projected(folder: Path, machine: MachineConfig, read: int, written: int) -> dict[str, Any]:
-    return projection(served(folder, folders.inspect_model(folder)), machine, read, written)
+    return projection(served(folder, info.inspect_model(folder)), machine, read, written)
 
 
 CONCURRENCY = (1, 8, 64)  # sequences at a time for which the largest context is given

@@ -25,7 +25,7 @@ from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError, HarnessError
 from harness.lm_tasks import generation_of
-from harness.models import resolve_model
+from harness.models.find import resolve_model
 from harness.values import Request, Response, Sampling
 
 

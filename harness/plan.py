@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from harness import openness, prompts
+from harness import prompts
 from harness.backends import BACKENDS, can_score, takes_messages
 from harness.backends.flow import price_of, unpriced
 from harness.backends.remote import PROVIDERS, egress, server, where
@@ -24,7 +24,10 @@ from harness.config.run import RunConfig, TaskUse
 from harness.cost.prices import Price, frozen
 from harness.cost.projection import served
 from harness.errors import ConfigError, ModelError, TaskError, nearest
-from harness.models import ModelInfo, check_safe, digest_model, inspect_model, resolve_model
+from harness.models import openness
+from harness.models.find import resolve_model
+from harness.models.info import ModelInfo, digest_model, inspect_model
+from harness.models.safety import check_safe
 from harness.policy import refuse_egress
 from harness.portable import portable
 from harness.rubric import Judge, with_prompt

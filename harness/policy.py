@@ -24,9 +24,9 @@ from harness.config.model import ModelConfig
 from harness.config.task import Sensitivity, TaskConfig
 from harness.config.yaml_file import read_yaml
 from harness.errors import ConfigError, PolicyError, nearest
-from harness.licences import LICENCES, SEVERITY
-from harness.models import PICKLES
-from harness.openness import Openness
+from harness.models.licences import LICENCES, SEVERITY
+from harness.models.openness import Openness
+from harness.models.safety import PICKLES
 
 
 def refuse_egress(

@@ -12,8 +12,8 @@ from typing import Any
 
 from harness.engine.tokens import encode_pairs, encode_texts
 from harness.errors import ModelError
-from harness.measure.memory import NUMBER_BYTES, Footprint, footprint
-from harness.models import unreadable
+from harness.models.find import unreadable
+from harness.models.footprint import NUMBER_BYTES, Footprint, footprint
 from harness.plan import Cell, PlannedModel
 from harness.tasks import Task, shots_for
 from harness.values import Request, Sample

@@ -40,7 +40,7 @@ from harness.config.files import find_file
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.config.task import read_task
-from harness.models import resolve_model
+from harness.models.find import resolve_model
 
 Kind = Literal["kernel", "namespace", "none"]
 

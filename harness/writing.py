@@ -15,7 +15,7 @@ from harness.config.yaml_file import read_yaml
 from harness.engine.structured import check_supported
 from harness.errors import BackendError, ModelError, TaskError
 from harness.forms import form_of
-from harness.models import ModelInfo
+from harness.models.info import ModelInfo
 from harness.tasks import Task
 from harness.values import Sample, Sampling, Writing
 

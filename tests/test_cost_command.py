@@ -15,7 +15,7 @@ from commands import harness
 from servers import Reply, SyntheticServer
 
 from harness import costing, listing
-from harness.measure.memory import SHARE
+from harness.models.footprint import SHARE
 from harness.tables import number
 
 RUN = {

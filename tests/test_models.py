@@ -12,15 +12,10 @@ import pytest
 from harness.backends import BACKENDS
 from harness.backends.remote import PROVIDERS
 from harness.errors import BackendError, ModelError
-from harness.models import (
-    OWN_BACKEND,
-    check_safe,
-    check_versions,
-    digest_model,
-    inspect_model,
-    read_header,
-    resolve_model,
-)
+from harness.models.files import read_header
+from harness.models.find import OWN_BACKEND, resolve_model
+from harness.models.info import digest_model, inspect_model
+from harness.models.safety import check_safe, check_versions
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 64, "vocab_size": 4}
 TENSORS = {
@@ -259,20 +254,20 @@ def test_a_hostile_adapter_is_refused(good, keys, message):
 
 
 def test_a_file_too_large_for_settings_is_refused(good, monkeypatch):
-    monkeypatch.setattr("harness.models.MAX_JSON", 10)
+    monkeypatch.setattr("harness.models.files.MAX_JSON", 10)
     with pytest.raises(ModelError, match="larger than 10 bytes"):
         check_safe(good)
 
 
 def test_a_header_over_the_limit_is_refused_unread(good, monkeypatch):
-    monkeypatch.setattr("harness.models.MAX_HEADER", 10)
+    monkeypatch.setattr("harness.models.files.MAX_HEADER", 10)
     with pytest.raises(ModelError, match="over the limit of 10"):
         read_header(good / "model.safetensors")
 
 
 def test_old_libraries_are_refused(monkeypatch):
     check_versions()
-    monkeypatch.setattr("harness.models.metadata.version", lambda name: "2.9.1")
+    monkeypatch.setattr("harness.models.safety.metadata.version", lambda name: "2.9.1")
     with pytest.raises(BackendError, match=r"torch 2\.9\.1 can be made to run code(.|\n)*pip install 'torch>=2\.10'"):
         check_versions()
 
@@ -324,7 +319,7 @@ def test_a_folder_is_itself(good):
 
 
 def test_a_demo_model_is_found_by_name(good, monkeypatch):
-    monkeypatch.setattr("harness.models.DEMO", good.parent)
+    monkeypatch.setattr("harness.models.find.DEMO", good.parent)
     assert resolve_model("model") == good
     with pytest.raises(ModelError, match=r"no model folder 'modle'(.|\n)*did you mean 'model'"):
         resolve_model("modle")
@@ -339,7 +334,7 @@ def test_only_folders_that_can_be_a_model_are_offered_for_a_missing_one(good, mo
     write(good.parent, "adapter/adapter_config.json", {})
     write(good.parent, ".venv/config.json", {})
     write(good.parent, "src/main.json", {})
-    monkeypatch.setattr("harness.models.DEMO", good.parent / "none")
+    monkeypatch.setattr("harness.models.find.DEMO", good.parent / "none")
     monkeypatch.chdir(good.parent)
     with pytest.raises(ModelError) as caught:
         resolve_model("tiny")
@@ -360,14 +355,14 @@ def test_only_folders_that_can_be_a_model_are_offered_for_a_missing_one(good, mo
     ],
 )
 def test_a_model_of_a_provider_is_told_to_stand_in_a_run_file_and_not_looked_up(name, fix, monkeypatch):
-    monkeypatch.setattr("harness.models._from_hub", lambda *_: pytest.fail("the hub was asked"))
+    monkeypatch.setattr("harness.models.find._from_hub", lambda *_: pytest.fail("the hub was asked"))
     with pytest.raises(ModelError, match="is asked at a provider") as caught:
         resolve_model(name)
     assert caught.value.fix == f"name it in a run file: {fix}"
 
 
 def test_open_weights_that_a_provider_serves_too_are_still_found_at_the_hub(tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.models._from_hub", lambda *_: tmp_path)
+    monkeypatch.setattr("harness.models.find._from_hub", lambda *_: tmp_path)
     assert resolve_model("openai/gpt-oss-120b") == tmp_path
 
 

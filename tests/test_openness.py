@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from harness import openness
-from harness.licences import LICENCES, recognised, terms
-from harness.models import active_parameters
-from harness.openness import chain, compute, describe, training_tokens, weakest
+from harness.models import openness
+from harness.models.licences import LICENCES, recognised, terms
+from harness.models.openness import chain, compute, describe, training_tokens, weakest
+from harness.models.sizes import active_parameters
 
 
 def model(

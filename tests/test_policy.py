@@ -15,7 +15,7 @@ from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse
 from harness.config.task import TaskConfig
 from harness.errors import ConfigError, PolicyError, TaskError
-from harness.openness import describe
+from harness.models.openness import describe
 from harness.plan import make_plan
 from harness.policy import PolicyConfig, Used, broken, read_policy, refuse_egress
 from harness.runs import carry_out, finish

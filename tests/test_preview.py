@@ -13,7 +13,7 @@ from harness.check import messy, report
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ModelError
-from harness.models import resolve_model
+from harness.models.find import resolve_model
 from harness.preview import balance, excerpt
 from harness.tasks import load_task
 

@@ -15,7 +15,7 @@ from harness.config.run import RunConfig
 from harness.config.task import GenerationConfig, TaskConfig
 from harness.errors import HarnessError, ModelError, TaskError
 from harness.forms import is_valid
-from harness.models import inspect_model
+from harness.models.info import inspect_model
 from harness.plan import make_plan
 from harness.runs import read_json
 from harness.score import judge

@@ -38,7 +38,9 @@ from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, e
 from harness.engine.tree import EngineStats
 from harness.engine.windows import rolling_windows
 from harness.errors import BackendError, ModelError, TaskError
-from harness.models import check_safe, check_versions, context_length, resolve_model, unreadable
+from harness.models.find import resolve_model, unreadable
+from harness.models.info import context_length
+from harness.models.safety import check_safe, check_versions
 from harness.values import Form, Message, Request, Response, Writing
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from harness.config.machine import MachineConfig
 from harness.cost.capacity import Capacity, TokenPrice, token_price
 from harness.cost.machines import hourly
 from harness.errors import ConfigError
-from harness.measure.memory import (
+from harness.models.footprint import (
     NUMBER_BYTES,
     SHARE,
     Footprint,
@@ -34,7 +34,8 @@ from harness.measure.memory import (
     text_config,
     whole,
 )
-from harness.models import ModelInfo, stored_sizes, used_of
+from harness.models.info import ModelInfo
+from harness.models.sizes import stored_sizes, used_of
 
 COPY_SIZES = (1, 2, 4, 8, 16)  # chips that may hold one copy: layers divide evenly among these
 LONG_PROMPT = 20_000  # tokens, beyond which the projection is too low

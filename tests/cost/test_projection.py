@@ -17,8 +17,8 @@ from harness.config.accelerators import CHIPS
 from harness.config.machine import MachineConfig
 from harness.cost.projection import BEST, WORST, Served, lines, project, projection, restored, served
 from harness.errors import ConfigError
-from harness.measure.memory import Footprint, Layers
-from harness.models import inspect_model
+from harness.models.footprint import Footprint, Layers
+from harness.models.info import inspect_model
 
 
 def fp8(parameters: float, layers: int, hidden: int, heads: int = 8, active: float | None = None) -> Served:

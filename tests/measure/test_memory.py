@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from pytest import approx
 
-from harness.measure.memory import count_parameters, footprint, reset_peaks, used_memory
-from harness.models import resolve_model
+from harness.measure.device_memory import reset_peaks, used_memory
+from harness.models.find import resolve_model
+from harness.models.footprint import count_parameters, footprint
 
 LLAMA_70B = {  # config.json of Llama-3.3-70B-Instruct
     "model_type": "llama",

@@ -23,8 +23,10 @@ from typing import Any, Literal
 
 from harness.config.yaml_file import read_yaml
 from harness.errors import HarnessError
-from harness.licences import SEVERITY, Commercial, recognised, terms
-from harness.models import DEMO, active_parameters, front_matter
+from harness.models.find import DEMO
+from harness.models.info import front_matter
+from harness.models.licences import SEVERITY, Commercial, recognised, terms
+from harness.models.sizes import active_parameters
 
 State = Literal["open", "restricted", "absent", "unknown"]
 

@@ -1,0 +1,106 @@
+"""What a model folder is, and whether it is safe to load.
+
+Everything here reads files and never builds a model: no pickle is opened, no code from the folder runs, and torch is
+not imported. `check_safe` looks at the folder before transformers does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from harness.models.files import _read_json, _weights, read_header
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What a model folder says of itself. None: it does not say."""
+
+    name: str
+    architecture: str | None
+    parameters: int  # numbers stored in the weights
+    dtype: str | None  # of most of them, as safetensors names it
+    bytes: int  # of all weight files
+    context_length: int | None  # tokens
+    has_chat_template: bool
+    chat_template_sha256: str | None
+    licence: str | None  # as the model card declares it
+    base_model: str | None
+
+
+def inspect_model(folder: Path) -> ModelInfo:
+    """Returns what is known of the folder from its files' headers. Raises ModelError if a header is broken."""
+    tensors = [tensor for file in _weights(folder) for tensor in read_header(file).values()]
+    by_dtype: Counter[str] = Counter()
+    for tensor in tensors:
+        by_dtype[tensor["dtype"]] += math.prod(tensor["shape"])
+    config = _read_json(folder / "config.json") if (folder / "config.json").is_file() else {}
+    card = front_matter(folder / "README.md")
+    template = chat_template(folder)
+    base = card.get("base_model")
+    return ModelInfo(
+        name=folder.resolve().name,
+        architecture=next(iter(config.get("architectures") or []), None),
+        parameters=by_dtype.total(),
+        dtype=by_dtype.most_common(1)[0][0] if by_dtype else None,
+        bytes=sum(file.stat().st_size for file in _weights(folder)),
+        context_length=context_length(config),
+        has_chat_template=template is not None,
+        chat_template_sha256=None if template is None else hashlib.sha256(template.encode()).hexdigest(),
+        licence=card.get("license_name") or card.get("license"),
+        base_model=base[0] if isinstance(base, list) and base else base or None,
+    )
+
+
+def digest_model(folder: Path) -> dict[str, str]:
+    """Returns the sha256 of every file of the folder's top level, by name. Reads all weights: seconds per GB."""
+    digests = {}
+    for file in sorted(p for p in folder.iterdir() if p.is_file()):
+        with file.open("rb") as stream:
+            digests[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
+    return digests
+
+
+def context_length(config: Mapping[str, Any]) -> int | None:
+    """Returns the longest sequence in tokens that a config.json states, the text model's first."""
+    for part in (config.get("text_config") or {}, config):
+        for key in ("n_positions", "max_position_embeddings", "n_ctx"):
+            if isinstance(part.get(key), int):
+                return part[key]
+    return None
+
+
+def chat_template(folder: Path) -> str | None:
+    """Returns the source of the default chat template, or None if the model has none."""
+    file = folder / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    for name in ("chat_template.json", "tokenizer_config.json"):
+        found = _read_json(folder / name).get("chat_template") if (folder / name).is_file() else None
+        if isinstance(found, list):  # several, by name
+            named = {item.get("name"): item.get("template") for item in found if isinstance(item, dict)}
+            found = named.get("default")
+        if isinstance(found, str):
+            return found
+    return None
+
+
+def front_matter(card: Path) -> dict[str, Any]:
+    """Returns the keys at the head of a model card; none where there are none, or they cannot be read."""
+    if not card.is_file():
+        return {}
+    parts = card.read_text(encoding="utf-8", errors="replace")[:100_000].split("---\n", 2)
+    if len(parts) < 3 or parts[0].strip("\ufeff \n"):
+        return {}
+    try:
+        content = yaml.safe_load(parts[1])
+    except yaml.YAMLError:
+        return {}
+    return content if isinstance(content, dict) else {}
