@@ -41,11 +41,11 @@ from harness.measure.load import Slo, Timed
 from harness.measure.target import InProcess, Target
 from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, limits_of, make_plan, versions
 from harness.portable import portable
-from harness.score import judge
 from harness.secrets import redacted
 from harness.store import RunFolder, append_rows, write_json_atomic
 from harness.tables import Table, number, set_text
-from harness.tasks import digest
+from harness.tasks.rows import digest
+from harness.tasks.score_answer import judge
 from harness.values import Request, Response
 
 DISTINCT = 256  # made-up prompts that are told apart before their numbers are

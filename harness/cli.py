@@ -242,7 +242,7 @@ def init(
     as_json: Json = False,
 ) -> None:
     """Write a task file for your own data: guesses what each column is, and says what stands out in them."""
-    from harness import init as inits
+    from harness.tasks import authoring as inits
 
     with _working(f"reading {file.name}"):
         found = inits.look(file, sheet=sheet, input=input, answer=answer)
@@ -282,8 +282,8 @@ def check(
     where the data would go. With --policy, what breaks it is named, and the
     exit code is 1.
     """
-    from harness import check as checks
     from harness.policy import read_policy
+    from harness.runs import check as checks
 
     rules = None if policy is None else read_policy(policy)
     given = (config, model, task, data, limit, first, seed, machine, None, None, judge, max_cost)
@@ -420,7 +420,7 @@ def _configuration(
     if tasks:
         values["tasks"] = [*values["tasks"], *({"task": name} for name in tasks)]
     if check and not values["models"]:
-        from harness.check import NO_MODEL
+        from harness.runs.check import NO_MODEL
 
         values["models"] = [NO_MODEL.model_dump(mode="json")]
     for key, noun in (("models", "--model PATH"), ("tasks", "--task NAME")):
@@ -439,9 +439,9 @@ def _configuration(
 
 def _is_task_file(name: str) -> bool:
     from harness.config.files import find_file
+    from harness.config.lm_eval_names import is_named
     from harness.config.yaml_file import read_yaml
-    from harness.lm_tasks import is_named
-    from harness.tasks import task_names
+    from harness.tasks.load import task_names
 
     if is_named(name):
         return True

@@ -27,7 +27,6 @@ from harness.measure.bystanders import between, reading
 from harness.measure.energy import Counter, Meter, find_counters, idle_watts
 from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
-from harness.prompts import continued, replied
 from harness.secrets import redact, redacted, without_own
 from harness.stats.totals import total
 from harness.store import (
@@ -40,6 +39,7 @@ from harness.store import (
     read_attempts,
     read_responses,
 )
+from harness.tasks.prompts import continued, replied
 from harness.values import Request, Response
 
 Load = Callable[[ModelConfig], Backend]

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, beside, nearest
-from harness.formats import DataSource, iter_rows
+from harness.tasks.data.files import DataSource, iter_rows
 from harness.values import Finish
 
 COLUMNS = (

@@ -17,10 +17,11 @@ from harness.config.model import ModelConfig
 from harness.config.task import TaskConfig
 from harness.execute import Step, at_work, keep, load, restored, sitting
 from harness.plan import Cell, Plan, PlannedModel, by_messages, judge_of
-from harness.prompts import answer_text
-from harness.rubric import NOTHING, Judge, Told, ask, texts_of
-from harness.score import ByTurn, Place, answer_to_judge, place, text_to_judge, turn_of
 from harness.store import RESPONSES, VERDICTS, RunFolder, read_attempts, read_responses
+from harness.tasks.prompts import answer_text
+from harness.tasks.records import place
+from harness.tasks.rubric import NOTHING, Judge, Told, ask, texts_of
+from harness.tasks.score_answer import ByTurn, Place, answer_to_judge, text_to_judge, turn_of
 from harness.values import Request, Response, Sample
 
 Samples = Mapping[tuple[str, str], Sample]  # by task and sample id

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from harness import lm_tasks
+from harness.config import lm_eval_names
 from harness.config.files import find_file
 from harness.config.machine import MachineConfig, read_machine
 from harness.config.run import TaskUse
@@ -20,9 +20,11 @@ from harness.errors import ConfigError, HarnessError
 from harness.measure.device_memory import free_memory
 from harness.models import find, info, openness, safety
 from harness.models.footprint import footprint
-from harness.prompts import script
-from harness.score import right_answers
-from harness.tasks import load_task, shots_for, task_names
+from harness.tasks import lm_eval_tasks
+from harness.tasks.load import load_task, task_names
+from harness.tasks.prompts import script
+from harness.tasks.score_answer import right_answers
+from harness.tasks.shots import shots_for
 
 WIDTH = 100  # columns of a line
 TOKENS = "1000,300"  # in and out, of a request that a projection is for
@@ -31,7 +33,7 @@ TOKENS = "1000,300"  # in and out, of a request that a projection is for
 def tasks(name: str | None, as_json: bool) -> str:
     """Returns the bundled tasks, a line each; those that a word is found in; or one task with a rendered prompt."""
     if name is not None and (
-        lm_tasks.is_named(name) or name in task_names() or name.endswith((".yaml", ".yml")) or "/" in name
+        lm_eval_names.is_named(name) or name in task_names() or name.endswith((".yaml", ".yml")) or "/" in name
     ):
         return _one_task(name, as_json)
     found = [read_task(find_file(each, "tasks"))[0] for each in task_names()]
@@ -73,9 +75,9 @@ def _task_json(config: TaskConfig) -> dict[str, Any]:
 
 
 def _one_task(name: str, as_json: bool) -> str:
-    path = lm_tasks.file_of(name) if lm_tasks.is_named(name) else find_file(name, "tasks")
+    path = lm_eval_tasks.file_of(name) if lm_eval_names.is_named(name) else find_file(name, "tasks")
     if as_json:
-        config = load_task(TaskUse(task=name)).config if lm_tasks.is_named(name) else read_task(path)[0]
+        config = load_task(TaskUse(task=name)).config if lm_eval_names.is_named(name) else read_task(path)[0]
         return json.dumps(_task_json(config), ensure_ascii=False)
     lines = [path.read_text(encoding="utf-8").rstrip(), ""]
     try:

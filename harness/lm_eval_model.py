@@ -24,8 +24,8 @@ from harness.backends.base import Backend
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError, HarnessError
-from harness.lm_tasks import generation_of
 from harness.models.find import resolve_model
+from harness.tasks.lm_eval_tasks import generation_of
 from harness.values import Request, Response, Sampling
 
 

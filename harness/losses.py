@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from harness.stats import clustered_mean, t_mean
-from harness.tasks import NO_ANSWER
+from harness.tasks.samples import NO_ANSWER
 from harness.values import Estimate, Record
 
 Costs = Mapping[str, Mapping[str, float]]

@@ -13,9 +13,9 @@ from typing import Any
 
 from harness.config.task import TaskConfig
 from harness.judging import Heard
-from harness.rubric import agreed_verdict, as_verdict, worth
-from harness.score import text_to_judge
 from harness.stats import accuracy, cohen_kappa, ppi_mean
+from harness.tasks.rubric import agreed_verdict, as_verdict, worth
+from harness.tasks.score_answer import text_to_judge
 from harness.values import Estimate, Record, Sample
 
 ENOUGH = 30  # texts judged by people and by the judge; with fewer the intervals of agreement and correction do not hold

@@ -14,7 +14,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from harness import prompts
 from harness.backends import BACKENDS, can_score, takes_messages
 from harness.backends.flow import price_of, unpriced
 from harness.backends.remote import PROVIDERS, egress, server, where
@@ -30,13 +29,17 @@ from harness.models.info import ModelInfo, digest_model, inspect_model
 from harness.models.safety import check_safe
 from harness.policy import refuse_egress
 from harness.portable import portable
-from harness.rubric import Judge, with_prompt
 from harness.scoring.scorers.code import needs_sandbox
 from harness.secrets import redacted
-from harness.tasks import Task, digest, load_tasks, shots_for
-from harness.twin import twin
+from harness.tasks import prompts
+from harness.tasks.choices_as_text import twin
+from harness.tasks.load import load_tasks
+from harness.tasks.prompt_layouts import formats
+from harness.tasks.rows import digest
+from harness.tasks.rubric import Judge, with_prompt
+from harness.tasks.shots import shots_for
+from harness.tasks.task import Task
 from harness.values import Message, Mode, Request, Sample, Sampling, Writing
-from harness.variants import formats
 from harness.writing import check_writing, generation_defaults, sampling_of, writing_of
 
 SCRIPTED = ("fake", "recorded")  # all of such a model is a file: a mistake in it is found before anything is asked

@@ -13,7 +13,7 @@ from itertools import chain, zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import judging, lm_tasks, tables
+from harness import judging, tables
 from harness.analysis.usage import spent_together, told
 from harness.config.run import RunConfig, read_run
 from harness.config.task import TaskConfig
@@ -21,7 +21,6 @@ from harness.errors import StoreError, nearest
 from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.labels import by_label
 from harness.plan import Plan, check_judge, make_plan, stored
-from harness.score import records
 from harness.scoring.scorers import own_python
 from harness.seal import Seal, seal_run
 from harness.store import (
@@ -36,6 +35,8 @@ from harness.store import (
     write_text_atomic,
 )
 from harness.summary import clusters_of, summarise
+from harness.tasks import lm_eval_tasks
+from harness.tasks.records import records
 from harness.values import Failure, Record, Sample
 
 if TYPE_CHECKING:
@@ -160,11 +161,13 @@ def answered(path: Path) -> set[str]:
 def _with_lm_eval(row: dict[str, Any], plan: Mapping[str, Any], samples: Mapping, path: Path) -> dict[str, Any]:
     """Returns a row with what lm-eval makes of all answers together, if the task is one of its own."""
     config = TaskConfig.model_validate(plan["tasks"][row["task"]])
-    if not lm_tasks.is_judged_by(config):
+    if not lm_eval_tasks.is_judged_by(config):
         return row
     lines = (line for line in read_responses(path / "responses.jsonl") if line["task"] == row["task"])
     mine = (line for line in lines if line["model"] == row["model"])
-    found = lm_tasks.aggregated(config, ((samples[row["task"], line["sample_id"]], restored(line)) for line in mine))
+    found = lm_eval_tasks.aggregated(
+        config, ((samples[row["task"], line["sample_id"]], restored(line)) for line in mine)
+    )
     told = {name: {"value": value, "low": None, "high": None, "method": "lm-eval"} for name, value in found.items()}
     return {**row, "metrics": {**row["metrics"], **told}}
 
@@ -183,7 +186,7 @@ def _judged(path: Path) -> tuple[list[Record], judging.Heard]:
     plan = read_json(path / "plan.json")
     configs = {name: TaskConfig.model_validate(config) for name, config in plan["tasks"].items()}
     for name, config in configs.items():
-        lm_tasks.refuse_unknown(config)
+        lm_eval_tasks.refuse_unknown(config)
         for spec in config.scores:
             own_python.refuse_unknown(spec, name)
     samples = read_samples(path)

@@ -34,8 +34,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness import lm_tasks
 from harness.backends.remote import PROVIDERS, server
+from harness.config import lm_eval_names
 from harness.config.files import find_file
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
@@ -106,8 +106,8 @@ def _needs_network(config: RunConfig) -> str:
             role = "judge" if model is config.judge else "model"
             return f"{role} {model.name} is asked at {server(model).host}"
     for use in config.tasks:
-        if lm_tasks.is_named(use.task):
-            if use.data is None and lm_tasks.reads_hub(use.task):
+        if lm_eval_names.is_named(use.task):
+            if use.data is None and lm_eval_names.reads_hub(use.task):
                 return f"task {use.task} reads what lm-eval fetches: give a local copy with --data"
             continue
         task, _ = read_task(find_file(use.task, "tasks"))

@@ -16,7 +16,7 @@ from harness.cost.prices import Price, Processing, TokenCount, price_request
 from harness.execute import characters, timed_requests
 from harness.judging import foreseen, name_of
 from harness.plan import Cell, Plan, limits_of, listed_price
-from harness.prompts import continued
+from harness.tasks.prompts import continued
 from harness.values import Request
 
 CHARACTERS = 4  # a token: about right for English, high for most other languages

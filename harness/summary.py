@@ -21,12 +21,12 @@ from harness.measure.energy import Energy, carbon_g, energy_shares
 from harness.measure.latency import latency_summary
 from harness.perplexity import perplexities
 from harness.reduce import reduce_epochs, repeated
-from harness.rubric import ORDERS
-from harness.score import Place
 from harness.scoring.scorers import COUNTS, FOLLOWED, PARTS
 from harness.slices import by_slice, worst
 from harness.stats import accuracy, paired_difference
 from harness.stats.totals import total
+from harness.tasks.rubric import ORDERS
+from harness.tasks.score_answer import Place
 from harness.values import Estimate, Failure, Record, Response, Sample
 
 Line = Mapping[str, Any]

@@ -10,9 +10,9 @@ from harness.config.machine import MachineConfig
 from harness.config.task import RubricConfig, TaskConfig
 from harness.cost.machines import hourly
 from harness.judging import Heard, name_of
-from harness.rubric import verdict
-from harness.score import Place
 from harness.stats.totals import total
+from harness.tasks.rubric import verdict
+from harness.tasks.score_answer import Place
 from harness.values import Record, Response, Sample
 
 Line = Mapping[str, Any]

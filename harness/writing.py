@@ -14,9 +14,9 @@ from harness.config.task import TaskConfig
 from harness.config.yaml_file import read_yaml
 from harness.engine.structured import check_supported
 from harness.errors import BackendError, ModelError, TaskError
-from harness.forms import form_of
 from harness.models.info import ModelInfo
-from harness.tasks import Task
+from harness.tasks.answer_form import form_of
+from harness.tasks.task import Task
 from harness.values import Sample, Sampling, Writing
 
 LOCAL = {"transformers", "fake"}  # recorded answers are as they are; servers do less

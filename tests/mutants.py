@@ -21,14 +21,15 @@ from typing import Any
 
 import yaml
 
-from harness import init
-from harness.check import self_test
 from harness.config.run import TaskUse
 from harness.errors import HarnessError
-from harness.prompts import check_columns, script
-from harness.rubric import with_prompt
-from harness.tasks import load_tasks, shots_for
-from harness.variants import formats
+from harness.tasks import authoring
+from harness.tasks.load import load_tasks
+from harness.tasks.prompt_layouts import formats
+from harness.tasks.prompts import check_columns, script
+from harness.tasks.rubric import with_prompt
+from harness.tasks.self_test import self_test
+from harness.tasks.shots import shots_for
 
 ADDED = ("score", "extract", "choices", "shots", "system", "prepare", "prompts", "costs", "constrain", "wrong")
 ADDED += ("turns", "scored", "labels", "rotate", "rubric")
@@ -128,7 +129,7 @@ def judge(case: Mutant, folder: Path) -> str | None:
     path = folder / "t.yaml"
     path.write_bytes(case.task)
     (folder / f"t{case.suffix}").write_bytes(case.data)
-    steps: tuple[Callable[[], Any], ...] = (lambda: _try_task(path), lambda: init.look(folder / f"t{case.suffix}"))
+    steps: tuple[Callable[[], Any], ...] = (lambda: _try_task(path), lambda: authoring.look(folder / f"t{case.suffix}"))
     try:
         for step in steps:
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.prepare import BBH
+from harness.tasks.data.prepare import BBH
 
 Rows = list[dict[str, Any]]
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.bias import bias_scores
-from harness.prepare import bbq
 from harness.scoring.scorers.bbq import bias
+from harness.tasks.data.prepare import bbq
 from harness.values import Record
 
 BASE = dict(model="m", task="t", epoch=0, mode="score", answer=None, failure=None, input_tokens=0, output_tokens=0)

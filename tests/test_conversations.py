@@ -15,17 +15,19 @@ import harness
 from harness import listing
 from harness.backends.fake import FakeBackend
 from harness.bench import make_bench
-from harness.check import report, self_test
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, TaskError
 from harness.execute import measurements
 from harness.plan import make_plan
-from harness.prompts import asked, continued, ends_turn, later, render, replied
 from harness.runs import carry_out, finish, read_jsonl, verified
-from harness.score import turn_of
-from harness.tasks import Task, load_task
+from harness.runs.check import report
+from harness.tasks.load import load_task
+from harness.tasks.prompts import asked, continued, ends_turn, later, render, replied
+from harness.tasks.score_answer import turn_of
+from harness.tasks.self_test import self_test
+from harness.tasks.task import Task
 from harness.values import Message, Request, Response
 
 sys.path.insert(0, str(Path(__file__).parent))

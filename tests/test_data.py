@@ -14,9 +14,9 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from harness.data import DataSource, assign_ids, load_rows
 from harness.errors import DataError
-from harness.formats import iter_rows
+from harness.tasks.data.files import iter_rows
+from harness.tasks.data.read import DataSource, assign_ids, load_rows
 
 
 def rows_of(path: Path, **options) -> list[dict]:

@@ -15,19 +15,21 @@ import pytest
 from typer.testing import CliRunner
 
 import harness
-from harness import init
-from harness.check import report, self_test
 from harness.cli import app
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, DataError, HarnessError
 from harness.execute import load
-from harness.inspect_data import columns_of, read_table
-from harness.personal import iban, luhn, personal_data
 from harness.runs import carry_out, finish
-from harness.similar import near_pairs
-from harness.tasks import Task, load_task
+from harness.runs.check import report
+from harness.tasks import authoring
+from harness.tasks.data.columns import columns_of, read_table
+from harness.tasks.data.near_duplicates import near_pairs
+from harness.tasks.data.personal_data import iban, luhn, personal_data
+from harness.tasks.load import load_task
+from harness.tasks.self_test import self_test
+from harness.tasks.task import Task
 
 TEAMS = ["billing", "shipping", "sales"]
 TICKETS = [
@@ -51,15 +53,15 @@ def as_lists(rows: list[dict[str, Any]]) -> list[list[Any]]:
     return [list(rows[0]), *(list(row.values()) for row in rows)]
 
 
-def written(path: Path, **given: Any) -> tuple[init.Found, Task]:
+def written(path: Path, **given: Any) -> tuple[authoring.Found, Task]:
     """Looks at the file, writes its task, and says that the task judges as it must."""
-    found = init.look(path, **given)
-    task = load_task(TaskUse(task=str(init.write(found).task)))
+    found = authoring.look(path, **given)
+    task = load_task(TaskUse(task=str(authoring.write(found).task)))
     assert self_test(task).passed
     return found, task
 
 
-def says(found: init.Found, text: str) -> bool:
+def says(found: authoring.Found, text: str) -> bool:
     return any(text in line for line in (*found.warnings, *found.notes))
 
 
@@ -113,7 +115,7 @@ def test_a_sheet_is_named_and_several_are_not_guessed_between(tmp_path: Path):
         pandas.DataFrame(TICKETS).to_excel(book, sheet_name="tickets", index=False)
         pandas.DataFrame([{"x": 1}]).to_excel(book, sheet_name="notes", index=False)
     with pytest.raises(DataError, match="several sheets hold data: 'tickets', 'notes'") as caught:
-        init.look(path)
+        authoring.look(path)
     assert "--sheet" in caught.value.fix
     _, task = written(path, sheet="tickets")
     assert task.config.data.sheet == "tickets"
@@ -129,14 +131,14 @@ def test_merged_cells_and_formulas_of_a_spreadsheet_are_told(tmp_path: Path):
     sheet.merge_cells("B3:B4")
     book.save(tmp_path / "merged.xlsx")
     with pytest.raises(DataError, match="1 of 20 rows have no answer: row 3"):
-        init.look(tmp_path / "merged.xlsx")
+        authoring.look(tmp_path / "merged.xlsx")
     notes = read_table(tmp_path / "merged.xlsx").notes
     assert notes == ("merged cells (B3:B4): only the first cell of each has the value, the others are empty",)
     sheet.unmerge_cells("B3:B4")
     sheet["B3"] = '=CONCAT("bil","ling")'
     book.save(tmp_path / "formula.xlsx")
     with pytest.raises(DataError, match="was never computed"):
-        init.look(tmp_path / "formula.xlsx")
+        authoring.look(tmp_path / "formula.xlsx")
 
 
 def test_a_table_without_a_header_gets_names(tmp_path: Path):
@@ -162,16 +164,16 @@ def test_a_table_without_a_header_gets_names(tmp_path: Path):
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, content: str, name: str, message: str):
     (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):
-        init.look(tmp_path / name)
+        authoring.look(tmp_path / name)
 
 
 def test_a_missing_file_and_a_folder_are_told(tmp_path: Path):
     jsonl(tmp_path / "tickets.jsonl", TICKETS)
     with pytest.raises(DataError, match="no such file") as caught:
-        init.look(tmp_path / "ticket.jsonl")
+        authoring.look(tmp_path / "ticket.jsonl")
     assert "tickets.jsonl" in caught.value.fix
     with pytest.raises(DataError, match="this is a folder"):
-        init.look(tmp_path)
+        authoring.look(tmp_path)
 
 
 # --- kinds of task ---------------------------------------------------------------------------------------------------
@@ -264,7 +266,7 @@ def test_promptfoo_tests_are_recognised_with_their_assertions(tmp_path: Path):
 def test_an_assertion_that_needs_a_judge_or_code_is_refused_by_row(tmp_path: Path):
     rows = [{"city": "a", "__expected": "contains: x"}, {"city": "b", "__expected": "llm-rubric: is kind"}]
     with pytest.raises(DataError, match="the assertion 'llm-rubric' is none of equals") as caught:
-        init.look(table(tmp_path / "t.csv", as_lists(rows)))
+        authoring.look(table(tmp_path / "t.csv", as_lists(rows)))
     assert "row 2" in caught.value.where
 
 
@@ -292,7 +294,7 @@ def test_an_id_that_stands_twice_is_told_and_not_taken(tmp_path: Path):
     assert found.roles.id is None and task.samples[4].id == "4"
     assert says(found, "'ref' is not taken as id (1 stand twice, 1 empty): samples are named by their place, from 0")
     assert "always Bern" in found.text()
-    assert not says(init.look(jsonl(tmp_path / "u.jsonl", TICKETS)), "is not taken as id")
+    assert not says(authoring.look(jsonl(tmp_path / "u.jsonl", TICKETS)), "is not taken as id")
 
 
 def test_there_is_room_for_an_answer_in_a_fence_and_over_several_lines(tmp_path: Path):
@@ -377,11 +379,11 @@ def test_check_digits_of_published_examples():
 def test_two_columns_that_could_be_the_answer_are_both_named(tmp_path: Path):
     rows = [{**row, "category": "xy"[i % 2]} for i, row in enumerate(TICKETS)]
     path = jsonl(tmp_path / "t.jsonl", rows)
-    found = init.look(path)
+    found = authoring.look(path)
     assert says(found, "also could be the answer: 'team'; 'category' is taken. Otherwise: --answer COLUMN")
-    assert init.look(path, answer="team").roles.answer == "team"
+    assert authoring.look(path, answer="team").roles.answer == "team"
     with pytest.raises(ConfigError, match="--answer names column 'teem'") as caught:
-        init.look(path, answer="teem")
+        authoring.look(path, answer="teem")
     assert caught.value.fix == "did you mean 'team'?"
 
 
@@ -395,7 +397,7 @@ def test_thousands_of_distinct_answers_are_no_list_of_choices(tmp_path: Path):
 def test_rows_without_an_answer_are_named(tmp_path: Path):
     rows = [{**row, "team": "" if i in (3, 7) else row["team"]} for i, row in enumerate(TICKETS)]
     with pytest.raises(DataError, match="2 of 30 rows have no answer: rows 4, 8") as caught:
-        init.look(jsonl(tmp_path / "t.jsonl", rows))
+        authoring.look(jsonl(tmp_path / "t.jsonl", rows))
     assert "column 'team'" in caught.value.where and "--answer" in caught.value.fix
 
 
@@ -425,31 +427,31 @@ def test_a_list_of_answers_is_taken_as_all_of_them_and_the_other_reading_is_told
 def test_a_cell_of_fifty_megabytes_is_told_and_read(tmp_path: Path):
     rows = [[*row.values()] for row in TICKETS]
     rows[6][1] = "word " * 10_000_000
-    found = init.look(table(tmp_path / "t.csv", [list(TICKETS[0]), *rows]))
+    found = authoring.look(table(tmp_path / "t.csv", [list(TICKETS[0]), *rows]))
     assert says(found, "row 7 of 'ticket' has 50.0 million characters: more than models read, it would be cut")
 
 
 def test_answers_nothing_can_judge_and_files_without_a_role_are_refused(tmp_path: Path):
     nested = [{"q": f"{i}?", "answer": [{"a": [i]}, "x"]} for i in range(9)]
     with pytest.raises(DataError, match=r"no scorer here can judge the answers in column 'answer' \(list\)"):
-        init.look(jsonl(tmp_path / "a.jsonl", nested))
+        authoring.look(jsonl(tmp_path / "a.jsonl", nested))
     with pytest.raises(DataError, match="no column is left that could be the input"):
-        init.look(jsonl(tmp_path / "b.jsonl", [{"answer": f"a{i}"} for i in range(9)]))
+        authoring.look(jsonl(tmp_path / "b.jsonl", [{"answer": f"a{i}"} for i in range(9)]))
     with pytest.raises(DataError, match="no column looks like an answer") as caught:
-        init.look(jsonl(tmp_path / "c.jsonl", [{"x": f"a{i}", "y": f"b{i}", "z": f"c{i}"} for i in range(9)]))
+        authoring.look(jsonl(tmp_path / "c.jsonl", [{"x": f"a{i}", "y": f"b{i}", "z": f"c{i}"} for i in range(9)]))
     assert "--answer COLUMN; the columns are x, y, z" in caught.value.fix
 
 
 def test_answers_that_count_from_one_are_not_read_as_if_from_zero(tmp_path: Path):
     rows = [{"question": f"{i}?", "choices": ["a", "b", "c"], "answer": 1 + i % 3} for i in range(9)]
     with pytest.raises(DataError, match="count from 1"):
-        init.look(jsonl(tmp_path / "t.jsonl", rows))
+        authoring.look(jsonl(tmp_path / "t.jsonl", rows))
 
 
 @pytest.mark.parametrize("name", ["a {b}", "line\nbreak"])
 def test_a_column_that_no_prompt_can_name_is_refused(tmp_path: Path, name: str):
     with pytest.raises(DataError, match="cannot stand in a prompt"):
-        init.look(jsonl(tmp_path / "t.jsonl", [{name: f"some words {i}", "label": "ab"[i % 2]} for i in range(9)]))
+        authoring.look(jsonl(tmp_path / "t.jsonl", [{name: f"some words {i}", "label": "ab"[i % 2]} for i in range(9)]))
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -466,30 +468,30 @@ def test_labels_and_names_of_any_characters_are_read_back_as_they_are(tmp_path: 
 
 def test_nothing_is_overwritten_and_nothing_half_done_is_left(tmp_path: Path):
     path = jsonl(tmp_path / "t.jsonl", TICKETS)
-    found = init.look(path)
-    out = init.write(found).task
+    found = authoring.look(path)
+    out = authoring.write(found).task
     before = out.read_text()
     with pytest.raises(ConfigError, match="the task file is there already"):
-        init.write(found)
+        authoring.write(found)
     assert out.read_text() == before
     with pytest.raises(ConfigError, match="is no name for a task file"):
-        init.write(found, tmp_path / "t.txt")
+        authoring.write(found, tmp_path / "t.txt")
     jsonl(path, [*TICKETS, TICKETS[0]])  # the file changes between looking and writing
     with pytest.raises(HarnessError, match="the data has changed"):
-        init.write(found, tmp_path / "u.yaml")
+        authoring.write(found, tmp_path / "u.yaml")
     assert not (tmp_path / "u.yaml").exists()
 
 
 def test_a_task_in_another_folder_gets_a_copy_of_the_data(tmp_path: Path):
     path = jsonl(tmp_path / "t.jsonl", TICKETS)
-    done = init.write(init.look(path), tmp_path / "tasks" / "x.yaml")
+    done = authoring.write(authoring.look(path), tmp_path / "tasks" / "x.yaml")
     assert done.data == tmp_path / "tasks" / "t.jsonl" and done.data.read_bytes() == path.read_bytes()
     assert len(load_task(TaskUse(task=str(done.task))).samples) == 30
     jsonl(done.data, TICKETS[:3])
     with pytest.raises(ConfigError, match=r"another file named t\.jsonl"):
-        init.write(init.look(path), tmp_path / "tasks" / "y.yaml")
+        authoring.write(authoring.look(path), tmp_path / "tasks" / "y.yaml")
     with pytest.raises(ConfigError, match="cannot be written"):
-        init.write(init.look(path), done.data / "z.yaml")
+        authoring.write(authoring.look(path), done.data / "z.yaml")
 
 
 def test_the_command_reports_writes_and_names_the_next_one(tmp_path: Path):
@@ -575,9 +577,9 @@ def test_a_real_data_set_becomes_a_task_that_judges_rightly_and_runs_unedited(
 ):
     if name_of(path) in NO_TASK:
         with pytest.raises(DataError, match=NO_TASK[name_of(path)]):
-            init.look(path)
+            authoring.look(path)
         return
-    task = init.write(init.look(path), tmp_path / f"{path.stem}.yaml").task
+    task = authoring.write(authoring.look(path), tmp_path / f"{path.stem}.yaml").task
     config = {
         "run": "r",
         "tasks": [str(task)],

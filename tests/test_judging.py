@@ -16,17 +16,17 @@ from statsmodels.stats.inter_rater import cohens_kappa
 
 import harness
 from harness import costing
-from harness.check import report
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import BackendError, ConfigError, HarnessError, PolicyError, StoreError
 from harness.plan import make_plan
 from harness.policy import PolicyConfig
-from harness.rubric import as_verdict
 from harness.runs import Result, carry_out, finish, judged, read_json, read_jsonl, verified
+from harness.runs.check import report
 from harness.seal import why_unsealed
 from harness.stats import ppi_mean
-from harness.tasks import load_task
+from harness.tasks.load import load_task
+from harness.tasks.rubric import as_verdict
 
 N = 40
 # the judge likes answers that say thanks, cannot be read on "odd" ones, and fails on "mute" ones

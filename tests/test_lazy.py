@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 import yaml
 
-from harness import init
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
-from harness.data import load_rows
 from harness.errors import DataError, TaskError
-from harness.formats import DataSource, JsonLines
-from harness.lazy import Lazy, Made, Picked, in_parts, made, picked
 from harness.plan import make_plan
-from harness.tasks import load_task, shots_for
+from harness.tasks import authoring
+from harness.tasks.data.files import DataSource, JsonLines
+from harness.tasks.data.lazy import Lazy, Made, Picked, in_parts, made, picked
+from harness.tasks.data.read import load_rows
+from harness.tasks.load import load_task
+from harness.tasks.shots import shots_for
 
 ROWS = [
     {"id": f"r{i}", "q": f"What é is {i * 7 % 50}?", "team": "ab"[i % 2], "split": "train" if i % 4 == 0 else "test"}
@@ -38,7 +39,7 @@ def write(folder: Path, rows: list[dict[str, Any]] = ROWS, **changes: Any) -> Pa
 
 @pytest.fixture
 def unheld(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.formats.HELD", 0)
+    monkeypatch.setattr("harness.tasks.data.files.HELD", 0)
 
 
 def rows_of(folder: Path, **source: Any) -> Any:
@@ -70,7 +71,7 @@ def test_a_task_has_the_same_samples_and_a_run_the_same_plan(tmp_path: Path, mon
         return list(loaded.samples), shots, loaded.data_digest, plan.digest, plan.cells[0].requests
 
     held = seen()
-    monkeypatch.setattr("harness.formats.HELD", 0)
+    monkeypatch.setattr("harness.tasks.data.files.HELD", 0)
     assert isinstance(load_task(TaskUse(task=str(task))).samples, Lazy)
     assert seen() == held
 
@@ -88,11 +89,11 @@ def test_init_finds_the_same_and_writes_the_same(tmp_path: Path, monkeypatch: py
         write(tmp_path / folder, rows)
     texts = []
     for folder in ("held", "unheld"):
-        monkeypatch.setattr("harness.formats.HELD", 0 if folder == "unheld" else 10**9)
+        monkeypatch.setattr("harness.tasks.data.files.HELD", 0 if folder == "unheld" else 10**9)
         for name in ("t.jsonl", "u_test.jsonl"):
             for given in ({}, {"answer": "team", "input": "q"}):
-                found = init.look(tmp_path / folder / name, **given)
-                out = init.write(found, tmp_path / folder / f"{name}{len(given)}.yaml").task
+                found = authoring.look(tmp_path / folder / name, **given)
+                out = authoring.write(found, tmp_path / folder / f"{name}{len(given)}.yaml").task
                 texts.append((found.text(), out.read_text().replace(str(tmp_path / folder), "")))
     assert texts[:4] == texts[4:]
     assert "also in u_train.jsonl" in texts[2][0] and "e-mail" in texts[0][0] and "duplicate" in texts[1][0]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.prepare import (
+from harness.tasks.data.prepare import (
     arc,
     banking77,
     bbq,

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.check import messy, report
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ModelError
 from harness.models.find import resolve_model
-from harness.preview import balance, excerpt
-from harness.tasks import load_task
+from harness.runs.check import report
+from harness.runs.preview import balance, excerpt
+from harness.tasks.load import load_task
+from harness.tasks.self_test import messy
 
 ROWS = [{"q": f"How much is {i}?", "a": str(i), "split": "train" if i > 9 else "test"} for i in range(12)]
 

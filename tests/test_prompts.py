@@ -8,7 +8,7 @@ import pytest
 
 from harness.config.task import TaskConfig
 from harness.errors import TaskError
-from harness.prompts import answer_text, check_columns, columns_of, continuations, fill, given, render
+from harness.tasks.prompts import answer_text, check_columns, columns_of, continuations, fill, given, render
 from harness.values import Message, Sample
 
 

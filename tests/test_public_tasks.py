@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import harness
-from harness.check import self_test
 from harness.config.base import validate
 from harness.config.files import bundled
 from harness.config.run import RunConfig, TaskUse
@@ -18,10 +17,13 @@ from harness.config.task import read_task
 from harness.errors import TaskError
 from harness.losses import best_constant, cost_of
 from harness.plan import make_plan
-from harness.prepare import BBH
-from harness.prompts import answer_text, continuations, given, render
-from harness.score import judge
-from harness.tasks import Task, load_tasks, shots_for, task_names
+from harness.tasks.data.prepare import BBH
+from harness.tasks.load import load_tasks, task_names
+from harness.tasks.prompts import answer_text, continuations, given, render
+from harness.tasks.score_answer import judge
+from harness.tasks.self_test import self_test
+from harness.tasks.shots import shots_for
+from harness.tasks.task import Task
 from harness.values import Response
 from tests.public_rows import ROWS, bbh_rows
 

@@ -13,7 +13,8 @@ from harness.config.run import TaskUse
 from harness.config.task import RubricConfig
 from harness.engine.structured import check_supported
 from harness.errors import TaskError
-from harness.rubric import (
+from harness.tasks.load import load_task
+from harness.tasks.rubric import (
     Judge,
     Told,
     as_verdict,
@@ -26,7 +27,7 @@ from harness.rubric import (
     worst_reply,
     worth,
 )
-from harness.tasks import Task, load_task
+from harness.tasks.task import Task
 from harness.values import Message, Response
 
 ROWS = [

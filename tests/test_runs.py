@@ -25,7 +25,7 @@ from harness.plan import Plan, choose, make_plan
 from harness.runs import carry_out, finish, folder_for, judged, merged, open_run, read_json, read_samples, verified
 from harness.store import read_attempts
 from harness.summary import summarise
-from harness.tasks import load_task
+from harness.tasks.load import load_task
 
 TASK = """
 task: sums

@@ -19,7 +19,7 @@ from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
 from harness.slices import by_slice, difference_p, worst
 from harness.stats import wilson
-from harness.tasks import load_task
+from harness.tasks.load import load_task
 from harness.values import Record, Sample
 
 

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 import yaml
 
-from harness.check import report
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import DataError, HarnessError, TaskError
-from harness.prompts import check_columns
-from harness.score import judge
-from harness.tasks import Task, load_task, load_tasks, shots_for, task_names
+from harness.runs.check import report
+from harness.tasks.load import load_task, load_tasks, task_names
+from harness.tasks.prompts import check_columns
+from harness.tasks.score_answer import judge
+from harness.tasks.shots import shots_for
+from harness.tasks.task import Task
 from harness.values import Failure, Response
 
 ROWS = [

@@ -11,16 +11,18 @@ import pytest
 import yaml
 
 import harness
-from harness.check import messy, self_test
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.config.task import TaskConfig
 from harness.errors import TaskError
 from harness.plan import make_plan
-from harness.prompts import check_columns, render
-from harness.score import judge
-from harness.tasks import Task, load_task, shots_for
-from harness.twin import twin
+from harness.tasks.choices_as_text import twin
+from harness.tasks.load import load_task
+from harness.tasks.prompts import check_columns, render
+from harness.tasks.score_answer import judge
+from harness.tasks.self_test import messy, self_test
+from harness.tasks.shots import shots_for
+from harness.tasks.task import Task
 from harness.values import Message, Response
 
 ROWS = [

@@ -11,17 +11,19 @@ import pytest
 import yaml
 
 import harness
-from harness.check import report
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
 from harness.execute import measurements
 from harness.plan import make_plan
-from harness.prompts import continuations, render
 from harness.runs import read_json
-from harness.tasks import Task, load_task, load_tasks, shots_for
-from harness.twin import twin
-from harness.variants import differences, formats
+from harness.runs.check import report
+from harness.tasks.choices_as_text import twin
+from harness.tasks.load import load_task, load_tasks
+from harness.tasks.prompt_layouts import differences, formats
+from harness.tasks.prompts import continuations, render
+from harness.tasks.shots import shots_for
+from harness.tasks.task import Task
 
 ROWS = [
     {"id": f"r{i}", "q": f"Which is {word}?", "options": [word, "x", "y"], "A": "x", "B": word, "C": "y", "right": 0}

@@ -14,11 +14,11 @@ from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.config.task import GenerationConfig, TaskConfig
 from harness.errors import HarnessError, ModelError, TaskError
-from harness.forms import is_valid
 from harness.models.info import inspect_model
 from harness.plan import make_plan
 from harness.runs import read_json
-from harness.score import judge
+from harness.tasks.answer_form import is_valid
+from harness.tasks.score_answer import judge
 from harness.values import Failure, Form, Response, Sample, Sampling
 from harness.writing import sampling_of
 

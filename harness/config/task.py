@@ -191,7 +191,7 @@ class TaskConfig(Strict):
     citation: str = ""
     sensitivity: Sensitivity = "public"
     data: DataConfig
-    prepare: str | None = None  # a named function of harness.tasks.PREPARE that brings rows to one shape
+    prepare: str | None = None  # a named function of harness.tasks.load.PREPARE that brings rows to one shape
     # cloze: would the model itself write the answer, token by token? perplexity: how surprising is the text `answer`?
     # pairs: how likely is each of several texts after a context of its own? (lm-eval's tasks only)
     kind: Literal["choice", "cloze", "generate", "perplexity", "conversation", "pairs"]

@@ -31,8 +31,8 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from harness.config.task import TaskConfig, read_task
 from harness.demo import data
-from harness.prompts import as_text, fill
 from harness.scoring.scorers.fields import fields
+from harness.tasks.prompts import as_text, fill
 
 MODELS_DIR = Path(__file__).resolve().parent / "models"
 SEED = 7

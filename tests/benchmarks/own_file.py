@@ -51,15 +51,15 @@ def write(path: Path, n: int) -> None:
 
 
 def init_file(path: Path) -> None:
-    from harness.init import look, write
+    from harness.tasks.authoring import look, write
 
     write(look(path))
 
 
 def plan_file(path: Path) -> None:
-    from harness.check import report
     from harness.config.base import validate
     from harness.config.run import RunConfig
+    from harness.runs.check import report
 
     models = [{"name": "none", "backend": "fake"}]
     config = {"run": "r", "tasks": [str(path.with_suffix(".yaml"))], "models": models, "limit": 100}
@@ -205,8 +205,8 @@ ROW |= {"kwargs": [{}, {"num_words": 40, "relation": "at least"}]}
 def scorers(n: int) -> bool:
     from harness.config.base import validate
     from harness.config.task import TaskConfig
-    from harness.score import judge
     from harness.scoring.scorers import SCORERS
+    from harness.tasks.score_answer import judge
     from harness.values import Response, Sample
 
     missing = set(SCORERS) - {"code", "python", "choice", *FAMILIES}

@@ -304,8 +304,9 @@ def preparation(args: argparse.Namespace, tokenizer: Any) -> list[str]:
     """Seconds from rows to token ids of all MMLU questions at hand, and of the 14,042 there are."""
     from harness.config.run import TaskUse
     from harness.engine.tokens import encode_pairs
-    from harness.prompts import continuations, render
-    from harness.tasks import load_task, shots_for
+    from harness.tasks.load import load_task
+    from harness.tasks.prompts import continuations, render
+    from harness.tasks.shots import shots_for
 
     task = load_task(TaskUse(task="mmlu", data=str(args.shared / "data/mmlu")))
 

@@ -11,13 +11,15 @@ import pytest
 import yaml
 
 import harness
-from harness import listing, lm_tasks
-from harness.check import report
+from harness import listing
+from harness.config import lm_eval_names
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import HarnessError
 from harness.runs import finish, read_jsonl, verified
-from harness.tasks import load_tasks
+from harness.runs.check import report
+from harness.tasks import lm_eval_tasks
+from harness.tasks.load import load_tasks
 
 lm_eval = pytest.importorskip("lm_eval", reason="the peer is in the test extra")
 
@@ -154,14 +156,14 @@ def test_a_task_of_the_catalogue_reads_a_local_copy_and_is_judged_again_without_
     assert result.summary["references"][0]["value"] == pytest.approx(1 / 3)  # chance
     assert read_jsonl(tmp_path / "run/responses.jsonl")[0]["prompt"] == "Question: What is 0?\nAnswer:"
     data.unlink()
-    lm_tasks._BUILT.clear()  # as in another process
+    lm_eval_tasks._BUILT.clear()  # as in another process
     assert finish(tmp_path / "run").summary["rows"][0]["accuracy"]["value"] == 0.5
 
 
 def test_a_run_folder_brings_no_task_file_to_run(tmp_path: Path):
     tasks = write(tmp_path)
     run([tasks["write"]], tmp_path / "run", {"name": "fake", "backend": "fake", "script": [{"text": "Lily"}]})
-    lm_tasks._BUILT.clear()
+    lm_eval_tasks._BUILT.clear()
     with pytest.raises(HarnessError, match="a run folder never brings code"):
         finish(tmp_path / "run")
 
@@ -218,7 +220,7 @@ def test_mistakes_are_told_in_three_lines(tmp_path: Path, monkeypatch: pytest.Mo
     assert "has no num_fewshot" in told(TaskUse(task="support-routing", num_fewshot=2))
     (tmp_path / "test.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
     assert "one local copy of data is not enough" in told(TaskUse(task="lm_eval:ai2_arc", data=str(tmp_path)))
-    monkeypatch.setattr(lm_tasks, "find_spec", lambda _: None)
+    monkeypatch.setattr(lm_eval_tasks, "find_spec", lambda _: None)
     assert "pip install 'openweights-harness[lm-eval]'" in told(TaskUse(task="lm_eval:arc_easy"))
 
 
@@ -235,5 +237,5 @@ def test_check_and_tasks_show_one(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_the_seal_knows_what_lm_eval_would_fetch(tmp_path: Path):
     tasks = write(tmp_path)
-    assert lm_tasks.reads_hub("lm_eval:arc_easy")
-    assert not lm_tasks.reads_hub(tasks["write"])
+    assert lm_eval_names.reads_hub("lm_eval:arc_easy")
+    assert not lm_eval_names.reads_hub(tasks["write"])

@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from harness.config.run import TaskUse
-from harness.prompts import render
-from harness.tasks import load_tasks, shots_for
+from harness.tasks.load import load_tasks
+from harness.tasks.prompts import render
+from harness.tasks.shots import shots_for
 from tests.public_rows import ROWS
 from tests.test_public_tasks import write
 

@@ -10,14 +10,14 @@ import pytest
 import yaml
 
 import harness
-from harness.check import self_test
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
 from harness.plan import make_plan
 from harness.runs import finish, read_json
 from harness.scoring.scorers import own_python
-from harness.tasks import load_task
+from harness.tasks.load import load_task
+from harness.tasks.self_test import self_test
 
 CODE = """
 def close(expected, answer, row):
@@ -137,6 +137,6 @@ def test_code_outside_the_folder_of_a_bundled_task_or_of_hub_data_is_refused(tmp
     with pytest.raises(TaskError, match="may not bring its own Python"):
         load_task(TaskUse(task=str(path)))
     make(tmp_path / "task")
-    monkeypatch.setattr("harness.tasks.bundled", lambda kind: tmp_path / "task")
+    monkeypatch.setattr("harness.tasks.load.bundled", lambda kind: tmp_path / "task")
     with pytest.raises(TaskError, match="may not bring its own Python"):
         load_task(TaskUse(task=str(path)))

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.config.task import TaskConfig
 from harness.errors import TaskError, nearest
-from harness.tasks import LETTERS, label_of
+from harness.tasks.task import LETTERS, label_of
 from harness.values import Message, Sample
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}\n]*)\}")

@@ -12,15 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.check import self_test
 from harness.config.base import validate
 from harness.config.task import TaskConfig
 from harness.errors import DataError
-from harness.init.roles import CLASSES, Roles, answer_is, is_assertion, is_label, key_of
-from harness.inspect_data import Column, as_text
-from harness.lazy import made
-from harness.prepare import PREPARE
-from harness.tasks import Task
+from harness.tasks.authoring.roles import CLASSES, Roles, answer_is, is_assertion, is_label, key_of
+from harness.tasks.data.columns import Column, as_text
+from harness.tasks.data.lazy import made
+from harness.tasks.data.prepare import PREPARE
+from harness.tasks.self_test import self_test
+from harness.tasks.task import Task
 from harness.values import Sample
 
 LONG_ANSWER = 12  # words: longer ones are compared by the words they share

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from harness.data import sibling_split
 from harness.errors import HarnessError
-from harness.init.phrases import counted, group_list, row_list, short
-from harness.init.roles import LONGEST_LABEL, MOST_LABELS, Roles, almost_id, asked_of, offered
-from harness.inspect_data import PART, Column, Table, as_text, read_table
-from harness.lazy import Picked, in_parts, made
-from harness.personal import personal_data
 from harness.scoring.plain_text import fold
-from harness.similar import near_pairs
 from harness.stats import detectable_gap
+from harness.tasks.authoring.roles import LONGEST_LABEL, MOST_LABELS, Roles, almost_id, asked_of, offered
+from harness.tasks.authoring.words import counted, group_list, row_list, short
+from harness.tasks.data.columns import PART, Column, Table, as_text, read_table
+from harness.tasks.data.lazy import Picked, in_parts, made
+from harness.tasks.data.near_duplicates import near_pairs
+from harness.tasks.data.personal_data import personal_data
+from harness.tasks.data.read import sibling_split
 
 LONGEST_CELL = 400_000  # characters: about 100,000 tokens, more than most models read
 

@@ -28,13 +28,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.base import validate
+from harness.config.lm_eval_names import PREFIX, _is_path, _text
 from harness.config.task import TaskConfig
-from harness.data import load_rows
 from harness.errors import DataError, HarnessError, TaskError, nearest
-from harness.formats import DataSource
+from harness.tasks.data.files import DataSource
+from harness.tasks.data.read import load_rows
 from harness.values import Failure, Response, Sample, Score
 
-PREFIX = "lm_eval:"
 SEEDS = {"python": 0, "numpy": 1234, "shots": 1234}  # lm-eval's own defaults
 ANSWER_TOKENS = 256  # where the task says nothing: lm-eval's default for models in process
 ASKED_AS = {"loglikelihood": "pairs", "generate_until": "generate", "loglikelihood_rolling": "perplexity"}
@@ -44,7 +44,6 @@ SETTINGS = {  # of `generation_kwargs`, beside those read below: what changes no
     "early_stopping": (False,),
     "num_return_sequences": (1,),
 }
-
 _BUILT: dict[str, Any] = {}  # lm-eval's task by our `score:` key as JSON; this process only
 
 
@@ -55,20 +54,6 @@ class Loaded:
     config: TaskConfig
     samples: tuple[Sample, ...]
     origin: str
-
-
-def is_named(task: str) -> bool:
-    """Tells if a task of a run is one of lm-eval's."""
-    return task.startswith(PREFIX)
-
-
-def reads_hub(task: str) -> bool:
-    """Tells if lm-eval fetches the data of a task: it does unless the task's file names a local format."""
-    name = task.removeprefix(PREFIX)
-    if not _is_path(name):
-        return True
-    local = re.search(r"^dataset_path:\s*(json|csv|parquet|text|arrow)\s*$", _text(Path(name)), re.MULTILINE)
-    return local is None
 
 
 def file_of(task: str) -> Path:
@@ -102,24 +87,10 @@ def load(task: str, data: Path | None, num_fewshot: int | None) -> tuple[Loaded,
             raise TaskError(what, where=task, fix=fix) from None
 
 
-# --- finding and building --------------------------------------------------------------------------------------------
-
-
 def _need_lm_eval(task: str) -> None:
     if find_spec("lm_eval") is None:
         what = f"'{task}' needs the package lm-eval, which is not installed"
         raise TaskError(what, where="tasks", fix="pip install 'openweights-harness[lm-eval]'")
-
-
-def _is_path(name: str) -> bool:
-    return name.endswith((".yaml", ".yml")) or "/" in name
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        raise TaskError(f"no file {path}", where="tasks", fix="check the path") from None
 
 
 NAMED = re.compile(r"^(?:task|group):[ \t]*['\"]?([^\s'\"#\[\]]+)", re.MULTILINE)
@@ -238,9 +209,6 @@ def _as_lm_eval() -> Iterator[None]:
         log.setLevel(level)
         random.setstate(state)
         np.random.set_state(numpy_state)
-
-
-# --- asking ----------------------------------------------------------------------------------------------------------
 
 
 def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | None) -> Loaded:
@@ -374,9 +342,6 @@ def _lm_eval_version() -> str:
 
 def _digested(file: Path) -> dict[str, str]:
     return {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-
-
-# --- judging ---------------------------------------------------------------------------------------------------------
 
 
 def is_judged_by(config: TaskConfig) -> bool:

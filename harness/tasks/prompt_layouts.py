@@ -13,8 +13,8 @@ import re
 from collections.abc import Callable, Iterator
 
 from harness.config.task import Columns, PromptConfig, TaskConfig
-from harness.prompts import columns_of
-from harness.tasks import LETTERS, Task, asked_by, label_of
+from harness.tasks.prompts import columns_of
+from harness.tasks.task import LETTERS, Task, asked_by, label_of
 
 MARKS = (":", " :", "::", " -")  # after a label
 CASES: tuple[Callable[[str], str], ...] = (str, str.upper, str.lower, str.title)  # of a label

@@ -14,7 +14,7 @@ is said, and can be told: `look(path, answer="team")`.
     writing    the task file
 """
 
-from harness.init.found import Found, look, questions
-from harness.init.writing import Written, write
+from harness.tasks.authoring.report import Found, look, questions
+from harness.tasks.authoring.yaml_text import Written, write
 
 __all__ = ["Found", "Written", "look", "questions", "write"]

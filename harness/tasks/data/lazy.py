@@ -1,6 +1,6 @@
 """Sequences whose items are made when they are asked for: a file of a million rows is read, and never held.
 
-    rows = JsonLines(path)                                     (harness.formats)
+    rows = JsonLines(path)                                     (harness.tasks.data.files)
     samples = made(rows, lambda i, row: Sample(ids[i], ...))   lazy because its items are; a tuple of a list or tuple
 
 What is made may be made again each time, so `make` has no effect but its value.

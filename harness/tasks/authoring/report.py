@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import ConfigError, nearest
-from harness.init.draft import kind_in_words, task_of
-from harness.init.phrases import counted, short
-from harness.init.remarks import doubts, duplicates, leaks, odd_labels, personal, scale
-from harness.init.roles import Roles, asked_of, guess, is_label, refuse_gaps, split_of
-from harness.inspect_data import Column, Table, columns_of, read_table
+from harness.tasks.authoring.draft import kind_in_words, task_of
+from harness.tasks.authoring.remarks import doubts, duplicates, leaks, odd_labels, personal, scale
+from harness.tasks.authoring.roles import Roles, asked_of, guess, is_label, refuse_gaps, split_of
+from harness.tasks.authoring.words import counted, short
+from harness.tasks.data.columns import Column, Table, columns_of, read_table
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
-from harness.formats import suffix_of
-from harness.init.phrases import row_list
-from harness.inspect_data import Column, as_text
-from harness.lazy import picked
 from harness.scoring.plain_text import fold
-from harness.tasks import LETTERS
+from harness.tasks.authoring.words import row_list
+from harness.tasks.data.columns import Column, as_text
+from harness.tasks.data.files import suffix_of
+from harness.tasks.data.lazy import picked
+from harness.tasks.task import LETTERS
 
 MOST_LABELS = 200  # more distinct answers than this are no list of choices
 LONGEST_LABEL = 80  # characters

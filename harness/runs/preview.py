@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,8 @@ from harness.errors import ModelError
 from harness.models.find import unreadable
 from harness.models.footprint import NUMBER_BYTES, Footprint, footprint
 from harness.plan import Cell, PlannedModel
-from harness.tasks import Task, shots_for
+from harness.tasks.shots import shots_for
+from harness.tasks.task import Task
 from harness.values import Request, Sample
 
 COUNTED = 2000  # prompts of a cell that are tokenised, and the longest one
@@ -160,18 +161,3 @@ def excerpt(text: str) -> Iterator[str]:
         left = len(text) - SHOWN
         text = f"{text[: SHOWN // 2]}\n... {left:,} characters ...\n{text[-SHOWN // 2 :]}"
     yield from text.split("\n")
-
-
-DRESSES: Mapping[str, str] = {
-    "as it is": "{}",
-    "in a fence": "```\n{}\n```",
-    "in bold": "**{}**",
-    "in a sentence": "The answer is {}.",
-    "with words before": "Sure, here it is:\n{}",
-}
-
-
-def dressed(answer: str) -> Iterator[tuple[str, str]]:
-    """Yields the right answer as models tend to write it, each with the name of its dress."""
-    yield from ((name, form.replace("{}", answer)) for name, form in DRESSES.items())
-    yield "in other case", answer.upper() if answer != answer.upper() else answer.lower()

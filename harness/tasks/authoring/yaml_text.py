@@ -12,12 +12,12 @@ from typing import Any
 from harness.config.run import TaskUse
 from harness.config.yaml_file import parse_yaml
 from harness.errors import ConfigError, HarnessError
-from harness.formats import stem_of
-from harness.init.draft import words
-from harness.init.found import Found
-from harness.init.phrases import short
-from harness.prompts import check_columns
-from harness.tasks import load_task
+from harness.tasks.authoring.draft import words
+from harness.tasks.authoring.report import Found
+from harness.tasks.authoring.words import short
+from harness.tasks.data.files import stem_of
+from harness.tasks.load import load_task
+from harness.tasks.prompts import check_columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from harness.errors import DataError, nearest
-from harness.lazy import Lazy
+from harness.tasks.data.lazy import Lazy
 
 HELD = 64_000_000  # bytes of a JSONL file up to which its rows are kept in memory
 _LFS_POINTER = b"version https://git-lfs"

@@ -18,8 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, beside, nearest
-from harness.formats import DataSource, first_line, is_data, iter_rows, plain, read_file, stem_of, suffix_of
-from harness.lazy import Lazy, picked
+from harness.tasks.data.files import (
+    DataSource,
+    first_line,
+    is_data,
+    iter_rows,
+    plain,
+    read_file,
+    stem_of,
+    suffix_of,
+)
+from harness.tasks.data.lazy import Lazy, picked
 
 SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
 _SHARD = re.compile(r"^(?P<split>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})(-[0-9a-f]+)?$")

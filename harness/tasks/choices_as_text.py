@@ -11,14 +11,14 @@ from dataclasses import replace
 
 from harness.config.task import TaskConfig
 from harness.errors import TaskError
-from harness.lazy import made
-from harness.prompts import columns_of
-from harness.tasks import LETTERS, Task, name_of, part_of
+from harness.tasks.data.lazy import made
+from harness.tasks.prompts import columns_of
+from harness.tasks.task import LETTERS, Task, name_of, part_of
 from harness.values import Sample
 
 BY_LETTER = "Answer with the letter of the right choice and nothing else."
 BY_NAME = "Answer with one of these and nothing else: {}."
-# what stands before the last line, what parts them (as in harness.variants), a last line that asks for the answer
+# what stands before the last line, what parts them (as in harness.tasks.prompt_layouts), a last line that asks for the answer
 _LAST_LINE = re.compile(r"(.+?)(\n+| \|\| )((?:(?! \|\| )[^\n])*[:-]\s*)", re.DOTALL)
 
 

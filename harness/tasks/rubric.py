@@ -24,9 +24,10 @@ from typing import Any
 
 from harness.config.task import RubricConfig, TaskConfig
 from harness.errors import TaskError, nearest
-from harness.prompts import answer_text, columns_of, fill, render
 from harness.scoring.extractors import read_json
-from harness.tasks import Task, digest
+from harness.tasks.prompts import answer_text, columns_of, fill, render
+from harness.tasks.rows import digest
+from harness.tasks.task import Task
 from harness.values import Form, Message, Request, Response, Sample, Sampling, Writing
 
 Verdict = str | float

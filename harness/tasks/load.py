@@ -1,0 +1,140 @@
+"""A task file and its rows to samples, and the shots shown before each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from harness.config import lm_eval_names
+from harness.config.files import bundled, find_file
+from harness.config.run import TaskUse
+from harness.config.task import TaskConfig, read_task
+from harness.config.yaml_file import YamlFile
+from harness.errors import TaskError, nearest
+from harness.scoring import extractors, scorers
+from harness.scoring.scorers import own_python
+from harness.tasks import lm_eval_tasks
+from harness.tasks.answer_form import check_form
+from harness.tasks.data.prepare import PREPARE
+from harness.tasks.rows import _rows, digest
+from harness.tasks.samples import NO_ANSWER, _need_column, _samples
+from harness.tasks.shots import _pool
+from harness.tasks.task import Task, asked_by
+
+_SENSITIVITY = ("public", "internal", "restricted")
+
+
+def load_tasks(use: TaskUse) -> tuple[Task, ...]:
+    """Returns the task a run uses, once for each of its prompts: then named `task[prompt]`. Raises as `load_task`."""
+    if lm_eval_names.is_named(use.task):
+        return _of_lm_eval(use)
+    if use.num_fewshot is not None:
+        fix = "change `shots` in the task file; num_fewshot is for lm_eval: tasks"
+        raise TaskError(f"task '{use.task}' has no num_fewshot", where="tasks", fix=fix)
+    task = _load(use)
+    return tuple(asked_by(task, name, prompt) for name, prompt in (task.config.prompts or {}).items()) or (task,)
+
+
+def _of_lm_eval(use: TaskUse) -> tuple[Task, ...]:
+    found = lm_eval_tasks.load(use.task, Path(use.data) if use.data is not None else None, use.num_fewshot)
+    return tuple(
+        Task(
+            _raised(one.config, use), Path(use.task), one.samples, (), digest([s.row for s in one.samples]), one.origin
+        )
+        for one in found
+    )
+
+
+def load_task(use: TaskUse) -> Task:
+    """Returns the task a run uses (with the first of its prompts), its data read and every row checked.
+
+    Raises TaskError or DataError for anything that would make the score wrong: a missing column, a row without an
+    answer, an answer that is none of the choices, an id that stands twice, an unknown extractor or scorer.
+    """
+    return load_tasks(use)[0]
+
+
+def _load(use: TaskUse) -> Task:
+    path = find_file(use.task, "tasks")
+    config, file = read_task(path)
+    config = _raised(config, use)
+    if config.prepare is not None and config.prepare not in PREPARE:
+        raise TaskError(
+            f"no function '{config.prepare}'", where=file.where(("prepare",)), fix=nearest(config.prepare, PREPARE)
+        )
+    _check_extractors(config, file)
+    config = _admitted(config, path, file)
+    _check_costs(config, file)
+    if config.constrain is not None:
+        check_form(config.constrain, file.where(("constrain",)))
+    override = Path(use.data) if use.data is not None else None
+    rows = _rows(config, path, override, config.data.split)
+    samples = _samples(config, rows, path, config.data.id)
+    for scorer, column in scorers.columns_of(config.score) if config.score is not None else ():
+        for sample in samples:
+            _need_column(sample.row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {sample.id}")
+    return Task(config, path, samples, _pool(config, path, override, samples), rows.digest, rows.origin)
+
+
+def _own_folder(config: TaskConfig, path: Path) -> Path | None:
+    """Returns the folder from which a task may load its own Python: None for a bundled task, and for hub data."""
+    ours = path.resolve().is_relative_to(bundled("tasks").resolve())
+    return None if ours or config.data.file is None else path.parent
+
+
+def _check_extractors(config: TaskConfig, file: YamlFile) -> None:
+    extractors.check_spec(config.extract, file.where(("extract",)))
+    for name, spec in config.also.items():
+        extractors.check_spec(spec, file.where(("also", name)))
+    for name, prompt in (config.prompts or {}).items():
+        if prompt.extract is not None:
+            extractors.check_spec(prompt.extract, file.where(("prompts", name, "extract")))
+    for turn, judged in (config.scored or {}).items():
+        if judged.extract is not None:
+            extractors.check_spec(judged.extract, file.where(("scored", turn, "extract")))
+
+
+def _admitted(config: TaskConfig, path: Path, file: YamlFile) -> TaskConfig:
+    """Returns the task with every `score:` checked, and the Python that they name loaded."""
+
+    def checked(spec: Any, *key: str | int) -> Any:
+        if spec is None:
+            return None
+        scorers.check_spec(spec, file.where(key))
+        return own_python.admit(spec, _own_folder(config, path), str(path))
+
+    turns = {
+        turn: judged.model_copy(update={"score": checked(judged.score, "scored", turn, "score")})
+        for turn, judged in (config.scored or {}).items()
+    }
+    return config.model_copy(update={"score": checked(config.score, "score"), "scored": turns or None})
+
+
+def _check_costs(config: TaskConfig, file: YamlFile) -> None:
+    """Raises TaskError for a label in `costs` that is none of the task's choices, where those are a fixed list."""
+    if config.costs is None or not isinstance(config.choices, tuple):
+        return
+    for right, costs in config.costs.items():
+        for label in (right, *costs):
+            known = config.choices if label == right else (*config.choices, NO_ANSWER)
+            if label not in known:
+                raise TaskError(
+                    f"costs: '{label}' is none of the choices", where=file.where(("costs",)), fix=nearest(label, known)
+                )
+
+
+def task_names() -> list[str]:
+    """Returns the names of the tasks that ship with the package."""
+    return sorted(path.stem for path in bundled("tasks").glob("*.yaml"))
+
+
+def _raised(config: TaskConfig, use: TaskUse) -> TaskConfig:
+    if use.sensitivity is None:
+        return config
+    if _SENSITIVITY.index(use.sensitivity) < _SENSITIVITY.index(config.sensitivity):
+        raise TaskError(
+            f"sensitivity '{config.sensitivity}' cannot be lowered to '{use.sensitivity}'",
+            where=f"task {config.task} in the run file",
+            fix="sensitivity travels with the data: change the task file if it is wrong",
+        )
+    return config.model_copy(update={"sensitivity": use.sensitivity})

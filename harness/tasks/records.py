@@ -1,0 +1,148 @@
+"""Second loop: responses to records. Only files are read: no model, no network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from harness.config.task import TaskConfig
+from harness.scoring.scorers import COUNTS, FOLLOWED
+from harness.stats.totals import total
+from harness.tasks.prompts import asked
+from harness.tasks.rubric import NOT_ASKED, Told
+from harness.tasks.score_answer import NO_TURNS, ByTurn, Place, _counted, judge, shown, turn_of, written
+from harness.values import Failure, Record, Response, Sample, Score, Turn
+
+
+def record(
+    task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: Response, told: Told = NOT_ASKED
+) -> Record:
+    """Returns the record of one response; a failure the task counts as wrong has the value 0."""
+    score = judge(task, sample, response, told)
+    return _record(
+        sample,
+        line,
+        (response,),
+        answer=score.answer,
+        value=_counted(task, score),
+        failure=score.failure,
+        choice_logprobs=response.logprobs,
+        text=None if response.text is None else written(task, response),
+        metrics=score.metrics,
+        verdicts=_texts(told),
+    )
+
+
+def _record(sample: Sample, line: Mapping[str, Any], responses: Sequence[Response], **judged: Any) -> Record:
+    """Returns the record of a sample with what its responses took together; `judged` are its other fields."""
+    thought = [n for response in responses if (n := response.details.get("thinking_tokens")) is not None]
+    return Record(
+        model=line["model"],
+        task=line["task"],
+        sample_id=line["sample_id"],
+        epoch=line["epoch"],
+        mode=line["mode"],
+        expected=sample.expected,
+        input_tokens=total(response.input_tokens for response in responses),
+        output_tokens=total(response.output_tokens for response in responses),
+        finish_reason=responses[-1].finish_reason,
+        truncated_left=max(response.truncated_left for response in responses),
+        cluster=sample.cluster,
+        thinking_tokens=sum(thought) if thought else None,
+        **judged,
+    )
+
+
+def place(line: Mapping[str, Any]) -> Place:
+    """Returns which answer, or conversation, a line of `responses.jsonl` belongs to."""
+    return line["model"], line["task"], line["sample_id"], line["epoch"]
+
+
+def _texts(told: Told) -> tuple[str, ...]:
+    return tuple(reply.text or "" for reply in told.replies if reply is not None)
+
+
+def conversation(
+    task: TaskConfig,
+    sample: Sample,
+    line: Mapping[str, Any],
+    responses: Sequence[Response],
+    told: ByTurn = NO_TURNS,
+) -> Record:
+    """Returns the record of a conversation, each of whose scored turns is judged as a question of its own.
+
+    Its value is the mean over them, or with `over_turns: all` whether each is right. Where one has no value (left
+    out, or never asked) the conversation has none. Metrics: `turn_2` and so on, and those of the turns: counts
+    summed, the rest in the mean.
+    """
+    scores = {
+        turn: judge(*turn_of(task, sample, turn, responses), responses[turn - 1], told.get(turn, NOT_ASKED))
+        for turn in sample.scored
+    }
+    turns = tuple(_turn(task, sample, i, r, scores.get(i)) for i, r in enumerate(responses, 1))
+    judged = [one for one in turns if one.turn in scores]
+    values = [one.value for one in judged]
+    failures = [one.failure for one in sorted(turns, key=lambda one: one.value is not None) if one.failure is not None]
+    value = None if None in values else sum(values) / len(values)
+    return _record(
+        sample,
+        line,
+        responses,
+        answer=shown([one.answer for one in judged]),
+        value=float(value == 1.0) if task.over_turns == "all" and value is not None else value,
+        failure=failures[0] if failures else None,
+        choice_logprobs=None,
+        text=None,
+        metrics=_over_turns(scores) | {f"turn_{one.turn}": one.value for one in judged if one.value is not None},
+        turns=turns,
+        verdicts=tuple(text for turn in sample.scored for text in _texts(told.get(turn, NOT_ASKED))),
+    )
+
+
+def _turn(task: TaskConfig, sample: Sample, turn: int, response: Response, score: Score | None) -> Turn:
+    unasked = Failure.BACKEND_ERROR if response.error is not None else None
+    return Turn(
+        turn=turn,
+        text=None if response.text is None else written(task, response),
+        expected=None if score is None else sample.expected[sample.scored.index(turn)],
+        answer=None if score is None else score.answer,
+        value=None if score is None else _counted(task, score),
+        failure=unasked if score is None else score.failure,
+        input_tokens=response.input_tokens,
+        output_tokens=response.output_tokens,
+        finish_reason=response.finish_reason,
+    )
+
+
+def _over_turns(scores: Mapping[int, Score]) -> dict[str, float]:
+    several: dict[str, list[float]] = {}
+    for score in scores.values():
+        for name, value in score.metrics.items():
+            if name not in FOLLOWED:  # a count without how many there were says nothing
+                several.setdefault(name, []).append(value)
+    return {name: sum(v) if name in COUNTS else sum(v) / len(v) for name, v in several.items()}
+
+
+def records(
+    tasks: Mapping[str, TaskConfig],
+    samples: Mapping[tuple[str, str], Sample],
+    lines: Iterable[tuple[Mapping[str, Any], Response]],
+    told: Mapping[Place, ByTurn] = MappingProxyType({}),
+) -> Iterator[Record]:
+    """Yields a record for each answered sample and epoch; `samples` is by task and sample id.
+
+    `told` is what a judge model said of each turn. A conversation whose last turn has no response yet has no record:
+    it is owed.
+    """
+    talks: dict[Place, list[Response]] = {}
+    for line, response in lines:
+        task, sample = tasks[line["task"]], samples[line["task"], line["sample_id"]]
+        said = told.get(place(line), NO_TURNS)
+        if not sample.scored:
+            yield record(task, sample, line, response, said.get(1, NOT_ASKED))
+            continue
+        so_far = talks.setdefault(place(line), [])
+        so_far.append(response)  # the log has the turns of a conversation in their order
+        if len(so_far) == len(asked(task, sample)):
+            yield conversation(task, sample, line, so_far, said)
