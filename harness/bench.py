@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends import BACKENDS
-from harness.backends.remote import PROVIDERS, server
 from harness.config.bench import BenchConfig
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig
@@ -41,7 +40,8 @@ from harness.measure.load import Slo, Timed
 from harness.measure.target import InProcess, Target
 from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, limits_of, make_plan, versions
 from harness.portable import portable
-from harness.secrets import redacted
+from harness.security.egress import PROVIDERS, server
+from harness.security.secrets import redacted
 from harness.store import RunFolder, append_rows, write_json_atomic
 from harness.tables import Table, number, set_text
 from harness.tasks.rows import digest

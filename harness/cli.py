@@ -24,8 +24,8 @@ from harness.config.bench import LatencyConfig
 from harness.config.model import model_from_path
 from harness.config.run import RunConfig, TaskUse, read_run
 from harness.errors import ConfigError, HarnessError, nearest
-from harness.seal import QUIET
-from harness.secrets import Redacting, redact
+from harness.security.seal import QUIET
+from harness.security.secrets import Redacting, redact
 
 app = typer.Typer(
     name="harness",
@@ -118,10 +118,10 @@ def run_command(
         harness run quickstart
         harness run tickets.yaml --model ./my-model --limit 200
     """
-    from harness import seal as seals
     from harness.plan import make_plan
     from harness.progress import shown
     from harness.runs import answered, carry_out, finish, folder_for
+    from harness.security import seal as seals
     from harness.spending import estimate
 
     given = (config, model, task, data, limit, first, seed, machine, baseline, latency, judge, max_cost)
@@ -178,7 +178,7 @@ def bench_command(
         harness bench --model ./my-model --task invoice-fields
     """
     from harness import bench
-    from harness import seal as seals
+    from harness.security import seal as seals
 
     wanted = _configuration(config, model, task, data, limit, None, seed, machine, None, None)
     off = seals.Seal("none", "switched off by --no-seal")
@@ -282,8 +282,8 @@ def check(
     where the data would go. With --policy, what breaks it is named, and the
     exit code is 1.
     """
-    from harness.policy import read_policy
     from harness.runs import check as checks
+    from harness.security.policy import read_policy
 
     rules = None if policy is None else read_policy(policy)
     given = (config, model, task, data, limit, first, seed, machine, None, None, judge, max_cost)

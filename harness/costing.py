@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from harness import verdicts
-from harness.backends.remote import PROVIDERS
 from harness.config.machine import MachineConfig, read_machine
 from harness.cost.breakeven import Service
 from harness.cost.capacity import Capacity
@@ -34,6 +33,7 @@ from harness.cost.report import cost_report, fitted_report, service_of
 from harness.errors import ConfigError, StoreError
 from harness.execute import measurements
 from harness.runs import open_run, read_json, read_jsonl
+from harness.security.egress import PROVIDERS
 from harness.store import write_json_atomic
 from harness.summary import money_notes
 from harness.tables import UNKNOWN, Table, number, set_text

@@ -19,7 +19,6 @@ from typing import Any, Literal
 
 from harness.backends import BACKENDS
 from harness.backends.base import Backend
-from harness.backends.remote import PROVIDERS, egress, server
 from harness.config.bench import LatencyConfig
 from harness.config.model import ModelConfig
 from harness.errors import LimitReached
@@ -27,7 +26,8 @@ from harness.measure.bystanders import between, reading
 from harness.measure.energy import Counter, Meter, find_counters, idle_watts
 from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
-from harness.secrets import redact, redacted, without_own
+from harness.security.egress import PROVIDERS, egress, server
+from harness.security.secrets import redact, redacted, without_own
 from harness.stats.totals import total
 from harness.store import (
     RESPONSES,

@@ -14,11 +14,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.backends.remote import egress
 from harness.config.machine import MachineConfig
 from harness.cost.machines import hourly
 from harness.execute import Load, load, measurements
 from harness.plan import Cell, Plan, PlannedModel, host
+from harness.security.egress import egress
 
 MOST_RUNS = 50  # of the newest run folders that are looked through
 

@@ -16,7 +16,6 @@ from typing import Any
 
 from harness.backends import BACKENDS, can_score, takes_messages
 from harness.backends.flow import price_of, unpriced
-from harness.backends.remote import PROVIDERS, egress, server, where
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse
@@ -27,10 +26,11 @@ from harness.models import openness
 from harness.models.find import resolve_model
 from harness.models.info import ModelInfo, digest_model, inspect_model
 from harness.models.safety import check_safe
-from harness.policy import refuse_egress
 from harness.portable import portable
 from harness.scoring.scorers.code import needs_sandbox
-from harness.secrets import redacted
+from harness.security.egress import PROVIDERS, egress, server, where
+from harness.security.policy import refuse_egress
+from harness.security.secrets import redacted
 from harness.tasks import prompts
 from harness.tasks.choices_as_text import twin
 from harness.tasks.load import load_tasks

@@ -22,7 +22,7 @@ from harness.execute import Load, Step, execute, load, measurements, restored
 from harness.labels import by_label
 from harness.plan import Plan, check_judge, make_plan, stored
 from harness.scoring.scorers import own_python
-from harness.seal import Seal, seal_run
+from harness.security.seal import Seal, seal_run
 from harness.store import (
     RESPONSES,
     VERDICTS,
@@ -86,7 +86,7 @@ def run(config: str | RunConfig, *, out: str | Path | None = None, seal: bool = 
     """Runs or resumes a configuration (a file, a bundled name, or values), and returns its result.
 
     `out` is the run folder; default: `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished
-    one of the same plan. `seal` keeps this process off the network, for good (`harness.seal`); whether it did is in
+    one of the same plan. `seal` keeps this process off the network, for good (`harness.security.seal`); whether it did is in
     `summary["sealed"]`. Raises a HarnessError for what the user can mend.
     """
     wanted = read_run(config) if isinstance(config, str) else config

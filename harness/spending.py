@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from harness.backends.flow import most_usd
-from harness.backends.remote import egress
 from harness.cost.prices import Price, Processing, TokenCount, price_request
 from harness.execute import characters, timed_requests
 from harness.judging import foreseen, name_of
 from harness.plan import Cell, Plan, limits_of, listed_price
+from harness.security.egress import egress
 from harness.tasks.prompts import continued
 from harness.values import Request
 

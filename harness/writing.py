@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.backends.remote import can_write
+from harness.backends.capabilities import can_write
 from harness.config.model import ModelConfig
 from harness.config.task import TaskConfig
 from harness.config.yaml_file import read_yaml

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.seal import Seal
+from harness.security.seal import Seal
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -23,7 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _unsealed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The process of the tests is never sealed: that lasts. Child processes are, and tests of the seal use those."""
-    monkeypatch.setattr("harness.seal.seal_run", lambda *_: Seal("none", "tests share this process"))
+    monkeypatch.setattr("harness.security.seal.seal_run", lambda *_: Seal("none", "tests share this process"))
 
 
 @pytest.fixture

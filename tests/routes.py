@@ -371,7 +371,7 @@ def main() -> None:
     ports["old thread"] = Waiting(lambda: tcp("old thread", ports["tcp"]))
     sealed = "off"
     if how != "off":
-        from harness import seal
+        from harness.security import seal
 
         sealed = str(seal.apply())
     nap = time.sleep

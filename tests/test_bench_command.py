@@ -15,12 +15,12 @@ from commands import harness
 from servers import Reply, SyntheticServer
 
 from harness import cli
-from harness.backends.remote import PROVIDERS
 from harness.bench import _not_measured, _notes, finish, folder_for, make_bench
 from harness.config.base import validate
 from harness.config.bench import BenchConfig
 from harness.config.run import RunConfig
 from harness.measure.bystanders import Bystanders
+from harness.security.egress import PROVIDERS
 
 SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))
 TASK = "task: sums\ndata: {file: sums.jsonl}\nkind: generate\nprompt: '{q}='\nanswer: a\nextract: number\n"
@@ -234,7 +234,7 @@ def test_the_providers_own_server_is_asked_in_its_own_words(capsys, monkeypatch)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-0123456789")
     with SyntheticServer() as server:
         here = {**PROVIDERS, "openai": replace(PROVIDERS["openai"], url=server.url)}
-        monkeypatch.setattr("harness.backends.remote.PROVIDERS", here)
+        monkeypatch.setattr("harness.security.egress.PROVIDERS", here)
         write({"requests": 3, "warmup": 0}, backend="openai", base_url=server.url)
         code, _, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
     assert code == 0, err

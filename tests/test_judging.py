@@ -20,10 +20,10 @@ from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import BackendError, ConfigError, HarnessError, PolicyError, StoreError
 from harness.plan import make_plan
-from harness.policy import PolicyConfig
 from harness.runs import Result, carry_out, finish, judged, read_json, read_jsonl, verified
 from harness.runs.check import report
-from harness.seal import why_unsealed
+from harness.security.policy import PolicyConfig
+from harness.security.seal import why_unsealed
 from harness.stats import ppi_mean
 from harness.tasks.load import load_task
 from harness.tasks.rubric import as_verdict
@@ -453,7 +453,7 @@ def test_a_judge_elsewhere_unseals_the_run_and_is_told_before_it(folder: Path):
 
 
 def test_the_table_tells_what_went_to_the_judge(folder: Path, monkeypatch):
-    monkeypatch.setattr("harness.backends.remote.is_loopback", lambda host: False)  # as if it were elsewhere
+    monkeypatch.setattr("harness.security.egress.is_loopback", lambda host: False)  # as if it were elsewhere
     with SyntheticServer(Reply(text="[[4]]")) as server:
         judge = {"name": "far", "backend": "openai", "base_url": server.url, "allow_http": True}
         result = run(folder, judge=judge)

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from harness.backends import BACKENDS
-from harness.backends.remote import PROVIDERS
 from harness.errors import BackendError, ModelError
 from harness.models.files import read_header
 from harness.models.find import OWN_BACKEND, resolve_model
 from harness.models.info import digest_model, inspect_model
 from harness.models.safety import check_safe, check_versions
+from harness.security.egress import PROVIDERS
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "max_position_embeddings": 64, "vocab_size": 4}
 TENSORS = {

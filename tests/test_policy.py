@@ -17,8 +17,8 @@ from harness.config.task import TaskConfig
 from harness.errors import ConfigError, PolicyError, TaskError
 from harness.models.openness import describe
 from harness.plan import make_plan
-from harness.policy import PolicyConfig, Used, broken, read_policy, refuse_egress
 from harness.runs import carry_out, finish
+from harness.security.policy import PolicyConfig, Used, broken, read_policy, refuse_egress
 from harness.values import Response
 
 TASK = """task: letters

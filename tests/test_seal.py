@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from harness import seal
 from harness.config.base import validate
 from harness.config.run import RunConfig
+from harness.security import seal
 
 ROUTES = Path(__file__).parent / "routes.py"
 ROOT = ROUTES.parents[1]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.secrets import HIDDEN, Redacting, is_secret, redact, redacted, without_own
+from harness.security.secrets import HIDDEN, Redacting, is_secret, redact, redacted, without_own
 
 ROOT = Path(__file__).parents[1]
 BY_LOOK = (

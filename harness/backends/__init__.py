@@ -7,8 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from harness.backends.base import Backend
-from harness.backends.remote import can_score, egress, takes_messages, where
+from harness.backends.capabilities import can_score, takes_messages
 from harness.errors import BackendError
+from harness.security.egress import egress, where
 
 if TYPE_CHECKING:
     from harness.config.model import ModelConfig

@@ -34,14 +34,14 @@ from harness.backends.flow import (
     run,
     unpriced,
 )
-from harness.backends.remote import server, where
 from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount, price_request
 from harness.engine.stopping import cut
 from harness.engine.thinking import Markers, split_text
 from harness.engine.tokens import counter_of
 from harness.errors import BackendError, ConfigError, HarnessError, nearest
-from harness.secrets import redact
+from harness.security.egress import server, where
+from harness.security.secrets import redact
 from harness.values import Finish, Request, Response
 from harness.wire import turns
 

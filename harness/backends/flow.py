@@ -34,7 +34,7 @@ from harness.config.base import validate
 from harness.config.model import LimitsConfig, ModelConfig
 from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
 from harness.errors import BackendError, ConfigError, HarnessError, LimitReached
-from harness.secrets import redact
+from harness.security.secrets import redact
 from harness.values import Request, Response
 
 FIRST_WAIT_S = 0.5  # before the second attempt; doubled for each later one

@@ -18,13 +18,13 @@ import openai
 
 from harness.backends.api import ApiBackend, Reading
 from harness.backends.batch import RETRIES, Result
+from harness.backends.capabilities import can_score
 from harness.backends.flow import Answer, Attempt, AttemptFailed, bill, run
 from harness.backends.given import WAYS, Misspelt, NotTold, given_logprob
-from harness.backends.remote import can_score
 from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
-from harness.secrets import redact
+from harness.security.secrets import redact
 from harness.values import Request, Response
 from harness.wire import MOST_STOPS, Wire
 

@@ -14,11 +14,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from harness.backends.remote import where
 from harness.config.base import Strict, validate
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError
 from harness.importers import Recorded, read_answers
+from harness.security.egress import where
 from harness.values import Message, Request, Response
 
 

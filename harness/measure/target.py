@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol, Self
 
-from harness.secrets import redact
+from harness.security.secrets import redact
 from harness.values import Request, Response
 
 LONGEST_DETAIL = 200  # characters

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.backends.remote import PROVIDERS, egress, server, where
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
@@ -16,10 +15,11 @@ from harness.judging import foreseen
 from harness.measure.device_memory import free_memory
 from harness.models.openness import describe
 from harness.plan import Cell, Plan, PlannedModel, make_plan
-from harness.policy import PolicyConfig, Used, broken
 from harness.runs.preview import Tokens, balance, excerpt, shots, tokens
 from harness.scoring.scorers import own_python
-from harness.seal import why_unsealed
+from harness.security.egress import PROVIDERS, egress, server, where
+from harness.security.policy import PolicyConfig, Used, broken
+from harness.security.seal import why_unsealed
 from harness.spending import Spending, estimate
 from harness.tasks.prompt_layouts import differences
 from harness.tasks.prompts import ANSWER, render, replied

@@ -8,9 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.backends.remote import can_score, egress, is_loopback, server, where
+from harness.backends.capabilities import can_score
 from harness.config.model import ModelConfig
 from harness.errors import ConfigError, PolicyError
+from harness.security.egress import egress, is_loopback, server, where
 
 HOSTS = {
     "127.0.0.1": True,

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from harness.backends import BACKENDS, flow
-from harness.backends.remote import egress, server
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError
 from harness.plan import find_model
-from harness.secrets import HIDDEN, redact, without_own
+from harness.security.egress import egress, server
+from harness.security.secrets import HIDDEN, redact, without_own
 from harness.values import Request
 
 ANSWER = {

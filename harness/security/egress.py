@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness.errors import BackendError, ConfigError, PolicyError
-from harness.secrets import is_secret, keep_out, redact
+from harness.security.secrets import is_secret, keep_out, redact
 
 if TYPE_CHECKING:
     from harness.config.model import ModelConfig
+
 
 THIS_MACHINE = "this machine"
 KEPT_S = 300.0  # a key that a command printed: asking a keyring for every request would hold all of them up
@@ -47,7 +48,6 @@ PROVIDERS = MappingProxyType(
         "google": Provider("https://generativelanguage.googleapis.com", "GEMINI_API_KEY", "x-goog-api-key"),
     }
 )
-
 # Headers of a request that are sent. The SDKs add some of their own, on this machine and from the environment.
 SENT = frozenset(
     {
@@ -250,49 +250,6 @@ def egress(config: ModelConfig) -> str | None:
 def where(config: ModelConfig) -> str:
     """Returns where a model runs: a host name, `this machine`, or `recorded` for answers that are only read."""
     return "recorded" if config.backend == "recorded" else egress(config) or THIS_MACHINE
-
-
-def takes_messages(config: ModelConfig) -> bool:
-    """Returns whether a model is asked by messages, for which its server has the template."""
-    return config.backend in PROVIDERS and (config.api == "chat" or config.backend != "openai")
-
-
-def can_score(config: ModelConfig, *, rolling: bool = False) -> bool:
-    """Returns whether a model may be asked for the log-probability of given text; of any length, if `rolling`.
-
-    Servers behind `api: completions` may; the first request shows whether this one does. A provider's own never does.
-    Recorded answers may hold log-probabilities; their first request shows it. Windows need the model's own tokens.
-    """
-    if rolling:
-        return config.backend in {"transformers", "fake"}
-    if config.backend == "openai":
-        return config.api == "completions" and server(config).host != urlsplit(PROVIDERS["openai"].url).hostname
-    return config.backend not in PROVIDERS
-
-
-def can_write(config: ModelConfig) -> frozenset[str]:
-    """Returns what a task may ask of a server about the writing of an answer, beside stop strings and sampling.
-
-    `schema`, `regex` and `choices` are forms; `switch` and `budget` are of thinking. An open server may still ignore
-    what it is asked: the metric `valid_output` tells whether answers have their form.
-    """
-    if config.backend == "openai":
-        open_server = not server(config).own
-        chat = config.api == "chat"
-        return frozenset(
-            {"logprobs"}
-            | ({"schema"} if chat or open_server else set())
-            | ({"regex", "choices"} if open_server else set())
-            | ({"switch"} if chat and open_server else set())
-            | (set() if chat else {"prefill"})
-        )
-    return _WRITING.get(config.backend, frozenset())
-
-
-_WRITING = {
-    "anthropic": frozenset({"schema", "switch", "budget"}),
-    "google": frozenset({"schema", "choices", "switch", "budget", "logprobs"}),
-}
 
 
 def is_loopback(host: str) -> bool:

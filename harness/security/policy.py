@@ -17,7 +17,6 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from harness.backends.remote import egress
 from harness.config.base import Name, Strict, validate
 from harness.config.files import find_file
 from harness.config.model import ModelConfig
@@ -27,6 +26,7 @@ from harness.errors import ConfigError, PolicyError, nearest
 from harness.models.licences import LICENCES, SEVERITY
 from harness.models.openness import Openness
 from harness.models.safety import PICKLES
+from harness.security.egress import egress
 
 
 def refuse_egress(

@@ -34,13 +34,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.backends.remote import PROVIDERS, server
 from harness.config import lm_eval_names
 from harness.config.files import find_file
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.config.task import read_task
 from harness.models.find import resolve_model
+from harness.security.egress import PROVIDERS, server
 
 Kind = Literal["kernel", "namespace", "none"]
 
