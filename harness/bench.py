@@ -26,9 +26,9 @@ from harness.config.machine import read_machine
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.cost.capacity import MIN_SHAPES, fit, shape_of
-from harness.engine.stopping import cut
-from harness.engine.thinking import Markers, split_text
-from harness.engine.tokens import counter_of
+from harness.engine.text.stop_strings import cut
+from harness.engine.text.thinking import Markers, split_text
+from harness.engine.text.token_counts import counter_of
 from harness.errors import ConfigError, StoreError
 from harness.execute import Load, at_rest, counters_of, load, served_here
 from harness.measure.bench import MARK, Series, Unlike, bench, knee, meets_slo, slo_capacity, synthetic_requests

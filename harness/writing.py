@@ -12,7 +12,7 @@ from harness.backends.capabilities import can_write
 from harness.config.model import ModelConfig
 from harness.config.task import TaskConfig
 from harness.config.yaml_file import read_yaml
-from harness.engine.structured import check_supported
+from harness.engine.generate.constrained import check_supported
 from harness.errors import BackendError, ModelError, TaskError
 from harness.models.info import ModelInfo
 from harness.tasks.answer_form import form_of

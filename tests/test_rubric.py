@@ -11,7 +11,7 @@ import yaml
 
 from harness.config.run import TaskUse
 from harness.config.task import RubricConfig
-from harness.engine.structured import check_supported
+from harness.engine.generate.constrained import check_supported
 from harness.errors import TaskError
 from harness.tasks.load import load_task
 from harness.tasks.rubric import (

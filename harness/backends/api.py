@@ -36,9 +36,9 @@ from harness.backends.flow import (
 )
 from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount, price_request
-from harness.engine.stopping import cut
-from harness.engine.thinking import Markers, split_text
-from harness.engine.tokens import counter_of
+from harness.engine.text.stop_strings import cut
+from harness.engine.text.thinking import Markers, split_text
+from harness.engine.text.token_counts import counter_of
 from harness.errors import BackendError, ConfigError, HarnessError, nearest
 from harness.security.egress import server, where
 from harness.security.secrets import redact

@@ -23,20 +23,20 @@ from jinja2.exceptions import TemplateError
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
-from harness.engine import plain
-from harness.engine.generation import Generator, RowGenerated, RowInput
+from harness.engine import plain_method
+from harness.engine.fast_linear import quicken
+from harness.engine.generate.batching import Generator, RowGenerated, RowInput
+from harness.engine.generate.constrained import Constraint, Grammars
+from harness.engine.generate.sampling import check_sampling, row_seed
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import token_budget
-from harness.engine.parallel import Replicas
-from harness.engine.products import quicken
-from harness.engine.sampling import check_sampling, row_seed
-from harness.engine.scoring import Scorer, near_ties, scorer_for
-from harness.engine.stopping import check_stop
-from harness.engine.structured import Constraint, Grammars
-from harness.engine.thinking import Markers, Thinking, markers_of
+from harness.engine.replicas import Replicas
+from harness.engine.score.choose import Scorer, near_ties, scorer_for
+from harness.engine.score.prefix_walk import EngineStats
+from harness.engine.score.rolling_windows import rolling_windows
+from harness.engine.text.stop_strings import check_stop
+from harness.engine.text.thinking import Markers, Thinking, markers_of
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
-from harness.engine.tree import EngineStats
-from harness.engine.windows import rolling_windows
 from harness.errors import BackendError, ModelError, TaskError
 from harness.models.find import resolve_model, unreadable
 from harness.models.info import context_length
@@ -436,7 +436,7 @@ class _ScoreJob:
         """Returns the response once everything is scored."""
         wrong = next((one.error for one in self.scored if one.error), None)
         if wrong is None and not all(math.isfinite(one.logprob) for one in self.scored):
-            wrong = plain.NOT_FINITE
+            wrong = plain_method.NOT_FINITE
         if wrong is not None:
             return self.prompt.failed(wrong)
         rolling = self.prompt.request.rolling

@@ -6,18 +6,14 @@ import json
 import logging
 import random
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 log = logging.getLogger(__name__)
-
 Ids = tuple[int, ...]
-
 MANY = 256  # pairs from which on it pays to find out where texts can be cut
 TRIED = 64  # pairs that are encoded both ways, beside the longest, before the fast way is trusted
-
 # Places where texts may be cut, tried on every tokenizer before use; a match starts where the second piece does.
 # Some tokenizers keep punctuation and the line's end together, none in use a letter or digit and what follows it here.
 LINES = ("\n(?<=\\S\n)", "\n(?<=[A-Za-z0-9]\n)")
@@ -58,17 +54,6 @@ class ScoredSequence:
     prefill_s: float
     batch_size: int
     error: str | None = None
-
-
-def counter_of(folder: str | Path | None) -> Callable[[str], int] | None:
-    """Returns what counts the tokens of a text, special ones apart, by a folder's tokenizer; None without a folder."""
-    file = Path(folder or "") / "tokenizer.json"
-    if folder is None or not file.is_file():
-        return None
-    from tokenizers import Tokenizer
-
-    tokenizer = Tokenizer.from_file(str(file))
-    return lambda text: len(tokenizer.encode(text, add_special_tokens=False).ids)
 
 
 def encode_texts(
@@ -166,9 +151,6 @@ def _encode_whole(
     # Only white space before the continuation: lm-eval splits off what the tokenizer makes of an empty text.
     ids[""] = tokenizer("", return_attention_mask=False)["input_ids"] if add_bos is not False else []
     return [(tuple(ids[context]), tuple(ids[context + text][len(ids[context]) :])) for context, text in pairs]
-
-
-# --- in pieces -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from harness.engine import generation
-from harness.engine.generation import Generator, RowInput
+from harness.engine.generate import batching
+from harness.engine.generate.batching import Generator, RowInput
 from harness.engine.loaded import LoadedModel
 from harness.values import Sampling
 
@@ -236,12 +236,12 @@ def document(loaded: LoadedModel, options: argparse.Namespace) -> list[dict]:
     shared, rows = random_ids(4 * options.prompt, seed=3), options.questions
     prompts = [RowInput(ids=shared + random_ids(30, seed=10 + i), max_tokens=16) for i in range(rows)]
     together, _ = clocked(lambda: ours(loaded, prompts, options.slots))
-    plan = generation.shared_segments
-    generation.shared_segments = lambda prompts: [None] * len(prompts)
+    plan = batching.shared_segments
+    batching.shared_segments = lambda prompts: [None] * len(prompts)
     try:
         apart, _ = clocked(lambda: ours(loaded, prompts, options.slots))
     finally:
-        generation.shared_segments = plan
+        batching.shared_segments = plan
     print(f"  shared {together:.1f} s, not shared {apart:.1f} s")
     what = f"{rows} questions on a document of {len(shared)} tokens, against no sharing"
     return [{"workload": what, "ratio": apart / together, "target": ">= 8"}]

@@ -156,9 +156,9 @@ class Ours:
     """The engine as the backend runs it, on a copy of the weights where it changes the model's layers."""
 
     def __init__(self, model: Any, tokenizer: Any) -> None:
+        from harness.engine.fast_linear import quicken
         from harness.engine.loaded import LoadedModel
-        from harness.engine.products import quicken
-        from harness.engine.scoring import plain_score, scorer_for
+        from harness.engine.score.choose import plain_score, scorer_for
 
         if model.dtype == torch.float32:
             model = copy.deepcopy(model)
@@ -235,11 +235,11 @@ def matmul_rate(model: Any, tokens: int) -> float:
 def useful_flop(model: Any, sequences: list[Any], stats: Any) -> float:
     """Returns the FLOP of the matrix products that are needed: layers and attention once a distinct token, head once
     a judged row. Repeated tokens and padding are not needed."""
-    from harness.engine import trie
+    from harness.engine.score import prefix_tree
 
     layer = sum(m.weight.numel() for m in model.model.layers[0].modules() if isinstance(m, torch.nn.Linear))
     n_layers, width = len(model.model.layers), model.config.hidden_size
-    tree = trie.build(sequences)
+    tree = prefix_tree.build(sequences)
     seen = sum(int(np.arange(a, b).sum()) + b - a for a, b in zip(tree.shared, tree.lengths))
     head = model.get_output_embeddings().weight.numel()
     return 2.0 * n_layers * (layer * stats.distinct_tokens + 2 * width * seen) + 2.0 * head * stats.judged_rows

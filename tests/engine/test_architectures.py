@@ -9,7 +9,7 @@ import pytest
 import torch
 from engine.architectures import CONTEXT, VOCABULARY, WINDOW, each, load
 
-from harness.engine import scoring, tree
+from harness.engine.score import choose, prefix_walk
 from harness.engine.tokens import ScoreSequence
 
 SHARES = each(lambda architecture: architecture.shares)
@@ -51,7 +51,7 @@ def alone(loaded, sequence: ScoreSequence) -> float:
 @pytest.mark.parametrize("name", DECODERS)
 def test_the_engine_gives_the_numbers_of_one_sequence_at_a_time(name):
     loaded = load(name)
-    run = scoring.scorer_for(loaded)
+    run = choose.scorer_for(loaded)
     expected = [alone(loaded, sequence) for sequence in sequences()]
     for budget in (1000, 90, 11):
         scored = dict(run(loaded, sequences(), batch_tokens=budget))
@@ -60,26 +60,26 @@ def test_the_engine_gives_the_numbers_of_one_sequence_at_a_time(name):
 
 @pytest.mark.parametrize("name", SHARES)
 def test_models_with_keys_and_values_of_every_position_share_them(name):
-    assert scoring.obstacle(load(name)) is None
+    assert choose.obstacle(load(name)) is None
 
 
 @pytest.mark.parametrize("name", ALONE)
 def test_models_that_cannot_share_are_found_out_and_the_log_says_why(name, caplog):
     loaded = load(name)
-    with caplog.at_level(logging.INFO, logger="harness.engine.scoring"):
-        assert scoring.scorer_for(loaded) is scoring.plain_score
+    with caplog.at_level(logging.INFO, logger="harness.engine.score.choose"):
+        assert choose.scorer_for(loaded) is choose.plain_score
     assert len(caplog.messages) == 1
     assert caplog.messages[0].startswith("scoring with the plain method: ")
 
 
 def test_a_model_that_takes_positions_but_counts_in_its_own_way_is_found_out_by_the_trial(monkeypatch):
     loaded = load("llama")
-    part = tree.decoder(loaded.model)
+    part = prefix_walk.decoder(loaded.model)
     hook = part.register_forward_pre_hook(
         lambda module, arguments, named: (arguments, named | {"position_ids": None}), with_kwargs=True
     )
     try:
-        assert "moved log-probabilities by" in scoring.obstacle(loaded)
+        assert "moved log-probabilities by" in choose.obstacle(loaded)
     finally:
         hook.remove()
 
@@ -88,12 +88,12 @@ def test_a_model_that_takes_positions_but_counts_in_its_own_way_is_found_out_by_
 def test_the_trial_tells_rounding_of_half_precision_from_a_wrong_method(dtype):
     loaded = load("llama")
     loaded.model.to(dtype)
-    assert scoring.obstacle(loaded) is None
-    hook = tree.decoder(loaded.model).register_forward_pre_hook(
+    assert choose.obstacle(loaded) is None
+    hook = prefix_walk.decoder(loaded.model).register_forward_pre_hook(
         lambda module, arguments, named: (arguments, named | {"position_ids": None}), with_kwargs=True
     )
     try:
-        assert scoring.obstacle(loaded) is not None
+        assert choose.obstacle(loaded) is not None
     finally:
         hook.remove()
 
@@ -104,8 +104,8 @@ def test_what_a_class_does_after_its_head_is_done(name):
     ids = torch.tensor([[5, 6, 7, 8]])
     with torch.inference_mode():
         whole = loaded.model(ids).logits[0]
-        part = tree.decoder(loaded.model)
+        part = prefix_walk.decoder(loaded.model)
         output = part(input_ids=ids)
         rows = output.last_hidden_state[0, [1, 3]]
-        assert torch.allclose(tree.project(loaded.model, part, output, rows), whole[[1, 3]], atol=1e-6)
+        assert torch.allclose(prefix_walk.project(loaded.model, part, output, rows), whole[[1, 3]], atol=1e-6)
         assert not torch.allclose(loaded.model.get_output_embeddings()(rows), whole[[1, 3]], atol=1e-2)

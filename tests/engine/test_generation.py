@@ -9,15 +9,16 @@ import pytest
 import torch
 from transformers import GenerationConfig
 
-from harness.engine import attention, generation, packed
-from harness.engine.decoding import works
-from harness.engine.generation import Generator, RowInput, _Row
-from harness.engine.packed import PackedDecoder
-from harness.engine.padded import PaddedDecoder
-from harness.engine.plain import NOT_FINITE
-from harness.engine.segments import Segment, shared_segments
-from harness.engine.structured import Grammars
-from harness.engine.thinking import Markers, Thinking
+from harness.engine import attention
+from harness.engine.generate import batching, packed
+from harness.engine.generate.batching import Generator, RowInput, _Row
+from harness.engine.generate.choose import works
+from harness.engine.generate.constrained import Grammars
+from harness.engine.generate.packed import PackedDecoder
+from harness.engine.generate.padded import PaddedDecoder
+from harness.engine.generate.shared_prefixes import Segment, shared_segments
+from harness.engine.plain_method import NOT_FINITE
+from harness.engine.text.thinking import Markers, Thinking
 from harness.values import Form, Sampling
 from tests.engine.architectures import CONTEXT, VOCABULARY, each, load
 from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
@@ -387,7 +388,7 @@ def test_machine_seconds_of_the_rows_add_up_to_the_run(talker: Generator, monkey
         return forward(**given)
 
     monkeypatch.setattr(talker.loaded.model, "forward", timed)
-    monkeypatch.setattr(generation.time, "perf_counter", lambda: clock[0])
+    monkeypatch.setattr(batching.time, "perf_counter", lambda: clock[0])
     prompts = [replace(p, max_tokens=2 + i % 4) for i, p in enumerate(text_prompts(9))]
     prompts += [RowInput(ids=tuple(ids_of("<s>" + "shared " * 9 + str(i))), max_tokens=3) for i in range(5)]
     results = dict(talker.run(prompts, slots=3)).values()

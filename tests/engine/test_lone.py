@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from harness.engine.generation import Generator, RowInput
+from harness.engine.generate.batching import Generator, RowInput
+from harness.engine.generate.single_row import LoneDecoder
 from harness.engine.loaded import LoadedModel
-from harness.engine.lone import LoneDecoder
 from harness.values import Sampling
 from tests.engine.architectures import load
 

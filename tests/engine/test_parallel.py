@@ -9,9 +9,10 @@ import pytest
 import torch
 from engine.architectures import VOCABULARY, load
 
-from harness.engine import parallel, trie
+from harness.engine import replicas
+from harness.engine.score import prefix_tree
+from harness.engine.score.prefix_walk import score
 from harness.engine.tokens import ScoreSequence
-from harness.engine.tree import score
 from harness.errors import BackendError
 
 
@@ -47,31 +48,31 @@ def one_thread():
 @pytest.mark.parametrize("n", [1, 2, 4])
 def test_subtrees_stay_whole_and_the_work_is_even(n):
     sequences = subjects()
-    parts = parallel.split(sequences, n)
+    parts = replicas.split(sequences, n)
     assert sorted(index for part in parts for index in part) == list(range(len(sequences)))
-    work = [trie.build([sequences[index] for index in part]).distinct_tokens for part in parts]
-    assert sum(work) == trie.build(sequences).distinct_tokens
+    work = [prefix_tree.build([sequences[index] for index in part]).distinct_tokens for part in parts]
+    assert sum(work) == prefix_tree.build(sequences).distinct_tokens
     assert max(work) - min(work) < 10
 
 
 def test_one_header_is_cut_between_its_questions():
     sequences = subjects(n=1, each=40)
-    parts = parallel.split(sequences, 2)
+    parts = replicas.split(sequences, 2)
     assert min(map(len, parts)) >= 36
     assert sum(map(len, parts)) == 80
 
 
 def test_more_copies_than_sequences_leave_some_idle():
-    parts = parallel.split([ScoreSequence((5, 6, 7), 1)], 3)
+    parts = replicas.split([ScoreSequence((5, 6, 7), 1)], 3)
     assert sorted(map(len, parts)) == [0, 0, 1]
-    assert parallel.split([], 2) == [[], []]
+    assert replicas.split([], 2) == [[], []]
 
 
 def test_two_processes_give_the_numbers_of_one_and_their_work_adds_up():
     loaded, engine = copy()
     sequences, stats, alone = subjects(), [], []
     expected = dict(score(loaded, sequences, on_stats=alone.append))
-    replicas = parallel.Replicas(loaded, engine, [partial(copy, "auto")])
+    replicas = replicas.Replicas(loaded, engine, [partial(copy, "auto")])
     try:
         for _ in range(2):  # the processes stay for the next task
             scored = dict(replicas.score(loaded, sequences, on_stats=stats.append))
@@ -87,7 +88,7 @@ def test_two_processes_give_the_numbers_of_one_and_their_work_adds_up():
 
 def test_a_copy_that_fails_is_an_error_with_its_reason():
     loaded, engine = copy()
-    replicas = parallel.Replicas(loaded, engine, [broken])
+    replicas = replicas.Replicas(loaded, engine, [broken])
     try:
         with pytest.raises(BackendError, match=r"(?s)copy 2 of the model failed.*no such device"):
             list(replicas.score(loaded, subjects()))
@@ -97,7 +98,7 @@ def test_a_copy_that_fails_is_an_error_with_its_reason():
 
 def test_a_copy_whose_process_is_killed_is_an_error_not_an_endless_wait():
     loaded, engine = copy()
-    replicas = parallel.Replicas(loaded, engine, [partial(copy, "auto")])
+    replicas = replicas.Replicas(loaded, engine, [partial(copy, "auto")])
     try:
         replicas.processes[0].kill()
         with pytest.raises(BackendError, match="copy 2 of the model ended by itself"):

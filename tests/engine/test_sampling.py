@@ -9,7 +9,14 @@ import torch
 from scipy.stats import chisquare
 from transformers import GenerationConfig, GPT2Config, GPT2LMHeadModel
 
-from harness.engine.sampling import check_sampling, next_tokens, penalise_repetition, row_seed, uniform, warp
+from harness.engine.generate.sampling import (
+    check_sampling,
+    next_tokens,
+    penalise_repetition,
+    row_seed,
+    uniform,
+    warp,
+)
 from harness.errors import TaskError
 from harness.values import Sampling
 

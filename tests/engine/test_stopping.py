@@ -6,7 +6,7 @@ from itertools import groupby
 
 import pytest
 
-from harness.engine.stopping import STOP_LIMIT, WINDOW, StopScanner, check_stop, visible_text
+from harness.engine.text.stop_strings import STOP_LIMIT, WINDOW, StopScanner, check_stop, visible_text
 from harness.errors import TaskError
 from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
 

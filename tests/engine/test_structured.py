@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 
-from harness.engine.structured import Constraint, Grammars
+from harness.engine.generate.constrained import Constraint, Grammars
 from harness.errors import BackendError, TaskError
 from harness.values import Form
 from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.engine.thinking import Markers, Thinking, ThinkingTracker, markers_of
+from harness.engine.text.thinking import Markers, Thinking, ThinkingTracker, markers_of
 from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
 
 THINK = Markers("<think>", "</think>")

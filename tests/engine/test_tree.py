@@ -11,8 +11,9 @@ import pytest
 import torch
 from engine.architectures import VOCABULARY, load
 
-from harness.engine import memory, plain, scoring, tree, trie
-from harness.engine.readers import PackedReader, PaddedReader
+from harness.engine import memory, plain_method
+from harness.engine.score import choose, prefix_tree, prefix_walk
+from harness.engine.score.prefix_readers import PackedReader, PaddedReader
 from harness.engine.tokens import ScoreSequence
 
 
@@ -50,13 +51,13 @@ def questions(subjects: int = 2, n: int = 8, seed: int = 0) -> list[ScoreSequenc
 def run(loaded, sequences, **options):
     """Returns the scores in order, and the statistics."""
     stats = []
-    scored = dict(tree.score(loaded, sequences, on_stats=stats.append, **options))
+    scored = dict(prefix_walk.score(loaded, sequences, on_stats=stats.append, **options))
     assert sorted(scored) == list(range(len(sequences)))
     return [scored[index] for index in range(len(sequences))], stats[0]
 
 
 def reference(loaded, sequences):
-    scored = dict(plain.score(loaded, sequences))
+    scored = dict(plain_method.score(loaded, sequences))
     return [scored[index] for index in range(len(sequences))]
 
 
@@ -85,7 +86,7 @@ def test_a_packed_row_does_not_see_the_rows_beside_it(llama):
 
 
 def test_a_packed_batch_fills_its_budget_token_by_token_and_bounds_its_padding(llama):
-    reader = PackedReader(llama, tree.decoder(llama.model))
+    reader = PackedReader(llama, prefix_walk.decoder(llama.model))
     assert reader.fit([40, 30, 20, 10], 500, 100) == 4
     assert reader.fit([40, 30, 20, 10], 500, 95) == 3
     assert reader.fit([90] + [1] * 10, 500, 100) == 2
@@ -93,10 +94,10 @@ def test_a_packed_batch_fills_its_budget_token_by_token_and_bounds_its_padding(l
 
 
 def test_a_window_that_attention_is_not_told_of_is_found_out(llama):
-    reader = PackedReader(llama, tree.decoder(llama.model))
+    reader = PackedReader(llama, prefix_walk.decoder(llama.model))
     reader.windows = {4096}
     with torch.inference_mode(), pytest.raises(NotImplementedError, match="told of windows"):
-        reader.read([trie.row(trie.build([ScoreSequence((1, 2, 3), 1)]), [0], 0)], 0, keeps=False)
+        reader.read([prefix_tree.row(prefix_tree.build([ScoreSequence((1, 2, 3), 1)]), [0], 0)], 0, keeps=False)
 
 
 def test_two_runs_are_equal_to_the_last_bit(llama):
@@ -162,7 +163,7 @@ def fails_above(loaded, tokens):
         if named["input_ids"].numel() > tokens:
             raise RuntimeError("CUDA out of memory (injected)")
 
-    return tree.decoder(loaded.model).register_forward_pre_hook(check, with_kwargs=True)
+    return prefix_walk.decoder(loaded.model).register_forward_pre_hook(check, with_kwargs=True)
 
 
 def test_a_batch_that_runs_out_of_memory_is_owed_again_at_half_the_budget(llama, caplog):
@@ -181,7 +182,7 @@ def test_a_batch_of_many_rows_is_halved_and_the_log_says_so(llama, caplog):
     sequences = [ScoreSequence((first, *draw.choices(range(3, VOCABULARY), k=100)), 1) for first in range(3, 15)]
     hook = fails_above(llama, 300)
     try:
-        with caplog.at_level(logging.WARNING, logger="harness.engine.tree"):
+        with caplog.at_level(logging.WARNING, logger="harness.engine.score.prefix_walk"):
             scored, _stats = run(llama, sequences, batch_tokens=1000)
     finally:
         hook.remove()
@@ -208,7 +209,7 @@ def test_a_sequence_that_does_not_fit_at_all_is_an_error_and_the_others_are_scor
 
     long = ScoreSequence(tuple(range(5, 25)), 1)
     sequences = [long, ScoreSequence((*range(5, 20), 7), 2), ScoreSequence((50, 60, 70), 1), replace(long, n_scored=12)]
-    hook = tree.decoder(llama.model).register_forward_pre_hook(check, with_kwargs=True)
+    hook = prefix_walk.decoder(llama.model).register_forward_pre_hook(check, with_kwargs=True)
     try:
         scored, _ = run(llama, sequences, batch_tokens=budget)
     finally:
@@ -220,7 +221,9 @@ def test_a_sequence_that_does_not_fit_at_all_is_an_error_and_the_others_are_scor
 
 
 def test_another_error_of_the_model_is_not_taken_for_lack_of_memory(llama):
-    hook = tree.decoder(llama.model).register_forward_pre_hook(lambda *_: (_ for _ in ()).throw(RuntimeError("shape")))
+    hook = prefix_walk.decoder(llama.model).register_forward_pre_hook(
+        lambda *_: (_ for _ in ()).throw(RuntimeError("shape"))
+    )
     try:
         with pytest.raises(RuntimeError, match="shape"):
             run(llama, questions())
@@ -238,7 +241,7 @@ def test_logits_that_are_no_numbers_give_nan_for_the_sequences_concerned_only():
 
 
 def test_the_vocabulary_is_projected_only_where_a_prediction_is_judged(llama, monkeypatch):
-    monkeypatch.setattr(tree, "LOGITS_BYTES", 4 * VOCABULARY * 6)  # six rows at a time
+    monkeypatch.setattr(prefix_walk, "LOGITS_BYTES", 4 * VOCABULARY * 6)  # six rows at a time
     rows = []
     head = llama.model.get_output_embeddings()
     hook = head.register_forward_pre_hook(lambda module, arguments: rows.append(arguments[0].shape[:-1].numel()))
@@ -254,7 +257,7 @@ def test_the_vocabulary_is_projected_only_where_a_prediction_is_judged(llama, mo
 
 
 def test_the_decoder_is_itself_again_after_a_projection(llama):
-    part = tree.decoder(llama.model)
+    part = prefix_walk.decoder(llama.model)
     before = part.forward
     run(llama, questions(subjects=1))
     assert part.forward == before
@@ -262,13 +265,13 @@ def test_the_decoder_is_itself_again_after_a_projection(llama):
 
 
 def test_engine_plain_asks_for_the_reference_method(llama):
-    assert scoring.scorer_for(llama, "plain") is scoring.plain_score
-    assert scoring.scorer_for(llama).keywords == {"reader": PackedReader}
+    assert choose.scorer_for(llama, "plain") is choose.plain_score
+    assert choose.scorer_for(llama).keywords == {"reader": PackedReader}
 
 
 def test_the_plain_method_tells_what_it_took_as_far_as_it_is_known(llama):
     sequences, stats = questions(), []
-    scored = dict(scoring.plain_score(llama, sequences, on_stats=stats.append))
+    scored = dict(choose.plain_score(llama, sequences, on_stats=stats.append))
     assert stats[0].prompt_tokens == sum(len(one.ids) for one in sequences)
     assert stats[0].forwarded_tokens == sum(map(len, {one.ids[:-1] for one in sequences}))
     assert stats[0].forward_s == pytest.approx(sum(one.prefill_s for one in scored.values()))
@@ -277,9 +280,9 @@ def test_the_plain_method_tells_what_it_took_as_far_as_it_is_known(llama):
 
 def test_decisions_within_rounding_of_a_tie_are_counted():
     decisions = [(-3.0, -3.1, -9.0), (-3.0, -3.2), (-4.0, -4.0), (-1.0,), (float("nan"), -2.0)]
-    assert scoring.near_ties(decisions, torch.bfloat16) == 2
-    assert scoring.near_ties(decisions, torch.float16) == 1
-    assert scoring.near_ties([], torch.bfloat16) == 0
+    assert choose.near_ties(decisions, torch.bfloat16) == 2
+    assert choose.near_ties(decisions, torch.float16) == 1
+    assert choose.near_ties([], torch.bfloat16) == 0
 
 
 @pytest.mark.shared
@@ -292,7 +295,7 @@ def test_trained_models_score_as_the_plain_method_does(shared, name):
     model = AutoModelForCausalLM.from_pretrained(shared / "models" / name, dtype=torch.float32).eval()
     loaded = LoadedModel(model, None, torch.device("cpu"), model.config.max_position_embeddings, 1, (2,), None)
     sequences = questions()
-    assert scoring.obstacle(loaded) is None
+    assert choose.obstacle(loaded) is None
     assert_same(run(loaded, sequences, batch_tokens=200)[0], reference(loaded, sequences), within=1e-4)
 
 

@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from harness.engine import trie
+from harness.engine.score import prefix_tree
 from harness.engine.tokens import ScoreSequence
 
 
@@ -22,20 +22,20 @@ def forest(seed: int, n: int = 60) -> list[ScoreSequence]:
     return [sequence("".join(draw.choices("ab", k=draw.randint(2, 40)))) for _ in range(n)]
 
 
-def walk(group: trie.Group):
+def walk(group: prefix_tree.Group):
     yield group
     for inner in group.groups:
         yield from walk(inner)
 
 
 def test_the_tree_has_one_node_for_each_shared_token():
-    tree = trie.build([sequence("header-question-A"), sequence("header-question-B"), sequence("header-other-A")])
+    tree = prefix_tree.build([sequence("header-question-A"), sequence("header-question-B"), sequence("header-other-A")])
     assert [len(ids) for ids in tree.inputs] == [13, 16]  # A and B differ in the token that is only judged
     assert tree.distinct_tokens == len("header-question-") + len("other-")
 
 
 def test_sequences_that_differ_in_the_last_token_only_share_one_input():
-    tree = trie.build([sequence("question A"), sequence("question B"), sequence("question A")])
+    tree = prefix_tree.build([sequence("question A"), sequence("question B"), sequence("question A")])
     assert tree.readers == ((0, 1, 2),)
 
 
@@ -43,20 +43,20 @@ def test_sequences_that_differ_in_the_last_token_only_share_one_input():
 def test_the_tree_counts_as_many_tokens_as_there_are_distinct_prefixes(seed):
     sequences = forest(seed)
     prefixes = {one.ids[:end] for one in sequences for end in range(1, len(one.ids))}
-    assert trie.build(sequences).distinct_tokens == len(prefixes)
+    assert prefix_tree.build(sequences).distinct_tokens == len(prefixes)
 
 
 @pytest.mark.parametrize("budget", [1, 3, 16, 100, 10_000])
 def test_a_plan_covers_every_position_of_every_input_once(budget, monkeypatch):
-    monkeypatch.setattr(trie, "SPREAD_TOKENS", 20)
-    monkeypatch.setattr(trie, "ROW_TOKENS", 10)
-    tree = trie.build(forest(5))
+    monkeypatch.setattr(prefix_tree, "SPREAD_TOKENS", 20)
+    monkeypatch.setattr(prefix_tree, "ROW_TOKENS", 10)
+    tree = prefix_tree.build(forest(5))
     covered = [np.zeros(length, dtype=int) for length in tree.lengths]
-    for group in walk(trie.plan(tree, budget)):
+    for group in walk(prefix_tree.plan(tree, budget)):
         for index in group.members:
             covered[index][group.start : group.stop] += 1
         for inputs in group.rows:
-            row = trie.row(tree, inputs, group.stop)
+            row = prefix_tree.row(tree, inputs, group.stop)
             assert len(row.tokens) <= budget
             for index, slots in zip(inputs, row.slots):
                 covered[index][group.stop :] += 1
@@ -66,8 +66,8 @@ def test_a_plan_covers_every_position_of_every_input_once(budget, monkeypatch):
 
 
 def test_each_token_of_a_row_sees_its_own_ancestors_and_itself():
-    tree = trie.build([sequence("pqab_"), sequence("pqacd_"), sequence("pz_")])
-    row = trie.row(tree, [0, 1, 2], 1)
+    tree = prefix_tree.build([sequence("pqab_"), sequence("pqacd_"), sequence("pz_")])
+    row = prefix_tree.row(tree, [0, 1, 2], 1)
     assert "".join(map(chr, row.tokens)) == "qabcdz"
     for slots in row.slots:
         for place, slot in enumerate(slots):
@@ -77,11 +77,11 @@ def test_each_token_of_a_row_sees_its_own_ancestors_and_itself():
 def test_short_branches_are_packed_into_rows_with_little_room_left():
     draw = random.Random(0)
     sequences = [ScoreSequence(tuple(draw.choices(range(50_000), k=draw.randint(10, 60))), 1) for _ in range(400)]
-    tree = trie.build(sequences)
-    (group,) = walk(trie.plan(tree, 100_000))
-    lengths = [len(trie.row(tree, inputs, 0).tokens) for inputs in group.rows]
-    assert max(lengths) <= trie.ROW_TOKENS
-    assert sum(lengths) > 0.97 * len(lengths) * trie.ROW_TOKENS
+    tree = prefix_tree.build(sequences)
+    (group,) = walk(prefix_tree.plan(tree, 100_000))
+    lengths = [len(prefix_tree.row(tree, inputs, 0).tokens) for inputs in group.rows]
+    assert max(lengths) <= prefix_tree.ROW_TOKENS
+    assert sum(lengths) > 0.97 * len(lengths) * prefix_tree.ROW_TOKENS
 
 
 def test_a_long_shared_header_is_a_prefix_and_a_short_one_is_repeated():
@@ -89,11 +89,11 @@ def test_a_long_shared_header_is_a_prefix_and_a_short_one_is_repeated():
     for header, expected in ((long, [200]), (short, [])):
         draw = random.Random(1)
         sequences = [sequence(header + "".join(draw.choices("0123456789", k=100))) for _ in range(20)]
-        groups = list(walk(trie.plan(trie.build(sequences), 1000)))
+        groups = list(walk(prefix_tree.plan(prefix_tree.build(sequences), 1000)))
         assert [group.stop for group in groups[1:]] == expected
 
 
 def test_no_sequences_make_an_empty_plan():
-    tree = trie.build([])
+    tree = prefix_tree.build([])
     assert tree.distinct_tokens == 0
-    assert trie.plan(tree, 100).rows == ()
+    assert prefix_tree.plan(tree, 100).rows == ()

@@ -8,8 +8,8 @@ import pytest
 import torch
 from engine.architectures import load
 
-from harness.engine import scoring
-from harness.engine.windows import rolling_windows
+from harness.engine.score import choose
+from harness.engine.score.rolling_windows import rolling_windows
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -42,7 +42,7 @@ def test_windows_through_the_engine_give_what_the_model_gives_for_the_whole_text
     loaded = load("llama")
     ids = [5 + (11 * place) % 150 for place in range(100)]
     windows = rolling_windows(ids, max_length=100, prefix_token=1)
-    scored = [one.logprob for _, one in scoring.scorer_for(loaded)(loaded, windows, batch_tokens=32)]
+    scored = [one.logprob for _, one in choose.scorer_for(loaded)(loaded, windows, batch_tokens=32)]
     with torch.inference_mode():
         logprobs = loaded.model(torch.tensor([[1, *ids[:-1]]])).logits[0].log_softmax(dim=-1)
     whole = float(logprobs.gather(1, torch.tensor(ids)[:, None]).sum())

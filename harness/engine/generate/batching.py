@@ -18,18 +18,18 @@ from typing import Any
 
 import torch
 
-from harness.engine import plain
-from harness.engine.decoding import DECODERS, decoder_for
+from harness.engine import plain_method
+from harness.engine.generate.choose import DECODERS, decoder_for
+from harness.engine.generate.constrained import Constraint
+from harness.engine.generate.sampling import next_tokens
+from harness.engine.generate.shared_prefixes import Segment, shared_segments
+from harness.engine.generate.single_row import LoneDecoder
 from harness.engine.loaded import LoadedModel
-from harness.engine.lone import LoneDecoder
 from harness.engine.memory import out_of_memory, release
-from harness.engine.plain import NOT_FINITE, Generated, GenerationInput
-from harness.engine.sampling import next_tokens
-from harness.engine.scoring import rescaled_beyond
-from harness.engine.segments import Segment, shared_segments
-from harness.engine.stopping import StopScanner, visible_text
-from harness.engine.structured import Constraint
-from harness.engine.thinking import Thinking, ThinkingTracker, Thought
+from harness.engine.plain_method import NOT_FINITE, Generated, GenerationInput
+from harness.engine.score.choose import rescaled_beyond
+from harness.engine.text.stop_strings import StopScanner, visible_text
+from harness.engine.text.thinking import Thinking, ThinkingTracker, Thought
 from harness.values import Finish
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,9 @@ class Generator:
                 row.error = why
                 yield index, row.finished("error")
         able = sorted(owed)
-        answers = plain.generate(self.loaded, [prompts[i] for i in able], batch_tokens=budget if self.batches else 1)
+        answers = plain_method.generate(
+            self.loaded, [prompts[i] for i in able], batch_tokens=budget if self.batches else 1
+        )
         for place, generated in answers:
             index = able[place]
             owed.discard(index)
@@ -173,8 +175,8 @@ def _rows_keep_apart(loaded: LoadedModel) -> bool:
     """Returns whether prompts of one length give in a batch what they give alone. Transformers 5 mixes RWKV's rows."""
     vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
     prompts = [GenerationInput(tuple((step * k + step) % vocabulary for k in range(6)), 5) for step in (3, 7, 11)]
-    together = dict(plain.generate(loaded, prompts, batch_tokens=1000))
-    return all(next(plain.generate(loaded, [p]))[1].ids == together[i].ids for i, p in enumerate(prompts))
+    together = dict(plain_method.generate(loaded, prompts, batch_tokens=1000))
+    return all(next(plain_method.generate(loaded, [p]))[1].ids == together[i].ids for i, p in enumerate(prompts))
 
 
 def _from_plain(loaded: LoadedModel, prompt: GenerationInput, got: Generated, start: float) -> RowGenerated:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from harness.engine.attention import Pass, attend_causal, attend_step, packed_attention
+from harness.engine.generate.shared_prefixes import Buffers, Segment
 from harness.engine.loaded import LoadedModel
-from harness.engine.segments import Buffers, Segment
 
 
 class _RowPass(Pass):

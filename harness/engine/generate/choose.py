@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
+from harness.engine.generate.packed import PackedDecoder
+from harness.engine.generate.padded import PaddedDecoder
+from harness.engine.generate.shared_prefixes import Segment
 from harness.engine.loaded import LoadedModel
-from harness.engine.packed import PackedDecoder
-from harness.engine.padded import PaddedDecoder
-from harness.engine.segments import Segment
 
 log = logging.getLogger(__name__)
 

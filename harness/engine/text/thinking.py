@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.engine.stopping import StopScanner, raw_text, visible_text
+from harness.engine.text.stop_strings import StopScanner, raw_text, visible_text
 
 
 @dataclass(frozen=True, slots=True)

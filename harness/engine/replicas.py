@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from harness.engine import trie
 from harness.engine.loaded import LoadedModel
-from harness.engine.scoring import Scorer, scorer_for
+from harness.engine.score import prefix_tree
+from harness.engine.score.choose import Scorer, scorer_for
+from harness.engine.score.prefix_walk import EngineStats, together
 from harness.engine.tokens import ScoredSequence, ScoreSequence
-from harness.engine.tree import EngineStats, together
 from harness.errors import BackendError
 
 SLACK = 0.1  # of a device's share of the work: how far a cut may move to fall where little is shared
@@ -35,7 +35,7 @@ def split(sequences: Sequence[ScoreSequence], n: int) -> list[list[int]]:
     """
     if n == 1 or not sequences:
         return [list(range(len(sequences))), *([] for _ in range(n - 1))]
-    tree = trie.build(sequences)
+    tree = prefix_tree.build(sequences)
     before = np.cumsum(tree.lengths - tree.shared) - (tree.lengths - tree.shared)  # work before each input
     share = tree.distinct_tokens / n
     cuts = [0]

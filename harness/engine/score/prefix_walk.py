@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.engine import trie
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import out_of_memory, peak_bytes, release, token_budget
-from harness.engine.readers import PaddedReader, Reader
+from harness.engine.score import prefix_tree
+from harness.engine.score.prefix_readers import PaddedReader, Reader
 from harness.engine.tokens import ScoredSequence, ScoreSequence
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def score(
     start = time.perf_counter()
     walk = _Walk(loaded, sequences, batch_tokens or token_budget(loaded), reader)
     if sequences:
-        yield from walk.group(trie.plan(walk.trie, walk.budget))
+        yield from walk.group(prefix_tree.plan(walk.trie, walk.budget))
     if on_stats is not None:
         total = time.perf_counter() - start
         on_stats(replace(walk.stats, total_s=total, peak_memory_bytes=peak_bytes(loaded.device)))
@@ -94,7 +94,7 @@ class _Read:
     """One row to forward, and the predictions judged in it: row index, token that came, sequence it belongs to."""
 
     inputs: tuple[int, ...]
-    row: trie.Row
+    row: prefix_tree.Row
     slots: list[int]
     targets: list[int]
     owners: list[int]
@@ -116,7 +116,7 @@ class _Walk:
         self.loaded, self.sequences, self.budget = loaded, sequences, budget
         self.decoder = decoder(loaded.model)
         self.reader = reader(loaded, self.decoder)
-        self.trie = trie.build(sequences)
+        self.trie = prefix_tree.build(sequences)
         self.logprob = np.zeros(len(sequences))
         self.greedy = np.ones(len(sequences), dtype=bool)
         self.seconds = np.zeros(len(sequences))
@@ -133,7 +133,7 @@ class _Walk:
             projection_s=0.0,
         )
 
-    def group(self, group: trie.Group) -> Iterator[tuple[int, ScoredSequence]]:
+    def group(self, group: prefix_tree.Group) -> Iterator[tuple[int, ScoredSequence]]:
         """Reads the group's prefix into the cache, then all below it, and leaves the cache as it was."""
         failed = yield from self._prefix(group)
         if failed:
@@ -143,7 +143,7 @@ class _Walk:
             yield from self.group(inner)
         self.reader.cut(group.start)
 
-    def _prefix(self, group: trie.Group) -> Iterator[tuple[int, ScoredSequence]]:
+    def _prefix(self, group: prefix_tree.Group) -> Iterator[tuple[int, ScoredSequence]]:
         at, step = group.start, self.budget
         while at < group.stop:
             end = min(group.stop, at + step)
@@ -163,14 +163,16 @@ class _Walk:
         return False
 
     def _longest_first(self, rows: Iterable[tuple[int, ...]], past: int) -> list[tuple[int, ...]]:
-        return sorted(rows, key=lambda inputs: -trie.width(self.trie, inputs, past))
+        return sorted(rows, key=lambda inputs: -prefix_tree.width(self.trie, inputs, past))
 
     def _rows(self, rows: list[tuple[int, ...]], past: int) -> Iterator[tuple[int, ScoredSequence]]:
         """Reads rows of inputs, the longest first, in batches that fit the budget."""
         while rows:
-            width = trie.width(self.trie, rows[0], past)
+            width = prefix_tree.width(self.trie, rows[0], past)
             # No more rows than tokens: widths are worked out for those that may fit.
-            n = self.reader.fit([trie.width(self.trie, one, past) for one in rows[: self.budget]], past, self.budget)
+            n = self.reader.fit(
+                [prefix_tree.width(self.trie, one, past) for one in rows[: self.budget]], past, self.budget
+            )
             batch = rows[:n]
             try:
                 results = self._attempt([self._row(inputs, past) for inputs in batch], past, keeps=False)
@@ -189,7 +191,7 @@ class _Walk:
             else:  # one sequence: in parts, as a prefix that nothing comes after
                 index = rows.pop(0)[0]
                 stop = int(self.trie.lengths[index])
-                yield from self.group(trie.Group(range(index, index + 1), past, stop, (), ()))
+                yield from self.group(prefix_tree.Group(range(index, index + 1), past, stop, (), ()))
 
     def _fail(self, inputs: Sequence[int]) -> Iterator[tuple[int, ScoredSequence]]:
         for index in inputs:
@@ -200,16 +202,16 @@ class _Walk:
                     yield owner, ScoredSequence(float("nan"), False, float(self.seconds[owner]), 1, error)
 
     def _row(self, inputs: Sequence[int], start: int) -> _Read:
-        row = trie.row(self.trie, inputs, start)
+        row = prefix_tree.row(self.trie, inputs, start)
         return self._read(inputs, row, zip(inputs, row.slots), start, None)
 
     def _edge(self, members: range, start: int, stop: int) -> _Read:
         """The part start..stop-1 of a prefix that all members share; some of them are judged there."""
-        row = trie.row(self.trie, members[:1], start, stop)
+        row = prefix_tree.row(self.trie, members[:1], start, stop)
         judged = [index for index in members if self.trie.first_read[index] < stop]
         return self._read(members, row, ((index, row.slots[0]) for index in judged), start, stop)
 
-    def _read(self, inputs: Sequence[int], row: trie.Row, slots: Any, start: int, stop: int | None) -> _Read:
+    def _read(self, inputs: Sequence[int], row: prefix_tree.Row, slots: Any, start: int, stop: int | None) -> _Read:
         read = _Read(tuple(inputs), row, [], [], [])
         for index, places in slots:
             for owner in self.trie.readers[index]:

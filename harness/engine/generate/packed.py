@@ -15,8 +15,8 @@ from typing import Any
 import torch
 
 from harness.engine.attention import Pass, attend, attend_causal, attend_step, packed_attention
+from harness.engine.generate.shared_prefixes import SHARED_LENGTH, Buffers, Segment
 from harness.engine.loaded import LoadedModel
-from harness.engine.segments import SHARED_LENGTH, Buffers, Segment
 
 
 @dataclass(slots=True, eq=False)

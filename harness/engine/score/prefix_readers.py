@@ -17,7 +17,7 @@ import torch
 from harness.engine.attention import Pass, attend, packed_attention
 from harness.engine.cache import PrefixCache, attention_kinds, sees
 from harness.engine.loaded import LoadedModel
-from harness.engine.trie import Row
+from harness.engine.score.prefix_tree import Row
 
 CACHE_SHARE = 8  # positions of keys and values a padded batch may hold for each token of its budget
 PADDED_SHARE = 2  # places in attention within packed rows for each token of the budget

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.engine import plain, tree
+from harness.engine import plain_method
 from harness.engine.cache import attention_kinds
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import peak_bytes
-from harness.engine.readers import PackedReader, PaddedReader
+from harness.engine.score import prefix_walk
+from harness.engine.score.prefix_readers import PackedReader, PaddedReader
 from harness.engine.tokens import ScoredSequence, ScoreSequence
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ def scorer_for(loaded: LoadedModel, engine: str = "auto") -> Scorer:
         why = obstacle(loaded, reader)
         if why is None:
             limit = rescaled_beyond(loaded.model.config)
-            shared = partial(tree.score, reader=reader)
+            shared = partial(prefix_walk.score, reader=reader)
             return shared if limit is None else partial(_by_length, limit, shared)
         log.debug("not with %s: %s", reader.__name__, why)
     log.info("scoring with the plain method: %s", why)
@@ -56,16 +57,16 @@ def plain_score(
     sequences: Sequence[ScoreSequence],
     *,
     batch_tokens: int | None = None,
-    on_stats: Callable[[tree.EngineStats], None] | None = None,
+    on_stats: Callable[[prefix_walk.EngineStats], None] | None = None,
 ) -> Iterator[tuple[int, ScoredSequence]]:
     """Yields what `plain.score` does, and tells `on_stats` what it took, as far as that is known."""
     start, seconds = time.perf_counter(), 0.0
-    for index, scored in plain.score(loaded, sequences, batch_tokens=batch_tokens):
+    for index, scored in plain_method.score(loaded, sequences, batch_tokens=batch_tokens):
         seconds += scored.prefill_s
         yield index, scored
     if on_stats is not None:
         on_stats(
-            tree.EngineStats(
+            prefix_walk.EngineStats(
                 sequences=len(sequences),
                 prompt_tokens=sum(len(one.ids) for one in sequences),
                 forwarded_tokens=sum(map(len, {one.ids[:-1] for one in sequences})),
@@ -93,10 +94,10 @@ def _by_length(
     sequences: Sequence[ScoreSequence],
     *,
     batch_tokens: int | None = None,
-    on_stats: Callable[[tree.EngineStats], None] | None = None,
+    on_stats: Callable[[prefix_walk.EngineStats], None] | None = None,
 ) -> Iterator[tuple[int, ScoredSequence]]:
     """Yields what any scorer does, where sequences beyond `limit` tokens cannot share a prefix with shorter ones."""
-    took: list[tree.EngineStats] = []
+    took: list[prefix_walk.EngineStats] = []
     long = [len(sequence.ids) - 1 > limit for sequence in sequences]
     for run, wanted in ((shared, False), (plain_score, True)):
         indices = [index for index, is_long in enumerate(long) if is_long == wanted]
@@ -105,7 +106,7 @@ def _by_length(
             for index, scored in run(loaded, part, batch_tokens=batch_tokens, on_stats=took.append):
                 yield indices[index], scored
     if on_stats is not None:
-        on_stats(tree.together(took) if took else tree.EngineStats(0, 0))
+        on_stats(prefix_walk.together(took) if took else prefix_walk.EngineStats(0, 0))
 
 
 def near_ties(decisions: Iterable[Sequence[float]], dtype: torch.dtype) -> int:
@@ -127,7 +128,7 @@ def obstacle(loaded: LoadedModel, reader: Any = PaddedReader) -> str | None:
     model = loaded.model
     if getattr(model.config, "is_encoder_decoder", False):
         return "an encoder reads the prompt apart from the continuation"
-    part = tree.decoder(model)
+    part = prefix_walk.decoder(model)
     if part is None or model.get_output_embeddings() is None:
         return "the model has no part that ends before its vocabulary"
     lacks = [name for name in NEEDED if name not in inspect.signature(part.forward).parameters]
@@ -159,7 +160,7 @@ def _trial(loaded: LoadedModel, reader: Any) -> tuple[float, float]:
     prefix = TRIAL_PREFIX + max((value for value in windows if value <= 512), default=0)
     sequences = _trial_sequences(prefix, loaded.model.get_output_embeddings().weight.shape[0], loaded.max_length)
     expected = [_model_itself(loaded, sequence) for sequence in sequences]
-    score = partial(tree.score, loaded, reader=reader)
+    score = partial(prefix_walk.score, loaded, reader=reader)
     apart = [dict(score([one], batch_tokens=TRIAL_BUDGETS[0]))[0].logprob for one in sequences]
     together = [dict(score(sequences, batch_tokens=budget)) for budget in TRIAL_BUDGETS]
     gaps = [

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
+from harness.engine.generate.sampling import next_tokens
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import out_of_memory, release, token_budget
-from harness.engine.sampling import next_tokens
-from harness.engine.stopping import StopScanner, visible_text
+from harness.engine.text.stop_strings import StopScanner, visible_text
 from harness.engine.tokens import ScoredSequence, ScoreSequence
 from harness.values import Finish, Sampling
 

@@ -14,8 +14,8 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer
 
+from harness.engine.generate.shared_prefixes import ROOM, SHARED_LENGTH, Buffers, Segment
 from harness.engine.loaded import LoadedModel
-from harness.engine.segments import ROOM, SHARED_LENGTH, Buffers, Segment
 
 
 class _PaddedLayer(DynamicLayer):
