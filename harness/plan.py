@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.backends import BACKENDS, can_score, takes_messages
-from harness.backends.flow import price_of, unpriced
+from harness.backends.servers.dispatch import price_of, unpriced
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from harness.backends.flow import most_usd
+from harness.backends.servers.dispatch import most_usd
 from harness.cost.prices import Price, Processing, TokenCount, price_request
 from harness.execute import characters, timed_requests
 from harness.judging import foreseen, name_of

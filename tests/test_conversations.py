@@ -13,7 +13,7 @@ import yaml
 
 import harness
 from harness import listing
-from harness.backends.fake import FakeBackend
+from harness.backends.scripted import FakeBackend
 from harness.bench import make_bench
 from harness.config.base import validate
 from harness.config.model import ModelConfig

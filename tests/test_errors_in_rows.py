@@ -11,7 +11,7 @@ import pytest
 from servers import Reply, SyntheticServer
 
 from harness import tables
-from harness.backends import flow
+from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.plan import make_plan
@@ -29,7 +29,7 @@ PRICE = {"input": 1.0, "output": 10.0}
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
 
 
 class Server:

@@ -12,11 +12,11 @@ import pytest
 
 import harness
 from harness.backends import BACKENDS
+from harness.backends.recorded.logs import read_answers
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError, DataError
-from harness.importers import read_answers
 from harness.measure.bystanders import Bystanders
 from harness.values import Request
 

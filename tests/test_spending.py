@@ -13,7 +13,7 @@ import pytest
 from servers import Reply, SyntheticServer
 
 from harness import cli
-from harness.backends import flow
+from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import BackendError
@@ -37,7 +37,7 @@ MOST = (2 + 512 + 5 * 10.0) / 1e6  # of one request of two bytes: what a chat te
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.005)
+    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.005)
 
 
 class Answers:

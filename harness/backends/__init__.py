@@ -18,19 +18,19 @@ __all__ = ["BACKENDS", "Backend", "can_score", "egress", "takes_messages", "wher
 
 
 def _fake(config: ModelConfig) -> Backend:
-    from harness.backends.fake import FakeBackend
+    from harness.backends.scripted import FakeBackend
 
     return FakeBackend.from_config(config)
 
 
 def _transformers(config: ModelConfig) -> Backend:
-    from harness.backends.transformers import TransformersBackend  # torch takes seconds to import
+    from harness.backends.local.backend import TransformersBackend  # torch takes seconds to import
 
     return TransformersBackend(config)
 
 
 def _recorded(config: ModelConfig) -> Backend:
-    from harness.backends.recorded import RecordedBackend
+    from harness.backends.recorded.backend import RecordedBackend
 
     return RecordedBackend(config)
 
@@ -40,7 +40,9 @@ _SDKS = {"openai": "OpenAIBackend", "anthropic": "AnthropicBackend", "google": "
 
 def _api(config: ModelConfig) -> Backend:
     try:
-        module = import_module(f"harness.backends.{config.backend}")  # the providers' packages take seconds to import
+        module = import_module(
+            f"harness.backends.servers.{config.backend}"
+        )  # the providers' packages take seconds to import
     except ModuleNotFoundError as error:
         raise BackendError(
             f"backend '{config.backend}' needs the package {error.name}",

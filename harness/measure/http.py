@@ -17,10 +17,10 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Literal, Self
 from urllib.parse import urlsplit
 
+from harness.backends.servers.openai_protocol import Wire
 from harness.errors import BackendError
 from harness.measure.target import Chunk, RequestFailed, Usage
 from harness.values import Request
-from harness.wire import Wire
 
 CONNECT_S = 10.0  # a server that takes no connection for this long is not there
 LINE_BYTES = 1 << 20  # the longest event read: a server that sends a longer line is not speaking this protocol

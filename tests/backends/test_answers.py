@@ -7,8 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from harness.backends.fake import FakeBackend, Rule, Script
-from harness.backends.transformers import TransformersBackend, ids_digest
+from harness.backends.local.backend import TransformersBackend
+from harness.backends.local.render import ids_digest
+from harness.backends.scripted import FakeBackend, Rule, Script
 from harness.config.model import ModelConfig
 from harness.config.task import STOP_LIMIT
 from harness.values import Form, Message, Request, Sampling, Writing

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from harness.backends import BACKENDS, batch
+from harness.backends import BACKENDS
+from harness.backends.servers import batch
 from harness.config.model import ModelConfig
 from harness.errors import ConfigError, LimitReached
 from harness.values import Request

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from harness.backends.transformers import TransformersBackend
+from harness.backends.local.backend import TransformersBackend
 from harness.config.model import ModelConfig
 from harness.engine import memory
 from harness.errors import BackendError
@@ -52,7 +52,7 @@ def test_a_scoring_tells_the_tokens_billed_and_the_tokens_computed(llama):
 
 def test_half_precision_says_how_many_decisions_are_near_a_tie(models, caplog):
     backend = build(models("llama"), dtype="bf16")
-    with caplog.at_level(logging.INFO, logger="harness.backends.transformers"):
+    with caplog.at_level(logging.INFO, logger="harness.backends.local.backend"):
         scores(backend)
     backend.close()
     assert re.match(r".+: \d of 4 decisions lie within half precision's rounding of a tie: ", caplog.messages[-1])

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from harness.backends.fake import FakeBackend, Rule, Script, read_script
+from harness.backends.scripted import FakeBackend, Rule, Script, read_script
 from harness.config.model import ModelConfig
 from harness.errors import ConfigError
 from harness.values import Request

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness.backends import flow
-from harness.backends.flow import Answer, AttemptFailed, Purse, most_usd, price_of, retry_after, run
+from harness.backends.servers import dispatch
+from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, most_usd, price_of, retry_after, run
 from harness.config.model import LimitsConfig, ModelConfig
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError, ConfigError, LimitReached
@@ -21,7 +21,7 @@ PRICE = price_of(ModelConfig(name="m", backend="openai", price={"input": 1.0, "o
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
 
 
 def requests(n: int, **changes) -> list[Request]:

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from servers import Reply, SyntheticServer
 
-from harness.backends import BACKENDS, flow
-from harness.backends.given import Misspelt, NotTold, given_logprob
+from harness.backends import BACKENDS
+from harness.backends.servers import dispatch
+from harness.backends.servers.echoed_logprobs import Misspelt, NotTold, given_logprob
 from harness.config.model import ModelConfig
 from harness.errors import BackendError
 from harness.values import Request
@@ -103,7 +104,7 @@ def score(server: Server, n: int = 3, **changes: Any):
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "not told"])

@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from harness.backends import BACKENDS, flow
+from harness.backends import BACKENDS
+from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
@@ -34,7 +35,7 @@ USD = (7 * 1.0 + 3 * 10.0) / 1e6
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.01)
 
 
 class Asked:

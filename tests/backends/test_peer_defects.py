@@ -12,7 +12,7 @@ import time
 
 import pytest
 
-from harness.backends.transformers import TransformersBackend
+from harness.backends.local.backend import TransformersBackend
 from harness.config.model import ModelConfig
 from harness.values import Message, Request, Sampling
 

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from servers import Reply, SyntheticServer
 
-from harness.backends import BACKENDS, flow
+from harness.backends import BACKENDS
+from harness.backends.servers import dispatch
 from harness.config.model import ModelConfig
 from harness.errors import BackendError
 from harness.values import Message, Request, Sampling
@@ -20,7 +21,7 @@ KINDS = ["anthropic", "google"]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.01)
     monkeypatch.setenv("A_KEY", "planted-secret-value")
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from servers import Reply, SyntheticServer
 
-from harness.backends import BACKENDS, flow
+from harness.backends import BACKENDS
+from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
@@ -24,7 +25,7 @@ SCHEMA = '{"type": "object"}'
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
 
 
 def events(*chunks: dict[str, Any]) -> Reply:

@@ -9,7 +9,8 @@ import shutil
 import pytest
 import torch
 
-from harness.backends.transformers import TransformersBackend, available_cores
+from harness.backends.local.backend import TransformersBackend
+from harness.backends.local.load import available_cores
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ModelError
 from harness.values import Message, Request

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from harness.backends import BACKENDS, flow
+from harness.backends import BACKENDS
+from harness.backends.servers import dispatch
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError
 from harness.plan import find_model
@@ -30,7 +31,7 @@ ANSWER = {
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(flow, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
 
 
 class Listening:

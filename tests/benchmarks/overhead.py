@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 
-from harness.backends.transformers import TransformersBackend
+from harness.backends.local.backend import TransformersBackend
 from harness.bench import make_bench
 from harness.config.base import validate
 from harness.config.run import RunConfig

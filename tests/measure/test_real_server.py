@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends.transformers import TransformersBackend
+from harness.backends.local.backend import TransformersBackend
 from harness.config.model import ModelConfig
 from harness.measure.bench import Series, bench
 from harness.measure.http import OpenAIStream

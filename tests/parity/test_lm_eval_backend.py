@@ -11,7 +11,7 @@ import re
 
 import pytest
 
-from harness.backends.transformers import TransformersBackend
+from harness.backends.local.backend import TransformersBackend
 from harness.config.model import ModelConfig
 from harness.values import Request
 

@@ -14,8 +14,8 @@ import pytest
 
 pytest.importorskip("lm_eval", reason="the peer is in the test extra")
 
+from harness.backends.lm_eval_model import HarnessLM
 from harness.errors import HarnessError
-from harness.lm_eval_model import HarnessLM
 from tests.parity.test_lm_eval_catalogue import TASKS, write
 
 pytestmark = pytest.mark.shared
@@ -65,7 +65,7 @@ def test_its_command_line_knows_the_model(shared: Path, tmp_path: Path):
     write(tmp_path)
     for name in TASKS.keys() - {"write"}:
         (tmp_path / f"{name}.yaml").unlink()
-    command = [sys.executable, "-m", "harness.lm_eval_model", "run", "--model", "harness"]
+    command = [sys.executable, "-m", "harness.backends.lm_eval_model", "run", "--model", "harness"]
     command += ["--model_args", f"pretrained={shared / 'models/stories260K'},dtype=fp32,threads=1"]
     command += ["--tasks", str(tmp_path / "write.yaml"), "--output_path", str(tmp_path / "out"), "--limit", "2"]
     done = subprocess.run(command, capture_output=True, text=True, env=environment(tmp_path))

@@ -9,13 +9,13 @@ from typing import Any
 
 import anthropic
 
-from harness.backends.api import ApiBackend, Reading
-from harness.backends.batch import RETRIES, Result
-from harness.backends.flow import AttemptFailed
+from harness.backends.servers.base import ApiBackend, Reading
+from harness.backends.servers.batch import RETRIES, Result
+from harness.backends.servers.dispatch import AttemptFailed
+from harness.backends.servers.openai_protocol import turns
 from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.values import Request
-from harness.wire import turns
 
 
 class AnthropicBackend(ApiBackend):

@@ -1,6 +1,6 @@
 """The engine as a model of lm-evaluation-harness: its tasks and tables, our batches, prefix tree and cache.
 
-    python -m harness.lm_eval_model run --model harness --model_args pretrained=PATH,dtype=fp32 --tasks arc_easy
+    python -m harness.backends.lm_eval_model run --model harness --model_args pretrained=PATH,dtype=fp32 --tasks arc_easy
 
 is `lm_eval` with the model `harness` registered: 0.4.13 finds no models of other packages by itself. In Python, give it
 one: `lm_eval.simple_evaluate(model=HarnessLM(pretrained=PATH), tasks=[...])`. `model_args` are the keys of a model in a
@@ -110,7 +110,7 @@ def main() -> None:
     """Runs `lm_eval` with this model known to it; a HarnessError becomes three lines and exit code 2."""
     from lm_eval.__main__ import cli_evaluate
 
-    model_registry.register("harness", target="harness.lm_eval_model:HarnessLM")
+    model_registry.register("harness", target="harness.backends.lm_eval_model:HarnessLM")
     try:
         cli_evaluate()
     except HarnessError as error:

@@ -21,8 +21,8 @@ from typing import Any, ClassVar
 
 import httpx2
 
-from harness.backends.batch import Batches, Result, collect, handed_over
-from harness.backends.flow import (
+from harness.backends.servers.batch import Batches, Result, collect, handed_over
+from harness.backends.servers.dispatch import (
     Answer,
     Attempt,
     AttemptFailed,
@@ -34,6 +34,7 @@ from harness.backends.flow import (
     run,
     unpriced,
 )
+from harness.backends.servers.openai_protocol import turns
 from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount, price_request
 from harness.engine.text.stop_strings import cut
@@ -43,7 +44,6 @@ from harness.errors import BackendError, ConfigError, HarnessError, nearest
 from harness.security.egress import server, where
 from harness.security.secrets import redact
 from harness.values import Finish, Request, Response
-from harness.wire import turns
 
 FINISH: dict[str, Finish] = {"length": "length", "max_tokens": "length", "MAX_TOKENS": "length"}  # others are stops
 

@@ -16,17 +16,17 @@ from typing import Any
 import httpx2
 import openai
 
-from harness.backends.api import ApiBackend, Reading
-from harness.backends.batch import RETRIES, Result
 from harness.backends.capabilities import can_score
-from harness.backends.flow import Answer, Attempt, AttemptFailed, bill, run
-from harness.backends.given import WAYS, Misspelt, NotTold, given_logprob
+from harness.backends.servers.base import ApiBackend, Reading
+from harness.backends.servers.batch import RETRIES, Result
+from harness.backends.servers.dispatch import Answer, Attempt, AttemptFailed, bill, run
+from harness.backends.servers.echoed_logprobs import WAYS, Misspelt, NotTold, given_logprob
+from harness.backends.servers.openai_protocol import MOST_STOPS, Wire
 from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.security.secrets import redact
 from harness.values import Request, Response
-from harness.wire import MOST_STOPS, Wire
 
 PROBE_S = 10.0  # for the list of models
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)

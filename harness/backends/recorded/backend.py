@@ -1,6 +1,6 @@
 """Answers that were given earlier, judged like any others: nothing is asked, nothing leaves the machine.
 
-    script: answers.csv                                        # columns id and text, see harness.importers
+    script: answers.csv                                        # columns id and text, see harness.backends.recorded.logs
     script: {file: old.csv, id: ticket, text: reply}           # columns of other names
     script: {file: results.json, model: "openai:gpt-5"}        # one model of a log of several
 
@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.backends.recorded.logs import Recorded, read_answers
 from harness.config.base import Strict, validate
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError
-from harness.importers import Recorded, read_answers
 from harness.security.egress import where
 from harness.values import Message, Request, Response
 

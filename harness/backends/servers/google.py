@@ -9,11 +9,11 @@ from typing import Any
 from google import genai
 from google.genai import errors, types
 
-from harness.backends.api import ApiBackend, Reading
+from harness.backends.servers.base import ApiBackend, Reading
+from harness.backends.servers.openai_protocol import turns
 from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.values import Request
-from harness.wire import turns
 
 # How an answer ends when the provider withholds it.
 WITHHELD = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR"})

@@ -1,0 +1,171 @@
+"""Runs any causal language model in this process, with transformers and torch."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jinja2.exceptions import TemplateError
+
+from harness.engine.generate.batching import RowGenerated, RowInput
+from harness.engine.generate.constrained import Constraint
+from harness.engine.generate.sampling import row_seed
+from harness.engine.loaded import LoadedModel
+from harness.engine.text.thinking import Markers, Thinking, markers_of
+from harness.values import Message, Request, Response, Writing
+
+SWITCHES = ("enable_thinking", "thinking")  # what chat templates call their switch
+TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """A request with its prompt as the model gets it, or the reason there is none."""
+
+    request: Request
+    text: str = ""
+    details: Mapping[str, Any] | None = None
+    error: str | None = None
+    input: RowInput | None = None
+    truncated_left: int = 0
+
+    def failed(self, why: str) -> Response:
+        """Returns the response of a request that has no answer."""
+        error = f"sample '{self.request.sample_id}': {why}"
+        return Response(key=self.request.key, prompt=self.text or None, finish_reason="error", error=error)
+
+    def generated(self, made: RowGenerated, waited: float, elapsed: float | None) -> Response:
+        """Returns the response; `elapsed` seconds since it was asked are known only of a request that ran alone."""
+        if made.error is not None:
+            return self.failed(made.error)
+        if made.finish_reason == "time" and not made.ids:
+            why = f"the {self.request.writing.wall_s:g} seconds of wall_s were over before it was begun"
+            return replace(self.failed(why), finish_reason="time", details={"transient": True})  # a resume has its own
+        return Response(
+            key=self.request.key,
+            prompt=self.text,
+            text=made.text,
+            input_tokens=len(self.input.ids),
+            output_tokens=len(made.ids),
+            truncated_left=self.truncated_left,
+            finish_reason=made.finish_reason,
+            stop_string=made.stop_string if made.stop_string in self.request.stop else None,
+            batch_size=made.batch_size,
+            prefill_s=made.prefill_s,
+            decode_s=made.decode_s,
+            ttft_s=None if elapsed is None else waited + made.first_token_s,
+            last_token_s=None if elapsed is None else waited + made.last_token_s,
+            e2e_s=elapsed,
+            details={**(self.details or {}), **made.details(), "prompt_ids_sha256": ids_digest(self.input.ids)},
+        )
+
+
+def ids_digest(ids: Sequence[int]) -> str:
+    """Returns the sha256 (hex) of token ids, written in decimal with commas between."""
+    return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
+
+
+def _render(tokenizer: Any, request: Request) -> _Prompt:
+    """Returns the prompt's text: as given, or messages through the model's chat template.
+
+    A template that takes no system message gets it at the head of the first user message, which is noted. Where the
+    last message is the assistant's, its text follows the template's opening of an answer.
+    """
+    thinking = request.writing.thinking
+    if isinstance(request.prompt, str):
+        wrong = "thinking is switched on by a chat template, and this prompt has none" if thinking == "on" else None
+        return _Prompt(request, request.prompt, error=wrong)
+    if not tokenizer.chat_template:
+        return _Prompt(request, error="the model has no chat template (set chat_template: off)")
+    switchable = any(name in str(tokenizer.chat_template) for name in SWITCHES)
+    if thinking == "on" and not switchable:
+        return _Prompt(request, error="the model's chat template has no switch for thinking (set switch: auto)")
+    options = {} if thinking == "auto" else dict.fromkeys(SWITCHES, thinking == "on")
+    begun = request.prompt[-1].content if request.prompt[-1].role == "assistant" else ""
+    messages = request.prompt[:-1] if begun else request.prompt
+    details = {"thinking_switch": "the chat template has none"} if thinking == "off" and not switchable else {}
+    turns = [{"role": turn.role, "content": turn.content} for turn in messages]
+    try:
+        text = _templated(tokenizer, turns, options)
+    except TEMPLATE_ERRORS as error:
+        folded = _fold_system(messages)
+        if folded is None:
+            return _Prompt(request, error=f"the model's chat template refuses the messages: {error}")
+        try:
+            text = _templated(tokenizer, folded, options)
+        except TEMPLATE_ERRORS as error:
+            return _Prompt(request, error=f"the model's chat template refuses the messages: {error}")
+        details["system_message"] = "put before the first user message"
+    markers = _markers(tokenizer, request.writing)
+    if begun and markers and text.rstrip().endswith(markers.start) and markers.end not in begun:
+        return _Prompt(
+            request, text, error=f"the chat template opens {markers.start}, where a prefill would be thought"
+        )
+    return _Prompt(request, text + begun, details)
+
+
+def _templated(tokenizer: Any, turns: list[dict[str, str]], options: Mapping[str, bool]) -> str:
+    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **options)
+
+
+def _markers(tokenizer: Any, writing: Writing) -> Markers | None:
+    return Markers(*writing.markers) if writing.markers else markers_of(tokenizer)
+
+
+def _fold_system(messages: Sequence[Message]) -> list[dict[str, str]] | None:
+    if len(messages) < 2 or messages[0].role != "system" or messages[1].role != "user":
+        return None
+    first = {"role": "user", "content": f"{messages[0].content}\n\n{messages[1].content}"}
+    return [first, *({"role": turn.role, "content": turn.content} for turn in messages[2:])]
+
+
+def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: Constraint | None) -> _Prompt:
+    """Returns the prompt with its token ids, the last that leave room for the answer."""
+    request, details, writing = prompt.request, prompt.details, prompt.request.writing
+    room = loaded.max_length - request.max_tokens
+    if not ids and loaded.prefix_token is not None:
+        ids = [loaded.prefix_token]
+    error = None
+    if not ids:
+        error = "the prompt is empty and the model has no token that opens a text"
+    elif request.max_tokens < 1:
+        error = f"max_tokens is {request.max_tokens}: ask for at least one token"
+    elif room < 1:
+        error = (
+            f"max_tokens {request.max_tokens} leaves no room for a prompt in a context of {loaded.max_length} tokens"
+        )
+    elif max(ids) >= _vocabulary(loaded):
+        error = f"the tokenizer gives token {max(ids)}, the model knows {_vocabulary(loaded)}"
+    elif not isinstance(request.prompt, str) and _opens_twice(loaded, ids):
+        error = f"the model's chat template opens the text with {loaded.tokenizer.bos_token} twice: mend the template"
+    if error is not None:
+        return _Prompt(request, prompt.text, details, error)
+    kept = tuple(ids[-room:])
+    sampling = request.sampling
+    seed = row_seed(sampling.seed, request.sample_id, request.epoch, request.turn)
+    # A model may spell its end-of-text token out in ordinary tokens; that ends the answer too, as in lm-eval.
+    stop = (*request.stop, *_eos_text(loaded))
+    markers = _markers(loaded.tokenizer, writing)
+    thinking = Thinking(markers, writing.thinking_budget) if markers else None
+    if writing.thinking_budget is not None and thinking is None:
+        unheeded = "unheeded: the tokenizer has no known markers of thinking, and the task names none"
+        details = {**(details or {}), "thinking_budget": unheeded}
+    more = {"constraint": constraint, "thinking": thinking, "logprobs": writing.logprobs}
+    given = RowInput(kept, request.max_tokens, stop, sampling, seed, **more)
+    return _Prompt(request, prompt.text, details, None, given, len(ids) - len(kept))
+
+
+def _opens_twice(loaded: LoadedModel, ids: Sequence[int]) -> bool:
+    bos = loaded.tokenizer.bos_token_id
+    return bos is not None and list(ids[:3]).count(bos) > 1
+
+
+def _eos_text(loaded: LoadedModel) -> tuple[str, ...]:
+    text = loaded.tokenizer.eos_token
+    return (text,) if text else ()
+
+
+def _vocabulary(loaded: LoadedModel) -> int:
+    return loaded.model.get_input_embeddings().weight.shape[0]
