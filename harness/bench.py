@@ -31,13 +31,22 @@ from harness.engine.text.thinking import Markers, split_text
 from harness.engine.text.token_counts import counter_of
 from harness.errors import ConfigError, StoreError
 from harness.execute import Load, at_rest, counters_of, load, served_here
-from harness.measure.bench import MARK, Series, Unlike, bench, knee, meets_slo, slo_capacity, synthetic_requests
-from harness.measure.bystanders import between, reading, warning
 from harness.measure.device_memory import reset_peaks, used_memory
 from harness.measure.energy import Counter, Meter, energy_shares
-from harness.measure.http import OpenAIStream
-from harness.measure.load import Slo, Timed
-from harness.measure.target import InProcess, Target
+from harness.measure.load.drive import Slo, Timed
+from harness.measure.load.openai_stream import OpenAIStream
+from harness.measure.load.series import (
+    MARK,
+    Series,
+    Unlike,
+    bench,
+    knee,
+    meets_slo,
+    slo_capacity,
+    synthetic_requests,
+)
+from harness.measure.load.target import InProcess, Target
+from harness.measure.other_work import between, reading, warning
 from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, limits_of, make_plan, versions
 from harness.portable import portable
 from harness.security.egress import PROVIDERS, server

@@ -22,8 +22,8 @@ from harness.backends.base import Backend
 from harness.config.bench import LatencyConfig
 from harness.config.model import ModelConfig
 from harness.errors import LimitReached
-from harness.measure.bystanders import between, reading
 from harness.measure.energy import Counter, Meter, find_counters, idle_watts
+from harness.measure.other_work import between, reading
 from harness.plan import Cell, Plan, limits_of
 from harness.portable import portable
 from harness.security.egress import PROVIDERS, egress, server

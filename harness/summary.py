@@ -16,9 +16,9 @@ from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
 from harness.judging import NOTHING_HEARD, Heard
 from harness.losses import best_constant, expected_loss
-from harness.measure.bystanders import Bystanders, warning
 from harness.measure.energy import Energy, carbon_g, energy_shares
 from harness.measure.latency import latency_summary
+from harness.measure.other_work import Bystanders, warning
 from harness.perplexity import perplexities
 from harness.reduce import reduce_epochs, repeated
 from harness.scoring.scorers import COUNTS, FOLLOWED, PARTS

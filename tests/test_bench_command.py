@@ -19,7 +19,7 @@ from harness.bench import _not_measured, _notes, finish, folder_for, make_bench
 from harness.config.base import validate
 from harness.config.bench import BenchConfig
 from harness.config.run import RunConfig
-from harness.measure.bystanders import Bystanders
+from harness.measure.other_work import Bystanders
 from harness.security.egress import PROVIDERS
 
 SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))

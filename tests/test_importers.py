@@ -17,7 +17,7 @@ from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError, DataError
-from harness.measure.bystanders import Bystanders
+from harness.measure.other_work import Bystanders
 from harness.values import Request
 
 

@@ -20,7 +20,7 @@ from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.execute import load, measurements
-from harness.measure.bystanders import Bystanders
+from harness.measure.other_work import Bystanders
 from harness.plan import Plan, choose, make_plan
 from harness.runs import carry_out, finish, folder_for, judged, merged, open_run, read_json, read_samples, verified
 from harness.store import read_attempts

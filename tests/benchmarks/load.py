@@ -33,9 +33,9 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from servers import Reply, SyntheticServer  # noqa: E402
 
 from harness.measure.device_memory import used_memory  # noqa: E402
-from harness.measure.http import OpenAIStream  # noqa: E402
-from harness.measure.load import Scenario, Timed, run_load  # noqa: E402
-from harness.measure.summary import Tally  # noqa: E402
+from harness.measure.load.drive import Scenario, Timed, run_load  # noqa: E402
+from harness.measure.load.openai_stream import OpenAIStream  # noqa: E402
+from harness.measure.load.summary import Tally  # noqa: E402
 from harness.store import append_rows  # noqa: E402
 from harness.values import Request  # noqa: E402
 

@@ -25,8 +25,8 @@ from harness.backends.local.backend import TransformersBackend
 from harness.bench import make_bench
 from harness.config.base import validate
 from harness.config.run import RunConfig
-from harness.measure.load import Scenario, run_load
-from harness.measure.target import InProcess
+from harness.measure.load.drive import Scenario, run_load
+from harness.measure.load.target import InProcess
 from harness.values import Request
 
 

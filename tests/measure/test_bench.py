@@ -8,7 +8,9 @@ from servers import Reply, SyntheticServer
 
 from harness.cost.capacity import Shape, shape_of
 from harness.errors import BackendError
-from harness.measure.bench import (
+from harness.measure.load.drive import Slo
+from harness.measure.load.openai_stream import OpenAIStream
+from harness.measure.load.series import (
     Series,
     Unlike,
     bench,
@@ -17,8 +19,6 @@ from harness.measure.bench import (
     sweep_rates,
     synthetic_requests,
 )
-from harness.measure.http import OpenAIStream
-from harness.measure.load import Slo
 from harness.values import Message, Request
 
 REQUEST = Request(key="k", sample_id="s", mode="generate", prompt="hello", max_tokens=9)
@@ -29,7 +29,7 @@ def names(server: SyntheticServer, series: Series) -> list[str]:
 
 
 def test_a_sweep_goes_from_one_request_over_all_at_once_to_the_rates_between(monkeypatch):
-    monkeypatch.setattr("harness.measure.bench._over", lambda found: False)  # a busy computer ends it sooner
+    monkeypatch.setattr("harness.measure.load.series._over", lambda found: False)  # a busy computer ends it sooner
     with SyntheticServer(Reply(ttft_s=0.002)) as server:
         found = names(server, Series(sweep=True, requests=20, warmup=1))
     assert found[:2] == ["single", "offline"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytest import approx
 
-from harness.measure.bystanders import Bystanders, Reading, between, parsed, reading, warning
+from harness.measure.other_work import Bystanders, Reading, between, parsed, reading, warning
 
 STAT = """\
 cpu  1000 200 300 9000 50 20 30 40 500 100

@@ -13,9 +13,9 @@ import pytest
 from servers import Reply, SyntheticServer, count_tokens
 
 from harness.errors import BackendError
-from harness.measure.http import OpenAIStream
-from harness.measure.load import FAILURES_IN_A_ROW, Scenario, Slo, Timed, run_load
-from harness.measure.summary import load_summary
+from harness.measure.load.drive import FAILURES_IN_A_ROW, Scenario, Slo, Timed, run_load
+from harness.measure.load.openai_stream import OpenAIStream
+from harness.measure.load.summary import load_summary
 from harness.values import Message, Request, Sampling
 
 REQUEST = Request(key="k", sample_id="s", mode="generate", prompt="hello", max_tokens=9, stop=("END",))

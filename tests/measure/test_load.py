@@ -14,9 +14,17 @@ from pytest import approx
 from servers import count_tokens
 from virtual import run
 
-from harness.measure.load import FAILURES_IN_A_ROW, OPEN_CONNECTIONS, Scenario, Slo, Timed, drive, run_load
-from harness.measure.summary import Tally, load_summary
-from harness.measure.target import Chunk, InProcess, RequestFailed, Usage
+from harness.measure.load.drive import (
+    FAILURES_IN_A_ROW,
+    OPEN_CONNECTIONS,
+    Scenario,
+    Slo,
+    Timed,
+    drive,
+    run_load,
+)
+from harness.measure.load.summary import Tally, load_summary
+from harness.measure.load.target import Chunk, InProcess, RequestFailed, Usage
 from harness.values import Request, Response
 
 REQUESTS = [Request(key=f"k{i}", sample_id=f"s{i}", mode="generate", prompt="p") for i in range(3)]

@@ -15,10 +15,10 @@ import pytest
 
 from harness.backends.local.backend import TransformersBackend
 from harness.config.model import ModelConfig
-from harness.measure.bench import Series, bench
-from harness.measure.http import OpenAIStream
-from harness.measure.load import Scenario, Timed, run_load
-from harness.measure.target import InProcess, Target
+from harness.measure.load.drive import Scenario, Timed, run_load
+from harness.measure.load.openai_stream import OpenAIStream
+from harness.measure.load.series import Series, bench
+from harness.measure.load.target import InProcess, Target
 from harness.values import Request
 
 pytest.importorskip("fastapi", reason="needs the serving extra of transformers")

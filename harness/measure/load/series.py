@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any, overload
 
 from harness.errors import BackendError
-from harness.measure.load import Scenario, Slo, Timed, run_load
-from harness.measure.summary import Tally, load_summary
-from harness.measure.target import RequestFailed, Target
+from harness.measure.load.drive import Scenario, Slo, Timed, run_load
+from harness.measure.load.summary import Tally, load_summary
+from harness.measure.load.target import RequestFailed, Target
 from harness.values import Message, Request
 
 GAIN = 1.05  # throughput that the next level of concurrency must bring to be worth another

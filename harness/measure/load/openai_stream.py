@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from harness.backends.servers.openai_protocol import Wire
 from harness.errors import BackendError
-from harness.measure.target import Chunk, RequestFailed, Usage
+from harness.measure.load.target import Chunk, RequestFailed, Usage
 from harness.values import Request
 
 CONNECT_S = 10.0  # a server that takes no connection for this long is not there

@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.measure.target import RequestFailed, Target, Usage
+from harness.measure.load.target import RequestFailed, Target, Usage
 from harness.values import Request
 
 OPEN_CONNECTIONS = 512  # offline: sent at once; the others are due as well, and wait
