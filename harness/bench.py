@@ -48,10 +48,11 @@ from harness.measure.load.series import (
 from harness.measure.load.target import InProcess, Target
 from harness.measure.other_work import between, reading, warning
 from harness.plan import Cell, PlannedModel, described, find_model, git_state, host, limits_of, make_plan, versions
-from harness.portable import portable
 from harness.security.egress import PROVIDERS, server
 from harness.security.secrets import redacted
-from harness.store import RunFolder, append_rows, write_json_atomic
+from harness.store.files import append_rows, write_json_atomic
+from harness.store.folder import RunFolder
+from harness.store.paths import portable
 from harness.tables import Table, number, set_text
 from harness.tasks.rows import digest
 from harness.tasks.score_answer import judge

@@ -34,7 +34,7 @@ from harness.errors import ConfigError, StoreError
 from harness.execute import measurements
 from harness.runs import open_run, read_json, read_jsonl
 from harness.security.egress import PROVIDERS
-from harness.store import write_json_atomic
+from harness.store.files import write_json_atomic
 from harness.summary import money_notes
 from harness.tables import UNKNOWN, Table, number, set_text
 

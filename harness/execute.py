@@ -25,20 +25,13 @@ from harness.errors import LimitReached
 from harness.measure.energy import Counter, Meter, find_counters, idle_watts
 from harness.measure.other_work import between, reading
 from harness.plan import Cell, Plan, limits_of
-from harness.portable import portable
 from harness.security.egress import PROVIDERS, egress, server
 from harness.security.secrets import redact, redacted, without_own
 from harness.stats.totals import total
-from harness.store import (
-    RESPONSES,
-    VERDICTS,
-    Paced,
-    ResponseLog,
-    RunFolder,
-    append_jsonl,
-    read_attempts,
-    read_responses,
-)
+from harness.store.files import RESPONSES, VERDICTS, append_jsonl
+from harness.store.folder import RunFolder
+from harness.store.log import Paced, ResponseLog, read_attempts, read_responses
+from harness.store.paths import portable
 from harness.tasks.prompts import continued, replied
 from harness.values import Request, Response
 

@@ -17,7 +17,9 @@ from harness.config.model import ModelConfig
 from harness.config.task import TaskConfig
 from harness.execute import Step, at_work, keep, load, restored, sitting
 from harness.plan import Cell, Plan, PlannedModel, by_messages, judge_of
-from harness.store import RESPONSES, VERDICTS, RunFolder, read_attempts, read_responses
+from harness.store.files import RESPONSES, VERDICTS
+from harness.store.folder import RunFolder
+from harness.store.log import read_attempts, read_responses
 from harness.tasks.prompts import answer_text
 from harness.tasks.records import place
 from harness.tasks.rubric import NOTHING, Judge, Told, ask, texts_of

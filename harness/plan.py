@@ -26,11 +26,11 @@ from harness.models import openness
 from harness.models.find import resolve_model
 from harness.models.info import ModelInfo, digest_model, inspect_model
 from harness.models.safety import check_safe
-from harness.portable import portable
 from harness.scoring.scorers.code import needs_sandbox
 from harness.security.egress import PROVIDERS, egress, server, where
 from harness.security.policy import refuse_egress
 from harness.security.secrets import redacted
+from harness.store.paths import portable
 from harness.tasks import prompts
 from harness.tasks.choices_as_text import twin
 from harness.tasks.load import load_tasks

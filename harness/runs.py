@@ -23,17 +23,9 @@ from harness.labels import by_label
 from harness.plan import Plan, check_judge, make_plan, stored
 from harness.scoring.scorers import own_python
 from harness.security.seal import Seal, seal_run
-from harness.store import (
-    RESPONSES,
-    VERDICTS,
-    RunFolder,
-    read_attempts,
-    read_responses,
-    verify_chain,
-    write_json_atomic,
-    write_jsonl_atomic,
-    write_text_atomic,
-)
+from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
+from harness.store.folder import RunFolder
+from harness.store.log import read_attempts, read_responses, verify_chain
 from harness.summary import clusters_of, summarise
 from harness.tasks import lm_eval_tasks
 from harness.tasks.records import records

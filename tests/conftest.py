@@ -29,7 +29,7 @@ def _unsealed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every answer is stored by itself, however fast they come: a run can then be stopped after a known number."""
-    monkeypatch.setattr("harness.store.SYNC_SHARE", 1.0)
+    monkeypatch.setattr("harness.store.log.SYNC_SHARE", 1.0)
 
 
 @pytest.fixture(scope="session")

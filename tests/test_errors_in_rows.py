@@ -16,7 +16,7 @@ from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.plan import make_plan
 from harness.runs import carry_out, finish, folder_for, verified
-from harness.store import read_attempts
+from harness.store.log import read_attempts
 
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}

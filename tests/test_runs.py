@@ -23,7 +23,7 @@ from harness.execute import load, measurements
 from harness.measure.other_work import Bystanders
 from harness.plan import Plan, choose, make_plan
 from harness.runs import carry_out, finish, folder_for, judged, merged, open_run, read_json, read_samples, verified
-from harness.store import read_attempts
+from harness.store.log import read_attempts
 from harness.summary import summarise
 from harness.tasks.load import load_task
 

@@ -21,7 +21,7 @@ from harness.execute import measurements
 from harness.plan import make_plan
 from harness.runs import carry_out, finish, folder_for, read_json
 from harness.spending import estimate
-from harness.store import read_attempts
+from harness.store.log import read_attempts
 
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}

@@ -15,21 +15,23 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from harness.store import (
-    START,
-    ChainReport,
+from harness.store.files import (
     Disk,
-    Paced,
-    ResponseLog,
-    RunFolder,
     append_jsonl,
     append_rows,
-    read_attempts,
-    read_responses,
-    verify_chain,
     write_json_atomic,
     write_jsonl_atomic,
     write_text_atomic,
+)
+from harness.store.folder import RunFolder
+from harness.store.log import (
+    START,
+    ChainReport,
+    Paced,
+    ResponseLog,
+    read_attempts,
+    read_responses,
+    verify_chain,
 )
 
 PLAN = {"digest": "aa", "identity": {"models": {"small": {"dtype": "float32"}}, "tasks": ["mmlu"], "seed": 1}}
@@ -524,7 +526,7 @@ def test_a_second_run_in_the_same_folder_is_refused_with_the_process_that_holds_
             RunFolder.create_or_resume(tmp_path, PLAN)
         assert caught.value.what == f"another run is writing here (process {os.getpid()})"
         code = (
-            "import sys; from harness.store import RunFolder, StoreError\n"
+            "import sys; from harness.store.log import RunFolder, StoreError\n"
             "try: RunFolder.create_or_resume(sys.argv[1], {'digest': 'aa', 'identity': {}})\n"
             "except StoreError as error: print(error.what)"
         )

@@ -27,7 +27,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from harness.store import RESPONSES, Disk, RunFolder, read_responses
+from harness.store.files import RESPONSES, Disk
+from harness.store.folder import RunFolder
+from harness.store.log import read_responses
 
 RESPONSES_A_RUN, DEATHS_A_RUN = 60, 5
 PLAN = {"digest": "d", "identity": {"task": "crash"}}

@@ -36,7 +36,7 @@ from harness.measure.device_memory import used_memory  # noqa: E402
 from harness.measure.load.drive import Scenario, Timed, run_load  # noqa: E402
 from harness.measure.load.openai_stream import OpenAIStream  # noqa: E402
 from harness.measure.load.summary import Tally  # noqa: E402
-from harness.store import append_rows  # noqa: E402
+from harness.store.files import append_rows  # noqa: E402
 from harness.values import Request  # noqa: E402
 
 REQUESTS = [Request(key=str(i), sample_id=str(i), mode="generate", prompt="word " * 50) for i in range(100)]

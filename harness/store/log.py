@@ -17,36 +17,21 @@ which then counts in its place. Any other key stands once.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
+from harness.store.files import DISK, Disk, _compact, _disk_error, _sync_folder, _write_all
 
-PLAN, RESPONSES, VERDICTS, LOCK = "plan.json", "responses.jsonl", "verdicts.jsonl", ".lock"
 SYNC_SHARE = 0.05  # of the time that may go into waiting for the disk
 START = "0" * 64  # what the first line of a log names as the hash before it
 _HASH_END = len(',"hash":""}\n') + 64
-
-
-@dataclass(frozen=True, slots=True)
-class Disk:
-    """The system calls that writing is made of. Tests pass others, to fail and to count."""
-
-    write: Callable[[int, Any], int] = os.write
-    fsync: Callable[[int], None] = os.fsync
-    truncate: Callable[[int, int], None] = os.ftruncate
-    rename: Callable[[Any, Any], None] = os.replace
-
-
-DISK = Disk()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,70 +43,6 @@ class ChainReport:
     head: str
     broken_line: int | None = None  # counted from 1
     why: str | None = None
-
-
-class RunFolder:
-    """A folder that one process writes to, under one plan. Leave it through `with` or `close()`."""
-
-    def __init__(self, path: Path, resumed: bool, lock: int, disk: Disk) -> None:
-        self.path, self.resumed, self._lock, self._disk = path, resumed, lock, disk
-        self._logs: dict[str, ResponseLog] = {}
-
-    @classmethod
-    def create_or_resume(cls, path: Path, plan: Mapping[str, Any], disk: Disk = DISK) -> RunFolder:
-        """Returns the folder, locked, with `plan.json` in it.
-
-        `plan` holds `digest`, and `identity`: nested dictionaries of what the digest is made from. Raises StoreError
-        if another process writes there, the folder was begun under another digest, or it holds something else.
-        """
-        path = Path(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            names = set(os.listdir(path))
-        except FileExistsError:
-            raise StoreError("this is a file, no run folder", where=str(path), fix="name a folder: --out DIR") from None
-        except OSError as error:
-            raise _disk_error(error, path) from None
-        if PLAN not in names and names - {LOCK, _temporary(Path(PLAN)).name}:
-            what = f"the folder holds other files and no {PLAN}: it is no run folder"
-            raise StoreError(what, where=str(path), fix="name a new or empty folder: --out DIR")
-        lock = _lock(path / LOCK)
-        try:
-            resumed = (path / PLAN).exists()
-            if resumed:
-                _require_same(_read_plan(path / PLAN), plan, path)
-            else:
-                write_json_atomic(path / PLAN, plan, disk)
-        except BaseException:
-            _unlock(path / LOCK, lock)
-            raise
-        return cls(path, resumed, lock, disk)
-
-    def responses(self) -> ResponseLog:
-        """Returns the log of the models' responses, opened once."""
-        return self._opened(RESPONSES)
-
-    def verdicts(self) -> ResponseLog:
-        """Returns the log of what the judge model replied, opened once; chained like the other."""
-        return self._opened(VERDICTS)
-
-    def _opened(self, name: str) -> ResponseLog:
-        if name not in self._logs:
-            self._logs[name] = ResponseLog(self.path / name, self._disk)
-        return self._logs[name]
-
-    def close(self) -> None:
-        for log in self._logs.values():
-            log.close()
-        if self._lock >= 0:
-            _unlock(self.path / LOCK, self._lock)
-            self._lock = -1
-
-    def __enter__(self) -> RunFolder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 class ResponseLog:
@@ -259,9 +180,6 @@ class Paced:
         return self.done[told:]
 
 
-# ---- reading and checking a log --------------------------------------------------------------------------------------
-
-
 def read_responses(path: Path) -> Iterator[dict[str, Any]]:
     """Yields the payloads of a log in order, each line checked against the chain; one for each key.
 
@@ -380,218 +298,3 @@ def _take_key(seen: dict[str, bool], line: _Line, path: Path) -> dict[str, Any]:
 def _broken(path: Path, number: int, why: str) -> StoreError:
     fix = f"restore the file from a copy, or keep the {number - 1} lines before it (head -n {number - 1}) and run again"
     return StoreError(f"the log is broken: {why}", where=f"{path}, line {number}", fix=fix)
-
-
-# ---- whole files -----------------------------------------------------------------------------------------------------
-
-
-def write_text_atomic(path: Path, text: str, disk: Disk = DISK) -> None:
-    """Writes a file so that after a crash there is the old one or the new one, never a part."""
-    _write_atomic(Path(path), [text.encode()], disk)
-
-
-def write_json_atomic(path: Path, value: Any, disk: Disk = DISK) -> None:
-    """Writes a value as indented JSON, whole or not at all."""
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _write_atomic(Path(path), [text.encode()], disk)
-
-
-def write_jsonl_atomic(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK) -> None:
-    """Writes one compact JSON line a row, whole or not at all."""
-    _write_atomic(Path(path), (_compact(row) + b"\n" for row in rows), disk)
-
-
-def append_jsonl(path: Path, row: Mapping[str, Any], disk: Disk = DISK) -> None:
-    """Adds one line to a file and syncs it. A half-written line at the end, left by a crash, is cut off first."""
-    append_rows(path, (row,), disk)
-
-
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK, *, sync: bool = True) -> None:
-    """`append_jsonl` for several lines, synced once: all of them or none.
-
-    With `sync` False nothing waits for the disk: the next call that syncs covers these lines too.
-    """
-    path, data = Path(path), b"".join(_compact(row) + b"\n" for row in rows)
-    try:
-        new = not path.exists()
-        with path.open("a+b", buffering=0) as file:
-            if new:
-                _sync_folder(path.parent, disk)
-            size = _whole_lines(file)
-            disk.truncate(file.fileno(), size)
-            try:
-                _write_all(file.fileno(), data, disk)
-                if sync:
-                    disk.fsync(file.fileno())
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    disk.truncate(file.fileno(), size)
-                raise
-    except OSError as error:
-        raise _disk_error(error, path) from None
-
-
-def _whole_lines(file: Any, block: int = 1 << 16) -> int:
-    """Returns the length of a file up to the end of its last whole line, reading from the back."""
-    end = file.seek(0, os.SEEK_END)
-    while end > 0:
-        start = max(0, end - block)
-        file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        end = start
-    return 0
-
-
-def _write_atomic(path: Path, chunks: Iterable[bytes], disk: Disk) -> None:
-    temporary = _temporary(path)
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            buffer = bytearray()
-            for chunk in chunks:
-                buffer += chunk
-                if len(buffer) > 1 << 20:
-                    _write_all(fd, bytes(buffer), disk)
-                    buffer.clear()
-            _write_all(fd, bytes(buffer), disk)
-            disk.fsync(fd)
-        finally:
-            os.close(fd)
-        disk.rename(temporary, path)
-        _sync_folder(path.parent, disk)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise _disk_error(error, path) from None
-        raise
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.part")
-
-
-def _compact(value: Mapping[str, Any]) -> bytes:
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    try:
-        return text.encode()
-    except UnicodeEncodeError:  # half a character, as a broken decoder may give: only escapes can hold it
-        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
-
-
-def _write_all(fd: int, data: bytes, disk: Disk) -> None:
-    """Writes all of `data`: the system may take a part of it, or be interrupted."""
-    rest = memoryview(data)
-    while rest:
-        try:
-            taken = disk.write(fd, rest)
-        except InterruptedError:
-            continue
-        if taken == 0:
-            raise OSError(errno.EIO, "the system takes no more bytes")
-        rest = rest[taken:]
-
-
-def _sync_folder(folder: Path, disk: Disk) -> None:
-    """Makes the names in a folder last: a new file whose name is lost is lost."""
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        disk.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def _disk_error(error: OSError, path: Path) -> StoreError:
-    again = "then run the same command again: it goes on where it stopped"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreError("the disk is full", where=str(path), fix=f"free some space, {again}")
-    if error.errno == errno.ENOENT:
-        return StoreError("no such file", where=str(path), fix="name a run folder that holds it")
-    why = error.strerror or str(error)
-    return StoreError(f"the disk refuses: {why}", where=str(path), fix=f"check the disk and the rights, {again}")
-
-
-# ---- the lock and the plan -------------------------------------------------------------------------------------------
-
-
-def _lock(path: Path) -> int:
-    """Returns a file descriptor that holds the lock until it is closed, even by a crash."""
-    while True:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise _disk_error(error, path) from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-            os.close(fd)
-            what = "another run is writing here" + (f" (process {holder})" if holder else "")
-            raise StoreError(
-                what, where=str(path.parent), fix="wait for it to end, or name another --out DIR"
-            ) from None
-        except OSError as error:
-            os.close(fd)
-            raise _disk_error(error, path) from None
-        if _same_file(path, fd):  # else the one before us removed the file between our open and our lock
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-            return fd
-        os.close(fd)
-
-
-def _same_file(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
-def _unlock(path: Path, fd: int) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-    os.close(fd)
-
-
-def _read_plan(path: Path) -> dict[str, Any]:
-    try:
-        plan = json.loads(path.read_bytes())
-        plan["digest"], plan["identity"].items()
-        return plan
-    except (ValueError, KeyError, TypeError, AttributeError):
-        fix = "restore it from a copy, or start anew: --out DIR"
-        raise StoreError("the plan of this run cannot be read", where=str(path), fix=fix) from None
-    except OSError as error:
-        raise _disk_error(error, path) from None
-
-
-def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
-    if before["digest"] == now["digest"]:
-        return
-    changed = list(_differences(before["identity"], json.loads(_compact(now["identity"]))))
-    shown, more = changed[:5], [f"and {len(changed) - 5} more"] if len(changed) > 5 else []
-    what = "this run was begun under another plan: " + ("; ".join(shown + more) or "its digest differs")
-    raise StoreError(what, where=str(path), fix="use the settings it was begun with, or start anew: --out DIR")
-
-
-_ABSENT = object()
-
-
-def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
-    """Yields what differs between nested dictionaries and lists, under dotted names; what one side lacks as a whole."""
-    if isinstance(old, list) and isinstance(new, list):
-        old, new = dict(enumerate(old)), dict(enumerate(new))
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in sorted(old.keys() | new.keys()):
-            yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{name}.{key}" if name else str(key))
-    elif old != new:
-        yield f"{name} was {_shown(old)}, is {_shown(new)}"
-
-
-def _shown(value: Any) -> str:
-    if value is _ABSENT or isinstance(value, dict):
-        return "absent" if value is _ABSENT else "present"
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."

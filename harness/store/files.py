@@ -1,0 +1,171 @@
+"""The run folder on disk: one plan, one lock, one append-only log of responses in which every line holds the last one.
+
+    with RunFolder.create_or_resume(path, plan) as folder:
+        log = folder.responses()
+        log.append({"key": ..., ...})        # on disk when it returns
+
+A line of `responses.jsonl` is the payload as compact JSON, then `prev` (the hash of the line before; zeros on the first
+line), then `hash` (the sha256 of all bytes of the line before it). So any changed byte, and any line lost, added or
+moved, breaks the chain at a line that can be named; lines cut off or forged at the very end show only against a head
+(the last hash) noted elsewhere. The order on disk is: write, fsync, then done. What a crash leaves half written is cut
+off and owed again. fsync is as good as the disk's word: some laptop drives keep a cache of their own.
+
+A payload with `provisional: true` (a request that failed and may succeed later) may be followed by another of its key,
+which then counts in its place. Any other key stands once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+
+PLAN, RESPONSES, VERDICTS, LOCK = "plan.json", "responses.jsonl", "verdicts.jsonl", ".lock"
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """The system calls that writing is made of. Tests pass others, to fail and to count."""
+
+    write: Callable[[int, Any], int] = os.write
+    fsync: Callable[[int], None] = os.fsync
+    truncate: Callable[[int, int], None] = os.ftruncate
+    rename: Callable[[Any, Any], None] = os.replace
+
+
+DISK = Disk()
+
+
+def write_text_atomic(path: Path, text: str, disk: Disk = DISK) -> None:
+    """Writes a file so that after a crash there is the old one or the new one, never a part."""
+    _write_atomic(Path(path), [text.encode()], disk)
+
+
+def write_json_atomic(path: Path, value: Any, disk: Disk = DISK) -> None:
+    """Writes a value as indented JSON, whole or not at all."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    _write_atomic(Path(path), [text.encode()], disk)
+
+
+def write_jsonl_atomic(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK) -> None:
+    """Writes one compact JSON line a row, whole or not at all."""
+    _write_atomic(Path(path), (_compact(row) + b"\n" for row in rows), disk)
+
+
+def append_jsonl(path: Path, row: Mapping[str, Any], disk: Disk = DISK) -> None:
+    """Adds one line to a file and syncs it. A half-written line at the end, left by a crash, is cut off first."""
+    append_rows(path, (row,), disk)
+
+
+def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK, *, sync: bool = True) -> None:
+    """`append_jsonl` for several lines, synced once: all of them or none.
+
+    With `sync` False nothing waits for the disk: the next call that syncs covers these lines too.
+    """
+    path, data = Path(path), b"".join(_compact(row) + b"\n" for row in rows)
+    try:
+        new = not path.exists()
+        with path.open("a+b", buffering=0) as file:
+            if new:
+                _sync_folder(path.parent, disk)
+            size = _whole_lines(file)
+            disk.truncate(file.fileno(), size)
+            try:
+                _write_all(file.fileno(), data, disk)
+                if sync:
+                    disk.fsync(file.fileno())
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    disk.truncate(file.fileno(), size)
+                raise
+    except OSError as error:
+        raise _disk_error(error, path) from None
+
+
+def _whole_lines(file: Any, block: int = 1 << 16) -> int:
+    """Returns the length of a file up to the end of its last whole line, reading from the back."""
+    end = file.seek(0, os.SEEK_END)
+    while end > 0:
+        start = max(0, end - block)
+        file.seek(start)
+        found = file.read(end - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        end = start
+    return 0
+
+
+def _write_atomic(path: Path, chunks: Iterable[bytes], disk: Disk) -> None:
+    temporary = _temporary(path)
+    try:
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            buffer = bytearray()
+            for chunk in chunks:
+                buffer += chunk
+                if len(buffer) > 1 << 20:
+                    _write_all(fd, bytes(buffer), disk)
+                    buffer.clear()
+            _write_all(fd, bytes(buffer), disk)
+            disk.fsync(fd)
+        finally:
+            os.close(fd)
+        disk.rename(temporary, path)
+        _sync_folder(path.parent, disk)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _disk_error(error, path) from None
+        raise
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.part")
+
+
+def _compact(value: Mapping[str, Any]) -> bytes:
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode()
+    except UnicodeEncodeError:  # half a character, as a broken decoder may give: only escapes can hold it
+        return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _write_all(fd: int, data: bytes, disk: Disk) -> None:
+    """Writes all of `data`: the system may take a part of it, or be interrupted."""
+    rest = memoryview(data)
+    while rest:
+        try:
+            taken = disk.write(fd, rest)
+        except InterruptedError:
+            continue
+        if taken == 0:
+            raise OSError(errno.EIO, "the system takes no more bytes")
+        rest = rest[taken:]
+
+
+def _sync_folder(folder: Path, disk: Disk) -> None:
+    """Makes the names in a folder last: a new file whose name is lost is lost."""
+    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        disk.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _disk_error(error: OSError, path: Path) -> StoreError:
+    again = "then run the same command again: it goes on where it stopped"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreError("the disk is full", where=str(path), fix=f"free some space, {again}")
+    if error.errno == errno.ENOENT:
+        return StoreError("no such file", where=str(path), fix="name a run folder that holds it")
+    why = error.strerror or str(error)
+    return StoreError(f"the disk refuses: {why}", where=str(path), fix=f"check the disk and the rights, {again}")

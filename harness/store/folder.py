@@ -1,0 +1,185 @@
+"""The run folder on disk: one plan, one lock, one append-only log of responses in which every line holds the last one.
+
+    with RunFolder.create_or_resume(path, plan) as folder:
+        log = folder.responses()
+        log.append({"key": ..., ...})        # on disk when it returns
+
+A line of `responses.jsonl` is the payload as compact JSON, then `prev` (the hash of the line before; zeros on the first
+line), then `hash` (the sha256 of all bytes of the line before it). So any changed byte, and any line lost, added or
+moved, breaks the chain at a line that can be named; lines cut off or forged at the very end show only against a head
+(the last hash) noted elsewhere. The order on disk is: write, fsync, then done. What a crash leaves half written is cut
+off and owed again. fsync is as good as the disk's word: some laptop drives keep a cache of their own.
+
+A payload with `provisional: true` (a request that failed and may succeed later) may be followed by another of its key,
+which then counts in its place. Any other key stands once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.store.files import (
+    DISK,
+    LOCK,
+    PLAN,
+    RESPONSES,
+    VERDICTS,
+    Disk,
+    _compact,
+    _disk_error,
+    _temporary,
+    write_json_atomic,
+)
+from harness.store.log import ResponseLog
+
+
+class RunFolder:
+    """A folder that one process writes to, under one plan. Leave it through `with` or `close()`."""
+
+    def __init__(self, path: Path, resumed: bool, lock: int, disk: Disk) -> None:
+        self.path, self.resumed, self._lock, self._disk = path, resumed, lock, disk
+        self._logs: dict[str, ResponseLog] = {}
+
+    @classmethod
+    def create_or_resume(cls, path: Path, plan: Mapping[str, Any], disk: Disk = DISK) -> RunFolder:
+        """Returns the folder, locked, with `plan.json` in it.
+
+        `plan` holds `digest`, and `identity`: nested dictionaries of what the digest is made from. Raises StoreError
+        if another process writes there, the folder was begun under another digest, or it holds something else.
+        """
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            names = set(os.listdir(path))
+        except FileExistsError:
+            raise StoreError("this is a file, no run folder", where=str(path), fix="name a folder: --out DIR") from None
+        except OSError as error:
+            raise _disk_error(error, path) from None
+        if PLAN not in names and names - {LOCK, _temporary(Path(PLAN)).name}:
+            what = f"the folder holds other files and no {PLAN}: it is no run folder"
+            raise StoreError(what, where=str(path), fix="name a new or empty folder: --out DIR")
+        lock = _lock(path / LOCK)
+        try:
+            resumed = (path / PLAN).exists()
+            if resumed:
+                _require_same(_read_plan(path / PLAN), plan, path)
+            else:
+                write_json_atomic(path / PLAN, plan, disk)
+        except BaseException:
+            _unlock(path / LOCK, lock)
+            raise
+        return cls(path, resumed, lock, disk)
+
+    def responses(self) -> ResponseLog:
+        """Returns the log of the models' responses, opened once."""
+        return self._opened(RESPONSES)
+
+    def verdicts(self) -> ResponseLog:
+        """Returns the log of what the judge model replied, opened once; chained like the other."""
+        return self._opened(VERDICTS)
+
+    def _opened(self, name: str) -> ResponseLog:
+        if name not in self._logs:
+            self._logs[name] = ResponseLog(self.path / name, self._disk)
+        return self._logs[name]
+
+    def close(self) -> None:
+        for log in self._logs.values():
+            log.close()
+        if self._lock >= 0:
+            _unlock(self.path / LOCK, self._lock)
+            self._lock = -1
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _lock(path: Path) -> int:
+    """Returns a file descriptor that holds the lock until it is closed, even by a crash."""
+    while True:
+        try:
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise _disk_error(error, path) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
+            os.close(fd)
+            what = "another run is writing here" + (f" (process {holder})" if holder else "")
+            raise StoreError(
+                what, where=str(path.parent), fix="wait for it to end, or name another --out DIR"
+            ) from None
+        except OSError as error:
+            os.close(fd)
+            raise _disk_error(error, path) from None
+        if _same_file(path, fd):  # else the one before us removed the file between our open and our lock
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+            return fd
+        os.close(fd)
+
+
+def _same_file(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(fd))
+    except FileNotFoundError:
+        return False
+
+
+def _unlock(path: Path, fd: int) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
+    os.close(fd)
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    try:
+        plan = json.loads(path.read_bytes())
+        plan["digest"], plan["identity"].items()
+        return plan
+    except (ValueError, KeyError, TypeError, AttributeError):
+        fix = "restore it from a copy, or start anew: --out DIR"
+        raise StoreError("the plan of this run cannot be read", where=str(path), fix=fix) from None
+    except OSError as error:
+        raise _disk_error(error, path) from None
+
+
+def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
+    if before["digest"] == now["digest"]:
+        return
+    changed = list(_differences(before["identity"], json.loads(_compact(now["identity"]))))
+    shown, more = changed[:5], [f"and {len(changed) - 5} more"] if len(changed) > 5 else []
+    what = "this run was begun under another plan: " + ("; ".join(shown + more) or "its digest differs")
+    raise StoreError(what, where=str(path), fix="use the settings it was begun with, or start anew: --out DIR")
+
+
+_ABSENT = object()
+
+
+def _differences(old: Any, new: Any, name: str = "") -> Iterator[str]:
+    """Yields what differs between nested dictionaries and lists, under dotted names; what one side lacks as a whole."""
+    if isinstance(old, list) and isinstance(new, list):
+        old, new = dict(enumerate(old)), dict(enumerate(new))
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in sorted(old.keys() | new.keys()):
+            yield from _differences(old.get(key, _ABSENT), new.get(key, _ABSENT), f"{name}.{key}" if name else str(key))
+    elif old != new:
+        yield f"{name} was {_shown(old)}, is {_shown(new)}"
+
+
+def _shown(value: Any) -> str:
+    if value is _ABSENT or isinstance(value, dict):
+        return "absent" if value is _ABSENT else "present"
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
