@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.runs import Result, open_run, run
+    from harness.api import Result, open_run, run
 
 __all__ = ["HarnessError", "Result", "open_run", "run"]
 
@@ -19,7 +19,7 @@ __all__ = ["HarnessError", "Result", "open_run", "run"]
 def __getattr__(name: str) -> Any:
     """Returns what a run takes when it is first asked for, so that the command line starts without it."""
     if name in __all__:
-        from harness import runs
+        from harness.runs import carry_out
 
-        return getattr(runs, name)
+        return getattr(carry_out, name)
     raise AttributeError(f"module 'harness' has no attribute '{name}'")

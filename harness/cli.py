@@ -118,11 +118,13 @@ def run_command(
         harness run quickstart
         harness run tickets.yaml --model ./my-model --limit 200
     """
-    from harness.plan import make_plan
+    from harness.api import finish, folder_for
     from harness.progress import shown
-    from harness.runs import answered, carry_out, finish, folder_for
+    from harness.runs.carry_out import carry_out
+    from harness.runs.plan import make_plan
+    from harness.runs.spending import estimate
     from harness.security import seal as seals
-    from harness.spending import estimate
+    from harness.store.rows import answered
 
     given = (config, model, task, data, limit, first, seed, machine, baseline, latency, judge, max_cost)
     wanted = _configuration(*given, formats=formats)
@@ -177,23 +179,25 @@ def bench_command(
         harness bench bench-demo
         harness bench --model ./my-model --task invoice-fields
     """
-    from harness import bench
+    from harness.analysis import bench as measured
+    from harness.reports import bench_text
+    from harness.runs import bench as benches
     from harness.security import seal as seals
 
     wanted = _configuration(config, model, task, data, limit, None, seed, machine, None, None)
     off = seals.Seal("none", "switched off by --no-seal")
     sealed = seals.seal_run(wanted, ("kernel", "namespace")) if seal else off
     with _working("reading models and data"):
-        made = bench.make_bench(wanted)
-    folder = bench.folder_for(made, out)
+        made = benches.make_bench(wanted)
+    folder = benches.folder_for(made, out)
     _say(f"folder: {folder}")
     _say(f"sealed: {sealed}")
-    for _ in bench.carry_out(made, folder, sealed=str(sealed)):
+    for _ in benches.carry_out(made, folder, sealed=str(sealed)):
         pass
-    summary = bench.finish(folder, wanted)
-    print(json.dumps(summary, ensure_ascii=False) if as_json else bench.text(summary))
+    summary = measured.finish(folder, wanted)
+    print(json.dumps(summary, ensure_ascii=False) if as_json else bench_text.text(summary))
     if plots:
-        _say(f"drew {', '.join(str(file) for file in bench.plots(folder, summary))}")
+        _say(f"drew {', '.join(str(file) for file in bench_text.plots(folder, summary))}")
     _say(f"everything is in {folder} (summary.json, measurements.jsonl: a line for each request)")
 
 
@@ -212,7 +216,7 @@ def cost(
     harness cost results/RUN --machine l4 --against openai/gpt-5-mini
     """
     from harness import costing
-    from harness.runs import open_run
+    from harness.api import open_run
 
     with _working("pricing"):
         found = costing.report(run, machine, volume, against, bench)
@@ -282,7 +286,7 @@ def check(
     where the data would go. With --policy, what breaks it is named, and the
     exit code is 1.
     """
-    from harness.runs import check as checks
+    from harness.runs.carry_out import check as checks
     from harness.security.policy import read_policy
 
     rules = None if policy is None else read_policy(policy)
@@ -302,7 +306,7 @@ def check(
 @app.command()
 def score(run: Run, as_json: Json = False) -> None:
     """Judge the responses of a run again and print its table; needs no model and no data."""
-    from harness.runs import finish
+    from harness.api import finish
 
     with _working("judging"):
         result = finish(run)
@@ -321,7 +325,8 @@ def table(
 ) -> None:
     """Print the table of one run, or of several side by side."""
     from harness import tables
-    from harness.runs import merged, open_run, with_labels
+    from harness.analysis.merge import merged
+    from harness.api import open_run, with_labels
 
     wanted = "json" if as_json else form
     if wanted != "json" and wanted not in tables.FORMATS:
@@ -350,7 +355,7 @@ def verify(runs: Runs, as_json: Json = False) -> None:
 
     Prints the head of the hash chain, or the first line where it breaks.
     """
-    from harness.runs import verified
+    from harness.analysis.verify import verified
 
     with _working("checking"):
         reports = [verified(run) for run in runs]

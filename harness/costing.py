@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness import verdicts
+from harness.api import open_run
 from harness.config.machine import MachineConfig, read_machine
 from harness.cost.breakeven import Service
 from harness.cost.capacity import Capacity
@@ -31,10 +32,10 @@ from harness.cost.projection import lines as projected_lines
 from harness.cost.projection import projection, restored
 from harness.cost.report import cost_report, fitted_report, service_of
 from harness.errors import ConfigError, StoreError
-from harness.execute import measurements
-from harness.runs import open_run, read_json, read_jsonl
 from harness.security.egress import PROVIDERS
 from harness.store.files import write_json_atomic
+from harness.store.lines import measurements
+from harness.store.rows import read_json, read_jsonl
 from harness.summary import money_notes
 from harness.tables import UNKNOWN, Table, number, set_text
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from harness.analysis.verdicts import Heard
 from harness.config.task import TaskConfig
-from harness.judging import Heard
 from harness.stats import accuracy, cohen_kappa, ppi_mean
 from harness.tasks.rubric import agreed_verdict, as_verdict, worth
 from harness.tasks.score_answer import text_to_judge

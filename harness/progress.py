@@ -6,8 +6,9 @@ import sys
 import time
 from collections.abc import Iterable
 
-from harness.execute import Step, timed_alone
-from harness.plan import Plan
+from harness.runs.latency_pass import timed_alone
+from harness.runs.plan import Plan
+from harness.runs.steps import Step
 
 EVERY_S = 10.0  # between plain lines
 SHORTEST_S = 0.1  # a rate over less says nothing: the first answers of a batch come together

@@ -10,11 +10,11 @@ from typing import Any
 
 from harness import verdicts
 from harness.analysis.usage import footnotes, spent
+from harness.analysis.verdicts import NOTHING_HEARD, Heard
 from harness.bias import bias_scores
 from harness.config.machine import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
-from harness.judging import NOTHING_HEARD, Heard
 from harness.losses import best_constant, expected_loss
 from harness.measure.energy import Energy, carbon_g, energy_shares
 from harness.measure.latency import latency_summary

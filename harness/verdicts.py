@@ -6,11 +6,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness import people
+from harness.analysis.verdicts import Heard
 from harness.config.machine import MachineConfig
 from harness.config.task import RubricConfig, TaskConfig
 from harness.cost.machines import hourly
-from harness.judging import Heard, name_of
 from harness.stats.totals import total
+from harness.tasks.judge_requests import name_of
 from harness.tasks.rubric import verdict
 from harness.tasks.score_answer import Place
 from harness.values import Record, Response, Sample

@@ -15,11 +15,12 @@ from commands import harness
 from servers import Reply, SyntheticServer
 
 from harness import cli
-from harness.bench import _not_measured, _notes, finish, folder_for, make_bench
+from harness.analysis.bench import _not_measured, _notes, finish
 from harness.config.base import validate
 from harness.config.bench import BenchConfig
 from harness.config.run import RunConfig
 from harness.measure.other_work import Bystanders
+from harness.runs.bench import folder_for, make_bench
 from harness.security.egress import PROVIDERS
 
 SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))
@@ -117,7 +118,7 @@ def test_loads_beside_other_work_say_so_but_a_server_on_this_computer_is_none(ca
         told.append(served_here)
         return Bystanders(others=None if served_here else 0.43, stolen=0.0)
 
-    monkeypatch.setattr("harness.bench.between", between)
+    monkeypatch.setattr("harness.runs.bench.between", between)
     write({"concurrency": [2], "requests": 4, "warmup": 0}, backend="fake", script="answers.yaml")
     _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "out")
     assert lines("load")[0]["row"]["bystanders"] == {"others": 0.43, "stolen": 0.0}
@@ -299,8 +300,8 @@ def test_joules_of_every_request_are_shared_out_and_an_unknown_energy_says_why(c
     write({"requests": 6, "warmup": 2}, backend="fake", script="answers.yaml")
     _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "unknown")
     assert "m: energy unknown: the model does not run on a device of this machine." in out and "J /" not in out
-    monkeypatch.setattr("harness.bench.counters_of", lambda backend: ((Joules(),), None))
-    monkeypatch.setattr("harness.bench.at_rest", lambda backend, known: 5.0)
+    monkeypatch.setattr("harness.runs.bench.counters_of", lambda backend: ((Joules(),), None))
+    monkeypatch.setattr("harness.runs.bench.at_rest", lambda backend, known: 5.0)
     _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "out")
     (row,) = json.loads(Path("out/summary.json").read_text())["rows"]
     answers = [line for line in lines("request")]

@@ -13,16 +13,19 @@ import yaml
 
 import harness
 from harness import listing
+from harness.analysis.verify import verified
+from harness.api import finish
 from harness.backends.scripted import FakeBackend
-from harness.bench import make_bench
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, TaskError
-from harness.execute import measurements
-from harness.plan import make_plan
-from harness.runs import carry_out, finish, read_jsonl, verified
+from harness.runs.bench import make_bench
+from harness.runs.carry_out import carry_out
 from harness.runs.check import report
+from harness.runs.plan import make_plan
+from harness.store.lines import measurements
+from harness.store.rows import read_jsonl
 from harness.tasks.load import load_task
 from harness.tasks.prompts import asked, continued, ends_turn, later, render, replied
 from harness.tasks.score_answer import turn_of
@@ -337,7 +340,7 @@ def test_python_of_the_task_sees_what_was_said_before(tmp_path: Path):
 
 
 def test_a_server_gets_the_conversation_as_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("harness.execute.egress", lambda _: "elsewhere")  # loopback alone would count no bytes
+    monkeypatch.setattr("harness.runs.execute.egress", lambda _: "elsewhere")  # loopback alone would count no bytes
 
     def reply(order: int, body: dict[str, Any]) -> Reply:
         return Reply(status=404) if not body else Reply(text=f"answer {len(body['messages'])}", tokens=1)

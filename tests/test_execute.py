@@ -10,7 +10,8 @@ import harness
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
-from harness.execute import measurements, served_here
+from harness.runs.latency_pass import served_here
+from harness.store.lines import measurements
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from commands import harness
 from harness.config.base import validate
 from harness.config.machine import MachineConfig
 from harness.config.run import RunConfig
-from harness.forecast import forecasts, memory_line, spoken
-from harness.plan import make_plan
-from harness.runs import carry_out
+from harness.runs.carry_out import carry_out
 from harness.runs.check import report
+from harness.runs.forecast import forecasts, memory_line, spoken
+from harness.runs.plan import make_plan
 from harness.values import Response
 
 MACHINE = {"name": "x", "source": "s", "date": "2026-01-01", "rented": {"per_hour": 3.6}, "utilisation": 0.5}

@@ -15,14 +15,15 @@ import pytest
 from typer.testing import CliRunner
 
 import harness
+from harness.api import finish
 from harness.cli import app
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, DataError, HarnessError
-from harness.execute import load
-from harness.runs import carry_out, finish
+from harness.runs.carry_out import carry_out
 from harness.runs.check import report
+from harness.runs.execute import load
 from harness.tasks import authoring
 from harness.tasks.data.columns import columns_of, read_table
 from harness.tasks.data.near_duplicates import near_pairs

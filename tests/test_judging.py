@@ -16,15 +16,19 @@ from statsmodels.stats.inter_rater import cohens_kappa
 
 import harness
 from harness import costing
+from harness.analysis.run_summary import judged
+from harness.analysis.verify import verified
+from harness.api import Result, finish
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import BackendError, ConfigError, HarnessError, PolicyError, StoreError
-from harness.plan import make_plan
-from harness.runs import Result, carry_out, finish, judged, read_json, read_jsonl, verified
+from harness.runs.carry_out import carry_out
 from harness.runs.check import report
+from harness.runs.plan import make_plan
 from harness.security.policy import PolicyConfig
 from harness.security.seal import why_unsealed
 from harness.stats import ppi_mean
+from harness.store.rows import read_json, read_jsonl
 from harness.tasks.load import load_task
 from harness.tasks.rubric import as_verdict
 

@@ -13,7 +13,7 @@ import yaml
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import DataError, TaskError
-from harness.plan import make_plan
+from harness.runs.plan import make_plan
 from harness.tasks import authoring
 from harness.tasks.data.files import DataSource, JsonLines
 from harness.tasks.data.lazy import Lazy, Made, Picked, in_parts, made, picked

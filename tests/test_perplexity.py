@@ -15,7 +15,7 @@ from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import HarnessError
 from harness.perplexity import perplexities
-from harness.plan import make_plan
+from harness.runs.plan import make_plan
 from harness.tables import terminal
 from harness.values import Record
 

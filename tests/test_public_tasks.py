@@ -16,7 +16,7 @@ from harness.config.run import RunConfig, TaskUse
 from harness.config.task import read_task
 from harness.errors import TaskError
 from harness.losses import best_constant, cost_of
-from harness.plan import make_plan
+from harness.runs.plan import make_plan
 from harness.tasks.data.prepare import BBH
 from harness.tasks.load import load_tasks, task_names
 from harness.tasks.prompts import answer_text, continuations, given, render

@@ -15,15 +15,21 @@ import pytest
 
 import harness
 from harness import tables
+from harness.analysis.merge import merged
+from harness.analysis.run_summary import judged
 from harness.analysis.usage import told
+from harness.analysis.verify import verified
+from harness.api import finish, folder_for, open_run
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, ModelError, StoreError
-from harness.execute import load, measurements
 from harness.measure.other_work import Bystanders
-from harness.plan import Plan, choose, make_plan
-from harness.runs import carry_out, finish, folder_for, judged, merged, open_run, read_json, read_samples, verified
+from harness.runs.carry_out import carry_out
+from harness.runs.execute import load
+from harness.runs.plan import Plan, choose, make_plan
+from harness.store.lines import measurements
 from harness.store.log import read_attempts
+from harness.store.rows import read_json, read_samples
 from harness.summary import summarise
 from harness.tasks.load import load_task
 
@@ -113,8 +119,8 @@ class Joules:
 
 
 def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Path, monkeypatch):
-    monkeypatch.setattr("harness.execute.counters_of", lambda backend: ((Joules(),), None))
-    monkeypatch.setattr("harness.execute.idle_watts", lambda counters: 0.0)
+    monkeypatch.setattr("harness.runs.latency_pass.counters_of", lambda backend: ((Joules(),), None))
+    monkeypatch.setattr("harness.runs.execute.idle_watts", lambda counters: 0.0)
     laptop = {"name": "l", "source": "s", "date": "2026-11-20", "grid_g_per_kwh": 360_000}
     owned = {"price": 1000, "years": 4, "watts": 45, "power_price": 0.3, "pue": 1.5}
     result = harness.run(config(folder, machine={**laptop, "owned": owned}), out=folder / "out")
@@ -135,7 +141,7 @@ def test_few_prompts_are_not_sent_again_and_again_for_a_median(folder: Path):
 
 def test_latencies_measured_beside_other_work_say_so_once_below_the_table(folder: Path, monkeypatch):
     busy = Bystanders(others=0.43, stolen=0.0)
-    monkeypatch.setattr("harness.execute.between", lambda before, after, served_here: busy)
+    monkeypatch.setattr("harness.runs.execute.between", lambda before, after, served_here: busy)
     result = harness.run(config(folder), out=folder / "out")
     assert row(result, "good", "sums")["latency"]["bystanders"] == {"others": 0.43, "stolen": 0.0}
     (note,) = [note for note in result.summary["notes"] if "other work" in note]
@@ -145,7 +151,7 @@ def test_latencies_measured_beside_other_work_say_so_once_below_the_table(folder
 
 def test_latencies_measured_alone_or_never_or_before_this_was_noted_have_no_warning(folder: Path, monkeypatch):
     unknown = {"others": None, "stolen": None}
-    monkeypatch.setattr("harness.execute.between", lambda before, after, served_here: Bystanders(others=0.01))
+    monkeypatch.setattr("harness.runs.execute.between", lambda before, after, served_here: Bystanders(others=0.01))
     result = harness.run(config(folder), out=folder / "out")
     file = folder / "out" / "measurements.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -363,7 +369,7 @@ def _child(plan: Plan, out: Path) -> int:
 
 
 def test_killed_100_times_every_sample_is_there_exactly_once(folder: Path, monkeypatch):
-    monkeypatch.setattr("harness.plan.git_state", lambda: None)  # on a busy machine git alone outlasts the child
+    monkeypatch.setattr("harness.runs.host.git_state", lambda: None)  # on a busy machine git alone outlasts the child
     plan = make_plan(config(folder, "good", "slow", latency={"requests": 2, "warmup": 0}))
     whole = folder / "whole"
     for _ in carry_out(plan, whole):

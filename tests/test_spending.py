@@ -13,15 +13,17 @@ import pytest
 from servers import Reply, SyntheticServer
 
 from harness import cli
+from harness.api import finish, folder_for
 from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import BackendError
-from harness.execute import measurements
-from harness.plan import make_plan
-from harness.runs import carry_out, finish, folder_for, read_json
-from harness.spending import estimate
+from harness.runs.carry_out import carry_out
+from harness.runs.plan import make_plan
+from harness.runs.spending import estimate
+from harness.store.lines import measurements
 from harness.store.log import read_attempts
+from harness.store.rows import read_json
 
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}

@@ -15,7 +15,7 @@ from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.config.task import TaskConfig
 from harness.errors import TaskError
-from harness.plan import make_plan
+from harness.runs.plan import make_plan
 from harness.tasks.choices_as_text import twin
 from harness.tasks.load import load_task
 from harness.tasks.prompts import check_columns, render

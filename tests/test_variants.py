@@ -14,10 +14,10 @@ import harness
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
-from harness.execute import measurements
-from harness.plan import make_plan
-from harness.runs import read_json
 from harness.runs.check import report
+from harness.runs.plan import make_plan
+from harness.store.lines import measurements
+from harness.store.rows import read_json
 from harness.tasks.choices_as_text import twin
 from harness.tasks.load import load_task, load_tasks
 from harness.tasks.prompt_layouts import differences, formats

@@ -15,12 +15,12 @@ from harness.config.run import RunConfig
 from harness.config.task import GenerationConfig, TaskConfig
 from harness.errors import HarnessError, ModelError, TaskError
 from harness.models.info import inspect_model
-from harness.plan import make_plan
-from harness.runs import read_json
+from harness.runs.plan import make_plan
+from harness.runs.request_settings import sampling_of
+from harness.store.rows import read_json
 from harness.tasks.answer_form import is_valid
 from harness.tasks.score_answer import judge
 from harness.values import Failure, Form, Response, Sample, Sampling
-from harness.writing import sampling_of
 
 TASK = "task: t\ndata: {file: t.jsonl}\nkind: generate\nprompt: '{q}'\nanswer: a\nextract: number\n"
 

@@ -10,17 +10,19 @@ from typing import Any
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
-from harness.forecast import Forecast, forecasts, memory_line
-from harness.judging import foreseen
 from harness.measure.device_memory import free_memory
 from harness.models.openness import describe
-from harness.plan import Cell, Plan, PlannedModel, make_plan
+from harness.runs.ask_judge import foreseen
+from harness.runs.forecast import Forecast, forecasts, memory_line
+from harness.runs.plan import Plan, make_plan
+from harness.runs.planned_model import PlannedModel
 from harness.runs.preview import Tokens, balance, excerpt, shots, tokens
+from harness.runs.requests import Cell
+from harness.runs.spending import Spending, estimate
 from harness.scoring.scorers import own_python
 from harness.security.egress import PROVIDERS, egress, server, where
 from harness.security.policy import PolicyConfig, Used, broken
 from harness.security.seal import why_unsealed
-from harness.spending import Spending, estimate
 from harness.tasks.prompt_layouts import differences
 from harness.tasks.prompts import ANSWER, render, replied
 from harness.tasks.rubric import texts_of

@@ -14,7 +14,8 @@ from harness.engine.tokens import encode_pairs, encode_texts
 from harness.errors import ModelError
 from harness.models.find import unreadable
 from harness.models.footprint import NUMBER_BYTES, Footprint, footprint
-from harness.plan import Cell, PlannedModel
+from harness.runs.planned_model import PlannedModel
+from harness.runs.requests import Cell
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
 from harness.values import Request, Sample

@@ -15,14 +15,16 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.verify import verified
+from harness.api import finish
 from harness.backends import BACKENDS
 from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError
-from harness.plan import make_plan
-from harness.runs import carry_out, finish, verified
+from harness.runs.carry_out import carry_out
+from harness.runs.plan import make_plan
 from harness.values import Form, Message, Request, Sampling, Writing
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 from servers import Reply, SyntheticServer
 
+from harness.api import finish
 from harness.backends import BACKENDS
 from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.errors import BackendError
-from harness.plan import make_plan
-from harness.runs import carry_out, finish, read_jsonl
+from harness.runs.carry_out import carry_out
+from harness.runs.plan import make_plan
+from harness.store.rows import read_jsonl
 from harness.values import Form, Request, Response, Sampling, Writing
 
 PRICE = {"input": 1.0, "output": 10.0}

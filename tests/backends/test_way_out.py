@@ -18,7 +18,7 @@ from harness.backends import BACKENDS
 from harness.backends.servers import dispatch
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError
-from harness.plan import find_model
+from harness.runs.planned_model import find_model
 from harness.security.egress import egress, server
 from harness.security.secrets import HIDDEN, redact, without_own
 from harness.values import Request

@@ -22,11 +22,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 
 from harness.backends.local.backend import TransformersBackend
-from harness.bench import make_bench
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.measure.load.drive import Scenario, run_load
 from harness.measure.load.target import InProcess
+from harness.runs.bench import make_bench
 from harness.values import Request
 
 

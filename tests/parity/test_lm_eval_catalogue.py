@@ -12,12 +12,14 @@ import yaml
 
 import harness
 from harness import listing
+from harness.analysis.verify import verified
+from harness.api import finish
 from harness.config import lm_eval_names
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import HarnessError
-from harness.runs import finish, read_jsonl, verified
 from harness.runs.check import report
+from harness.store.rows import read_jsonl
 from harness.tasks import lm_eval_tasks
 from harness.tasks.load import load_tasks
 

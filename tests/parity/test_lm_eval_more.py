@@ -40,8 +40,8 @@ import harness
 from harness.config.base import validate
 from harness.config.files import bundled
 from harness.config.run import RunConfig
-from harness.plan import make_plan
-from harness.runs import read_jsonl
+from harness.runs.plan import make_plan
+from harness.store.rows import read_jsonl
 from tests.public_rows import (
     BOOLQ,
     DROP,

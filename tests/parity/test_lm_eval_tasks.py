@@ -20,8 +20,8 @@ import harness
 from harness.config.base import validate
 from harness.config.files import bundled
 from harness.config.run import RunConfig
-from harness.plan import make_plan
-from harness.runs import read_jsonl
+from harness.runs.plan import make_plan
+from harness.store.rows import read_jsonl
 
 pytestmark = pytest.mark.shared
 lm_eval = pytest.importorskip("lm_eval", reason="the peer is in the test extra")

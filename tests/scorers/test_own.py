@@ -10,12 +10,13 @@ import pytest
 import yaml
 
 import harness
+from harness.api import finish
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
-from harness.plan import make_plan
-from harness.runs import finish, read_json
+from harness.runs.plan import make_plan
 from harness.scoring.scorers import own_python
+from harness.store.rows import read_json
 from harness.tasks.load import load_task
 from harness.tasks.self_test import self_test
 

@@ -6,47 +6,36 @@ A model whose next request could exceed a spend limit stops there, and what it o
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, replace
-from itertools import chain, cycle, islice
+from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from harness.backends import BACKENDS
 from harness.backends.base import Backend
-from harness.config.bench import LatencyConfig
 from harness.config.model import ModelConfig
 from harness.errors import LimitReached
-from harness.measure.energy import Counter, Meter, find_counters, idle_watts
-from harness.measure.other_work import between, reading
-from harness.plan import Cell, Plan, limits_of
-from harness.security.egress import PROVIDERS, egress, server
+from harness.measure.energy import Meter
+from harness.runs.conversation import _said, _turns, _unasked, _whole
+from harness.runs.latency_pass import _latency, at_rest, counters_of, untimed
+from harness.runs.plan import Plan
+from harness.runs.planned_model import limits_of
+from harness.runs.requests import Cell
+from harness.runs.steps import Phase, Step, _sent, measure
+from harness.security.egress import PROVIDERS
 from harness.security.secrets import redact, redacted, without_own
 from harness.stats.totals import total
-from harness.store.files import RESPONSES, VERDICTS, append_jsonl
+from harness.store.files import RESPONSES, VERDICTS
 from harness.store.folder import RunFolder
-from harness.store.log import Paced, ResponseLog, read_attempts, read_responses
-from harness.store.paths import portable
-from harness.tasks.prompts import continued, replied
+from harness.store.lines import _named, characters, measurements
+from harness.store.log import Paced, ResponseLog, read_attempts
 from harness.values import Request, Response
 
 Load = Callable[[ModelConfig], Backend]
-Phase = Literal["answers", "latency", "verdicts"]
-FEWEST_CYCLED = 5  # prompts; fewer, sent again and again, would say little of the task
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One thing done: an answer recorded, a request timed alone, or a verdict of the judge recorded."""
-
-    cell: Cell
-    phase: Phase
-    response: Response
 
 
 def load(config: ModelConfig) -> Backend:
@@ -119,28 +108,6 @@ def owed(cell: Cell, folder: RunFolder) -> tuple[Request, ...]:
     return tuple(request for request in cell.requests if request.key not in done)
 
 
-def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
-    """Returns whether the latency of a cell is still to be measured; of another format of a prompt it is not."""
-    named = (cell.model.config.name, cell.task.name)
-    timed = (line for line in measurements(folder.path) if line["kind"] == "latency")
-    wanted = plan.config.latency.requests > 0 and not cell.task.format_of
-    return wanted and all((line["model"], line["task"]) != named for line in timed)
-
-
-def measure(folder: RunFolder, line: Mapping[str, Any]) -> None:
-    """Adds a line to `measurements.jsonl`."""
-    append_jsonl(folder.path / "measurements.jsonl", redacted(portable(line)))
-
-
-def measurements(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of `measurements.jsonl` of a run folder; a torn last line is left out."""
-    file = path / "measurements.jsonl"
-    if not file.exists():
-        return []
-    whole = (line for line in file.read_text(encoding="utf-8").split("\n")[:-1] if line)
-    return [json.loads(line) for line in whole]
-
-
 def _answers(cell: Cell, backend: Backend, folder: RunFolder, idle: dict[str, float | None]) -> Iterator[Step]:
     if not owed(cell, folder):
         return
@@ -203,117 +170,10 @@ def keep(
     yield from (Step(cell, phase, one) for one in kept.new())
 
 
-def _turns(cell: Cell) -> list[list[Request]]:
-    """Returns the requests of the first turns, of the second, and so on; there is one turn but in conversations."""
-    turns: dict[int, list[Request]] = {}
-    for request in cell.requests:
-        turns.setdefault(request.turn, []).append(request)
-    return [turns[n] for n in sorted(turns)]
-
-
-def _said(cell: Cell, folder: RunFolder) -> dict[str, Response]:
-    """Returns the stored answers, by key, that a later turn of a conversation follows."""
-    wanted = {request.follows for request in cell.requests if request.follows}
-    if not wanted:
-        return {}
-    folder.responses()  # cuts off a torn last line
-    lines = (line for line in read_responses(folder.path / RESPONSES) if line["key"] in wanted)
-    return {line["key"]: restored(line) for line in lines}
-
-
-def _whole(
-    cell: Cell, turn: Iterable[Request], asked: Mapping[str, Request], said: Mapping[str, Response]
-) -> dict[str, Request]:
-    """Returns the requests of a turn, by key, with all that was said before; not those that follow no answer."""
-    found = {}
-    for request in turn:
-        if not request.follows:
-            found[request.key] = request
-        elif request.follows in asked and said[request.follows].error is None:
-            text = replied(cell.task.config, said[request.follows].text or "", cell.chat)
-            found[request.key] = replace(request, prompt=continued(asked[request.follows].prompt, text, request.prompt))
-    return found
-
-
-def _unasked(request: Request, said: Mapping[str, Response]) -> Response:
-    """Returns the error of a turn that follows no answer; it is asked when the turn before is, and answered."""
-    error = f"not asked: turn {request.turn - 1} has no answer"
-    before = said[request.follows].details if request.follows in said else {}
-    details = {"attempts": [], "usd": 0.0, "most_usd": 0.0, "transient": bool(before.get("transient"))}
-    return Response(request.key, None, finish_reason="error", error=error, details=details)
-
-
 def _engine(cell: Cell, backend: Backend) -> Mapping[str, Any] | None:
     """Returns what the scoring engine says it computed and what a server without sharing would bill, if it knows."""
     statistics = getattr(backend, "statistics", None)
     return statistics() if cell.mode == "score" and statistics is not None else None
-
-
-def counters_of(backend: Backend) -> tuple[tuple[Counter, ...], str | None]:
-    """Returns what counts the joules of the device a model runs on, and the reason where nothing does."""
-    device = backend.describe().get("device")
-    if device is None:
-        return (), "the model does not run on a device of this machine"
-    return find_counters(str(device), os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-def served_here(config: ModelConfig) -> bool:
-    """Returns whether a model is a server on this computer, whose work is no bystander's."""
-    return config.backend in PROVIDERS and server(config).local
-
-
-def at_rest(backend: Backend, known: dict[str, float | None]) -> float | None:
-    """Returns the watts of the device a loaded model runs on while nothing is asked of it; None if nothing counts them.
-
-    Measured once for each device (`IDLE_S` seconds, where there are counters) and kept in `known`.
-    """
-    device = str(backend.describe().get("device"))
-    if device not in known:
-        known[device] = idle_watts(counters_of(backend)[0])
-    return known[device]
-
-
-def timed_alone(requests: Sequence[Request], n: int) -> tuple[Request, ...]:
-    """Returns the `n` requests to time: spread over the task, and again from its first where it has fewer.
-
-    A median of ten times two prompts is no median of the task: below `FEWEST_CYCLED` each is sent once.
-    """
-    every = tuple(requests[:: max(1, len(requests) // n)][:n])
-    return tuple(islice(cycle(every), n)) if len(every) >= FEWEST_CYCLED else every
-
-
-def timed_requests(requests: Sequence[Request], wanted: LatencyConfig) -> tuple[Request, ...]:
-    """Returns all that is sent one at a time: the warm-up, then what is timed; nothing if none is wanted."""
-    alone = timed_alone(requests, wanted.requests) if wanted.requests else ()
-    return (*islice(cycle(alone), wanted.warmup), *alone)
-
-
-def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Iterator[Step]:
-    wanted = plan.config.latency
-    asked: dict[str, Request] = {}
-    said = _said(cell, folder)
-    for turn in _turns(cell):
-        asked |= _whole(cell, turn, asked, said)
-    ask = backend.score if cell.mode == "score" else backend.generate
-    timed = []
-    before = reading()
-    for i, request in enumerate(timed_requests(tuple(asked.values()), wanted)):
-        for response in ask([request]):
-            _charge(cell, asked, response, folder)
-            if i >= wanted.warmup:
-                timed.append(_times(response))
-                yield Step(cell, "latency", response)
-    beside = asdict(between(before, reading(), served_here=served_here(cell.model.config)))
-    line = {"warmup": wanted.warmup, "bystanders": beside, "responses": timed}
-    measure(folder, {**_named(cell, "latency"), **line})
-
-
-def _charge(cell: Cell, asked: Mapping[str, Request], response: Response, folder: RunFolder) -> None:
-    """Writes down what a request beside the answers cost and sent, where a provider was asked."""
-    if "attempts" in response.details:
-        bill = {name: response.details.get(name) for name in ("usd", "most_usd")}
-        line = {"phase": "latency", **bill, "sent_bytes": _sent(cell, asked, [response])}
-        measure(folder, {**_named(cell, "charge"), **line})
 
 
 def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> dict[str, Any]:
@@ -333,23 +193,6 @@ def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str
         "sent_bytes": _sent(cell, asked, [response]),
         "provisional": response.error is not None and bool(response.details.get("transient")),
     }
-
-
-def characters(request: Request) -> int:
-    """Returns the characters a request gives to read, as its input tokens are counted: once, with the longest pair."""
-    said = [request.prompt] if isinstance(request.prompt, str) else [turn.content for turn in request.prompt]
-    return sum(map(len, said)) + max((len(given + text) for given, text in request.pairs), default=0)
-
-
-def restored(line: Mapping[str, Any]) -> Response:
-    """Returns the response of a line of `responses.jsonl`."""
-    names = Response.__dataclass_fields__
-    values = {name: tuple(v) if isinstance(v := line[name], list) else v for name in names if name in line}
-    return Response(**values)
-
-
-def _named(cell: Cell, kind: str) -> dict[str, Any]:
-    return {"kind": kind, "model": cell.model.config.name, "task": cell.task.name, "mode": cell.mode}
 
 
 def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> dict[str, Any]:
@@ -373,25 +216,3 @@ def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], w
         "decode_s": sum(r.decode_s or 0.0 for r in good) if split else None,
         "usd": total(response.details.get("usd") for response in responses),
     }
-
-
-def _sent(cell: Cell, asked: Mapping[str, Request], responses: Sequence[Response]) -> int:
-    """Returns the bytes of text that left this machine for these responses, in all their attempts."""
-    if egress(cell.model.config) is None:
-        return 0
-    sent = [response for response in responses if response.key in asked]
-    attempts = (len(response.details.get("attempts", ())) or 1 for response in sent)
-    return sum(tries * _bytes(asked[response.key]) for tries, response in zip(attempts, sent))
-
-
-def _bytes(request: Request) -> int:
-    """Returns the bytes of a request's text. Each continuation is scored after the prompt, and sent with it."""
-    turns = [request.prompt] if isinstance(request.prompt, str) else [turn.content for turn in request.prompt]
-    prompt = "".join(turns).encode("utf-8", "replace")
-    ends = "".join(request.continuations).encode("utf-8", "replace")
-    return len(prompt) * max(1, len(request.continuations)) + len(ends)
-
-
-def _times(response: Response) -> dict[str, Any]:
-    names = ("key", "input_tokens", "output_tokens", "ttft_s", "last_token_s", "e2e_s", "error")
-    return {name: getattr(response, name) for name in names}

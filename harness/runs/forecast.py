@@ -16,9 +16,13 @@ from typing import Any
 
 from harness.config.machine import MachineConfig
 from harness.cost.machines import hourly
-from harness.execute import Load, load, measurements
-from harness.plan import Cell, Plan, PlannedModel, host
+from harness.runs.execute import Load, load
+from harness.runs.host import host
+from harness.runs.plan import Plan
+from harness.runs.planned_model import PlannedModel
+from harness.runs.requests import Cell
 from harness.security.egress import egress
+from harness.store.lines import measurements
 
 MOST_RUNS = 50  # of the newest run folders that are looked through
 

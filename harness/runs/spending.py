@@ -12,10 +12,14 @@ from dataclasses import dataclass, replace
 
 from harness.backends.servers.dispatch import most_usd
 from harness.cost.prices import Price, Processing, TokenCount, price_request
-from harness.execute import characters, timed_requests
-from harness.judging import foreseen, name_of
-from harness.plan import Cell, Plan, limits_of, listed_price
+from harness.runs.ask_judge import foreseen
+from harness.runs.latency_pass import timed_requests
+from harness.runs.plan import Plan
+from harness.runs.planned_model import limits_of, listed_price
+from harness.runs.requests import Cell
 from harness.security.egress import egress
+from harness.store.lines import characters
+from harness.tasks.judge_requests import name_of
 from harness.tasks.prompts import continued
 from harness.values import Request
 

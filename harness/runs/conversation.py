@@ -1,0 +1,58 @@
+"""First loop: a plan to responses. Everything that needs a model ends here, in the files of the run folder.
+
+Order: for each model, for each task, the answers still owed, then some of the same requests one at a time for latency.
+A model whose next request could exceed a spend limit stops there, and what it owes stays owed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from harness.runs.requests import Cell
+from harness.store.files import RESPONSES
+from harness.store.folder import RunFolder
+from harness.store.lines import restored
+from harness.store.log import read_responses
+from harness.tasks.prompts import continued, replied
+from harness.values import Request, Response
+
+
+def _turns(cell: Cell) -> list[list[Request]]:
+    """Returns the requests of the first turns, of the second, and so on; there is one turn but in conversations."""
+    turns: dict[int, list[Request]] = {}
+    for request in cell.requests:
+        turns.setdefault(request.turn, []).append(request)
+    return [turns[n] for n in sorted(turns)]
+
+
+def _said(cell: Cell, folder: RunFolder) -> dict[str, Response]:
+    """Returns the stored answers, by key, that a later turn of a conversation follows."""
+    wanted = {request.follows for request in cell.requests if request.follows}
+    if not wanted:
+        return {}
+    folder.responses()  # cuts off a torn last line
+    lines = (line for line in read_responses(folder.path / RESPONSES) if line["key"] in wanted)
+    return {line["key"]: restored(line) for line in lines}
+
+
+def _whole(
+    cell: Cell, turn: Iterable[Request], asked: Mapping[str, Request], said: Mapping[str, Response]
+) -> dict[str, Request]:
+    """Returns the requests of a turn, by key, with all that was said before; not those that follow no answer."""
+    found = {}
+    for request in turn:
+        if not request.follows:
+            found[request.key] = request
+        elif request.follows in asked and said[request.follows].error is None:
+            text = replied(cell.task.config, said[request.follows].text or "", cell.chat)
+            found[request.key] = replace(request, prompt=continued(asked[request.follows].prompt, text, request.prompt))
+    return found
+
+
+def _unasked(request: Request, said: Mapping[str, Response]) -> Response:
+    """Returns the error of a turn that follows no answer; it is asked when the turn before is, and answered."""
+    error = f"not asked: turn {request.turn - 1} has no answer"
+    before = said[request.follows].details if request.follows in said else {}
+    details = {"attempts": [], "usd": 0.0, "most_usd": 0.0, "transient": bool(before.get("transient"))}
+    return Response(request.key, None, finish_reason="error", error=error, details=details)

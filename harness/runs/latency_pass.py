@@ -1,0 +1,103 @@
+"""First loop: a plan to responses. Everything that needs a model ends here, in the files of the run folder.
+
+Order: for each model, for each task, the answers still owed, then some of the same requests one at a time for latency.
+A model whose next request could exceed a spend limit stops there, and what it owes stays owed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from itertools import cycle, islice
+
+from harness.backends.base import Backend
+from harness.config.bench import LatencyConfig
+from harness.config.model import ModelConfig
+from harness.measure.energy import Counter, find_counters, idle_watts
+from harness.measure.other_work import between, reading
+from harness.runs.conversation import _said, _turns, _whole
+from harness.runs.plan import Plan
+from harness.runs.requests import Cell
+from harness.runs.steps import Step, _sent, _times, measure
+from harness.security.egress import PROVIDERS, server
+from harness.store.folder import RunFolder
+from harness.store.lines import _named, measurements
+from harness.values import Request, Response
+
+FEWEST_CYCLED = 5  # prompts; fewer, sent again and again, would say little of the task
+
+
+def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
+    """Returns whether the latency of a cell is still to be measured; of another format of a prompt it is not."""
+    named = (cell.model.config.name, cell.task.name)
+    timed = (line for line in measurements(folder.path) if line["kind"] == "latency")
+    wanted = plan.config.latency.requests > 0 and not cell.task.format_of
+    return wanted and all((line["model"], line["task"]) != named for line in timed)
+
+
+def counters_of(backend: Backend) -> tuple[tuple[Counter, ...], str | None]:
+    """Returns what counts the joules of the device a model runs on, and the reason where nothing does."""
+    device = backend.describe().get("device")
+    if device is None:
+        return (), "the model does not run on a device of this machine"
+    return find_counters(str(device), os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def served_here(config: ModelConfig) -> bool:
+    """Returns whether a model is a server on this computer, whose work is no bystander's."""
+    return config.backend in PROVIDERS and server(config).local
+
+
+def at_rest(backend: Backend, known: dict[str, float | None]) -> float | None:
+    """Returns the watts of the device a loaded model runs on while nothing is asked of it; None if nothing counts them.
+
+    Measured once for each device (`IDLE_S` seconds, where there are counters) and kept in `known`.
+    """
+    device = str(backend.describe().get("device"))
+    if device not in known:
+        known[device] = idle_watts(counters_of(backend)[0])
+    return known[device]
+
+
+def timed_alone(requests: Sequence[Request], n: int) -> tuple[Request, ...]:
+    """Returns the `n` requests to time: spread over the task, and again from its first where it has fewer.
+
+    A median of ten times two prompts is no median of the task: below `FEWEST_CYCLED` each is sent once.
+    """
+    every = tuple(requests[:: max(1, len(requests) // n)][:n])
+    return tuple(islice(cycle(every), n)) if len(every) >= FEWEST_CYCLED else every
+
+
+def timed_requests(requests: Sequence[Request], wanted: LatencyConfig) -> tuple[Request, ...]:
+    """Returns all that is sent one at a time: the warm-up, then what is timed; nothing if none is wanted."""
+    alone = timed_alone(requests, wanted.requests) if wanted.requests else ()
+    return (*islice(cycle(alone), wanted.warmup), *alone)
+
+
+def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Iterator[Step]:
+    wanted = plan.config.latency
+    asked: dict[str, Request] = {}
+    said = _said(cell, folder)
+    for turn in _turns(cell):
+        asked |= _whole(cell, turn, asked, said)
+    ask = backend.score if cell.mode == "score" else backend.generate
+    timed = []
+    before = reading()
+    for i, request in enumerate(timed_requests(tuple(asked.values()), wanted)):
+        for response in ask([request]):
+            _charge(cell, asked, response, folder)
+            if i >= wanted.warmup:
+                timed.append(_times(response))
+                yield Step(cell, "latency", response)
+    beside = asdict(between(before, reading(), served_here=served_here(cell.model.config)))
+    line = {"warmup": wanted.warmup, "bystanders": beside, "responses": timed}
+    measure(folder, {**_named(cell, "latency"), **line})
+
+
+def _charge(cell: Cell, asked: Mapping[str, Request], response: Response, folder: RunFolder) -> None:
+    """Writes down what a request beside the answers cost and sent, where a provider was asked."""
+    if "attempts" in response.details:
+        bill = {name: response.details.get(name) for name in ("usd", "most_usd")}
+        line = {"phase": "latency", **bill, "sent_bytes": _sent(cell, asked, [response])}
+        measure(folder, {**_named(cell, "charge"), **line})

@@ -1,0 +1,253 @@
+"""A run's configuration to what will be asked: cells of requests, and a digest of all that could change an answer."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.backends import can_score
+from harness.config.machine import read_machine
+from harness.config.run import RunConfig, TaskUse
+from harness.errors import ConfigError, TaskError
+from harness.runs.host import git_state, host
+from harness.runs.planned_model import PlannedModel, _settings, by_messages, described, find_model, limits_of, versions
+from harness.runs.requests import SEMANTICS, Cell, _cell
+from harness.scoring.scorers.code import needs_sandbox
+from harness.security.policy import refuse_egress
+from harness.security.secrets import redacted
+from harness.store.paths import portable
+from harness.tasks import prompts
+from harness.tasks.choices_as_text import twin
+from harness.tasks.load import load_tasks
+from harness.tasks.prompt_layouts import formats
+from harness.tasks.rows import digest
+from harness.tasks.rubric import Judge, with_prompt
+from harness.tasks.task import Task
+from harness.values import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do. `identity` is all that could change an answer; `digest` is its digest."""
+
+    config: RunConfig
+    cells: tuple[Cell, ...]
+    identity: Mapping[str, Any]
+    digest: str
+    judge: PlannedModel | None = None  # scores the tasks that have a rubric
+
+    @property
+    def models(self) -> tuple[PlannedModel, ...]:
+        """Returns the models in the order of the run file."""
+        return tuple({cell.model.config.name: cell.model for cell in self.cells}.values())
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Returns the tasks in the order of the run file."""
+        return tuple({cell.task.name: cell.task for cell in self.cells}.values())
+
+    def samples(self, task: Task) -> tuple[Sample, ...]:
+        """Returns the samples of one task: the same for every model."""
+        return next(cell.samples for cell in self.cells if cell.task is task)
+
+
+def make_plan(config: RunConfig) -> Plan:
+    """Returns the plan of a run. Reads data and model files, loads no weights, asks nothing.
+
+    Raises a HarnessError for whatever would fail later: task, data, model folder, chat template.
+    """
+    if not config.tasks:
+        raise ConfigError("no tasks to run", where=f"run {config.run}", fix="add `tasks: [NAME, ...]`")
+    read_machine(config.machine)
+    models = [find_model(model) for model in config.models]
+    for model in config.models:
+        limits_of(model, config)
+    tasks: list[Task] = []
+    for use in config.tasks:
+        for task in load_tasks(use):
+            prompts.check_columns(task.config, task.samples, task.where)
+            if task.pool:
+                prompts.check_columns(task.config, task.pool, task.where, prompts.SHOWN)
+            task = with_prompt(task)
+            for one in (task, *formats(task, config.formats, config.seed)):
+                tasks += _ways(one, use, models)
+    _refuse_two_of_a_name(tasks)
+    if not config.responses_only:
+        _refuse_code(tasks)
+    judge = _judge(config, tasks)
+    refuse_egress(config.models, [task.config for task in tasks], config.allow_egress)
+    if judge is not None:
+        judged = [task.config for task in tasks if task.config.rubric is not None]
+        refuse_egress([judge.config], judged, config.allow_egress, "judge")
+    chosen = {task.name: choose(task, config) for task in tasks}
+    cells = tuple(
+        _cell(model, task, chosen[task.name], config.seed)
+        for model in models
+        for task in tasks
+        if task.config.writes or can_score(model.config, rolling=task.config.kind == "perplexity")
+    )
+    identity = _identity(config, models, tasks, chosen, judge)
+    return Plan(config, cells, identity, digest(identity), judge)
+
+
+def _judge(config: RunConfig, tasks: Sequence[Task]) -> PlannedModel | None:
+    """Returns the run's judge, found and checked. Raises ConfigError for one that has nothing to judge."""
+    if config.judge is None:
+        return None
+    if all(task.config.rubric is None for task in tasks):
+        what = f"judge '{config.judge.name}' has nothing to judge: no task of this run has a `rubric`"
+        raise ConfigError(what, where=f"run {config.run}", fix="leave the judge out, or add `rubric:` to a task file")
+    return find_model(config.judge)
+
+
+def check_judge(plan: Plan) -> None:
+    """Raises ConfigError or BackendError for what would stop the judging, before anything is written or paid."""
+    judged = [task for task in plan.tasks if task.config.rubric is not None]
+    if not judged:
+        return
+    judge_of(plan)
+    limits_of(plan.judge.config, plan.config)
+    pair = next((task for task in judged if task.config.rubric.against is not None), None)
+    if pair is not None and len(plan.models) < 2:
+        what = f"task '{pair.name}' compares answers with the baseline's, and the run has one model"
+        raise ConfigError(what, where=f"run {plan.config.run}", fix="add the model to compare with: --model PATH")
+
+
+def judge_of(plan: Plan) -> Judge:
+    """Returns what the requests to the plan's judge depend on. Raises ConfigError where the run names none."""
+    if plan.judge is None:
+        task = next(task for task in plan.tasks if task.config.rubric is not None)
+        what = f"task '{task.name}' is scored by a judge model, and the run names none"
+        raise ConfigError(
+            what, where=f"run {plan.config.run}", fix="add `judge: MODEL` to the run file, or --judge MODEL"
+        )
+    return Judge(plan.judge.key, by_messages(plan.judge), plan.config.seed)
+
+
+def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Task, ...]:
+    """Returns the task as it is asked: scored, as text, or both.
+
+    Where one of the models does not score, the twin is asked of all, so that they can be compared; those that score do
+    that too. Raises TaskError for a task that such a model cannot be asked in any way.
+    """
+    if task.config.kind == "choice" and use.asked_as == "generate":
+        return (twin(task),)
+    rolling = task.config.kind == "perplexity"
+    silent = [model.config for model in models if not can_score(model.config, rolling=rolling)]
+    if task.config.writes or not silent:
+        return (task,)
+    if task.config.kind != "choice":
+        raise TaskError(
+            f"task '{task.name}' needs the log-probability of given text, which {silent[0].name} does not tell",
+            where=task.where,
+            fix="leave the task or the model out of this run",
+        )
+    return (twin(task),) if len(silent) == len(models) else (task, twin(task))
+
+
+def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
+    """Returns the samples a run asks about, in the order of the data.
+
+    `limit` takes those whose seeded digest is smallest: the same for every model, and 100 lie inside 200.
+    """
+    if config.first is not None:
+        return task.samples[: config.first]
+    if config.limit is None or config.limit >= len(task.samples):
+        return tuple(task.samples)
+
+    def rank(sample: Sample) -> str:
+        return hashlib.sha256(f"{config.seed}|{task.family}|{sample.id}".encode()).hexdigest()
+
+    kept = heapq.nsmallest(config.limit, enumerate(task.samples), key=lambda placed: rank(placed[1]))
+    return tuple(sample for _, sample in sorted(kept, key=lambda placed: placed[0]))
+
+
+def stored(plan: Plan) -> dict[str, Any]:
+    """Returns the content of `plan.json`."""
+    machine = read_machine(plan.config.machine)
+    content = {
+        "digest": plan.digest,
+        "identity": plan.identity,
+        "run": plan.config.run,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": plan.config.model_dump(mode="json"),
+        "tasks": {task.name: task.config.model_dump(mode="json", by_alias=True) for task in plan.tasks},
+        "data": {task.name: {"digest": task.data_digest, "origin": task.data_origin} for task in plan.tasks},
+        "models": {model.config.name: described(model) for model in plan.models},
+        "formats": {task.name: task.format_of for task in plan.tasks if task.format_of},
+        **({} if plan.judge is None else {"judge": _described_judge(plan)}),
+        "machine": None if machine is None else machine.model_dump(mode="json"),
+        "cells": [
+            {
+                "model": cell.model.config.name,
+                "task": cell.task.name,
+                "mode": cell.mode,
+                "chat": cell.chat,
+                "n": cell.n,
+                "requests": len(cell.requests),
+                "sampling": asdict(cell.requests[0].sampling) if cell.mode == "generate" and cell.requests else None,
+            }
+            for cell in plan.cells
+        ],
+        "host": host(),
+        "git": git_state(),
+    }
+    return redacted(portable(content))
+
+
+def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
+    seen: dict[str, Task] = {}
+    for task in tasks:
+        if task.name in seen:
+            raise ConfigError(
+                f"task '{task.name}' stands twice in the run", where=str(task.path), fix="name each task once"
+            )
+        seen[task.name] = task
+
+
+def _refuse_code(tasks: Sequence[Task]) -> None:
+    for task in tasks:
+        if needs_sandbox(task.config.score):
+            raise TaskError(
+                f"answers to '{task.name}' are code, judged by running it, and there is no sandbox to do that in yet",
+                where=str(task.path),
+                fix="add --responses-only (in a run file: responses_only: true) to write the answers down unjudged",
+            )
+
+
+def _identity(
+    config: RunConfig,
+    models: Sequence[PlannedModel],
+    tasks: Sequence[Task],
+    chosen: Mapping[str, tuple[Sample, ...]],
+    judge: PlannedModel | None,
+) -> dict[str, Any]:
+    judged = {}
+    if judge is not None:
+        rival = config.baseline or config.models[0].name  # whom pairs are compared with
+        judged = {"judge": _settings(judge.config) | {"digest": judge.digest}, "baseline": rival}
+    return {
+        "semantics": SEMANTICS,
+        "seed": config.seed,
+        "limit": config.limit,
+        "first": config.first,
+        "models": {model.config.name: _settings(model.config) | {"digest": model.digest} for model in models},
+        "tasks": {
+            task.name: {
+                **task.config.model_dump(mode="json", by_alias=True),
+                "data_digest": task.data_digest,
+                "samples": digest([sample.id for sample in chosen[task.name]]),
+            }
+            for task in tasks
+        },
+        "versions": versions(),
+        **judged,
+    }
+
+
+def _described_judge(plan: Plan) -> dict[str, Any]:
+    return {"name": plan.judge.config.name, **asdict(judge_of(plan)), **described(plan.judge)}

@@ -1,0 +1,57 @@
+"""First loop: a plan to responses. Everything that needs a model ends here, in the files of the run folder.
+
+Order: for each model, for each task, the answers still owed, then some of the same requests one at a time for latency.
+A model whose next request could exceed a spend limit stops there, and what it owes stays owed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.runs.requests import Cell
+from harness.security.egress import egress
+from harness.security.secrets import redacted
+from harness.store.files import append_jsonl
+from harness.store.folder import RunFolder
+from harness.store.paths import portable
+from harness.values import Request, Response
+
+Phase = Literal["answers", "latency", "verdicts"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing done: an answer recorded, a request timed alone, or a verdict of the judge recorded."""
+
+    cell: Cell
+    phase: Phase
+    response: Response
+
+
+def measure(folder: RunFolder, line: Mapping[str, Any]) -> None:
+    """Adds a line to `measurements.jsonl`."""
+    append_jsonl(folder.path / "measurements.jsonl", redacted(portable(line)))
+
+
+def _sent(cell: Cell, asked: Mapping[str, Request], responses: Sequence[Response]) -> int:
+    """Returns the bytes of text that left this machine for these responses, in all their attempts."""
+    if egress(cell.model.config) is None:
+        return 0
+    sent = [response for response in responses if response.key in asked]
+    attempts = (len(response.details.get("attempts", ())) or 1 for response in sent)
+    return sum(tries * _bytes(asked[response.key]) for tries, response in zip(attempts, sent))
+
+
+def _bytes(request: Request) -> int:
+    """Returns the bytes of a request's text. Each continuation is scored after the prompt, and sent with it."""
+    turns = [request.prompt] if isinstance(request.prompt, str) else [turn.content for turn in request.prompt]
+    prompt = "".join(turns).encode("utf-8", "replace")
+    ends = "".join(request.continuations).encode("utf-8", "replace")
+    return len(prompt) * max(1, len(request.continuations)) + len(ends)
+
+
+def _times(response: Response) -> dict[str, Any]:
+    names = ("key", "input_tokens", "output_tokens", "ttft_s", "last_token_s", "e2e_s", "error")
+    return {name: getattr(response, name) for name in names}

@@ -1,0 +1,95 @@
+"""What a judge model says of the answers of a run: asked after all models, kept beside their responses.
+
+    responses.jsonl → what to ask → judge → verdicts.jsonl │ heard() → records
+
+`verdicts.jsonl` is chained like `responses.jsonl`, so that a run is scored again, and verified, without the judge. A
+text that people judged is put before the judge too: how far it agrees with them is of its own verdicts on that text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.config.task import TaskConfig
+from harness.tasks.records import place
+from harness.tasks.rubric import NOTHING, Judge, ask, texts_of
+from harness.tasks.score_answer import Place, answer_to_judge, text_to_judge, turn_of
+from harness.values import Request, Response, Sample
+
+Samples = Mapping[tuple[str, str], Sample]  # by task and sample id
+Lines = Sequence[tuple[Mapping[str, Any], Response]]  # of responses.jsonl
+
+
+def name_of(judge: str) -> str:
+    """Returns what a judge is called among the models of a run. No model can have such a name."""
+    return f"judge {judge}"
+
+
+def _wanted(
+    tasks: Mapping[str, TaskConfig], samples: Samples, lines: Lines, judge: Judge, baseline: str
+) -> dict[str, dict[str, Request]]:
+    """Returns all that the judge is to be asked, by task and key."""
+    found: dict[str, dict[str, Request]] = {name: {} for name in tasks}
+    for (_, name, _, _), by_turn in _asked(tasks, samples, lines, judge, baseline).items():
+        found[name] |= {request.key: request for requests in by_turn.values() for request in requests or ()}
+    for name, task in tasks.items():
+        labelled = _labelled(task, _of_task(samples, name), judge)
+        found[name] |= {request.key: request for requests in labelled.values() for request in requests}
+    return found
+
+
+def _asked(
+    tasks: Mapping[str, TaskConfig], samples: Samples, lines: Lines, judge: Judge, baseline: str
+) -> dict[Place, dict[int, tuple[Request, ...] | None]]:
+    """Returns what is asked about each answer, or each scored turn of a conversation, by turn from 1.
+
+    None: the baseline's own answer, where answers are compared with those. There is no request about an answer that
+    is not there, nor about a pair whose other answer failed for a reason that the task does not count as wrong.
+    """
+    rivals = {place(line)[1:]: response for line, response in lines if line["model"] == baseline}
+    said: dict[Place, list[Response]] = {}
+    found: dict[Place, dict[int, tuple[Request, ...] | None]] = {}
+    for line, response in lines:
+        where = place(line)
+        task, sample = tasks[where[1]], samples[where[1], where[2]]
+        before = said.setdefault(where, [])  # the log has the turns of a conversation in their order
+        before.append(response)
+        if sample.scored and len(before) not in sample.scored:
+            continue
+        if sample.scored:
+            task, sample = turn_of(task, sample, len(before), before)
+        answer = answer_to_judge(task, sample, response)
+        by_turn = found.setdefault(where, {})
+        if task.rubric.against is None:
+            by_turn[len(before)] = () if answer is None else ask(task, sample, answer, judge)
+        elif where[0] == baseline:
+            by_turn[1] = None
+        else:
+            rival = _rival(task, sample, rivals.get(where[1:]))
+            by_turn[1] = () if answer is None or rival is None else ask(task, sample, answer, judge, rival)
+    return found
+
+
+def _rival(task: TaskConfig, sample: Sample, response: Response | None) -> str | None:
+    """Returns the baseline's answer; that it gave none is an answer too, unless it was never really asked."""
+    if response is None or response.error is not None:
+        return None
+    return answer_to_judge(task, sample, response) or NOTHING
+
+
+def _labelled(task: TaskConfig, samples: Sequence[Sample], judge: Judge) -> dict[str, tuple[Request, ...]]:
+    """Returns what is asked about each text, or pair of texts, that people judged, by sample id."""
+    rubric, found = task.rubric, {}
+    for sample in samples if rubric.human is not None else ():
+        cells = [sample.row.get(column) for column in texts_of(rubric)]
+        if sample.row.get(rubric.human) in (None, "") or not all(cells):
+            continue
+        texts = [text_to_judge(task, sample, str(cell)) for cell in cells]
+        if None not in texts:
+            found[sample.id] = ask(task, sample, texts[0], judge, *texts[1:])
+    return found
+
+
+def _of_task(samples: Samples, name: str) -> list[Sample]:
+    return [sample for (task, _), sample in samples.items() if task == name]
