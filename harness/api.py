@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import tables
+from harness.analysis.labels import by_label
 from harness.analysis.run_summary import _summarised, judged
+from harness.analysis.summary import clusters_of
 from harness.config.run import RunConfig, read_run
-from harness.labels import by_label
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import Plan, make_plan
 from harness.security.seal import Seal, seal_run
 from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
 from harness.store.log import verify_chain
 from harness.store.rows import _record_line, _refuse_no_run, read_json, read_jsonl, read_samples
-from harness.summary import clusters_of
 from harness.values import Record
 
 if TYPE_CHECKING:

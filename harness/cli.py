@@ -215,14 +215,15 @@ def cost(
 
     harness cost results/RUN --machine l4 --against openai/gpt-5-mini
     """
-    from harness import costing
+    from harness.analysis import costs
     from harness.api import open_run
+    from harness.reports import cost_text
 
     with _working("pricing"):
-        found = costing.report(run, machine, volume, against, bench)
-    print(json.dumps(found, ensure_ascii=False) if as_json else costing.text(found))
+        found = costs.report(run, machine, volume, against, bench)
+    print(json.dumps(found, ensure_ascii=False) if as_json else cost_text.text(found))
     if plots:
-        _say(f"drew {', '.join(str(file) for file in costing.plots(run, found, open_run(run).summary))}")
+        _say(f"drew {', '.join(str(file) for file in cost_text.plots(run, found, open_run(run).summary))}")
 
 
 @app.command("prices")
@@ -230,9 +231,9 @@ def prices_command(as_json: Json = False) -> None:
     """List the API prices that ship with the package, with the day each was read; warn where they are old."""
     from datetime import UTC, datetime
 
-    from harness import costing
+    from harness.analysis import costs
 
-    print(costing.prices(as_json, datetime.now(UTC).date()))
+    print(costs.prices(as_json, datetime.now(UTC).date()))
 
 
 @app.command()

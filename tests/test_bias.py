@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from harness.bias import bias_scores
+from harness.analysis.bbq_bias import bias_scores
 from harness.scoring.scorers.bbq import bias
 from harness.tasks.data.prepare import bbq
 from harness.values import Record

@@ -14,7 +14,8 @@ import pytest
 from commands import harness
 from servers import Reply, SyntheticServer
 
-from harness import costing, listing
+from harness import listing
+from harness.analysis import costs
 from harness.models.footprint import SHARE
 from harness.tables import number
 
@@ -362,8 +363,8 @@ def test_a_run_without_a_machine_asks_for_one(capsys):
 def test_prices_are_listed_with_their_age_and_old_ones_are_named(capsys):
     code, out, _ = harness(capsys, "prices")
     assert code == 0 and "gpt-5-mini" in out and all(len(line) <= 100 for line in out.splitlines())
-    assert "WARNING" not in costing.prices(False, date(2025, 8, 13))
-    late = costing.prices(False, date(2028, 1, 1))
+    assert "WARNING" not in costs.prices(False, date(2025, 8, 13))
+    late = costs.prices(False, date(2028, 1, 1))
     assert "WARNING: 9 of 9 were read more than 90 days ago" in late and " old" in late
     rows = json.loads(harness(capsys, "prices", "--json")[1])
     assert {"provider", "model", "input", "output", "retrieved", "age_days", "stale", "source"} <= set(rows[0])

@@ -15,13 +15,14 @@ from servers import Reply, SyntheticServer
 from statsmodels.stats.inter_rater import cohens_kappa
 
 import harness
-from harness import costing
+from harness.analysis import costs
 from harness.analysis.run_summary import judged
 from harness.analysis.verify import verified
 from harness.api import Result, finish
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import BackendError, ConfigError, HarnessError, PolicyError, StoreError
+from harness.reports import cost_text
 from harness.runs.carry_out import carry_out
 from harness.runs.check import report
 from harness.runs.plan import make_plan
@@ -333,9 +334,9 @@ def test_a_judge_on_this_machine_is_paid_by_its_seconds_and_added_to_the_run(fol
 
 def test_harness_cost_tells_what_judging_took_apart_from_the_rows(folder: Path):
     run(folder, machine="cloud-cpu")
-    found = costing.report(folder / "out")
+    found = costs.report(folder / "out")
     assert found["judge"]["usd"] > 0 and "usd" not in str(found["rows"][0].get("judge"))
-    assert "Judge j: 40 verdicts, tokens in and out" in costing.text(found)
+    assert "Judge j: 40 verdicts, tokens in and out" in cost_text.text(found)
 
 
 def test_a_judge_in_this_process_is_held_to_the_form_of_a_verdict(folder: Path):

@@ -13,11 +13,11 @@ import yaml
 from typer.testing import CliRunner
 
 import harness
+from harness.analysis.labels import by_label
 from harness.api import with_labels
 from harness.cli import app
 from harness.config.base import validate
 from harness.config.run import RunConfig
-from harness.labels import by_label
 from harness.values import Record, Sample
 
 MESSAGES = [("my parcel is late", "delivery"), ("I forgot my code", "password"), ("money back", "refund")]

@@ -10,11 +10,11 @@ import yaml
 from typer.testing import CliRunner
 
 import harness
+from harness.analysis.perplexity import perplexities
 from harness.cli import app
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import HarnessError
-from harness.perplexity import perplexities
 from harness.runs.plan import make_plan
 from harness.tables import terminal
 from harness.values import Record

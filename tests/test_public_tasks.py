@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 import harness
+from harness.analysis.expected_loss import best_constant, cost_of
 from harness.config.base import validate
 from harness.config.files import bundled
 from harness.config.run import RunConfig, TaskUse
 from harness.config.task import read_task
 from harness.errors import TaskError
-from harness.losses import best_constant, cost_of
 from harness.runs.plan import make_plan
 from harness.tasks.data.prepare import BBH
 from harness.tasks.load import load_tasks, task_names

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from harness.reduce import reduce_epochs, repeated
+from harness.analysis.epochs import reduce_epochs, repeated
 from harness.values import Record
 
 FIELDS: dict[str, Any] = {

@@ -17,6 +17,7 @@ import harness
 from harness import tables
 from harness.analysis.merge import merged
 from harness.analysis.run_summary import judged
+from harness.analysis.summary import summarise
 from harness.analysis.usage import told
 from harness.analysis.verify import verified
 from harness.api import finish, folder_for, open_run
@@ -30,7 +31,6 @@ from harness.runs.plan import Plan, choose, make_plan
 from harness.store.lines import measurements
 from harness.store.log import read_attempts
 from harness.store.rows import read_json, read_samples
-from harness.summary import summarise
 from harness.tasks.load import load_task
 
 TASK = """

@@ -13,11 +13,11 @@ from scipy import stats
 from typer.testing import CliRunner
 
 import harness
+from harness.analysis.slices import by_slice, difference_p, worst
 from harness.cli import app
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
-from harness.slices import by_slice, difference_p, worst
 from harness.stats import wilson
 from harness.tasks.load import load_task
 from harness.values import Record, Sample

@@ -227,7 +227,7 @@ def test_the_table_tells_the_share_of_valid_answers_held_or_not(tmp_path: Path, 
 
 
 def test_confidence_is_averaged_over_the_answers_that_have_one(tmp_path: Path):
-    from harness.summary import _metrics
+    from harness.analysis.summary import _metrics
     from harness.values import Record
 
     def record(**metrics: float) -> Record:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis import verdicts
+from harness.analysis.summary import summarise
 from harness.analysis.usage import told
 from harness.config.task import TaskConfig
 from harness.errors import StoreError
@@ -16,7 +17,6 @@ from harness.store.files import RESPONSES
 from harness.store.lines import measurements, restored
 from harness.store.log import read_attempts, read_responses
 from harness.store.rows import _refuse_no_run, read_json, read_samples
-from harness.summary import summarise
 from harness.tasks import lm_eval_tasks
 from harness.tasks.records import records
 from harness.values import Record, Sample

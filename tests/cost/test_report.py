@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 from pytest import approx
 
+from harness.analysis.cost_of_row import cost_report, fitted_report
 from harness.config.machine import MachineConfig
 from harness.cost.breakeven import Service
 from harness.cost.capacity import Capacity
 from harness.cost.prices import find_price, read_prices
-from harness.cost.report import cost_report, fitted_report
 
 MACHINE = MachineConfig.model_validate(
     {"name": "m", "source": "q", "date": "2026-11-01", "utilisation": 0.5, "rented": {"per_hour": 3.6}}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from harness.analysis.summary import _metrics
 from harness.errors import TaskError
 from harness.scoring import scorers
 from harness.scoring.scorers.instructions import INSTRUCTIONS, instructions, relaxed, sentences
-from harness.summary import _metrics
 from harness.values import Record
 
 AT_LEAST, LESS = "at least", "less than"

@@ -8,21 +8,21 @@ from dataclasses import asdict
 from itertools import chain
 from typing import Any
 
-from harness import verdicts
+from harness.analysis import judge_summary
+from harness.analysis.bbq_bias import bias_scores
+from harness.analysis.epochs import reduce_epochs, repeated
+from harness.analysis.expected_loss import best_constant, expected_loss
+from harness.analysis.perplexity import perplexities
+from harness.analysis.slices import by_slice, worst
 from harness.analysis.usage import footnotes, spent
 from harness.analysis.verdicts import NOTHING_HEARD, Heard
-from harness.bias import bias_scores
 from harness.config.machine import MachineConfig
 from harness.cost.attribution import attribute
 from harness.cost.machines import hourly
-from harness.losses import best_constant, expected_loss
 from harness.measure.energy import Energy, carbon_g, energy_shares
 from harness.measure.latency import latency_summary
 from harness.measure.other_work import Bystanders, warning
-from harness.perplexity import perplexities
-from harness.reduce import reduce_epochs, repeated
 from harness.scoring.scorers import COUNTS, FOLLOWED, PARTS
-from harness.slices import by_slice, worst
 from harness.stats import accuracy, paired_difference
 from harness.stats.totals import total
 from harness.tasks.rubric import ORDERS
@@ -51,7 +51,7 @@ def summarise(
     baseline = plan["config"]["baseline"] or plan["config"]["models"][0]["name"]
     machine = None if plan["machine"] is None else MachineConfig.model_validate(plan["machine"])
     lost = {cell for cell, said in told.items() if _cut_off(said, _mine(measurements, *cell))}
-    put = verdicts.put(plan, heard, lost)
+    put = judge_summary.put(plan, heard, lost)
     rows = [
         _row(
             plan,
@@ -68,11 +68,11 @@ def summarise(
         if (cell["model"], cell["task"]) in by_cell
     ]
     rows = [{**row, "formats": _over_formats(row, rows)} for row in rows]
-    rows = verdicts.of_rows(plan, rows, by_cell, samples, heard)
-    judge = verdicts.of_run(plan, rows, heard, told, measurements, machine)
+    rows = judge_summary.of_rows(plan, rows, by_cell, samples, heard)
+    judge = judge_summary.of_run(plan, rows, heard, told, measurements, machine)
     sealed = _sealed(measurements)
     charges = [line for line in measurements if line["kind"] == "charge"]
-    paid = [name for name in plan["models"] if _is_paid(plan, name)] + verdicts.paid(plan)
+    paid = [name for name in plan["models"] if _is_paid(plan, name)] + judge_summary.paid(plan)
     money = spent(told, charges, paid, [model for model, _ in lost])
     return {
         "run": plan["run"],
@@ -90,7 +90,7 @@ def summarise(
             *money_notes(money),
             *_busy(plan, rows),
             *footnotes(told),
-            *verdicts.notes(plan, rows, judge),
+            *judge_summary.notes(plan, rows, judge),
             *_missing(plan, rows, measurements),
         ],
     }
@@ -208,7 +208,7 @@ def _leaves(
         charges = (line["sent_bytes"] for line in measurements if line["kind"] == "charge")
         sent = None if _cut_off(said, measurements) else total([said["sent_bytes"], *charges])
         hosts, share = [_place(plan, cell["model"])], len(records) / cell["n"]
-    judged = [put[place] for record in records if (place := verdicts.place_of(record)) in put]
+    judged = [put[place] for record in records if (place := judge_summary.place_of(record)) in put]
     if judged:  # the judge is elsewhere too
         hosts = list(dict.fromkeys([*hosts, plan["judge"]["where"]]))
         share = max(share, len(judged) / cell["n"])

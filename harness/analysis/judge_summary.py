@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from harness import people
+from harness.analysis import judge_agreement
 from harness.analysis.verdicts import Heard
 from harness.config.machine import MachineConfig
 from harness.config.task import RubricConfig, TaskConfig
@@ -28,7 +28,7 @@ def of_rows(
     if plan.get("judge") is None:
         return list(rows)
     tasks = {name: TaskConfig.model_validate(task) for name, task in plan["tasks"].items() if task.get("rubric")}
-    agreed = {name: people.agreement(name, task, samples, heard) for name, task in tasks.items()}
+    agreed = {name: judge_agreement.agreement(name, task, samples, heard) for name, task in tasks.items()}
     found = []
     for row in rows:
         if row["task"] not in tasks:
@@ -45,9 +45,9 @@ def of_rows(
             "failed": len(failed),
             "unreadable": _unreadable(tasks[row["task"]].rubric, replies),
             "agreement": agreed[row["task"]],
-            "corrected": people.corrected(tasks[row["task"]], mine, samples),
-            "position": people.position(mine),
-            "warning": people.warning(agreed[row["task"]]),
+            "corrected": judge_agreement.corrected(tasks[row["task"]], mine, samples),
+            "position": judge_agreement.position(mine),
+            "warning": judge_agreement.warning(agreed[row["task"]]),
         }
         transient = row["transient"] + sum(bool(reply.details.get("transient")) for reply in failed) + about["owed"]
         why = row["incomplete"] or _incomplete(plan, about)
