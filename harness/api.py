@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness import tables
 from harness.analysis.labels import by_label
 from harness.analysis.run_summary import _summarised, judged
 from harness.analysis.summary import clusters_of
 from harness.config.run import RunConfig, read_run
+from harness.reports import formats
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import Plan, make_plan
 from harness.security.seal import Seal, seal_run
@@ -55,7 +55,7 @@ class Result:
 
     def table(self, form: str = "text", **how: Any) -> str:
         """Returns the tables as text (of `width` columns), markdown, csv or latex."""
-        return tables.FORMATS[form](self.summary, **how)
+        return formats.FORMATS[form](self.summary, **how)
 
     def records(self) -> pandas.DataFrame:
         """Returns one row a judged response; the columns are those of records.jsonl."""
@@ -104,8 +104,8 @@ def finish(path: Path) -> Result:
     summary["head"] = verify_chain(path / RESPONSES).head
     if (path / VERDICTS).exists():
         summary["verdicts_head"] = verify_chain(path / VERDICTS).head
-    write_text_atomic(path / "table.md", tables.markdown(summary))
-    write_text_atomic(path / "table.csv", tables.csv_text(summary))
+    write_text_atomic(path / "table.md", formats.markdown(summary))
+    write_text_atomic(path / "table.csv", formats.csv_text(summary))
     write_json_atomic(path / "summary.json", summary)
     return Result(path)
 

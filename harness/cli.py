@@ -325,13 +325,13 @@ def table(
     as_json: Json = False,
 ) -> None:
     """Print the table of one run, or of several side by side."""
-    from harness import tables
     from harness.analysis.merge import merged
     from harness.api import open_run, with_labels
+    from harness.reports import formats
 
     wanted = "json" if as_json else form
-    if wanted != "json" and wanted not in tables.FORMATS:
-        raise ConfigError(f"no format '{form}'", fix=nearest(form, [*tables.FORMATS, "json"]))
+    if wanted != "json" and wanted not in formats.FORMATS:
+        raise ConfigError(f"no format '{form}'", fix=nearest(form, [*formats.FORMATS, "json"]))
     with _working("reading"):
         results = [open_run(run) for run in runs]
         summaries = [with_labels(result) if labels else result.summary for result in results]
@@ -345,7 +345,7 @@ def table(
         raise ConfigError("no task here has slices", fix="add `slices: [COLUMN]` to the task file, and run it again")
     how = {"width": _width()} if wanted == "text" else {}
     shown = (
-        json.dumps(summary, ensure_ascii=False) if wanted == "json" else tables.FORMATS[wanted](summary, view, **how)
+        json.dumps(summary, ensure_ascii=False) if wanted == "json" else formats.FORMATS[wanted](summary, view, **how)
     )
     print(shown.rstrip("\n"))
 

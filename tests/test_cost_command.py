@@ -17,7 +17,7 @@ from servers import Reply, SyntheticServer
 from harness import listing
 from harness.analysis import costs
 from harness.models.footprint import SHARE
-from harness.tables import number
+from harness.reports.layout import number
 
 RUN = {
     "run": "mine",

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from servers import Reply, SyntheticServer
 
-from harness import tables
 from harness.analysis.verify import verified
 from harness.api import finish, folder_for
 from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.run import RunConfig
+from harness.reports import tables
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.store.log import read_attempts

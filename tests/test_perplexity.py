@@ -15,8 +15,8 @@ from harness.cli import app
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import HarnessError
+from harness.reports.formats import terminal
 from harness.runs.plan import make_plan
-from harness.tables import terminal
 from harness.values import Record
 
 EXCERPT = 6000  # characters of the novel: a few windows of a small model

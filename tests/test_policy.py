@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness import cli, tables
+from harness import cli
 from harness.api import finish
 from harness.config.base import validate
 from harness.config.model import ModelConfig
@@ -17,6 +17,7 @@ from harness.config.run import RunConfig, TaskUse
 from harness.config.task import TaskConfig
 from harness.errors import ConfigError, PolicyError, TaskError
 from harness.models.openness import describe
+from harness.reports import tables
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.security.policy import PolicyConfig, Used, broken, read_policy, refuse_egress

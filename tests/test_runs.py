@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 import harness
-from harness import tables
 from harness.analysis.merge import merged
 from harness.analysis.run_summary import judged
 from harness.analysis.summary import summarise
@@ -25,6 +24,7 @@ from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.measure.other_work import Bystanders
+from harness.reports import formats, tables
 from harness.runs.carry_out import carry_out
 from harness.runs.execute import load
 from harness.runs.plan import Plan, choose, make_plan
@@ -312,7 +312,7 @@ def test_versions_of_a_task_are_never_in_one_table(folder: Path):
 def test_in_a_table_of_several_runs_each_row_and_note_is_told_from_those_of_the_others(folder: Path):
     first = harness.run(config(folder), out=folder / "one").summary
     second = {**first, "notes": [*first["notes"], "A note of the second."]}
-    text = tables.terminal(merged([first, second], ["results/one", "results/two"]))
+    text = formats.terminal(merged([first, second], ["results/one", "results/two"]))
     assert "good [1]" in text and "good [2]" in text
     notes = text.splitlines()[-3:]
     assert notes == [
@@ -323,7 +323,7 @@ def test_in_a_table_of_several_runs_each_row_and_note_is_told_from_those_of_the_
     rows = [{**row, "model": "better", "difference": {"value": 0.1, "low": None}} for row in first["rows"]]
     third = {**first, "baseline": "worse", "rows": rows}
     both = merged([first, third], ["results/one", "results/three"])
-    text = tables.terminal(both)
+    text = formats.terminal(both)
     assert {row["mark"] for row in both["rows"]} == {""} and "vs its run's baseline" in tables.quality(both).columns
     assert text.splitlines()[-2:] == ["[1]: results/one (baseline good)", "[2]: results/three (baseline worse)"]
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import harness
-from harness.tables import FORMATS, csv_text, latex, markdown, quality, speed, terminal
+from harness.reports.formats import FORMATS, csv_text, latex, markdown, terminal
+from harness.reports.tables import quality, speed
 
 ESTIMATE = {"value": 0.86, "low": 0.816, "high": 0.895, "stderr": None, "method": "wilson", "reason": None}
 UNKNOWN = {"value": None, "low": None, "high": None, "stderr": None, "method": None, "reason": "no answer"}

@@ -23,9 +23,9 @@ from harness.errors import ConfigError
 from harness.measure.load.drive import Slo
 from harness.measure.load.series import knee, meets_slo, slo_capacity
 from harness.measure.other_work import warning
+from harness.reports.layout import number
 from harness.runs.host import host
 from harness.store.files import write_json_atomic
-from harness.tables import number
 
 LATE_S = 0.01  # by which a request may be sent late before it is told: response times hold that wait
 SHORT = 0.9  # share of the asked answer length below which a speed says so

@@ -30,11 +30,12 @@ from harness.cost.prices import (
 )
 from harness.cost.projection import projection, restored
 from harness.errors import ConfigError, StoreError
+from harness.reports.formats import set_text
+from harness.reports.layout import Table, number
 from harness.security.egress import PROVIDERS
 from harness.store.files import write_json_atomic
 from harness.store.lines import measurements
 from harness.store.rows import read_json, read_jsonl
-from harness.tables import Table, number, set_text
 
 
 def report(

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.analysis.bench import ROUND_TRIP, _cached, _groups, _lines, _on_a_wire
-from harness.tables import Table, number, set_text
+from harness.reports.formats import set_text
+from harness.reports.layout import Table, number
 
 
 def text(summary: Mapping[str, Any], width: int = 100) -> str:

@@ -13,7 +13,8 @@ from harness.analysis import judge_summary
 from harness.analysis.summary import money_notes
 from harness.cost.breakeven import Service
 from harness.cost.projection import lines as projected_lines
-from harness.tables import UNKNOWN, Table, number, set_text
+from harness.reports.formats import set_text
+from harness.reports.layout import UNKNOWN, Table, number
 
 
 def text(found: Mapping[str, Any], width: int = 100) -> str:

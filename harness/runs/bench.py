@@ -35,6 +35,7 @@ from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.series import MARK, Series, Unlike, bench, synthetic_requests
 from harness.measure.load.target import InProcess, Target
 from harness.measure.other_work import between, reading
+from harness.reports.layout import number
 from harness.runs.execute import Load, load
 from harness.runs.host import git_state, host
 from harness.runs.latency_pass import at_rest, counters_of, served_here
@@ -46,7 +47,6 @@ from harness.security.secrets import redacted
 from harness.store.files import append_rows
 from harness.store.folder import RunFolder
 from harness.store.paths import portable
-from harness.tables import number
 from harness.tasks.rows import digest
 from harness.tasks.score_answer import judge
 from harness.values import Request, Response

@@ -2,27 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-Row = Mapping[str, Any]
-UNKNOWN = "–"
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Cells as text, ready to be set: rows under the title of their group. The first column is words."""
-
-    title: str
-    columns: tuple[str, ...]
-    groups: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...]
-
-
-View = Literal["run", "slices", "labels"]  # all of a run; each value of the tasks' `slices`; each label
+from harness.reports.layout import UNKNOWN, Row, Table, View, _bounded, _interval, _percent, number
 
 
 def tables(summary: Mapping[str, Any], view: View = "run") -> tuple[Table, ...]:
@@ -234,19 +217,13 @@ METRIC_LEGEND = {
 SPEED_LEGEND = (
     "TTFT, TPOT, answer: medians of single requests, one at a time, warm; tok/s: the whole accuracy pass, real tokens."
 )
-
-
 SLICE_LEGEND = (
     "rest: the accuracy of all other samples; p: that the slice is no different from them, corrected (Holm) for all "
     "slices of the model and task; * below 0.05.",
 )
-
-
 LABEL_LEGEND = (
     "mean: the macro-averaged F1, rare labels counting as much as common ones; taken for: the commonest wrong answer.",
 )
-
-
 FORMATS_LEGEND = (
     "over formats: the lowest and the highest accuracy of the prompt as the task has it and of seeded variants of its "
     "format (marks, lines, labels, order of choices), on the same samples; each variant is a line of table.csv."
@@ -263,166 +240,6 @@ def _legend(summary: Mapping[str, Any], view: View) -> tuple[str, ...]:
     return ("; ".join(quality) + ".", SPEED_LEGEND, *((FORMATS_LEGEND,) if varied else ()))
 
 
-def markdown(summary: Mapping[str, Any], view: View = "run") -> str:
-    """Returns the tables and the notes as Markdown."""
-    parts = [f"## {summary['run']}", ""]
-    for table in tables(summary, view):
-        parts += [f"### {table.title}", "", *_markdown_rows(table), ""]
-    return "\n".join([*parts, *(f"- {note}" for note in (*_legend(summary, view), *summary["notes"])), ""])
-
-
-def _markdown_rows(table: Table) -> Iterable[str]:
-    yield "| " + " | ".join(map(_plain, table.columns)) + " |"
-    yield "|---|" + "---:|" * (len(table.columns) - 1)
-    for title, rows in table.groups:
-        yield f"| **{_escaped(title)}** |" + " |" * (len(table.columns) - 1)
-        for row in rows:
-            yield "| " + " | ".join(map(_escaped, row)) + " |"
-
-
-def _escaped(cell: str) -> str:
-    return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", _plain(cell)) if re.search(r"[|<>`]", cell) else _plain(cell)
-
-
-def latex(summary: Mapping[str, Any], view: View = "run") -> str:
-    """Returns the tables as LaTeX tabulars (package booktabs) and the notes as comments."""
-    parts = []
-    for table in tables(summary, view):
-        width = len(table.columns)
-        lines = [f"% {table.title}", f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}", "\\toprule"]
-        lines += [" & ".join(map(_tex, table.columns)) + " \\\\"]
-        for title, rows in table.groups:
-            lines += ["\\midrule", f"\\multicolumn{{{width}}}{{l}}{{{_tex(title)}}} \\\\"]
-            lines += [" & ".join(map(_tex, row)) + " \\\\" for row in rows]
-        parts += [*lines, "\\bottomrule", "\\end{tabular}", ""]
-    return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*_legend(summary, view), *summary["notes"])), ""])
-
-
-def csv_text(summary: Mapping[str, Any], view: View = "run") -> str:
-    """Returns one line a row (or a slice, or a label) with every number at full precision; unknown is empty.
-
-    A text that a spreadsheet would run as a formula is given a leading apostrophe.
-    """
-    flat = [_flat(row) for row in summary["rows"]]
-    if view != "run":
-        named = ("model", "task", "task_version", "mode")
-        parts = [(row, part) for row in summary["rows"] for part in _parts(row, view)]
-        flat = [{key: row[key] for key in named} | _flat(part) for row, part in parts]
-    columns = list(dict.fromkeys(key for row in flat for key in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _safe(value) for key, value in row.items()} for row in flat)
-    return out.getvalue()
-
-
-def _parts(row: Row, view: View) -> Sequence[Row]:
-    if view == "slices":
-        return row["slices"]
-    return row["labels"]["labels"] if row.get("labels") else ()
-
-
-def _flat(row: Row, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in row.items():
-        if key in {"reasons", "intervals", "parts", "slices"}:
-            continue
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}_")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _safe(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return _plain(f"'{value}" if value[:1] in ("=", "+", "-", "@") else value)
-
-
-def terminal(summary: Mapping[str, Any], view: View = "run", width: int = 100) -> str:
-    """Returns the tables and the notes as text for a terminal of `width` columns."""
-    return set_text(tables(summary, view), (*_legend(summary, view), *summary["notes"]), width)
-
-
-def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> str:
-    """Returns tables and the notes below them as text for a terminal of `width` columns."""
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False, emoji=False)
-    for table in shown:
-        console.print(Text(f"{table.title}\n"))
-        for i, (title, _) in enumerate(table.groups):
-            if title:
-                console.print(Text(_plain(title)))
-            console.print(_rich(table, i, width))
-    for note in notes:
-        console.print(Text(_plain(note)))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _widths(table: Table, width: int) -> tuple[list[int], int]:
-    """Returns the columns' widths and the blanks between them: each cell on one line where there is room, else the
-    widest broken between words.
-    """
-    rows = [row for _, rows in table.groups for row in rows]
-    columns = [[name, *(_plain(row[i]) for row in rows)] for i, name in enumerate(table.columns)]
-    least = [min(24, max(len(word) for text in texts for word in text.split(" "))) for texts in columns]
-    widths = [min(24, max(least[i], *map(len, texts[1:]))) for i, texts in enumerate(columns)]
-    gap = 2 if sum(least) + 2 * (len(widths) - 1) <= width else 1
-    while sum(widths) + gap * (len(widths) - 1) > width and widths != least:
-        widths[max(range(len(widths)), key=lambda i: (widths[i] > least[i], widths[i]))] -= 1
-    return widths, gap
-
-
-def _rich(table: Table, group: int, width: int) -> Any:
-    """Returns one group as a rich table; the columns of all groups are equally wide."""
-    from rich import box
-    from rich.table import Table as RichTable
-    from rich.text import Text
-
-    widths, gap = _widths(table, width)
-    shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
-    for i, column in enumerate(table.columns):
-        justify = "left" if i == 0 else "right"
-        shown.add_column(Text(column), justify=justify, width=widths[i], overflow="fold")
-    for row in table.groups[group][1]:
-        shown.add_row(*(Text(_plain(cell)) for cell in row))
-    shown.add_row()
-    return shown
-
-
-FORMATS: dict[str, Callable[..., str]] = {
-    "text": terminal,
-    "markdown": markdown,
-    "csv": csv_text,
-    "latex": latex,
-}
-
-
-def _plain(text: str) -> str:
-    """Returns the text with control and direction characters made visible: names may come from anywhere."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", lambda m: f"\\u{ord(m[0]):04x}", text)
-
-
-_TEX = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", UNKNOWN: "--"}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in _plain(text))
-
-
-def _interval(estimate: Row) -> str:
-    if estimate["value"] is None:
-        return UNKNOWN
-    value = f"{100 * estimate['value']:.1f}"
-    if estimate["low"] is None:
-        return value
-    return f"{value} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
-
-
 def _range(found: Row | None) -> str:
     return UNKNOWN if found is None else f"{100 * found['low']:.1f}–{100 * found['high']:.1f}"
 
@@ -430,18 +247,6 @@ def _range(found: Row | None) -> str:
 def _dagger(row: Row) -> str:
     """Returns the mark of a score by a judge model that nothing shows to agree with people."""
     return "†" if (row.get("judged") or {}).get("warning") else ""
-
-
-def _bounded(estimate: Row | None) -> str:
-    """Returns a number with its interval, such as a mean cost in the unit of the task's table of costs."""
-    if estimate is None:
-        return ""
-    bounds = "" if estimate["low"] is None else f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"
-    return f"{estimate['value']:.2f}{bounds}"
-
-
-def _percent(estimate: Row | None) -> str:
-    return UNKNOWN if estimate is None or estimate["value"] is None else f"{100 * estimate['value']:.1f}"
 
 
 def _difference(row: Row) -> str:
@@ -472,22 +277,3 @@ def _failures(row: Row) -> str:
         counts |= {"missing": missing, "backend_error": counts["backend_error"] - missing}
     parts = [f"{count} {kind}" for kind, count in sorted(counts.items()) if count]
     return ", ".join([*parts, *(["incomplete"] if row.get("incomplete") else [])]) or "0"
-
-
-def number(value: float | None, scale: float = 1.0) -> str:
-    """Returns three significant digits, without an exponent where it stays short."""
-    if value is None:
-        return UNKNOWN
-    value *= scale
-    if value == 0:
-        return "0"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) < 0.0001:
-        return f"{value:.1e}"
-    digits = max(0, 2 - _exponent(value))
-    return f"{value:.{digits}f}"
-
-
-def _exponent(value: float) -> int:
-    return int(f"{value:e}".partition("e")[2])
