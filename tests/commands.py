@@ -6,14 +6,14 @@ import sys
 
 import pytest
 
-from harness import cli
+from harness.cli import app
 
 
 def harness(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     """Returns exit code, stdout and stderr of a command."""
     argv, sys.argv = sys.argv, ["harness", *arguments]
     try:
-        cli.main()
+        app.main()
         code = 0
     except SystemExit as stop:
         code = stop.code or 0

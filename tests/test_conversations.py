@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 import harness
-from harness import listing
 from harness.analysis.verify import verified
 from harness.api import finish
 from harness.backends.scripted import FakeBackend
+from harness.cli import listing
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse

@@ -14,8 +14,8 @@ import pytest
 from commands import harness
 from servers import Reply, SyntheticServer
 
-from harness import listing
 from harness.analysis import costs
+from harness.cli import listing
 from harness.models.footprint import SHARE
 from harness.reports.layout import number
 
@@ -374,7 +374,7 @@ def test_a_model_folder_says_what_it_takes_and_what_fits(tmp_path: Path, monkeyp
     config = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "max_position_embeddings": 128}
     (tmp_path / "config.json").write_text(json.dumps(config))
     cache = 2 * 2 * 64 * 4  # keys and values of two layers, four bytes a number
-    monkeypatch.setattr("harness.listing.free_memory", lambda: ((1000 + 70 * cache) / SHARE + 1, "GPU 0"))
+    monkeypatch.setattr("harness.cli.listing.free_memory", lambda: ((1000 + 70 * cache) / SHARE + 1, "GPU 0"))
     memory = listing._memory(tmp_path, 1000, "F32")
     assert memory["cache_bytes_per_token"] == cache
     assert memory["largest_context"] == {"1": 70, "8": 8, "64": 1}

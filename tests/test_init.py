@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import harness
 from harness.api import finish
-from harness.cli import app
+from harness.cli.app import app
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import harness
 from harness.analysis.labels import by_label
 from harness.api import with_labels
-from harness.cli import app
+from harness.cli.app import app
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.values import Record, Sample

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import harness
 from harness.analysis.perplexity import perplexities
-from harness.cli import app
+from harness.cli.app import app
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import HarnessError

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from harness import cli
 from harness.api import finish
+from harness.cli import app
 from harness.config.base import validate
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig, TaskUse
@@ -267,7 +267,7 @@ def test_check_names_what_breaks_the_policy_and_leaves_with_one(tmp_path: Path, 
             sys, "argv", ["harness", "check", task_file, "--policy", str(tmp_path / "p.yaml"), *arguments]
         )
         try:
-            cli.main()
+            app.main()
         except SystemExit as stop:
             return stop.code or 0, capsys.readouterr().out
         return 0, capsys.readouterr().out

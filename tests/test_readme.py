@@ -9,7 +9,7 @@ import pytest
 from typer.main import get_command
 
 import harness
-from harness import cli
+from harness.cli import app
 from harness.config.base import validate
 from harness.config.run import RunConfig
 
@@ -28,7 +28,7 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_every_command_and_option_exists(words: list[str]):
-    known = get_command(cli.app).commands[words[0]]
+    known = get_command(app.app).commands[words[0]]
     options = {name for parameter in known.params for name in parameter.opts}
     assert {word.split("=")[0] for word in words if word.startswith("--")} <= options
 

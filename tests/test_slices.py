@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 import harness
 from harness.analysis.slices import by_slice, difference_p, worst
-from harness.cli import app
+from harness.cli.app import app
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from servers import Reply, SyntheticServer
 
-from harness import cli
 from harness.api import finish, folder_for
 from harness.backends.servers import dispatch
+from harness.cli import app
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import BackendError
@@ -188,7 +188,7 @@ def command(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, s
     argv, sys.argv = sys.argv, ["harness", *arguments]
     try:
         with pytest.raises(SystemExit) as stop:
-            cli.main()
+            app.main()
     finally:
         sys.argv = argv
     captured = capsys.readouterr()

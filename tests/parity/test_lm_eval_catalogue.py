@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 import harness
-from harness import listing
 from harness.analysis.verify import verified
 from harness.api import finish
+from harness.cli import listing
 from harness.config import lm_eval_names
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse

@@ -119,7 +119,7 @@ def run_command(
         harness run tickets.yaml --model ./my-model --limit 200
     """
     from harness.api import finish, folder_for
-    from harness.progress import shown
+    from harness.cli.progress import shown
     from harness.runs.carry_out import carry_out
     from harness.runs.plan import make_plan
     from harness.runs.spending import estimate
@@ -373,7 +373,7 @@ def tasks_command(
     as_json: Json = False,
 ) -> None:
     """List the tasks that ship with the package, search them, or show one."""
-    from harness import listing
+    from harness.cli import listing
 
     print(listing.tasks(name, as_json))
 
@@ -391,7 +391,7 @@ def models_command(
 
     With --machine also what it should do and cost there: projected from its files and the chip's sheet, not measured.
     """
-    from harness import listing
+    from harness.cli import listing
 
     with _working("reading"):
         shown = listing.models(paths or [], as_json, machine, tokens or listing.TOKENS)
