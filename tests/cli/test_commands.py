@@ -280,7 +280,7 @@ def test_a_mistake_gets_short_lines_and_exit_code_2(
 
 
 def _start(*arguments: str) -> subprocess.Popen:
-    root = Path(app.__file__).parents[1]
+    root = Path(app.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     command = [sys.executable, "-m", "harness", *arguments]
     # a shell that runs the suite in the background has its children ignore Ctrl-C
@@ -320,7 +320,7 @@ def test_help_says_what_a_command_does(capsys, command: str):
 
 
 def test_python_runs_it_as_a_module_and_it_tells_its_version(capsys):
-    root = Path(app.__file__).parents[1]
+    root = Path(app.__file__).parents[2]
     command = [sys.executable, "-m", "harness", "--version"]
     found = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(root)})
     assert found.returncode == 0 and found.stdout.startswith("harness")
@@ -330,7 +330,7 @@ def test_python_runs_it_as_a_module_and_it_tells_its_version(capsys):
 def test_a_terminal_shows_that_a_file_is_being_read_and_a_pipe_does_not():
     Path("mine.csv").write_text("ticket,team\n" + "".join(f"row {i},billing\nline {i},returns\n" for i in range(40)))
     command = [sys.executable, "-m", "harness", "init", "mine.csv", "--out"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[1]), "TERM": "xterm"}
+    environment = {**os.environ, "PYTHONPATH": str(Path(app.__file__).parents[2]), "TERM": "xterm"}
     ours, theirs = pty.openpty()
     with os.fdopen(theirs, "wb") as terminal:
         subprocess.run([*command, "a.yaml"], stdout=subprocess.PIPE, stderr=terminal, env=environment, check=True)
@@ -343,7 +343,7 @@ def test_a_terminal_shows_that_a_file_is_being_read_and_a_pipe_does_not():
 def test_help_is_quick_because_nothing_heavy_is_imported():
     heavy = ("torch", "transformers", "datasets", "pandas", "numpy", "scipy")
     code = f"import sys, harness.cli.app; print([m for m in {heavy} if m in sys.modules])"
-    root = Path(app.__file__).parents[1]
+    root = Path(app.__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root)}
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert found.stdout.strip() == "[]"

@@ -21,7 +21,7 @@ from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.security import seal
 
-ROUTES = Path(__file__).parent / "routes.py"
+ROUTES = Path(__file__).parents[1] / "routes.py"
 ROOT = ROUTES.parents[1]
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's seal is Linux's")
 

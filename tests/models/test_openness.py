@@ -309,7 +309,7 @@ def test_the_estimate_agrees_with_published_ones():
 
 
 def test_the_card_of_the_demo_models_is_open_in_every_part(tmp_path: Path):
-    source = (Path(openness.__file__).parent / "demo" / "train.py").read_text(encoding="utf-8")
+    source = (Path(openness.__file__).parents[1] / "demo" / "train.py").read_text(encoding="utf-8")
     front = re.search(r'CARD = """\\\n---\n(.*?)\n---\n', source, re.DOTALL)
     assert front is not None
     found = describe(model(tmp_path / "demo", front[1]))

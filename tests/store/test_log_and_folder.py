@@ -35,7 +35,7 @@ from harness.store.log import (
 )
 
 PLAN = {"digest": "aa", "identity": {"models": {"small": {"dtype": "float32"}}, "tasks": ["mmlu"], "seed": 1}}
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
 TEXTS = ("plain", 'quote " and \\ and \n', "é ü 漢字 \u2028 \u2029 \x85", "\U0001f600", "", "x" * 300)
 
 
@@ -425,7 +425,7 @@ def test_a_log_that_cannot_be_opened_or_mended_is_told(path):
 
 
 def crash(*options: str) -> dict:
-    script = Path(__file__).parent / "benchmarks" / "crash_store.py"
+    script = Path(__file__).parents[1] / "benchmarks" / "crash_store.py"
     fast = ["--folder", "/dev/shm"] if Path("/dev/shm").is_dir() else []  # the loss is simulated, so memory will do
     done = subprocess.run([sys.executable, script, *fast, *options], capture_output=True, text=True, env=ENVIRONMENT)
     return json.loads(done.stdout)
@@ -530,7 +530,7 @@ def test_a_second_run_in_the_same_folder_is_refused_with_the_process_that_holds_
             "try: RunFolder.create_or_resume(sys.argv[1], {'digest': 'aa', 'identity': {}})\n"
             "except StoreError as error: print(error.what)"
         )
-        root = str(Path(__file__).parents[1])
+        root = str(Path(__file__).parents[2])
         done = subprocess.run(
             [sys.executable, "-c", code, tmp_path],
             capture_output=True,

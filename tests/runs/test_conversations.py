@@ -33,7 +33,7 @@ from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Message, Request, Response
 
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from backends.conftest import write_model
 from servers import Reply, SyntheticServer
 

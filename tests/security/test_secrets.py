@@ -13,7 +13,7 @@ import pytest
 
 from harness.security.secrets import HIDDEN, Redacting, is_secret, redact, redacted, without_own
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BY_LOOK = (
     "sk-proj-abcDEF0123456789abcDEF",
     "sk-ant-api03-abcDEF0123456789-_x",

@@ -530,7 +530,7 @@ def test_columns_say_what_stands_in_them():
 
 # --- real data -------------------------------------------------------------------------------------------------------
 
-DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 FILES = [path for path in sorted(DATA.rglob("*")) if path.suffix in {".csv", ".jsonl", ".parquet"}]
 # Files that are no task by themselves, and why: answers without a question, tables of a data base, calls of functions
 # whose right answers stand in the file beside it.
