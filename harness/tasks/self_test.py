@@ -1,4 +1,4 @@
-"""What a model will be shown, in its own tokens: lengths, what is cut, memory. Loads tokenizers, never weights."""
+"""Whether a task judges rightly: gold, empty, wrong and messily dressed answers whose verdict is known."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from harness.config.task import RubricConfig, TaskConfig
+from harness.scoring.extractors import extract
 from harness.tasks.answer_form import form_of, is_valid
 from harness.tasks.lm_eval_tasks import is_judged_by
-
-pass
-from harness.scoring.extractors import extract
 from harness.tasks.prompts import answer_text
 from harness.tasks.rubric import NOT_ASKED, Told, best_reply, worst_reply
 from harness.tasks.score_answer import judge, turn_of

@@ -72,36 +72,36 @@ def test_two_processes_give_the_numbers_of_one_and_their_work_adds_up():
     loaded, engine = copy()
     sequences, stats, alone = subjects(), [], []
     expected = dict(score(loaded, sequences, on_stats=alone.append))
-    replicas = replicas.Replicas(loaded, engine, [partial(copy, "auto")])
+    held = replicas.Replicas(loaded, engine, [partial(copy, "auto")])
     try:
         for _ in range(2):  # the processes stay for the next task
-            scored = dict(replicas.score(loaded, sequences, on_stats=stats.append))
+            scored = dict(held.score(loaded, sequences, on_stats=stats.append))
     finally:
-        replicas.close()
+        held.close()
     assert [scored[i].logprob for i in range(len(sequences))] == pytest.approx(
         [expected[i].logprob for i in range(len(sequences))], abs=1e-5
     )
     assert stats[1].forwarded_tokens == alone[0].forwarded_tokens
     assert stats[1].prompt_tokens == alone[0].prompt_tokens
-    assert not replicas.processes
+    assert not held.processes
 
 
 def test_a_copy_that_fails_is_an_error_with_its_reason():
     loaded, engine = copy()
-    replicas = replicas.Replicas(loaded, engine, [broken])
+    held = replicas.Replicas(loaded, engine, [broken])
     try:
         with pytest.raises(BackendError, match=r"(?s)copy 2 of the model failed.*no such device"):
-            list(replicas.score(loaded, subjects()))
+            list(held.score(loaded, subjects()))
     finally:
-        replicas.close()
+        held.close()
 
 
 def test_a_copy_whose_process_is_killed_is_an_error_not_an_endless_wait():
     loaded, engine = copy()
-    replicas = replicas.Replicas(loaded, engine, [partial(copy, "auto")])
+    held = replicas.Replicas(loaded, engine, [partial(copy, "auto")])
     try:
-        replicas.processes[0].kill()
+        held.processes[0].kill()
         with pytest.raises(BackendError, match="copy 2 of the model ended by itself"):
-            list(replicas.score(loaded, subjects()))
+            list(held.score(loaded, subjects()))
     finally:
-        replicas.close()
+        held.close()
