@@ -1,6 +1,6 @@
 """The engine as a model of lm-evaluation-harness: its tasks and tables, our batches, prefix tree and cache.
 
-    python -m harness.backends.lm_eval_model run --model harness --model_args pretrained=PATH,dtype=fp32 --tasks arc_easy
+    python -m harness.backends.lm_eval_model run --model harness --model_args pretrained=PATH --tasks arc_easy
 
 is `lm_eval` with the model `harness` registered: 0.4.13 finds no models of other packages by itself. In Python, give it
 one: `lm_eval.simple_evaluate(model=HarnessLM(pretrained=PATH), tasks=[...])`. `model_args` are the keys of a model in a

@@ -18,7 +18,7 @@ from harness.values import Sample
 
 BY_LETTER = "Answer with the letter of the right choice and nothing else."
 BY_NAME = "Answer with one of these and nothing else: {}."
-# what stands before the last line, what parts them (as in harness.tasks.prompt_layouts), a last line that asks for the answer
+# what stands before the last line, what parts them (as in `prompt_layouts`), a last line that asks for the answer
 _LAST_LINE = re.compile(r"(.+?)(\n+| \|\| )((?:(?! \|\| )[^\n])*[:-]\s*)", re.DOTALL)
 
 
