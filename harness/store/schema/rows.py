@@ -1,7 +1,7 @@
 """What follows from a run, as `summary.json` holds it: a row for each model on each task, and what all rows share.
 
-Unknown is None, with its reason where an `Estimate` has room for one; it is never 0. Shares are in [0, 1], money in USD,
-times in seconds, energy in joules.
+Unknown is None, with its reason where an `Estimate` has room for one; it is never 0. Shares are in [0, 1], money in
+USD, times in seconds, energy in joules.
 """
 
 from __future__ import annotations
