@@ -16,9 +16,8 @@ from harness.measure.other_work import Bystanders
 from harness.stats.classification import Classification
 from harness.store.schema.codec import Codec
 from harness.store.schema.notes import Note
+from harness.store.schema.plan import VERSION
 from harness.values import Estimate, Mode
-
-SUMMARY_SCHEMA = 2  # of summary.json; 1, which had no number, held notes as sentences
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,7 +344,7 @@ class Summary:
     notes: tuple[Note, ...]  # in the order in which a reader needs them
     head: str | None = None  # of the chain of responses.jsonl when this was written
     verdicts_head: str | None = None
-    schema: int = SUMMARY_SCHEMA
+    schema: int = VERSION
 
     @property
     def complete(self) -> bool:
@@ -387,9 +386,9 @@ def summary_from_json(content: Mapping[str, Any], where: str = "") -> Summary | 
     schema = content.get("schema")
     if schema is None:
         return None
-    if schema != SUMMARY_SCHEMA:
+    if schema != VERSION:
         raise StoreError(
-            f"summary.json has version {schema}, and this harness reads version {SUMMARY_SCHEMA}",
+            f"summary.json has version {schema}, and this harness reads version {VERSION}",
             where=where,
             fix="read it with the version of the harness that wrote it, or run `harness score` on the folder",
         )
