@@ -11,7 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from harness.config.machine import MachineConfig
-from harness.cost.attribution import attribute
+from harness.cost.attribution import Pass, attribute
 from harness.cost.breakeven import Service, Workload, break_even, replicas, tornado, usd_per_month, utilisation
 from harness.cost.capacity import Capacity
 from harness.cost.machines import hourly

@@ -125,7 +125,7 @@ def _projected(plan: Mapping[str, Any], row: Mapping[str, Any], machine: Machine
     done = row["throughput"]
     sums = (None, None) if row["kind"] == "conversation" else (done["input_tokens"], done["output_tokens"])
     read, written = (None if total is None or not done["samples"] else total / done["samples"] for total in sums)
-    return {"projected": projection(restored(known), machine, read, written)}
+    return {"projected": projection(restored(known), machine, read, written).as_json()}
 
 
 def _own(plan: Mapping[str, Any]) -> MachineConfig | None:
