@@ -42,7 +42,8 @@ def task(folder: Path, rows: list[dict[str, Any]] = ROWS, **given: Any) -> Task:
 
 def asked(task: Task, index: int = 0, chat: bool = False) -> Any:
     sample = task.samples[index]
-    return render(task.config, sample, shots_for(task, sample, 0), chat)
+    prompt = render(task.config, sample, shots_for(task, sample, 0), chat)
+    return prompt.messages or prompt.text
 
 
 def values(task: Task, *texts: str) -> list[tuple[float | None, str | None]]:
