@@ -263,7 +263,7 @@ class Counting(FakeBackend):
     keys: ClassVar[list[str]] = []
 
     def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
-        for response in super().generate(requests):
+        for response in super().answer(requests):
             self.keys.append(response.key)
             yield response
 
