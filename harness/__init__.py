@@ -19,7 +19,7 @@ __all__ = ["HarnessError", "Result", "open_run", "run"]
 def __getattr__(name: str) -> Any:
     """Returns what a run takes when it is first asked for, so that the command line starts without it."""
     if name in __all__:
-        from harness.runs import carry_out
+        from harness import api
 
-        return getattr(carry_out, name)
+        return getattr(api, name)
     raise AttributeError(f"module 'harness' has no attribute '{name}'")
