@@ -65,10 +65,10 @@ class Result:
 
 
 def run(config: str | RunConfig, *, out: str | Path | None = None, seal: bool = False) -> Result:
-    """Runs or resumes a configuration (a file, a bundled name, or values), and returns its result.
+    """Runs or resumes a configuration (a file, a bundled name, or values): its result.
 
     `out` is the run folder; default: `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished
-    one of the same plan. `seal` keeps this process off the network, for good (`harness.security.seal`); whether it did is
+    one of the same plan. `seal` keeps this process off the network, for good; whether it did is
     in `summary["sealed"]`. Raises a HarnessError for what the user can mend.
     """
     wanted = read_run(config) if isinstance(config, str) else config
