@@ -207,7 +207,7 @@ def test_what_all_rows_rest_on_is_said_once(capsys):
 
 
 def test_what_an_api_was_paid_adds_up_with_retries_failures_and_cache_hits(capsys, monkeypatch):
-    monkeypatch.setattr("harness.runs.plan.where", lambda config: "api.example.com")
+    monkeypatch.setattr("harness.runs.planned_model.where", lambda config: "api.example.com")
     asked: Counter[str] = Counter()
 
     def reply(order: int, body: dict[str, Any]) -> Reply:
@@ -243,7 +243,7 @@ def test_what_an_api_was_paid_adds_up_with_retries_failures_and_cache_hits(capsy
 
 
 def test_answers_retries_failures_timed_requests_and_verdicts_add_up_to_the_servers_own_bill(capsys, monkeypatch):
-    monkeypatch.setattr("harness.runs.plan.where", lambda config: "api.example.com")
+    monkeypatch.setattr("harness.runs.planned_model.where", lambda config: "api.example.com")
     Path("kind.yaml").write_text(
         "task: kind\ndata: {file: sums.jsonl, id: id}\nkind: generate\nprompt: 'say {q}'\nrubric: {criteria: Kind.}\n"
     )
@@ -302,7 +302,7 @@ def test_answers_retries_failures_timed_requests_and_verdicts_add_up_to_the_serv
 
 
 def test_an_api_without_a_price_has_an_unknown_bill(capsys, monkeypatch):
-    monkeypatch.setattr("harness.runs.plan.where", lambda config: "api.example.com")
+    monkeypatch.setattr("harness.runs.planned_model.where", lambda config: "api.example.com")
     with SyntheticServer() as server:
         Path("run.yaml").write_text(
             json.dumps(RUN | {"models": [{"name": "m", "backend": "openai", "base_url": server.url}]})

@@ -85,8 +85,9 @@ def bench_again(folder: Path) -> tuple[dict[str, Any], str]:
 
     No command does this, so here alone modules of the package are named: follow them where they move.
     """
-    from harness.bench import finish, text
-    from harness.config import RunConfig
+    from harness.analysis.bench import finish
+    from harness.config.run import RunConfig
+    from harness.reports.bench_text import text
 
     plan = json.loads((folder / "plan.json").read_text())
     summary = finish(folder, RunConfig.model_validate(plan["config"]))

@@ -340,7 +340,7 @@ def test_python_of_the_task_sees_what_was_said_before(tmp_path: Path):
 
 
 def test_a_server_gets_the_conversation_as_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("harness.runs.execute.egress", lambda _: "elsewhere")  # loopback alone would count no bytes
+    monkeypatch.setattr("harness.runs.steps.egress", lambda _: "elsewhere")  # loopback alone would count no bytes
 
     def reply(order: int, body: dict[str, Any]) -> Reply:
         return Reply(status=404) if not body else Reply(text=f"answer {len(body['messages'])}", tokens=1)

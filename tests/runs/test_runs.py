@@ -119,8 +119,8 @@ class Joules:
 
 
 def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Path, monkeypatch):
-    monkeypatch.setattr("harness.runs.latency_pass.counters_of", lambda backend: ((Joules(),), None))
-    monkeypatch.setattr("harness.runs.execute.idle_watts", lambda counters: 0.0)
+    monkeypatch.setattr("harness.runs.execute.counters_of", lambda backend: ((Joules(),), None))
+    monkeypatch.setattr("harness.runs.latency_pass.idle_watts", lambda counters: 0.0)
     laptop = {"name": "l", "source": "s", "date": "2026-11-20", "grid_g_per_kwh": 360_000}
     owned = {"price": 1000, "years": 4, "watts": 45, "power_price": 0.3, "pue": 1.5}
     result = harness.run(config(folder, machine={**laptop, "owned": owned}), out=folder / "out")
@@ -141,7 +141,7 @@ def test_few_prompts_are_not_sent_again_and_again_for_a_median(folder: Path):
 
 def test_latencies_measured_beside_other_work_say_so_once_below_the_table(folder: Path, monkeypatch):
     busy = Bystanders(others=0.43, stolen=0.0)
-    monkeypatch.setattr("harness.runs.execute.between", lambda before, after, served_here: busy)
+    monkeypatch.setattr("harness.runs.latency_pass.between", lambda before, after, served_here: busy)
     result = harness.run(config(folder), out=folder / "out")
     assert row(result, "good", "sums")["latency"]["bystanders"] == {"others": 0.43, "stolen": 0.0}
     (note,) = [note for note in result.summary["notes"] if "other work" in note]
@@ -151,7 +151,7 @@ def test_latencies_measured_beside_other_work_say_so_once_below_the_table(folder
 
 def test_latencies_measured_alone_or_never_or_before_this_was_noted_have_no_warning(folder: Path, monkeypatch):
     unknown = {"others": None, "stolen": None}
-    monkeypatch.setattr("harness.runs.execute.between", lambda before, after, served_here: Bystanders(others=0.01))
+    monkeypatch.setattr("harness.runs.latency_pass.between", lambda before, after, served_here: Bystanders(others=0.01))
     result = harness.run(config(folder), out=folder / "out")
     file = folder / "out" / "measurements.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -369,7 +369,7 @@ def _child(plan: Plan, out: Path) -> int:
 
 
 def test_killed_100_times_every_sample_is_there_exactly_once(folder: Path, monkeypatch):
-    monkeypatch.setattr("harness.runs.host.git_state", lambda: None)  # on a busy machine git alone outlasts the child
+    monkeypatch.setattr("harness.runs.plan.git_state", lambda: None)  # on a busy machine git alone outlasts the child
     plan = make_plan(config(folder, "good", "slow", latency={"requests": 2, "warmup": 0}))
     whole = folder / "whole"
     for _ in carry_out(plan, whole):
