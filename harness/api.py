@@ -9,6 +9,7 @@ The command line calls nothing else.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import bench as load_results
-from harness.analysis import costs
 from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
 from harness.analysis.run_summary import _summarised, judged
@@ -247,14 +247,29 @@ def cost(
     `machine` is a machine file or bundled name (default: the run's own), `volume` requests a month, `against` an API
     of the price list, `bench` the folder of a benchmark whose capacity counts.
     """
+    from harness.analysis import costs
+
     return costs.report(Path(path), machine, volume, against, None if bench is None else Path(bench))
 
 
-def side_by_side(paths: Sequence[str | Path], *, view: View = "run") -> dict[str, Any]:
-    """Returns the summary of a run, or one of several together. Raises ConfigError for a view that none of them has."""
-    runs = [open_run(path) for path in paths]
+def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", **how: Any) -> str:
+    """Returns the tables of one run, or of several side by side, as text (of `width` columns), markdown, csv or latex.
+
+    The form json is the summary that they are made of. Raises ConfigError for another form, and for a view that no
+    task of the runs has.
+    """
+    known = [*formats.FORMATS, "json"]
+    if form not in known:
+        raise ConfigError(f"no format '{form}'", fix=nearest(form, known))
+    summary = _together([open_run(path) for path in paths], view)
+    if form == "json":
+        return json.dumps(summary, ensure_ascii=False)
+    return formats.FORMATS[form](summary, view, **(how if form == "text" else {}))
+
+
+def _together(runs: Sequence[Run], view: View) -> dict[str, Any]:
     summaries = [with_labels(run) if view == "labels" else run.summary for run in runs]
-    found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(path) for path in paths])
+    found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run.folder) for run in runs])
     if view != "run" and not any(row.get(view) for row in found["rows"]):
         raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
     return found
@@ -264,10 +279,3 @@ _LACKING = {
     "labels": "they are in tasks with fixed `choices`, or `score: multi_label`",
     "slices": "add `slices: [COLUMN]` to the task file, and run it again",
 }
-
-
-def rendered(summary: Mapping[str, Any], form: str = "text", view: View = "run", **how: Any) -> str:
-    """Returns a summary as text (of `width` columns), markdown, csv or latex. Raises ConfigError for another form."""
-    if form not in formats.FORMATS:
-        raise ConfigError(f"no format '{form}'", fix=nearest(form, [*formats.FORMATS, "json"]))
-    return formats.FORMATS[form](summary, view, **how)

@@ -42,10 +42,8 @@ def table(
 
     view = "labels" if labels else "slices" if slices else "run"
     with working("reading"):
-        summary = api.side_by_side(runs, view=view)
-    if as_json or form == "json":
-        return show_json(summary)
-    show(api.rendered(summary, form, view, **({"width": width()} if form == "text" else {})))
+        shown = api.tables(runs, "json" if as_json else form, view, width=width())
+    show(shown)
 
 
 def verify(runs: given.Runs, as_json: given.Json = False) -> None:

@@ -59,7 +59,8 @@ def assemble(source: Source = None, added: Additions | None = None) -> RunConfig
     _join(values, "tasks", added.tasks)
     if not values.get("models") and added.stand_in is not None:
         values["models"] = [added.stand_in]
-    _need(values, file)
+    if not file.lines and not isinstance(source, Mapping):
+        _need(values)  # there is no file that lacks a key
     if added.data:
         values["tasks"] = _with_data(values["tasks"], added.data)
     if added.limit is not None or added.first is not None:  # one of them: they exclude each other
@@ -108,14 +109,13 @@ def _join(values: dict[str, Any], key: str, more: Sequence[Any]) -> None:
         values[key] = [*before, *more]
 
 
-def _need(values: Mapping[str, Any], file: YamlFile) -> None:
-    """Raises ConfigError where there is nothing to run, before the check would call it a missing key."""
-    bench = values.get("bench")
-    lengths = (isinstance(bench, Mapping) and bench.get("lengths")) or getattr(bench, "lengths", None)
+def _need(values: Mapping[str, Any]) -> None:
+    """Raises ConfigError where nothing was named to run, or nothing to run it."""
+    lengths = getattr(values.get("bench"), "lengths", None)
     for key, noun in (("models", "--model PATH"), ("tasks", "--task NAME")):
         if not values.get(key) and not (key == "tasks" and lengths):
-            fix = f"name a run file that has some, or add {noun} (in Python: {key}=[...])"
-            raise ConfigError(f"no {key} to run", where="" if not file.lines else str(file.path), fix=fix)
+            fix = f"name a run file, or add {noun} (in Python: {key}=[...])"
+            raise ConfigError(f"no {key} to run", fix=fix)
 
 
 def _with_data(tasks: Any, places: Mapping[str, str]) -> Any:

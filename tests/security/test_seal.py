@@ -371,8 +371,9 @@ def with_hub_model(place: Path, name: str) -> subprocess.CompletedProcess[str]:
     code = f"""
 if __name__ == "__main__":
     from harness.security import seal
-    from harness.config import RunConfig, validate
-    from harness.models import resolve_model
+    from harness.config.base import validate
+    from harness.config.run import RunConfig
+    from harness.models.find import resolve_model
     config = {{"run": "r", "tasks": ["tickets.yaml"], "models": [{{"name": "m", "path": "{name}"}}]}}
     print(seal.seal_run(validate(RunConfig, config, "run.yaml")))
     print(resolve_model("{name}"))
