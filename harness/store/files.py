@@ -20,6 +20,7 @@ import contextlib
 import errno
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,7 +156,7 @@ def _write_all(fd: int, data: bytes, disk: Disk) -> None:
 
 def _sync_folder(folder: Path, disk: Disk) -> None:
     """Makes the names in a folder last: a new file whose name is lost is lost. Windows opens no folder."""
-    if os.name == "nt":
+    if sys.platform == "win32":
         return
     fd = os.open(folder, os.O_RDONLY)
     try:
