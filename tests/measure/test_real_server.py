@@ -65,12 +65,12 @@ def test_every_scenario_runs_against_a_real_server(served):
     requests = [Request(key=p, sample_id=p, mode="generate", prompt=p, max_tokens=OUTPUT) for p in openings]
     series = Series(concurrency=(2,), rate=(5.0,), offline=True, requests=6, warmup=1)
     found = list(bench(OpenAIStream(url, model, api="completions"), requests, series))
-    assert [f["scenario"] for f in found] == ["single", "concurrency 2", "offline", "rate 5"]
+    assert [f.scenario for f in found] == ["single", "concurrency 2", "offline", "rate 5"]
     for f in found:
-        assert (f["n"], f["failed"], f["usage_missing"]) == (6, {}, 0)
-        assert f["output_tokens"] == 6 * OUTPUT
-        assert 0 < f["ttft_s"]["mean"] <= f["service_s"]["mean"] <= f["response_s"]["max"]
-        assert f["tpot_s"]["mean"] > 0 and f["round_trip_p50_s"] > 0
+        assert (f.n, f.failed, f.usage_missing) == (6, {}, 0)
+        assert f.output_tokens == 6 * OUTPUT
+        assert 0 < f.ttft_s.mean <= f.service_s.mean <= f.response_s.max
+        assert f.tpot_s.mean > 0 and f.round_trip_p50_s > 0
 
 
 @pytest.mark.shared
