@@ -17,7 +17,7 @@ import pytest
 from asking import prompt_of
 
 from harness.analysis.verify import verified
-from harness.api import finish
+from harness.api import score as finish
 from harness.backends import BACKENDS
 from harness.backends.servers import dispatch
 from harness.config.base import validate

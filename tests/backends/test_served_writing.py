@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from servers import Reply, SyntheticServer
 
-from harness.api import finish
+from harness.api import score as finish
 from harness.backends import BACKENDS
 from harness.backends.servers import dispatch
 from harness.config.base import validate

@@ -11,7 +11,7 @@ import pytest
 from servers import Reply, SyntheticServer
 
 from harness.analysis.verify import verified
-from harness.api import finish, folder_for
+from harness.api import score as finish, folder_for
 from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.run import RunConfig
