@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import harness
-from servers import Reply, SyntheticServer
 
 from harness.analysis import costs
 from harness.cli import listing
 from harness.models.footprint import SHARE
 from harness.reports.layout import number
+from tests.support.commands import harness
+from tests.support.servers import Reply, SyntheticServer
 
 RUN = {
     "run": "mine",

@@ -4,7 +4,6 @@ import time
 
 import pytest
 from pytest import approx
-from servers import Reply, SyntheticServer
 
 from harness.cost.capacity import Shape, shape_of
 from harness.errors import BackendError
@@ -20,6 +19,7 @@ from harness.measure.load.series import (
     synthetic_requests,
 )
 from harness.values import Message, Request
+from tests.support.servers import Reply, SyntheticServer
 
 REQUEST = Request(key="k", sample_id="s", mode="generate", prompt="hello", max_tokens=9)
 

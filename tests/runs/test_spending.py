@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
 from harness.api import finish, folder_for
 from harness.backends.servers import dispatch
@@ -24,6 +23,7 @@ from harness.runs.spending import estimate
 from harness.store.lines import measurements
 from harness.store.log import read_attempts
 from harness.store.rows import read_json
+from tests.support.servers import Reply, SyntheticServer
 
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}
