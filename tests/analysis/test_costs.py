@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from harness.analysis import costs
-from harness.cli import listing
+from harness.models.folder import fit
 from harness.models.footprint import SHARE
 from harness.reports.layout import number
+from harness.reports.model_text import memory_lines
 from tests.support.commands import harness
 from tests.support.servers import Reply, SyntheticServer
 
@@ -370,19 +371,20 @@ def test_prices_are_listed_with_their_age_and_old_ones_are_named(capsys):
     assert {"provider", "model", "input", "output", "retrieved", "age_days", "stale", "source"} <= set(rows[0])
 
 
-def test_a_model_folder_says_what_it_takes_and_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_folder_says_what_it_takes_and_what_fits(tmp_path: Path):
     config = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "max_position_embeddings": 128}
     (tmp_path / "config.json").write_text(json.dumps(config))
     cache = 2 * 2 * 64 * 4  # keys and values of two layers, four bytes a number
-    monkeypatch.setattr("harness.cli.listing.free_memory", lambda: ((1000 + 70 * cache) / SHARE + 1, "GPU 0"))
-    memory = listing._memory(tmp_path, 1000, "F32")
-    assert memory["cache_bytes_per_token"] == cache
-    assert memory["largest_context"] == {"1": 70, "8": 8, "64": 1}
-    assert memory["concurrency_at_full_context"] == 0
-    shown = "\n".join(listing._memory_lines(memory))
+    free = (1000 + 70 * cache) / SHARE + 1
+    memory = fit(tmp_path, 1000, "F32", free, "GPU 0")
+    assert memory.cache_bytes_per_token == cache
+    assert memory.largest_context == {1: 70, 8: 8, 64: 1}
+    assert memory.concurrency_at_full_context == 0
+    assert memory.as_json()["largest_context"] == {"1": 70, "8": 8, "64": 1}
+    shown = "\n".join(memory_lines(memory))
     assert "1,024 bytes a token" in shown and "1 × 70, 8 × 8, 64 × 1 tokens" in shown and "GPU 0" in shown
     (tmp_path / "config.json").write_text("{}")
-    unknown = "\n".join(listing._memory_lines(listing._memory(tmp_path, 1000, "F32")))
+    unknown = "\n".join(memory_lines(fit(tmp_path, 1000, "F32", free, "GPU 0")))
     assert "unknown: " in unknown and "fits" not in unknown
 
 

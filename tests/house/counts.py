@@ -28,8 +28,11 @@ RIGHT = ("analysis", "reports", "cli", "api.py")
 TOP = {"values.py", "errors.py", "api.py", "__init__.py", "__main__.py"}
 LINES, PARAMETERS, MODULE = 60, 7, 400
 REASON = "long because"
-RIGHT_BEFORE = """summary footnotes verdicts people losses slices labels bias perplexity reduce costing cost/report bench runs
- judging tables reports/plots cli progress listing""".split()  # commit be5c23a: what became the rooms of RIGHT
+# What became the rooms of RIGHT, at commit be5c23a.
+RIGHT_BEFORE = (
+    *("summary", "footnotes", "verdicts", "people", "losses", "slices", "labels", "bias", "perplexity", "reduce"),
+    *("costing", "cost/report", "bench", "runs", "judging", "tables", "reports/plots", "cli", "progress", "listing"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def _compares_kind(node: ast.AST) -> bool:
     if isinstance(node, ast.Compare):
         sides = [node.left, *node.comparators]
         asked = any(_name(side) == "kind" for side in sides)
-        return asked and any(_texts(side) & KINDS or _is_constant(side) for side in sides)
+        within = isinstance(node.ops[0], ast.In | ast.NotIn) and _is_constant(sides[-1])
+        return asked and (within or any(_texts(side) & KINDS for side in sides))
     if isinstance(node, ast.Match) and _name(node.subject) == "kind":
         values = [case.pattern for case in node.cases]
         return any(isinstance(one, ast.MatchValue) and _texts(one.value) & KINDS for one in values)
@@ -94,9 +98,7 @@ def _is_bag(node: ast.AST) -> bool:
 
 def _annotations(tree: ast.Module) -> Iterator[ast.expr]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign):
-            yield node.annotation
-        elif isinstance(node, ast.arg) and node.annotation is not None:
+        if isinstance(node, ast.AnnAssign) or (isinstance(node, ast.arg) and node.annotation is not None):
             yield node.annotation
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
             yield node.returns
@@ -124,9 +126,9 @@ def _subscripts(tree: ast.Module) -> Iterator[ast.Subscript]:
 
 def _lookups(tree: ast.Module) -> Iterator[ast.Call]:
     for node in ast.walk(tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "get":
-            if node.args and _texts(node.args[0]):
-                yield node
+        called = node.func if isinstance(node, ast.Call) else None
+        if isinstance(called, ast.Attribute) and called.attr == "get" and node.args and _texts(node.args[0]):
+            yield node
 
 
 def _big_functions(tree: ast.Module) -> Iterator[tuple[ast.FunctionDef | ast.AsyncFunctionDef, str]]:
@@ -145,7 +147,7 @@ def _is_right(name: str) -> bool:
 
 
 def counted(package: Path, right: frozenset[str] | None = None) -> Found:
-    """Returns the places of each count in a package's folder; `right`: its files right of the run folder, if not RIGHT."""
+    """Returns the places of each count in a package's folder; `right`: its files right of the run folder."""
     files = {str(path.relative_to(package)): path.read_text(encoding="utf-8") for path in sorted(package.rglob("*.py"))}
     trees = {name: ast.parse(text) for name, text in files.items()}
     others = {other for tree in trees.values() for other in _other_names(tree)}
