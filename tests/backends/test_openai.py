@@ -6,11 +6,9 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -27,9 +25,7 @@ from harness.errors import BackendError, ConfigError
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling, Writing
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from servers import Reply, SyntheticServer
+from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0}
 GOOD = Reply(tokens=3)

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
 from harness.backends import BACKENDS
 from harness.backends.servers import dispatch
 from harness.config.model import ModelConfig
 from harness.errors import BackendError
 from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling
+from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0, "cache_read": 0.1, "cache_write": 2.0}
 TURNS = (Message("system", "be brief"), Message("user", "hello"), Message("assistant", "yes?"), Message("user", "why"))

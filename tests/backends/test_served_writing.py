@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
 from harness.api import score as finish
 from harness.backends import BACKENDS
@@ -20,6 +19,7 @@ from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.store.rows import read_jsonl
 from harness.values import Form, GenerateRequest, Prompt, Response, Sampling, Writing
+from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0}
 SCHEMA = '{"type": "object"}'

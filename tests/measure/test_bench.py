@@ -5,7 +5,6 @@ import time
 import pytest
 from loads import load, times
 from pytest import approx
-from servers import Reply, SyntheticServer
 
 from harness.errors import BackendError
 from harness.measure.load.drive import Slo
@@ -21,6 +20,7 @@ from harness.measure.load.series import (
 )
 from harness.measure.load.summary import LoadSummary
 from harness.values import GenerateRequest, Message, Prompt
+from tests.support.servers import Reply, SyntheticServer
 
 REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9)
 

@@ -10,13 +10,13 @@ import threading
 import time
 
 import pytest
-from servers import Reply, SyntheticServer, count_tokens
 
 from harness.errors import BackendError
 from harness.measure.load.drive import FAILURES_IN_A_ROW, Scenario, Slo, Timed, run_load
 from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.summary import load_summary
 from harness.values import GenerateRequest, Message, Prompt, Request, Sampling
+from tests.support.servers import Reply, SyntheticServer, count_tokens
 
 REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9, stop=("END",))
 

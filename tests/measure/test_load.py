@@ -11,8 +11,6 @@ from itertools import accumulate
 
 import pytest
 from pytest import approx
-from servers import count_tokens
-from virtual import run
 
 from harness.measure.load.drive import (
     FAILURES_IN_A_ROW,
@@ -26,6 +24,8 @@ from harness.measure.load.drive import (
 from harness.measure.load.summary import Tally, load_summary
 from harness.measure.load.target import Chunk, InProcess, RequestFailed, Usage
 from harness.values import GenerateRequest, Prompt, Request, Response
+from tests.support.servers import count_tokens
+from tests.support.virtual import run
 
 REQUESTS = [GenerateRequest(key=f"k{i}", sample_id=f"s{i}", prompt=Prompt("p")) for i in range(3)]
 

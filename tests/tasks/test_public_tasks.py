@@ -25,7 +25,7 @@ from harness.tasks.self_test import self_test
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
 from harness.values import Response
-from tests.public_rows import ROWS, bbh_rows
+from tests.support.public_rows import ROWS, bbh_rows
 
 PUBLIC = tuple(name for name in task_names() if name in ROWS or name == "bbh")
 OURS = tuple(name for name in task_names() if name not in PUBLIC)
