@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -183,6 +184,7 @@ def bench_command(
     from harness.reports import bench_text
     from harness.runs import bench as benches
     from harness.security import seal as seals
+    from harness.store.schema import BENCHES
 
     wanted = _configuration(config, model, task, data, limit, None, seed, machine, None, None)
     off = seals.Seal("none", "switched off by --no-seal")
@@ -194,8 +196,8 @@ def bench_command(
     _say(f"sealed: {sealed}")
     for _ in benches.carry_out(made, folder, sealed=str(sealed)):
         pass
-    summary = measured.finish(folder, wanted)
-    print(json.dumps(summary, ensure_ascii=False) if as_json else bench_text.text(summary))
+    summary = measured.finish(folder)
+    print(json.dumps(BENCHES.write(summary), ensure_ascii=False) if as_json else bench_text.text(summary))
     if plots:
         _say(f"drew {', '.join(str(file) for file in bench_text.plots(folder, summary))}")
     _say(f"everything is in {folder} (summary.json, measurements.jsonl: a line for each request)")
@@ -216,14 +218,16 @@ def cost(
     harness cost results/RUN --machine l4 --against openai/gpt-5-mini
     """
     from harness.analysis import costs
+    from harness.analysis.old_rows import typed
     from harness.api import open_run
     from harness.reports import cost_text
 
     with _working("pricing"):
-        found = costs.report(run, machine, volume, against, bench)
-    print(json.dumps(found, ensure_ascii=False) if as_json else cost_text.text(found))
+        summary = typed(open_run(run).summary)
+        found = costs.report(run, summary, machine, volume, against, bench)
+    print(json.dumps(costs.as_json(found), ensure_ascii=False) if as_json else cost_text.text(found))
     if plots:
-        _say(f"drew {', '.join(str(file) for file in cost_text.plots(run, found, open_run(run).summary))}")
+        _say(f"drew {', '.join(str(file) for file in cost_text.plots(run, found, summary.rows))}")
 
 
 @app.command("prices")
@@ -231,9 +235,11 @@ def prices_command(as_json: Json = False) -> None:
     """List the API prices that ship with the package, with the day each was read; warn where they are old."""
     from datetime import UTC, datetime
 
-    from harness.analysis import costs
+    from harness.cost.prices import list_prices, read_prices
+    from harness.reports import cost_text
 
-    print(costs.prices(as_json, datetime.now(UTC).date()))
+    rows = list_prices(read_prices(), datetime.now(UTC).date())
+    print(json.dumps([asdict(row) for row in rows], ensure_ascii=False) if as_json else cost_text.prices(rows))
 
 
 @app.command()
