@@ -293,7 +293,7 @@ def check(
     where the data would go. With --policy, what breaks it is named, and the
     exit code is 1.
     """
-    from harness.runs.carry_out import check as checks
+    from harness.runs import check as checks
     from harness.security.policy import read_policy
 
     rules = None if policy is None else read_policy(policy)

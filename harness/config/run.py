@@ -18,9 +18,9 @@ from harness.config.bench import BenchConfig, LatencyConfig
 from harness.config.files import find_file
 from harness.config.machine import MachineConfig
 from harness.config.model import ModelConfig, model_from_path
-from harness.config.task import Sensitivity
 from harness.config.yaml_file import read_yaml
 from harness.errors import ConfigError, nearest
+from harness.values import Sensitivity
 
 
 class TaskUse(Strict):

@@ -171,7 +171,7 @@ def _against(row: MachineRow) -> Iterator[str]:
     if (api := row.cost.api) is None:
         return
     yield f"API: {api.label}; its accuracy is taken for the same."
-    if row.mode == "score":
+    if row.mode == "loglikelihood":
         yield "API: it would have to write the answers that were scored here; those tokens are not in its price."
     if api.usd_month is not None:
         yield f"API: ${api.usd_month:,.2f} a month."

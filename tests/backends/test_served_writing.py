@@ -19,7 +19,7 @@ from harness.errors import BackendError
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.store.rows import read_jsonl
-from harness.values import Form, Request, Response, Sampling, Writing
+from harness.values import Form, GenerateRequest, Prompt, Response, Sampling, Writing
 
 PRICE = {"input": 1.0, "output": 10.0}
 SCHEMA = '{"type": "object"}'
@@ -51,7 +51,7 @@ def served(reply: Any, *, kind: str = "openai", request: dict[str, Any] | None =
         given = {"name": "m", "backend": kind, "base_url": server.url, "price": PRICE}
         model = BACKENDS[kind](ModelConfig(**given | changes))
         asked = {"max_tokens": 50, **(request or {})}
-        (response,) = model.generate([Request("k", "s", "generate", "why is it so", **asked)])
+        (response,) = model.answer([GenerateRequest("k", "s", Prompt("why is it so"), **asked)])
         return response, server.bodies[-1]
 
 

@@ -37,9 +37,9 @@ from harness.measure.load.drive import Scenario, Timed, run_load  # noqa: E402
 from harness.measure.load.openai_stream import OpenAIStream  # noqa: E402
 from harness.measure.load.summary import Tally  # noqa: E402
 from harness.store.files import append_rows  # noqa: E402
-from harness.values import Request  # noqa: E402
+from harness.values import GenerateRequest, Prompt  # noqa: E402
 
-REQUESTS = [Request(key=str(i), sample_id=str(i), mode="generate", prompt="word " * 50) for i in range(100)]
+REQUESTS = [GenerateRequest(key=str(i), sample_id=str(i), prompt=Prompt("word " * 50)) for i in range(100)]
 FAST = {"tokens": 30, "ttft_s": 0.05, "gap_s": 0.01}
 SHOT = {"tokens": 2}
 DRAWN = {"tokens": 40, "ttft_s": 0.08, "gap_s": 0.012}

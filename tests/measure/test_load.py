@@ -25,9 +25,9 @@ from harness.measure.load.drive import (
 )
 from harness.measure.load.summary import Tally, load_summary
 from harness.measure.load.target import Chunk, InProcess, RequestFailed, Usage
-from harness.values import Request, Response
+from harness.values import GenerateRequest, Prompt, Request, Response
 
-REQUESTS = [Request(key=f"k{i}", sample_id=f"s{i}", mode="generate", prompt="p") for i in range(3)]
+REQUESTS = [GenerateRequest(key=f"k{i}", sample_id=f"s{i}", prompt=Prompt("p")) for i in range(3)]
 
 
 class Plain:

@@ -119,7 +119,8 @@ class Joules:
 
 
 def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Path, monkeypatch):
-    monkeypatch.setattr("harness.runs.execute.counters_of", lambda backend: ((Joules(),), None))
+    for module in ("execute", "latency_pass"):
+        monkeypatch.setattr(f"harness.runs.{module}.counters_of", lambda backend: ((Joules(),), None))
     monkeypatch.setattr("harness.runs.latency_pass.idle_watts", lambda counters: 0.0)
     laptop = {"name": "l", "source": "s", "date": "2026-11-20", "grid_g_per_kwh": 360_000}
     owned = {"price": 1000, "years": 4, "watts": 45, "power_price": 0.3, "pue": 1.5}

@@ -162,7 +162,7 @@ def test_no_message_of_an_error_holds_a_planted_key(tmp_path: Path):
     names = json.dumps(list(PLANTED))
     code = f"""
 import sys, logging
-from harness import cli
+from harness.cli import app as cli
 from harness.errors import ConfigError
 def fail():
     kind = ConfigError if sys.argv[1] == "mistake" else ValueError

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import httpx2
 
+from harness.backends.base import by_mode
 from harness.backends.servers.batch import Batches, Result, collect, handed_over
 from harness.backends.servers.dispatch import (
     Answer,
@@ -34,7 +35,6 @@ from harness.backends.servers.dispatch import (
     run,
     unpriced,
 )
-from harness.backends.servers.openai_protocol import turns
 from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount, price_request
 from harness.engine.text.stop_strings import cut
@@ -43,7 +43,7 @@ from harness.engine.text.token_counts import counter_of
 from harness.errors import BackendError, ConfigError, HarnessError, nearest
 from harness.security.egress import server, where
 from harness.security.secrets import redact
-from harness.values import Finish, Request, Response
+from harness.values import Finish, GenerateRequest, LoglikelihoodRequest, Request, Response
 
 FINISH: dict[str, Finish] = {"length": "length", "max_tokens": "length", "MAX_TOKENS": "length"}  # others are stops
 
@@ -86,7 +86,7 @@ class ApiBackend:
         )
         self.known: tuple[str, ...] = ()  # models the server lists
 
-    def params(self, request: Request) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the arguments of the SDK's call, `extra_body` among them. What was refused is taken out later."""
         raise NotImplementedError
 
@@ -94,7 +94,7 @@ class ApiBackend:
         """Sends a request and reads the answer; calls `check` for each piece."""
         raise NotImplementedError
 
-    def unsent(self, request: Request) -> dict[str, str]:
+    def unsent(self, request: GenerateRequest) -> dict[str, str]:
         """Returns what the task asks about drawing and writing that this interface has no word for."""
         sampling, writing, said = request.sampling, request.writing, "not asked of the server"
         drawn = sampling.temperature > 0
@@ -110,11 +110,11 @@ class ApiBackend:
             found["thinking"] = f"{said}: set it in the model's `extra`"
         return found
 
-    def form(self, request: Request) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the parameters that hold an answer to its form; none where the interface has none."""
         return {}
 
-    def thinking(self, request: Request) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the parameters that switch thinking on or off, or bound it; none where the interface has none."""
         return {}
 
@@ -128,15 +128,23 @@ class ApiBackend:
             f"backend {self.config.backend} has no batches", where=f"model {self.config.name}", fix="set `batch: false`"
         )
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields a response to each request: see `Backend`."""
+        texts, given = by_mode(requests)
+        if texts:
+            yield from self._texts(texts)
+        if given:
+            yield from self._loglikelihoods(given)
+
+    def _texts(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         """Yields texts as they finish. A single request is never a batch: it is asked for its time, or is the last."""
         if self.config.batch and len(requests) > 1:
             return self._batched(requests)
         return run(requests, self._generate, limits=self.config.limits, price=self.price, purse=self.purse)
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Raises BackendError: this interface does not tell the log-probability of given text."""
-        raise self.cannot_score()
+        raise self.cannot_tell_loglikelihoods()
 
     def describe(self) -> Mapping[str, Any]:
         """Returns what is known of the model and its server."""
@@ -158,7 +166,7 @@ class ApiBackend:
         """Closes the connections."""
         self.http.close()
 
-    def cannot_score(self, why: str = "") -> BackendError:
+    def cannot_tell_loglikelihoods(self, why: str = "") -> BackendError:
         """Returns what is raised where choices cannot be scored."""
         return BackendError(
             "the server does not tell the log-probability of given text" + (f": {why}" if why else ""),
@@ -255,7 +263,7 @@ class ApiBackend:
         shifted = {name: None if s is None or not alone else s + attempt.handed_s for name, s in times.items()}
         return Response(
             key=request.key,
-            prompt=request.prompt if isinstance(request.prompt, str) else None,
+            prompt=request.prompt.text,
             text=text,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
@@ -279,7 +287,7 @@ class ApiBackend:
         if self.count is None:
             return None, None, {"usage": why, **told}
         written = self.count("".join((*reading.thinking, *reading.text)))
-        asked = self.count("\n".join(turn.content for turn in turns(request)))
+        asked = self.count(request.prompt.content)
         return asked, written, {"usage": f"counted here, {why}", **told}
 
     # --- what goes wrong
@@ -487,7 +495,7 @@ def _doubt(request: Request, reading: Reading) -> str | None:
         return f"{used.output} output tokens, and {request.max_tokens} were allowed"
     if used.output == 0 and text.strip():
         return "no output tokens for an answer that has text"
-    if used.input == 0 and any(turn.content for turn in turns(request)):
+    if used.input == 0 and request.prompt.characters:
         return "no input tokens for a prompt that has text"
     return None
 
