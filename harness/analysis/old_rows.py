@@ -1,4 +1,7 @@
-"""Temporary: a summary of dicts as values."""
+"""A summary that is still a mapping, as the values that costs need; what they do not is left None.
+
+Goes when `open_run` itself gives a `Summary`.
+"""
 
 from typing import Any, cast
 

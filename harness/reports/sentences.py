@@ -1,4 +1,4 @@
-"""Temporary: the sentences of two notes."""
+"""The notes of a cost report as sentences: what was paid, and what a judge took."""
 
 from harness.analysis import judge_summary
 from harness.analysis.summary import money_notes

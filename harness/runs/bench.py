@@ -35,7 +35,6 @@ from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.series import MARK, Series, Unlike, bench, synthetic_requests
 from harness.measure.load.target import InProcess, Target
 from harness.measure.other_work import between, reading
-from harness.reports.layout import number
 from harness.runs.execute import Load, load
 from harness.runs.host import git_state, host
 from harness.runs.latency_pass import at_rest, counters_of, served_here
@@ -305,7 +304,8 @@ class _Progress:
 
     def end(self, row: BenchRow) -> None:
         ended = f"; ended early, {row.stopped}" if row.stopped else "; saturated" if row.saturated else ""
-        self._say(f"{row.scenario}: {row.n} requests, {number(row.requests_per_s)}/s{ended}")
+        speed = "–" if row.requests_per_s is None else f"{row.requests_per_s:.3g}"
+        self._say(f"{row.scenario}: {row.n} requests, {speed}/s{ended}")
         self._done = 0
 
     def _say(self, text: str) -> None:
