@@ -17,6 +17,7 @@ from typing import Any
 
 from harness.config.bench import BenchConfig
 from harness.config.machine import read_machine
+from harness.config.model import ScriptedModel, settings_of
 from harness.config.run import RunConfig
 from harness.cost.capacity import MIN_SHAPES, fit, shape_of
 from harness.errors import ConfigError
@@ -152,7 +153,7 @@ def _notes(summary: Mapping[str, Any], computer: Mapping[str, Any]) -> Iterator[
         if work["slo_requests_per_s"] is not None:
             upto = "at all rates measured, so at least" if work["all_rates_in_slo"] else "up to"
             yield f"{where}: keeps the SLO {upto} {number(work['slo_requests_per_s'])} good requests/s."
-        if summary["models"][work["model"]]["backend"] == "fake":
+        if settings_of(summary["models"][work["model"]]["backend"]) is ScriptedModel:
             yield f"{work['model']}: a script; its times to a token are told, not waited for; responses are real."
     yield from _resource_notes(summary)
     yield from _cache_note(summary)

@@ -32,7 +32,7 @@ from harness.cost.projection import projection, restored
 from harness.errors import ConfigError, StoreError
 from harness.reports.formats import set_text
 from harness.reports.layout import Table, number
-from harness.security.egress import PROVIDERS
+from harness.security.egress import FILE, HERE
 from harness.store.files import write_json_atomic
 from harness.store.lines import measurements
 from harness.store.rows import read_json, read_jsonl
@@ -146,7 +146,7 @@ def _price(name: str) -> Price | Packaged:
 def _elsewhere(plan: Mapping[str, Any], model: str) -> bool:
     """Returns whether a model ran on a machine that is paid by the token, not by the hour."""
     about = plan["models"][model]
-    return about["backend"] in PROVIDERS and about["where"] != "this machine"
+    return about["where"] not in (HERE.name, FILE.name)
 
 
 def _paid(row: Mapping[str, Any]) -> dict[str, Any]:

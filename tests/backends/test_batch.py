@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from asking import prompt_of
 
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import batch
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.errors import ConfigError, LimitReached
 from harness.values import GenerateRequest, Prompt, Request
 
@@ -126,7 +126,7 @@ def at_once(monkeypatch, tmp_path: Path):
 def model(provider: Provider, kind: str, **changes: Any):
     url = provider.url + ("/v1" if kind == "openai" else "")
     given = {"name": "m", "backend": kind, "base_url": url, "batch": True, "price": PRICE.get(kind)}
-    return BACKENDS[kind](ModelConfig(**given | changes))
+    return load(model_of(**given | changes))
 
 
 def requests(*prompts: str) -> list[Request]:

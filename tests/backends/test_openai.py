@@ -18,10 +18,10 @@ from asking import prompt_of
 
 from harness.analysis.verify import verified
 from harness.api import finish
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import dispatch
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError
 from harness.runs.carry_out import carry_out
@@ -59,7 +59,7 @@ class Asked:
 def backend(server: SyntheticServer, **changes: Any):
     limits = {"concurrency": 4, "sample_s": 20.0, "silence_s": 5.0, **changes.pop("limits", {})}
     given = {"name": "m", "backend": "openai", "base_url": server.url, "price": PRICE, "limits": limits, **changes}
-    return BACKENDS["openai"](ModelConfig(**given))
+    return load(model_of(**given))
 
 
 def ask(*prompts: str, **changes: Any) -> list[Request]:
@@ -409,7 +409,7 @@ def test_chat_prompts_need_the_chat_interface():
 )
 def test_an_address_that_cannot_be_used_is_told(changes, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        BACKENDS["openai"](ModelConfig(name="m", backend="openai", **changes))
+        load(model_of(name="m", backend="openai", **changes))
     assert "planted" not in str(caught.value)
 
 

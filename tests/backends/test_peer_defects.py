@@ -14,7 +14,7 @@ import pytest
 from asking import prompt_of
 
 from harness.backends.local.backend import TransformersBackend
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.values import GenerateRequest, Message, Request, Sampling
 
 SHORT, LONG = "cat", "the cat sat on the red mat and ran home . " * 4
@@ -22,7 +22,7 @@ SHORT, LONG = "cat", "the cat sat on the red mat and ran home . " * 4
 
 def build(path, **changes) -> TransformersBackend:
     asked = {"name": "m", "path": str(path), "device": "cpu", "dtype": "fp32", "threads": 1}
-    return TransformersBackend(ModelConfig(**(asked | changes)))
+    return TransformersBackend(model_of(**(asked | changes)))
 
 
 @pytest.fixture(scope="module", params=["auto", "plain"])
