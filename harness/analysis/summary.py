@@ -17,7 +17,7 @@ from harness.analysis.slices import by_slice, worst
 from harness.analysis.usage import footnotes, spent
 from harness.analysis.verdicts import NOTHING_HEARD, Heard
 from harness.config.machine import MachineConfig
-from harness.cost.attribution import attribute
+from harness.cost.attribution import Pass, attribute
 from harness.cost.machines import hourly
 from harness.measure.energy import Energy, carbon_g, energy_shares
 from harness.measure.latency import latency_summary
@@ -369,13 +369,15 @@ def _cost(passed: Line, records: Sequence[Record], machine: MachineConfig | None
     price = None if machine is None else hourly(machine)
     share = min(1.0, (passed["samples"] or 0) / len(records))  # a failed sample may have been asked in two sittings
     found = attribute(
-        wall_s=passed["wall_s"],
-        prefill_s=passed["prefill_s"],
-        decode_s=passed["decode_s"],
-        input_tokens=passed["input_tokens"] or 0,
-        output_tokens=passed["output_tokens"] or 0,
-        samples=passed["samples"] or 0,
-        correct=share * sum(record.value or 0.0 for record in records),
+        Pass(
+            wall_s=passed["wall_s"],
+            prefill_s=passed["prefill_s"],
+            decode_s=passed["decode_s"],
+            input_tokens=passed["input_tokens"] or 0,
+            output_tokens=passed["output_tokens"] or 0,
+            samples=passed["samples"] or 0,
+            correct=share * sum(record.value or 0.0 for record in records),
+        ),
         usd_per_hour=None if price is None else price.total,
         utilisation=1.0 if machine is None else machine.utilisation,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ import yaml
 
 import harness
 from harness.analysis.verify import verified
-from harness.api import finish
+from harness.api import score as finish
 from harness.backends.scripted import ScriptedBackend
 from harness.cli import listing
 from harness.config.base import validate
@@ -32,10 +31,8 @@ from harness.tasks.score_answer import turn_of
 from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Message, Request, Response
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from backends.conftest import write_model
-from servers import Reply, SyntheticServer
+from tests.support.servers import Reply, SyntheticServer
+from tests.support.written_models import write_model
 
 ROWS = [
     {"id": "a", "name": "Ada", "city": "Oslo", "script": ["Hi, I am Ada.", "Who am I?"], "right": [None, "Ada"]},
