@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from asking import prompt_of
+from tests.support.asking import prompt_of
 
 from harness.backends import load
 from harness.backends.local.backend import TransformersBackend

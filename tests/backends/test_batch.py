@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import prompt_of
+from tests.support.asking import prompt_of
 
 from harness.backends import load
 from harness.backends.servers import batch

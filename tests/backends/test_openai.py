@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asking import prompt_of
+from tests.support.asking import prompt_of
 
 from harness.analysis.verify import verified
 from harness.api import score as finish

@@ -11,7 +11,7 @@ import shutil
 import time
 
 import pytest
-from asking import prompt_of
+from tests.support.asking import prompt_of
 
 from harness.backends.local.backend import TransformersBackend
 from harness.config.model import model_of

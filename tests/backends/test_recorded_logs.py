@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import request_of
+from tests.support.asking import request_of
 
 import harness
 from harness.backends import load

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from asking import request_of
+from tests.support.asking import request_of
 
 from harness.backends import load
 from harness.backends.scripted import Rule, read_script

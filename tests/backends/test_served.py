@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import prompt_of
+from tests.support.asking import prompt_of
 
 import harness
 from harness.backends import load

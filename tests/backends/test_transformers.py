@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import torch
-from asking import request_of
+from tests.support.asking import request_of
 
 from harness.backends.local.backend import TransformersBackend
 from harness.backends.local.load import available_cores
