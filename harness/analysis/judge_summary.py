@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from harness.analysis import judge_agreement
@@ -29,7 +29,7 @@ from harness.store.schema import (
 )
 from harness.tasks.judge_requests import name_of
 from harness.tasks.rubric import verdict
-from harness.values import Record, Response
+from harness.values import Response
 
 EXCERPT = 120  # characters of a reply that are shown
 
@@ -40,9 +40,7 @@ def of_rows(facts: RunFacts, rows: Sequence[Row]) -> tuple[Row, ...]:
     if judge is None:
         return tuple(rows)
     tasks = {name: task for name, task in facts.plan.tasks.items() if task.rubric is not None}
-    agreed = {
-        name: judge_agreement.agreement(name, task, facts.samples, facts.heard) for name, task in tasks.items()
-    }
+    agreed = {name: judge_agreement.agreement(name, task, facts.samples, facts.heard) for name, task in tasks.items()}
     return tuple(_with_judge(facts, judge, row, agreed[row.task]) if row.task in tasks else row for row in rows)
 
 

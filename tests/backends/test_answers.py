@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from tests.support.asking import prompt_of
 
 from harness.backends import load
 from harness.backends.local.backend import TransformersBackend
@@ -14,6 +13,7 @@ from harness.backends.local.render import ids_digest
 from harness.config.model import model_of
 from harness.config.task import STOP_LIMIT
 from harness.values import Form, GenerateRequest, Message, Request, Sampling, Writing
+from tests.support.asking import prompt_of
 
 SCHEMA = {
     "type": "object",

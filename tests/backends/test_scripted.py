@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from tests.support.asking import request_of
 
 from harness.backends import load
 from harness.backends.scripted import Rule, read_script
 from harness.config.model import model_of
 from harness.errors import ConfigError
 from harness.values import Request
+from tests.support.asking import request_of
 
 
 def scripted(*rules: Rule, **times: float):
