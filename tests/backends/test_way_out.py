@@ -17,7 +17,7 @@ import pytest
 from harness.backends import load
 from harness.backends.servers import dispatch
 from harness.config.model import ModelConfig, model_of
-from harness.errors import BackendError, ConfigError
+from harness.errors import BackendError, ConfigError, PolicyError
 from harness.runs.planned_model import find_model
 from harness.security.egress import server
 from harness.security.secrets import HIDDEN, redact, without_own
@@ -108,6 +108,14 @@ def test_every_backend_uses_its_proxy(backend: str, listening: Listening):
     )  # whatever they make of the answer
     proxy.close()
     assert proxy.asked and all(path.startswith(url) for path in proxy.asked) and listening.asked == []
+
+
+def test_a_backend_sends_nothing_restricted_to_another_host(listening: Listening):
+    """The proxy here would take it on to a host elsewhere."""
+    made = load(config(base_url="http://far.example/v1", allow_http=True, proxy=f"http://127.0.0.1:{listening.port}"))
+    with pytest.raises(PolicyError, match="restricted data on their way to far.example were stopped"):
+        list(made.answer([GenerateRequest("k", "s", Prompt("hello"), sensitivity="restricted")]))
+    assert not [path for path in listening.asked if "completions" in path]
 
 
 def test_a_proxy_elsewhere_lets_data_out_even_to_a_server_here():
