@@ -12,9 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from harness.backends import load
 from harness.config.model import ModelConfig
 from harness.config.task import TaskConfig
-from harness.runs.execute import at_work, keep, load, sitting
+from harness.runs.execute import at_work, keep, sitting
 from harness.runs.plan import Plan, judge_of
 from harness.runs.planned_model import PlannedModel, by_messages
 from harness.runs.requests import Cell
@@ -38,7 +39,7 @@ def carry_out(
     if not cells:
         return
     as_itself = lambda config: load(config.model_copy(update={"name": plan.judge.config.name}))
-    with at_work(cells[0].model.config, plan, folder, as_itself, sealed) as backend:
+    with at_work(cells[0].model, plan, folder, as_itself, sealed) as backend:
         for cell in cells:
             asked = {request.key: request for request in cell.requests}
             with sitting(cell, folder.verdicts(), asked, folder) as kept:

@@ -9,12 +9,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.backends import can_score
 from harness.config.machine import read_machine
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, TaskError
 from harness.runs.host import git_state, host
-from harness.runs.planned_model import PlannedModel, _settings, by_messages, described, find_model, limits_of, versions
+from harness.runs.planned_model import PlannedModel, by_messages, described, find_model, limits_of, versions
 from harness.runs.requests import SEMANTICS, Cell, _cell
 from harness.scoring.scorers.code import needs_sandbox
 from harness.security.policy import refuse_egress
@@ -64,7 +63,7 @@ def make_plan(config: RunConfig) -> Plan:
         raise ConfigError("no tasks to run", where=f"run {config.run}", fix="add `tasks: [NAME, ...]`")
     read_machine(config.machine)
     models = [find_model(model) for model in config.models]
-    for model in config.models:
+    for model in models:
         limits_of(model, config)
     tasks: list[Task] = []
     for use in config.tasks:
@@ -79,16 +78,17 @@ def make_plan(config: RunConfig) -> Plan:
     if not config.responses_only:
         _refuse_code(tasks)
     judge = _judge(config, tasks)
-    refuse_egress(config.models, [task.config for task in tasks], config.allow_egress)
+    places = {model.config.name: model.place for model in models}
+    refuse_egress(places, [task.config for task in tasks], config.allow_egress)
     if judge is not None:
         judged = [task.config for task in tasks if task.config.rubric is not None]
-        refuse_egress([judge.config], judged, config.allow_egress, "judge")
+        refuse_egress({judge.config.name: judge.place}, judged, config.allow_egress, "judge")
     chosen = {task.name: choose(task, config) for task in tasks}
     cells = tuple(
         _cell(model, task, chosen[task.name], config.seed)
         for model in models
         for task in tasks
-        if task.config.writes or can_score(model.config, rolling=task.config.kind == "perplexity")
+        if task.config.writes or _tells(model, task)
     )
     identity = _identity(config, models, tasks, chosen, judge)
     return Plan(config, cells, identity, digest(identity), judge)
@@ -110,7 +110,7 @@ def check_judge(plan: Plan) -> None:
     if not judged:
         return
     judge_of(plan)
-    limits_of(plan.judge.config, plan.config)
+    limits_of(plan.judge, plan.config)
     pair = next((task for task in judged if task.config.rubric.against is not None), None)
     if pair is not None and len(plan.models) < 2:
         what = f"task '{pair.name}' compares answers with the baseline's, and the run has one model"
@@ -136,8 +136,7 @@ def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Tas
     """
     if task.config.kind == "choice" and use.asked_as == "generate":
         return (twin(task),)
-    rolling = task.config.kind == "perplexity"
-    silent = [model.config for model in models if not can_score(model.config, rolling=rolling)]
+    silent = [model.config for model in models if not _tells(model, task)]
     if task.config.writes or not silent:
         return (task,)
     if task.config.kind != "choice":
@@ -147,6 +146,11 @@ def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Tas
             fix="leave the task or the model out of this run",
         )
     return (twin(task),) if len(silent) == len(models) else (task, twin(task))
+
+
+def _tells(model: PlannedModel, task: Task) -> bool:
+    """Returns whether a model tells the log-probability of what the task gives it to read."""
+    return model.capabilities.rolling if task.config.kind == "perplexity" else model.capabilities.loglikelihood
 
 
 def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
@@ -229,13 +233,13 @@ def _identity(
     judged = {}
     if judge is not None:
         rival = config.baseline or config.models[0].name  # whom pairs are compared with
-        judged = {"judge": _settings(judge.config) | {"digest": judge.digest}, "baseline": rival}
+        judged = {"judge": judge.config.settings() | {"digest": judge.digest}, "baseline": rival}
     return {
         "semantics": SEMANTICS,
         "seed": config.seed,
         "limit": config.limit,
         "first": config.first,
-        "models": {model.config.name: _settings(model.config) | {"digest": model.digest} for model in models},
+        "models": {model.config.name: model.config.settings() | {"digest": model.digest} for model in models},
         "tasks": {
             task.name: {
                 **task.config.model_dump(mode="json", by_alias=True),

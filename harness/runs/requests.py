@@ -15,7 +15,7 @@ from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
 from harness.values import GenerateRequest, LoglikelihoodRequest, Mode, Prompt, Request, Sample
 
-SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
+SEMANTICS = 2  # raised when the same configuration would be asked or judged differently
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: in
     chat = _uses_chat(model, task)
     mode: Mode = "generate" if task.config.writes else "loglikelihood"
     if mode == "generate":
-        check_writing(task, model.config, model.info)
+        check_writing(task, model.config, model.info, model.capabilities)
     requests = tuple(r for sample in samples for r in _requests(model, task, sample, mode, chat, seed))
     return Cell(model, task, mode, chat, samples, requests)
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.runs.requests import Cell
-from harness.security.egress import egress
 from harness.security.secrets import redacted
 from harness.store.files import append_jsonl
 from harness.store.folder import RunFolder
@@ -37,7 +36,7 @@ def measure(folder: RunFolder, line: Mapping[str, Any]) -> None:
 
 def _sent(cell: Cell, asked: Mapping[str, Request], responses: Sequence[Response]) -> int:
     """Returns the bytes of text that left this machine for these responses, in all their attempts."""
-    if egress(cell.model.config) is None:
+    if cell.model.place.egress is None:
         return 0
     sent = [response for response in responses if response.key in asked]
     attempts = (len(response.details.get("attempts", ())) or 1 for response in sent)

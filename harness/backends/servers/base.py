@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import httpx2
 
-from harness.backends.base import by_mode
+from harness.backends.base import ModelCard, by_mode
 from harness.backends.servers.batch import Batches, Result, collect, handed_over
 from harness.backends.servers.dispatch import (
     Answer,
@@ -37,14 +37,14 @@ from harness.backends.servers.dispatch import (
 from harness.backends.servers.meanings import ABOUT_THE_REQUEST, Ending, Meaning, Refused, ending, refusal
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import NEVER_SENT, BadReply, transport_failure
-from harness.config.model import ModelConfig
+from harness.config.model import RemoteModel
 from harness.cost.prices import price_request
 from harness.engine.text.stop_strings import cut
 from harness.engine.text.token_counts import counter_of
 from harness.errors import BackendError, ConfigError, HarnessError, nearest
-from harness.security.egress import server, where
+from harness.security.egress import place_of, server
 from harness.security.secrets import redact
-from harness.values import GenerateRequest, LoglikelihoodRequest, Request, Response
+from harness.values import SENSITIVITIES, GenerateRequest, LoglikelihoodRequest, Request, Response
 
 FILTERED = "content filter"  # of the provider, on a prompt: its way to refuse, and no error
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}  # the other name of each
@@ -62,16 +62,16 @@ class ApiBackend:
     required: ClassVar[frozenset[str]]  # arguments that cannot be left out
     wordless: ClassVar[frozenset[str]] = frozenset()  # parts of Sampling that the interface does not take
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         self.config = config
         self.server = server(config)
-        self.model = config.model or config.name
+        self.model = config.served_as
         self.own = self.server.own
-        self.price = price_of(config, config.backend if self.own else None)
+        self.price = price_of(config)
         if config.limits.max_cost is not None and self.price is None:
             raise unpriced(config)
         self.purse = Purse(config.limits.max_cost)
-        self.count = counter_of(config.path)  # our own, where the server's count is missing or cannot be true
+        self.count = counter_of(config.tokenizer)  # our own, where the server's count is missing or cannot be true
         self.server.key()
         self.refused: dict[str, str] = {}  # parameter -> what the server said
         self.trials: dict[str, dict[str, str]] = {}  # key of a request -> what was left out of it to see if it helps
@@ -126,6 +126,8 @@ class ApiBackend:
 
     def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields a response to each request: see `Backend`."""
+        for request in requests:
+            self.server.refuse(request.sensitivity)
         texts, given = by_mode(requests)
         if texts:
             yield from self._texts(texts)
@@ -142,21 +144,19 @@ class ApiBackend:
         """Raises BackendError: this interface does not tell the log-probability of given text."""
         raise self.cannot_tell_loglikelihoods()
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe(self) -> ModelCard:
         """Returns what is known of the model and its server."""
-        return {
-            "model": self.model,
-            "backend": self.config.backend,
-            "dtype": None,
-            "device": None,
-            "parameters": None,
-            "context_length": None,
-            "chat_template_sha256": None,
-            "where": where(self.config),
-            "api": self.config.api,
-            "price": None if self.price is None else self.price.model_dump(mode="json", exclude_none=True),
-            "versions": {self.package: version(self.package)},
-        }
+        return ModelCard(
+            self.model,
+            self.config.backend,
+            place_of(self.config).name,
+            api=self.config.api,
+            price=None if self.price is None else self.price.model_dump(mode="json", exclude_none=True),
+            versions={self.package: version(self.package)},
+        )
+
+    def computed(self) -> None:
+        """Returns None: what a server computed is not told."""
 
     def close(self) -> None:
         """Closes the connections."""
@@ -195,7 +195,8 @@ class ApiBackend:
         by_key = {request.key: request for request in requests}
         lines = {request.key: _flat(self._kept(self.params(request), request.key)) for request in requests}
         try:
-            for result in collect(self.batches(), self.server.host, lines):
+            most = max((request.sensitivity for request in requests), key=SENSITIVITIES.index)
+            for result in collect(self.batches(), self.server.host, lines, sensitivity=most):
                 yield self._from_batch(by_key[result.key], result)
         except self.sdk_error as error:
             failure = self.failure(error, {}, Reading(time.perf_counter()))

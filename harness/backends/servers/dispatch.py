@@ -30,9 +30,10 @@ from datetime import date
 from typing import Any
 
 from harness.config.base import validate
-from harness.config.model import LimitsConfig, ModelConfig
+from harness.config.model import LimitsConfig, RemoteModel
 from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
 from harness.errors import BackendError, ConfigError, HarnessError, LimitReached
+from harness.security.egress import carrying, place_of
 from harness.security.secrets import redact
 from harness.values import GenerateRequest, Request, Response
 
@@ -123,12 +124,12 @@ class _Job:
     attempt: Attempt | None = None
 
 
-def price_of(config: ModelConfig, provider: str | None = None) -> Price | None:
+def price_of(config: RemoteModel) -> Price | None:
     """Returns what a model's tokens cost: as stated, as listed by name, or for a provider's own as listed for it.
 
     None is unknown. Raises ConfigError for a name the price file does not list.
     """
-    model = config.model or config.name
+    model = config.served_as
     if isinstance(config.price, str):
         prices = read_prices()
         found = find_price(prices, config.price)
@@ -140,13 +141,14 @@ def price_of(config: ModelConfig, provider: str | None = None) -> Price | None:
     if config.price is not None:
         stated = {"provider": config.backend, "model": model, "source": "run file", "retrieved": date.today()}
         return validate(Price, {**stated, **config.price}, f"price of model {config.name}")
-    return find_price(read_prices(), model, provider) if provider else None
+    provider = place_of(config).provider
+    return None if provider is None else find_price(read_prices(), model, provider)
 
 
-def unpriced(config: ModelConfig) -> BackendError:
+def unpriced(config: RemoteModel) -> BackendError:
     """Returns what is raised where money is limited and a model's price is not known."""
     return BackendError(
-        f"a spend limit needs a price, and none is known for {config.model or config.name}",
+        f"a spend limit needs a price, and none is known for {config.served_as}",
         where=f"model {config.name}",
         fix="add `price: {input: ..., output: ...}` in USD per 1M tokens",
     )
@@ -253,7 +255,8 @@ class _Run:
 
     def _try(self, job: _Job, attempt: Attempt) -> None:
         try:
-            outcome: Answer | BaseException = self.ask(job.request, attempt)
+            with carrying(job.request.sensitivity):
+                outcome: Answer | BaseException = self.ask(job.request, attempt)
         except BaseException as error:  # told to the iterating thread, which raises what is no AttemptFailed
             outcome = error
         self.results.put((job, attempt, outcome))

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import openai
 
-from harness.backends.capabilities import can_score
+from harness.backends.servers.about import OpenAIAbout
 from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.batch import RETRIES, Result
 from harness.backends.servers.dispatch import Answer, Attempt, AttemptFailed, bill, run
@@ -24,7 +24,7 @@ from harness.backends.servers.meanings import ABOUT_THE_REQUEST
 from harness.backends.servers.openai_protocol import MOST_STOPS, Wire
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import openai_piece, openai_usage
-from harness.config.model import ModelConfig
+from harness.config.model import RemoteModel
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.security.secrets import redact
@@ -34,7 +34,7 @@ PROBE_S = 10.0  # for the list of models
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)
 
 
-class OpenAIBackend(ApiBackend):
+class OpenAIBackend(OpenAIAbout, ApiBackend):
     """One model at one server that speaks the OpenAI interface."""
 
     package = "openai"
@@ -42,7 +42,7 @@ class OpenAIBackend(ApiBackend):
     sdk_error = openai.APIError
     required = frozenset({"model", "messages", "prompt", "stream", "extra_body"})
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.wire = Wire(self.model, config.api, self.own)
         self.limit_name = self.wire.limit_name
@@ -95,7 +95,7 @@ class OpenAIBackend(ApiBackend):
 
     def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
-        if not can_score(self.config):
+        if not self.capabilities(self.config).loglikelihood:
             raise self.cannot_tell_loglikelihoods()
         tried: list[dict[str, Any]] = []
         if requests and not self.order_checked:
