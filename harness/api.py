@@ -16,21 +16,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.analysis import bench as load_results
 from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
 from harness.analysis.run_summary import _summarised, judged
 from harness.analysis.summary import clusters_of
 from harness.analysis.verify import verified
-from harness.config.assemble import Additions, Source, assemble
+from harness.config.assemble import Source, assemble
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, nearest
-from harness.reports import formats
+from harness.reports import formats, notebook
 from harness.reports.layout import View
-from harness.runs import bench as load_runs
 from harness.runs import check as checks
 from harness.runs.carry_out import carry_out
 from harness.runs.check import NO_MODEL
+from harness.runs.execute import load
+from harness.runs.given import NOTHING, Given, taken_out
 from harness.runs.plan import Plan, make_plan
 from harness.runs.spending import Spending, estimate
 from harness.runs.steps import Step as Event
@@ -44,6 +44,12 @@ from harness.values import Record
 
 if TYPE_CHECKING:
     import pandas
+
+    from harness.analysis.costs import CostReport
+    from harness.runs.bench import Bench
+
+
+UNASKED = "harness.run was not asked to: seal=True"  # why a run in Python has no seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +84,10 @@ class Run:
         """Returns the tables as text (of `width` columns), markdown, csv or latex."""
         return formats.FORMATS[form](self.summary, **how)
 
+    def _repr_html_(self) -> str:
+        """Returns the tables for a notebook."""
+        return notebook.html(self.summary)
+
     def records(self) -> pandas.DataFrame:
         """Returns one row a judged response; the columns are those of records.jsonl."""
         import pandas
@@ -92,6 +102,7 @@ class Prepared:
     plan: Plan
     folder: Path
     sealed: Seal
+    given: Given = NOTHING
 
     def spending(self) -> tuple[Spending, ...]:
         """Returns what is still to be paid, for each model that is paid for."""
@@ -99,45 +110,52 @@ class Prepared:
 
     def events(self) -> Iterator[Event]:
         """Carries the run out, and yields each thing that is done once it is on disk."""
-        return carry_out(self.plan, self.folder, sealed=self.sealed)
+        return carry_out(self.plan, self.folder, self.given.loading(load), sealed=self.sealed)
 
     def finish(self) -> Run:
         """Judges what was answered."""
         return score(self.folder)
 
 
-def prepare(config: RunConfig, sealed: Seal, out: str | Path | None = None) -> Prepared:
+def prepare(config: RunConfig, sealed: Seal, out: str | Path | None = None, given: Given = NOTHING) -> Prepared:
     """Returns a run that may begin. Raises a HarnessError for what would stop it later."""
-    plan = make_plan(config)
-    return Prepared(plan, folder_for(plan, out), sealed)
+    plan = make_plan(config, given)
+    return Prepared(plan, folder_for(plan, out), sealed, given)
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedBench:
     """A benchmark of load that may begin."""
 
-    plan: load_runs.Bench
+    plan: Bench
     folder: Path
     sealed: Seal
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Carries it out, and yields the row of each scenario as it ends."""
-        return load_runs.carry_out(self.plan, self.folder, sealed=str(self.sealed))
+        from harness.runs import bench as loads
+
+        return loads.carry_out(self.plan, self.folder, sealed=str(self.sealed))
 
     def finish(self) -> dict[str, Any]:
         """Returns the summary, and writes it."""
-        return load_results.finish(self.folder, self.plan.config)
+        from harness.analysis.bench import finish
+
+        return finish(self.folder, self.plan.config)
 
 
 def prepare_bench(config: RunConfig, sealed: Seal, out: str | Path | None = None) -> PreparedBench:
     """Returns a benchmark that may begin. Raises a HarnessError for what would stop it later."""
-    made = load_runs.make_bench(config)
-    return PreparedBench(made, load_runs.folder_for(made, out), sealed)
+    from harness.runs import bench as loads
+
+    made = loads.make_bench(config)
+    return PreparedBench(made, loads.folder_for(made, out), sealed)
 
 
 def plan(source: Source = None, **added: Any) -> Plan:
     """Returns what a run would do, request by request. Reads data and model files; loads no weights, asks nothing."""
-    return make_plan(assemble(source, Additions(**added)))
+    more, given = taken_out(added)
+    return make_plan(assemble(source, more), given)
 
 
 def check(source: Source = None, *, policy: str | None = None, probe: int = 0, **added: Any) -> checks.Report:
@@ -146,8 +164,8 @@ def check(source: Source = None, *, policy: str | None = None, probe: int = 0, *
     `policy` is a policy file or bundled name that the run must keep; `probe` loads the local models, and times so many
     requests of each task.
     """
-    wanted = assemble(source, Additions(**{"stand_in": NO_MODEL, **added}))
-    return checks.report(wanted, None if policy is None else read_policy(policy), probe)
+    more, given = taken_out({"stand_in": NO_MODEL, **added})
+    return checks.report(assemble(source, more), None if policy is None else read_policy(policy), probe, given)
 
 
 def run(
@@ -160,18 +178,30 @@ def run(
 ) -> Run:
     """Runs, or goes on where a run stopped: a run file, a bundled name, a task file or values, and what is added to it.
 
-    What may be added are the fields of `Additions`: models, tasks, data, limit, first, formats, seed, machine,
+    What may be added are the fields of `Additions`; models, tasks and the judge may also be objects: a task of
+    `make_task`, a backend of one's own. In full: models, tasks, data, limit, first, formats, seed, machine,
     baseline, judge, latency, max_cost, responses_only, deterministic. `out` is the run folder; default:
     `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished one of the same plan. `seal` keeps
     this process off the network, for good; whether it did is in `summary["sealed"]`. `on_event` is called with each
     thing that is done, once it is on disk. Raises a HarnessError for what the user can mend.
     """
-    wanted = assemble(source, Additions(**added))
-    sealed = seals.seal_run(wanted) if seal else Seal("none", "harness.run was not asked to: seal=True")
-    prepared = prepare(wanted, sealed, out)
+    more, given = taken_out(added)
+    wanted = assemble(source, more)
+    sealed = seals.seal_run(wanted) if seal else Seal("none", UNASKED)
+    prepared = prepare(wanted, sealed, out, given)
     for event in prepared.events():
         if on_event is not None:
             on_event(event)
+    return prepared.finish()
+
+
+def bench(source: Source = None, *, out: str | Path | None = None, seal: bool = False, **added: Any) -> dict[str, Any]:
+    """Measures latency and load as `bench:` in a run file says, and returns the summary that is written."""
+    wanted = assemble(source, taken_out(added)[0])
+    sealed = seals.seal_run(wanted) if seal else Seal("none", UNASKED)
+    prepared = prepare_bench(wanted, sealed, out)
+    for _ in prepared.events():
+        pass
     return prepared.finish()
 
 
@@ -234,14 +264,14 @@ def verify(path: str | Path) -> dict[str, Any]:
     return verified(Path(path))
 
 
-def cost(
+def cost_of(
     path: str | Path,
     *,
     machine: str | None = None,
     volume: float | None = None,
     against: str | None = None,
     bench: str | Path | None = None,
-) -> dict[str, Any]:
+) -> CostReport:
     """Returns what a recorded run costs: by token, request and correct answer, at several utilisations.
 
     `machine` is a machine file or bundled name (default: the run's own), `volume` requests a month, `against` an API

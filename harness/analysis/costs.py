@@ -1,6 +1,6 @@
 """`harness cost`: what a recorded run says about money. Reads a run folder and price files.
 
-    report(run, ...) -> CostReport        written, prices included, to `cost.json` in that folder
+report(run, ...) -> CostReport        written, prices included, to `cost.json` in that folder
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ from harness.analysis.cost_of_row import (
 from harness.config.machine import MachineConfig, read_machine
 from harness.cost.attribution import CostBreakdown
 from harness.cost.breakeven import Service
-from harness.cost.capacity import Capacity
 from harness.cost.machines import hourly
 from harness.cost.prices import Packaged, Price, find_packaged, find_price, frozen, read_prices, suggest
 from harness.cost.projection import Projection, projection, restored

@@ -12,6 +12,7 @@ from typing import Any
 from harness.backends import BACKENDS, takes_messages
 from harness.backends.servers.dispatch import price_of, unpriced
 from harness.config.model import ModelConfig
+from harness.config.objects import BACKEND
 from harness.config.run import RunConfig
 from harness.cost.prices import Price, frozen
 from harness.cost.projection import served
@@ -20,6 +21,7 @@ from harness.models import openness
 from harness.models.find import resolve_model
 from harness.models.info import ModelInfo, digest_model, inspect_model
 from harness.models.safety import check_safe
+from harness.runs.given import NOTHING, Given
 from harness.runs.request_settings import generation_defaults
 from harness.security.egress import PROVIDERS, egress, server, where
 from harness.tasks.rows import digest
@@ -42,8 +44,14 @@ class PlannedModel:
         return digest([self.config.name, self.digest, _settings(self.config)])
 
 
-def find_model(config: ModelConfig) -> PlannedModel:
-    """Returns a model found and checked, its files digested. Raises ConfigError or ModelError."""
+def find_model(config: ModelConfig, given: Given = NOTHING) -> PlannedModel:
+    """Returns a model found and checked, its files digested. Raises ConfigError or ModelError.
+
+    Of a backend that is an object (`given`) only its class tells one from another.
+    """
+    if config.backend == BACKEND:
+        kind = type(given.backend(config))
+        return PlannedModel(config, digest([_settings(config), kind.__module__, kind.__qualname__]), None, {})
     if config.backend not in BACKENDS:
         raise ConfigError(
             f"no backend '{config.backend}'", where=f"model {config.name}", fix=nearest(config.backend, BACKENDS)
