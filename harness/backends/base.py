@@ -1,27 +1,32 @@
-"""What runs a model: three methods and what it says of itself."""
+"""What runs a model: whatever answers requests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from harness.values import Request, Response
+from harness.values import GenerateRequest, LoglikelihoodRequest, Request, Response
+
+
+def by_mode(requests: Sequence[Request]) -> tuple[list[GenerateRequest], list[LoglikelihoodRequest]]:
+    """Returns the requests for texts, and those for log-likelihoods."""
+    texts = [request for request in requests if isinstance(request, GenerateRequest)]
+    return texts, [request for request in requests if isinstance(request, LoglikelihoodRequest)]
 
 
 class Backend(Protocol):
     """Something that answers requests. Settings go to the constructor, never to a call.
 
-    `generate` and `score` yield one response a request, as they finish and in any order. A request that cannot be
-    answered yields a response with `error` set; the others go on. What no request could survive (weights that do
-    not load, a server that is not there) raises a HarnessError from the constructor.
+    A request that cannot be answered yields a response with `error` set; the others go on. What no request could
+    survive (weights that do not load, a server that is not there) raises a HarnessError from the constructor.
     """
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
-        """Yields the text after each request's prompt."""
-        ...
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields one response a request, as they finish and in any order.
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
-        """Yields the summed log-probability (nats) of each continuation after its prompt and what is `given`."""
+        Of a GenerateRequest the text after its prompt; of a LoglikelihoodRequest the summed log-probability (nats) of
+        each continuation after its prompt and what is `given`.
+        """
         ...
 
     def describe(self) -> Mapping[str, Any]:

@@ -26,7 +26,7 @@ from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError, HarnessError
 from harness.models.find import resolve_model
 from harness.tasks.lm_eval_tasks import generation_of
-from harness.values import Request, Response, Sampling
+from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt, Response, Sampling
 
 
 class HarnessLM(LM):
@@ -58,25 +58,29 @@ class HarnessLM(LM):
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Returns log-probability (nats) and greediness of each continuation after its context."""
-        asked = [Request(str(i), str(i), "score", one.args[0], (one.args[1],)) for i, one in enumerate(requests)]
-        return [(found.logprobs[0], found.greedy[0]) for found in self._answers(self.backend.score(asked), len(asked))]
+        asked = [
+            LoglikelihoodRequest(str(i), str(i), Prompt(one.args[0]), (one.args[1],)) for i, one in enumerate(requests)
+        ]
+        return [(found.logprobs[0], found.greedy[0]) for found in self._answers(self.backend.answer(asked), len(asked))]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Returns the log-probability (nats) of each whole text; the token that opens it is not judged."""
-        asked = [Request(str(i), str(i), "score", "", (one.args[0],), rolling=True) for i, one in enumerate(requests)]
-        return [found.logprobs[0] for found in self._answers(self.backend.score(asked), len(asked))]
+        asked = [
+            LoglikelihoodRequest(str(i), str(i), Prompt(""), (one.args[0],), rolling=True)
+            for i, one in enumerate(requests)
+        ]
+        return [found.logprobs[0] for found in self._answers(self.backend.answer(asked), len(asked))]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Returns the text written after each context, up to a stop string."""
         asked = [self._writing(i, *one.args[:2]) for i, one in enumerate(requests)]
-        return [found.text or "" for found in self._answers(self.backend.generate(asked), len(asked))]
+        return [found.text or "" for found in self._answers(self.backend.answer(asked), len(asked))]
 
-    def _writing(self, i: int, context: str, settings: dict[str, Any]) -> Request:
+    def _writing(self, i: int, context: str, settings: dict[str, Any]) -> GenerateRequest:
         keys = generation_of(settings, "--gen_kwargs")
-        limits = {"max_tokens": keys["max_tokens"], "stop": tuple(keys["stop"])}
-        return Request(
-            str(i), str(i), "generate", context, **limits, sampling=Sampling(**keys["generation"], seed=self.seed)
-        )
+        sampling = Sampling(**keys["generation"], seed=self.seed)
+        stop = tuple(keys["stop"])
+        return GenerateRequest(str(i), str(i), Prompt(context), keys["max_tokens"], stop, sampling)
 
     def _answers(self, responses: Iterable[Response], n: int) -> Sequence[Response]:
         """Returns the responses in the order of the requests. Raises BackendError for one that has no answer."""

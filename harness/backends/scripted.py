@@ -23,10 +23,11 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator
 
+from harness.backends.base import by_mode
 from harness.config.base import Strict, validate
 from harness.config.model import ModelConfig
 from harness.config.yaml_file import read_yaml
-from harness.values import Message, Request, Response
+from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt, Request, Response
 
 
 class Rule(Strict):
@@ -89,7 +90,15 @@ class FakeBackend:
         given = config.script
         return cls(None if given is None else read_script(given, f"script of {config.name}"), name=config.name)
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields a response to each request: see `Backend`."""
+        texts, given = by_mode(requests)
+        if texts:
+            yield from self._texts(texts)
+        if given:
+            yield from self._loglikelihoods(given)
+
+    def _texts(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         """Yields scripted texts, cut at stop strings and at `max_tokens` words."""
         for request in requests:
             prompt, rule = self._open(request)
@@ -99,7 +108,7 @@ class FakeBackend:
             text = rule.text if rule.text is not None else _digest(prompt, request.sampling.seed, request.epoch)[:8]
             yield self._thinking(rule.thinking, request, prompt, text)
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields scripted log-probabilities, or ones that prefer the scripted text, or made-up ones."""
         for request in requests:
             prompt, rule = self._open(request)
@@ -148,7 +157,7 @@ class FakeBackend:
         prompt = _render(request.prompt)
         return prompt, next((rule for rule in self.script.answers if rule.fits(request, prompt)), Rule())
 
-    def _thinking(self, thinking: str | None, request: Request, prompt: str, text: str) -> Response:
+    def _thinking(self, thinking: str | None, request: GenerateRequest, prompt: str, text: str) -> Response:
         """Returns the response with what was thought before it, which takes of its tokens and its time."""
         noted = {"constraint": "not held to: the answer is scripted"} if request.writing.form is not None else {}
         if thinking is None:
@@ -175,7 +184,7 @@ class FakeBackend:
             details={**noted, **known},
         )
 
-    def _generated(self, request: Request, prompt: str, text: str) -> Response:
+    def _generated(self, request: GenerateRequest, prompt: str, text: str) -> Response:
         words = re.findall(r"\s*\S+", text)
         found = [(text.find(stop), stop) for stop in request.stop if stop and stop in text]
         cut, stop = min(found, default=(len(text), None))
@@ -200,12 +209,11 @@ class FakeBackend:
         )
 
 
-def _render(prompt: str | tuple[Message, ...]) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    begun = f" {prompt[-1].content}" if prompt[-1].role == "assistant" else ""
-    turns = prompt[:-1] if begun else prompt
-    return "".join(f"{turn.role}: {turn.content}\n" for turn in turns) + f"assistant:{begun}"
+def _render(prompt: Prompt) -> str:
+    if prompt.text is not None:
+        return prompt.text
+    begun = f" {prompt.begun}" if prompt.begun else ""
+    return "".join(f"{turn.role}: {turn.content}\n" for turn in prompt.before) + f"assistant:{begun}"
 
 
 def _count(text: str) -> int:

@@ -17,8 +17,8 @@ from harness.config.base import Name, Strict, _by_shape
 from harness.config.bench import BenchConfig, LatencyConfig
 from harness.config.machine import MachineConfig
 from harness.config.model import ModelConfig, model_from_path
-from harness.config.task import Sensitivity
 from harness.errors import nearest
+from harness.values import Sensitivity
 
 
 class TaskUse(Strict):

@@ -168,7 +168,7 @@ def _against(row: Mapping[str, Any]) -> Iterator[str]:
     if not (api := row.get("api")):
         return
     yield f"API: {api['label']}; its accuracy is taken for the same."
-    if row["mode"] == "score":
+    if row["mode"] == "loglikelihood":
         yield "API: it would have to write the answers that were scored here; those tokens are not in its price."
     if "usd_month" in api:
         yield f"API: ${api['usd_month']:,.2f} a month."

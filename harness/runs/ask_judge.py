@@ -42,7 +42,7 @@ def carry_out(
         for cell in cells:
             asked = {request.key: request for request in cell.requests}
             with sitting(cell, folder.verdicts(), asked, folder) as kept:
-                yield from keep(cell, "verdicts", backend.generate(cell.requests), kept, asked)
+                yield from keep(cell, "verdicts", backend.answer(cell.requests), kept, asked)
 
 
 def cells_of(plan: Plan, folder: RunFolder) -> tuple[Cell, ...]:

@@ -93,7 +93,7 @@ def make_bench(config: RunConfig) -> Bench:
     else:
         as_text = tuple(use.model_copy(update={"asked_as": "generate"}) for use in config.tasks)
         plan = make_plan(config.model_copy(update={"tasks": as_text, "responses_only": True, "formats": 0}))
-        if scored := [cell.task.name for cell in plan.cells if cell.mode == "score"]:
+        if scored := [cell.task.name for cell in plan.cells if cell.mode == "loglikelihood"]:
             raise ConfigError(
                 f"task '{scored[0]}' is scored by log-probability: no text is written that could be timed",
                 where=f"run {config.run}",
@@ -238,7 +238,7 @@ def _subject(config: ModelConfig, load: Load, stack: ExitStack) -> Subject:
     loaded = time.perf_counter() - began
 
     def ask(request: Request) -> Response:
-        (response,) = backend.generate([request])
+        (response,) = backend.answer([request])
         return response
 
     about = {"in_process": True, **backend.describe(), "load_s": loaded}

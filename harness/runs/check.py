@@ -30,7 +30,7 @@ from harness.tasks.rubric import texts_of
 from harness.tasks.score_answer import right_answers
 from harness.tasks.self_test import SelfTest, messy, self_test
 from harness.tasks.task import Task
-from harness.values import Message, Sample
+from harness.values import Prompt, Sample
 
 NO_MODEL = ModelConfig(name="none", backend="fake")  # stands in a plan that only shows its tasks
 
@@ -63,7 +63,7 @@ class Report:
             "digest": self.plan.digest,
             "policy": None if self.policy is None else {"name": self.policy.policy, "breaks": self.breaks},
             "requests": len(requests),
-            "prompt_characters": sum(len(str(request.prompt)) for request in requests),
+            "prompt_characters": sum(request.prompt.characters for request in requests),
             "tasks": [
                 {**asdict(test), "messy": self.messy.get(task.name, {}), "format_of": task.format_of or None}
                 for task, test in zip(self.plan.tasks, self.self_tests)
@@ -109,9 +109,9 @@ class Report:
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
             yield from (f"    | {line}" for line in excerpt(_prompt_text(scripts[0].prompt)))
             yield from (f"  {line}" for line in right_answers(task.config, samples[0]))
-            sizes = sorted(len(_prompt_text(request.prompt)) for request in scripts)
+            sizes = sorted(request.prompt.characters for request in scripts)
             yield f"  prompt length in characters: median {sizes[len(sizes) // 2]}, longest {sizes[-1]}"
-            longest = max(scripts, key=lambda request: len(_prompt_text(request.prompt)))
+            longest = max(scripts, key=lambda request: request.prompt.characters)
             if longest is not scripts[0]:
                 yield f"  the longest prompt, of sample {longest.sample_id}:"
                 yield from (f"    | {line}" for line in excerpt(_prompt_text(longest.prompt)))
@@ -156,7 +156,7 @@ class Report:
         own_python = next(one for one in self.plan.tasks if one.name == task.format_of)
         yield f"  {task.name}: {'; '.join(differences(own_python.config, task.config))}"
         sample = self.plan.samples(task)[0]
-        yield from (f"    | {line}" for line in render(task.config, sample, (), chat=False).split("\n"))
+        yield from (f"    | {line}" for line in render(task.config, sample, (), chat=False).content.split("\n"))
         if not test.passed:
             yield from (f"  self-test: {line}" for line in test.lines())
 
@@ -247,7 +247,7 @@ def _used(model: PlannedModel) -> Used:
     return Used(model.config, tuple(model.files), about)
 
 
-def _prompt_text(prompt: str | tuple[Message, ...]) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    return "\n".join(f"[{turn.role}] {turn.content}" for turn in prompt)
+def _prompt_text(prompt: Prompt) -> str:
+    if prompt.text is not None:
+        return prompt.text
+    return "\n".join(f"[{turn.role}] {turn.content}" for turn in prompt.messages)

@@ -113,7 +113,6 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder, idle: dict[str, fl
         return
     asked: dict[str, Request] = {}
     said = _said(cell, folder)
-    ask = backend.score if cell.mode == "score" else backend.generate
     rest = at_rest(backend, idle)
     counters, reason = counters_of(backend)
     meter = Meter(counters, reason=reason)
@@ -125,7 +124,7 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder, idle: dict[str, fl
                 due = [request for request in turn if request.key not in done]
                 now = [asked[request.key] for request in due if request.key in asked]
                 unasked = [_unasked(request, said) for request in due if request.key not in asked]
-                for step in keep(cell, "answers", chain(unasked, ask(now) if now else ()), kept, asked):
+                for step in keep(cell, "answers", chain(unasked, backend.answer(now) if now else ()), kept, asked):
                     said[step.response.key] = step.response
                     yield step
     finally:
@@ -173,7 +172,7 @@ def keep(
 def _engine(cell: Cell, backend: Backend) -> Mapping[str, Any] | None:
     """Returns what the scoring engine says it computed and what a server without sharing would bill, if it knows."""
     statistics = getattr(backend, "statistics", None)
-    return statistics() if cell.mode == "score" and statistics is not None else None
+    return statistics() if cell.mode == "loglikelihood" and statistics is not None else None
 
 
 def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> dict[str, Any]:

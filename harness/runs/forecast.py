@@ -111,11 +111,10 @@ def _probed(cell: Cell, backend: Any, requests: int) -> Forecast:
     if cell.task.config.kind == "conversation":
         return Forecast(name, task, n, None, "the turns of a conversation wait for each other: run a few samples")
     asked = cell.requests[:: max(1, len(cell.requests) // requests)][:requests]
-    ask = backend.score if cell.mode == "score" else backend.generate
-    for _ in ask(asked[:1]):
+    for _ in backend.answer(asked[:1]):
         pass  # the first request of a process is slower than all others
     started = time.perf_counter()
-    failed = next((response.error for response in ask(asked) if response.error is not None), None)
+    failed = next((response.error for response in backend.answer(asked) if response.error is not None), None)
     seconds = time.perf_counter() - started
     if failed is not None:
         return Forecast(name, task, n, None, f"the probe failed: {failed}")

@@ -81,11 +81,10 @@ def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Ite
     said = _said(cell, folder)
     for turn in _turns(cell):
         asked |= _whole(cell, turn, asked, said)
-    ask = backend.score if cell.mode == "score" else backend.generate
     timed = []
     before = reading()
     for i, request in enumerate(timed_requests(tuple(asked.values()), wanted)):
-        for response in ask([request]):
+        for response in backend.answer([request]):
             _charge(cell, asked, response, folder)
             if i >= wanted.warmup:
                 timed.append(_times(response))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from harness.tasks import prompts
 from harness.tasks.rows import digest
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
-from harness.values import Message, Mode, Request, Sample, Sampling, Writing
+from harness.values import GenerateRequest, LoglikelihoodRequest, Mode, Prompt, Request, Sample
 
 SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
 
@@ -44,14 +44,14 @@ class Cell:
         whole: dict[str, Request] = {}
         for request in self.requests:
             before = whole.pop(request.follows, None)
-            said = request.prompt if before is None else prompts.continued(before.prompt, answer, request.prompt)
+            said = request.prompt if before is None else before.prompt.answered(answer, request.prompt)
             whole[request.key] = replace(request, prompt=said)
         return tuple(whole.values())
 
 
 def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: int) -> Cell:
     chat = _uses_chat(model, task)
-    mode: Mode = "generate" if task.config.writes else "score"
+    mode: Mode = "generate" if task.config.writes else "loglikelihood"
     if mode == "generate":
         check_writing(task, model.config, model.info)
     requests = tuple(r for sample in samples for r in _requests(model, task, sample, mode, chat, seed))
@@ -74,40 +74,76 @@ def _uses_chat(model: PlannedModel, task: Task) -> bool:
 
 def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat: bool, seed: int) -> Iterator[Request]:
     """Yields what is asked about one sample: once, or for each epoch of a generated task, each turn."""
+    prompt = prompts.render(task.config, sample, shots_for(task, sample, seed), chat)
+    if mode == "generate":
+        yield from _generated(model, task, sample, prompt, chat, seed)
+    else:
+        yield _given(model, task, sample, prompt, chat)
+
+
+def _given(model: PlannedModel, task: Task, sample: Sample, prompt: Prompt, chat: bool) -> LoglikelihoodRequest:
+    """Returns the request for the log-probability of what a sample gives after its prompt."""
     config = task.config
-    scores, writes = mode == "score", mode == "generate"
-    prompt = prompts.render(config, sample, shots_for(task, sample, seed), chat)
+    continuations, given = prompts.continuations(config, sample, chat), prompts.given(config, sample)
+    rolling = config.kind == "perplexity"
+    asked = {"mode": "score", "continuations": continuations, "given": given, "rolling": rolling}
+    key = _key(model, task, sample, prompt, asked)
+    return LoglikelihoodRequest(key, sample.id, prompt, continuations, given, rolling, config.sensitivity)
+
+
+def _generated(
+    model: PlannedModel, task: Task, sample: Sample, prompt: Prompt, chat: bool, seed: int
+) -> Iterator[GenerateRequest]:
+    """Yields the requests for the text of a sample's answers: for each epoch, each turn."""
+    config = task.config
     more = prompts.later(config, sample, chat)
     stop = (*config.stop, *prompts.ends_turn(config, chat))
-    scored = prompts.continuations(config, sample, chat) if scores else ()
-    given = prompts.given(config, sample) if scores else ()
-    sampling = sampling_of(config, model.config, model.info, seed) if writes else Sampling()
-    writing = writing_of(config, sample) if writes else Writing()
-    rolling = config.kind == "perplexity"
+    sampling, writing = sampling_of(config, model.config, model.info, seed), writing_of(config, sample)
     asked = {
-        "semantics": SEMANTICS,
-        "model": model.key,
-        "task": [config.task, config.version],
-        "sample": sample.id,
-        "mode": mode,
-        "continuations": scored,
-        "given": given,
-        "rolling": rolling,
-        "max_tokens": config.max_tokens if writes else None,
-        "stop": stop if writes else None,
-        "sampling": asdict(sampling) if writes else None,
-        "writing": asdict(writing) if writes else None,
+        "mode": "generate",
+        "max_tokens": config.max_tokens,
+        "stop": stop,
+        "sampling": asdict(sampling),
+        "writing": asdict(writing),
     }
-    limits = {"max_tokens": config.max_tokens, "stop": stop}
-    base = Request("", sample.id, mode, prompt, scored, given, rolling, **limits, sampling=sampling, writing=writing)
-    for epoch in range(config.epochs if writes else 1):
+    for epoch in range(config.epochs):
         follows = ""
         for turn, added in enumerate((prompt, *more), 1):
             before = {"follows": follows} if follows else {}
-            key = digest({**asked, "prompt": _as_json(added), "epoch": epoch, **before})
-            yield replace(base, key=key, prompt=added, epoch=epoch, turn=turn, follows=follows)
+            key = _key(model, task, sample, added, {**asked, "epoch": epoch, **before})
+            yield GenerateRequest(
+                key,
+                sample.id,
+                added,
+                config.max_tokens,
+                stop,
+                sampling,
+                writing,
+                epoch,
+                turn,
+                follows,
+                config.sensitivity,
+            )
             follows = key
 
 
-def _as_json(prompt: str | tuple[Message, ...]) -> Any:
-    return prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt]
+_UNASKED = {"continuations": (), "given": (), "rolling": False, "epoch": 0}
+_UNASKED |= dict.fromkeys(("max_tokens", "stop", "sampling", "writing"))
+
+
+def _key(model: PlannedModel, task: Task, sample: Sample, prompt: Prompt, asked: Mapping[str, Any]) -> str:
+    """Returns the digest of everything that could change an answer.
+
+    It is as it was when both kinds of requests were one and a log-likelihood was called a score: runs that were begun
+    then go on.
+    """
+    whole = {
+        **_UNASKED,
+        "semantics": SEMANTICS,
+        "model": model.key,
+        "task": [task.config.task, task.config.version],
+        "sample": sample.id,
+        "prompt": prompt.as_json(),
+        **asked,
+    }
+    return digest(whole)

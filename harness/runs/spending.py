@@ -20,8 +20,7 @@ from harness.runs.requests import Cell
 from harness.security.egress import egress
 from harness.store.lines import characters
 from harness.tasks.judge_requests import name_of
-from harness.tasks.prompts import continued
-from harness.values import Request
+from harness.values import GenerateRequest, Request
 
 CHARACTERS = 4  # a token: about right for English, high for most other languages
 
@@ -104,7 +103,7 @@ def _sent(cell: Cell, plan: Plan, done: Collection[str], said: int) -> tuple[lis
     for request in cell.requests:
         if (before := whole.get(request.follows)) is not None:
             answer = "x" * (said * before.max_tokens)
-            request = replace(request, prompt=continued(before.prompt, answer, request.prompt))
+            request = replace(request, prompt=before.prompt.answered(answer, request.prompt))
         whole[request.key] = request
     owed = [request for key, request in whole.items() if key not in done]
     timed = () if cell.task.format_of else timed_requests(tuple(whole.values()), plan.config.latency)
@@ -125,10 +124,9 @@ def _high(price: Price, requests: Sequence[Request], processing: Processing) -> 
 def _likely(price: Price, requests: Sequence[Request], processing: Processing, written: int | None) -> float | None:
     """Returns the price of requests whose answers have so many tokens (None: as many as they may)."""
     counts = [
-        TokenCount(
-            input=math.ceil(characters(one) * max(1, len(one.continuations)) / CHARACTERS),
-            output=1 if one.mode == "score" else written or one.max_tokens,
-        )
+        TokenCount(math.ceil(characters(one) / CHARACTERS), written or one.max_tokens)
+        if isinstance(one, GenerateRequest)
+        else TokenCount(math.ceil(characters(one) * max(1, len(one.continuations)) / CHARACTERS), 1)
         for one in requests
     ]
     return _sum(*(price_request(price, count, processing).usd for count in counts))

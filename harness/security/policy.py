@@ -20,13 +20,14 @@ from pydantic_core import PydanticCustomError
 from harness.config.base import Name, Strict, validate
 from harness.config.files import find_file
 from harness.config.model import ModelConfig
-from harness.config.task import Sensitivity, TaskConfig
+from harness.config.task import TaskConfig
 from harness.config.yaml_file import read_yaml
 from harness.errors import ConfigError, PolicyError, nearest
 from harness.models.licences import LICENCES, SEVERITY
 from harness.models.openness import Openness
 from harness.models.safety import PICKLES
 from harness.security.egress import egress
+from harness.values import SENSITIVITIES, Sensitivity
 
 
 def refuse_egress(
@@ -55,8 +56,6 @@ def refuse_egress(
 
 
 # --- a house's own rules ---------------------------------------------------------------------------------------------
-
-LEVELS: tuple[Sensitivity, ...] = ("public", "internal", "restricted")
 
 
 class PolicyConfig(Strict):
@@ -110,7 +109,7 @@ def broken(
     found += [
         f"task {task.task}: {task.sensitivity}, and {policy.max_sensitivity} is the most that may be run here"
         for task in tasks
-        if LEVELS.index(task.sensitivity) > LEVELS.index(policy.max_sensitivity)
+        if SENSITIVITIES.index(task.sensitivity) > SENSITIVITIES.index(policy.max_sensitivity)
     ]
     if policy.require_seal and unsealed:
         found.append(f"the run could not be sealed: {unsealed}")

@@ -21,8 +21,7 @@ from harness.tasks.rows import _rows, digest
 from harness.tasks.samples import NO_ANSWER, _need_column, _samples
 from harness.tasks.shots import _pool
 from harness.tasks.task import Task, asked_by
-
-_SENSITIVITY = ("public", "internal", "restricted")
+from harness.values import SENSITIVITIES
 
 
 def load_tasks(use: TaskUse) -> tuple[Task, ...]:
@@ -137,7 +136,7 @@ def task_names() -> list[str]:
 def _raised(config: TaskConfig, use: TaskUse) -> TaskConfig:
     if use.sensitivity is None:
         return config
-    if _SENSITIVITY.index(use.sensitivity) < _SENSITIVITY.index(config.sensitivity):
+    if SENSITIVITIES.index(use.sensitivity) < SENSITIVITIES.index(config.sensitivity):
         raise TaskError(
             f"sensitivity '{config.sensitivity}' cannot be lowered to '{use.sensitivity}'",
             where=f"task {config.task} in the run file",

@@ -14,7 +14,7 @@ from typing import Any
 from harness.config.task import TaskConfig
 from harness.errors import TaskError, nearest
 from harness.tasks.task import LETTERS, label_of
-from harness.values import Message, Sample
+from harness.values import Message, Prompt, Sample
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}\n]*)\}")
 
@@ -74,7 +74,7 @@ def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys:
                 raise TaskError(what, where=where, fix="give the row that key, empty if it has no value")
 
 
-def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool) -> str | tuple[Message, ...]:
+def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool) -> Prompt:
     """Returns what is asked about one sample.
 
     Text: description, then each shot with its answer, then the question. Messages (`chat`): system text and
@@ -90,12 +90,13 @@ def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool
         examples = "".join(
             asked(task, shot)[0] + _answered(task, shot, task.delimiter) + task.separator for shot in shots
         )
-        return system + description + examples + question + (task.delimiter + begun if begun else "")
+        return Prompt(system + description + examples + question + (task.delimiter + begun if begun else ""))
     head = "\n\n".join(part.strip() for part in (task.system, description) if part and part.strip())
     turns = [Message("system", head)] if head else []
     for shot in shots:
         turns += [Message("user", asked(task, shot)[0]), Message("assistant", _answered(task, shot, ""))]
-    return (*turns, Message("user", question), *([Message("assistant", begun)] if begun else []))
+    ends = [Message("assistant", begun)] if begun else []
+    return Prompt(messages=(*turns, Message("user", question), *ends))
 
 
 def asked(task: TaskConfig, sample: Sample) -> tuple[str, ...]:
@@ -107,14 +108,14 @@ def asked(task: TaskConfig, sample: Sample) -> tuple[str, ...]:
     return tuple(fill(turn, sample.row) for turn in task.turns)
 
 
-def later(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str | tuple[Message, ...], ...]:
+def later(task: TaskConfig, sample: Sample, chat: bool) -> tuple[Prompt, ...]:
     """Returns what is added after each answer of a conversation but the last: the user's next turn."""
     begun = task.prefill
     if chat:
         ends = [Message("assistant", begun)] if begun else []
-        return tuple((Message("user", turn), *ends) for turn in asked(task, sample)[1:])
+        return tuple(Prompt(messages=(Message("user", turn), *ends)) for turn in asked(task, sample)[1:])
     end = task.delimiter + begun if begun else ""
-    return tuple(task.separator + _said(task, turn, chat) + end for turn in asked(task, sample)[1:])
+    return tuple(Prompt(task.separator + _said(task, turn, chat) + end) for turn in asked(task, sample)[1:])
 
 
 def replied(task: TaskConfig, answer: str, chat: bool) -> str:
@@ -127,16 +128,6 @@ def replied(task: TaskConfig, answer: str, chat: bool) -> str:
     return answer.rstrip() if task.prefill else (task.delimiter + answer.strip()).rstrip()
 
 
-def continued(
-    prompt: str | tuple[Message, ...], answer: str, more: str | tuple[Message, ...]
-) -> str | tuple[Message, ...]:
-    """Returns a prompt, the answer to it (without its prefill) as `replied` gives it, and what is added then."""
-    if isinstance(prompt, str):
-        return prompt + answer + more
-    begun = prompt[-1].content if prompt[-1].role == "assistant" else ""
-    return (*prompt[: -1 if begun else None], Message("assistant", begun + answer), *more)
-
-
 ANSWER = "(the model's answer)"  # in what is shown to people: where a conversation goes on after it
 
 
@@ -144,8 +135,8 @@ def script(task: TaskConfig, sample: Sample, shots: Sequence[Sample]) -> str:
     """Returns what is asked about one sample, for people: of a conversation all turns, as text."""
     prompt = render(task, sample, shots, chat=False)
     for more in later(task, sample, chat=False):
-        prompt = continued(prompt, replied(task, ANSWER, chat=False), more)
-    return str(prompt)
+        prompt = prompt.answered(replied(task, ANSWER, chat=False), more)
+    return prompt.content
 
 
 def ends_turn(task: TaskConfig, chat: bool) -> tuple[str, ...]:

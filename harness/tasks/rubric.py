@@ -28,7 +28,7 @@ from harness.scoring.extractors import read_json
 from harness.tasks.prompts import answer_text, columns_of, fill, render
 from harness.tasks.rows import digest
 from harness.tasks.task import Task
-from harness.values import Form, Message, Request, Response, Sample, Sampling, Writing
+from harness.values import Form, GenerateRequest, Message, Prompt, Request, Response, Sample, Sampling, Writing
 
 Verdict = str | float
 DEFAULT_SCALE = (1, 5)
@@ -169,7 +169,7 @@ PAIR_WORDS = ("answer_a", "answer_b")
 def _request(task: TaskConfig, sample: Sample, judge: Judge, answers: Mapping[str, str], order: int) -> Request:
     rubric = task.rubric
     text = fill(rubric.prompt, {**sample.row, **_words(task, sample, answers)})
-    prompt = (Message("user", text),) if judge.chat else text
+    prompt = Prompt(messages=(Message("user", text),)) if judge.chat else Prompt(text)
     sampling = Sampling(seed=judge.seed)
     writing = Writing(form=form(rubric) if "reply" in columns_of(rubric.prompt) else None)
     asked = {
@@ -183,8 +183,16 @@ def _request(task: TaskConfig, sample: Sample, judge: Judge, answers: Mapping[st
         "sampling": asdict(sampling),
         "writing": asdict(writing),
     }
-    limits = {"max_tokens": rubric.max_tokens, "sampling": sampling, "writing": writing}
-    return Request(digest(asked), sample.id, "generate", prompt, epoch=order, **limits)
+    return GenerateRequest(
+        digest(asked),
+        sample.id,
+        prompt,
+        max_tokens=rubric.max_tokens,
+        sampling=sampling,
+        writing=writing,
+        epoch=order,
+        sensitivity=task.sensitivity,
+    )
 
 
 def _words(task: TaskConfig, sample: Sample, answers: Mapping[str, str]) -> dict[str, str]:
@@ -203,7 +211,7 @@ def _words(task: TaskConfig, sample: Sample, answers: Mapping[str, str]) -> dict
 def _asked(task: TaskConfig, sample: Sample) -> str:
     """Returns what the model was asked, without shots; of a turn of a conversation all that was said before it."""
     if "_question_1" not in sample.row:
-        return render(task.model_copy(update={"prefill": ""}), sample, (), chat=False)
+        return render(task.model_copy(update={"prefill": ""}), sample, (), chat=False).content
     parts = [f"[system] {task.system.strip()}"] if task.system else []
     turn = 1
     while (question := sample.row.get(f"_question_{turn}")) is not None:

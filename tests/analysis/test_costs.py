@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import harness
-from servers import Reply, SyntheticServer
 
 from harness.analysis import costs
 from harness.models.folder import fit
 from harness.models.footprint import SHARE
 from harness.reports.layout import number
 from harness.reports.model_text import memory_lines
+from tests.support.commands import harness
+from tests.support.servers import Reply, SyntheticServer
 
 RUN = {
     "run": "mine",

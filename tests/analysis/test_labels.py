@@ -131,7 +131,7 @@ def test_the_77_intents_of_banking77_have_sklearns_macro_f1(shared: Path):
     answers = [one if draw.random() < 0.7 else draw.choice(names) for one in right]
     samples = {("b", str(i)): Sample(str(i), "b", {}, one, names, names) for i, one in enumerate(right)}
     records = [
-        Record("m", "b", str(i), 0, "score", one, answer, float(one == answer), None, 1, 0, None, None, None, 0)
+        Record("m", "b", str(i), 0, "loglikelihood", one, answer, float(one == answer), None, 1, 0, None, None, None, 0)
         for i, (one, answer) in enumerate(zip(right, answers))
     ]
     found = by_label({"score": None}, records, samples, None)

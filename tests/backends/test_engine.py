@@ -11,7 +11,7 @@ from harness.backends.local.backend import TransformersBackend
 from harness.config.model import ModelConfig
 from harness.engine import memory
 from harness.errors import BackendError
-from harness.values import Request
+from harness.values import LoglikelihoodRequest, Prompt
 
 HEAD = "the cat sat on the red mat and " * 2
 
@@ -24,13 +24,13 @@ def build(path, **changes):
 
 def requests():
     return [
-        Request(str(i), str(i), "score", HEAD + text, (" the cat", " red"))
+        LoglikelihoodRequest(str(i), str(i), Prompt(HEAD + text), (" the cat", " red"))
         for i, text in enumerate(("the dog", "a red cat", "the", "mat"))
     ]
 
 
 def scores(backend):
-    return {response.key: response.logprobs for response in backend.score(requests())}
+    return {response.key: response.logprobs for response in backend.answer(requests())}
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def llama(models):
 
 
 def test_a_scoring_tells_the_tokens_billed_and_the_tokens_computed(llama):
-    responses = list(llama.score(requests()))
+    responses = list(llama.answer(requests()))
     took = llama.statistics()
     assert took["sequences"] == 8
     assert took["forwarded_tokens"] < took["prompt_tokens"] / 2
@@ -98,7 +98,7 @@ def test_a_token_beyond_the_head_is_an_error_that_names_the_sample(llama):
     ids = llama.loaded.tokenizer(" red")["input_ids"]
     try:
         head.weight = torch.nn.Parameter(whole[: ids[-1]].detach(), requires_grad=False)
-        (response,) = llama.score([Request("k", "7", "score", "the cat", (" red",))])
+        (response,) = llama.answer([LoglikelihoodRequest("k", "7", Prompt("the cat"), (" red",))])
     finally:
         head.weight = whole
     assert response.error == f"sample '7': the tokenizer gives token {ids[-1]}, the model predicts {ids[-1]}"

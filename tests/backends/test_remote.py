@@ -115,7 +115,7 @@ def test_a_redirect_is_told_and_nothing_reaches_the_other_place(monkeypatch):
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
     from harness.backends import BACKENDS
-    from harness.values import Request
+    from harness.values import GenerateRequest, Prompt
 
     reached: list[str] = []
 
@@ -141,7 +141,7 @@ def test_a_redirect_is_told_and_nothing_reaches_the_other_place(monkeypatch):
     for each in (other, first):
         threading.Thread(target=each.serve_forever, daemon=True).start()
     made = BACKENDS["openai"](model(base_url=f"http://127.0.0.1:{first.server_address[1]}/v1"))
-    (response,) = made.generate([Request("k", "s", "generate", "hello")])
+    (response,) = made.answer([GenerateRequest("k", "s", Prompt("hello"))])
     for each in (other, first):
         each.shutdown(), each.server_close()
     assert response.error.startswith("redirect: to http://127.0.0.1:") and reached == []

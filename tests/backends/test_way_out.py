@@ -21,7 +21,7 @@ from harness.errors import BackendError, ConfigError
 from harness.runs.planned_model import find_model
 from harness.security.egress import egress, server
 from harness.security.secrets import HIDDEN, redact, without_own
-from harness.values import Request
+from harness.values import GenerateRequest, Prompt
 
 ANSWER = {
     "choices": [{"message": {"content": "hi"}, "finish_reason": "stop"}],
@@ -84,7 +84,7 @@ def config(**changes: Any) -> ModelConfig:
 
 def ask(port: int, scheme: str = "http", **changes: Any) -> str | None:
     made = BACKENDS["openai"](config(base_url=f"{scheme}://127.0.0.1:{port}/v1", **changes))
-    (response,) = made.generate([Request("k", "s", "generate", "hello")])
+    (response,) = made.answer([GenerateRequest("k", "s", Prompt("hello"))])
     return response.text
 
 
@@ -103,7 +103,7 @@ def test_every_backend_uses_its_proxy(backend: str, listening: Listening):
     proxy = Listening()
     url = f"http://127.0.0.1:{listening.port}"
     made = BACKENDS[backend](config(backend=backend, base_url=url, proxy=f"http://127.0.0.1:{proxy.port}"))
-    list(made.generate([Request("k", "s", "generate", "hello")]))  # whatever they make of the answer
+    list(made.answer([GenerateRequest("k", "s", Prompt("hello"))]))  # whatever they make of the answer
     proxy.close()
     assert proxy.asked and all(path.startswith(url) for path in proxy.asked) and listening.asked == []
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from public_tables import LLAMA_8B_H100, LLAMA_8B_H200, LLAMA_70B_2_H100, LLAMA_70B_H200, table
 from pytest import approx
 
 from harness.config.accelerators import CHIPS
@@ -20,6 +19,7 @@ from harness.errors import ConfigError
 from harness.models.footprint import Footprint, Layers
 from harness.models.info import inspect_model
 from harness.reports.projection_text import lines
+from tests.support.public_tables import LLAMA_8B_H100, LLAMA_8B_H200, LLAMA_70B_2_H100, LLAMA_70B_H200, table
 
 
 def fp8(parameters: float, layers: int, hidden: int, heads: int = 8, active: float | None = None) -> Served:

@@ -5,7 +5,6 @@ import time
 import pytest
 from loads import load, times
 from pytest import approx
-from servers import Reply, SyntheticServer
 
 from harness.errors import BackendError
 from harness.measure.load.drive import Slo
@@ -20,9 +19,10 @@ from harness.measure.load.series import (
     synthetic_requests,
 )
 from harness.measure.load.summary import LoadSummary
-from harness.values import Message, Request
+from harness.values import GenerateRequest, Message, Prompt
+from tests.support.servers import Reply, SyntheticServer
 
-REQUEST = Request(key="k", sample_id="s", mode="generate", prompt="hello", max_tokens=9)
+REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9)
 
 
 def names(server: SyntheticServer, series: Series) -> list[str]:
@@ -125,24 +125,24 @@ def test_nothing_to_send_is_refused():
 
 
 def test_no_two_requests_share_a_beginning_when_a_prefix_cache_must_not_help():
-    turns = Request("k", "s", "generate", (Message("system", "Be brief."), Message("user", "hi")))
+    turns = GenerateRequest("k", "s", Prompt(messages=(Message("system", "Be brief."), Message("user", "hi"))))
     endless = Unlike([REQUEST, turns])
     sent = [endless[i] for i in range(200)]
-    opening = [r.prompt if isinstance(r.prompt, str) else r.prompt[0].content for r in sent]
+    opening = [r.prompt.turns[0].content for r in sent]
     assert len({text[:8] for text in opening}) == 200
     assert opening[0].endswith("hello") and opening[1].endswith("Be brief.")
     assert sent[0] == Unlike([REQUEST, turns])[0]  # repeatable
-    assert endless[0].prompt not in opening  # and not met again in a second scenario
+    assert endless[0].prompt.text not in opening  # and not met again in a second scenario
 
 
 def test_synthetic_prompts_have_their_length_and_no_common_beginning():
     for count in (None, lambda text: len(text.split()), lambda text: round(1.4 * len(text.split()))):
         made = synthetic_requests(200, 30, 5, count=count)
         for request in made:
-            length = (count or (lambda text: len(text.split())))(request.prompt)
+            length = (count or (lambda text: len(text.split())))(request.prompt.text)
             assert length == approx(200, abs=4)
         assert {r.max_tokens for r in made} == {30}
-        assert len({r.prompt[:40] for r in made}) == 5
+        assert len({r.prompt.text[:40] for r in made}) == 5
 
 
 def row(level: float, rate: float, response: float, attainment: float | None = None, **more) -> LoadSummary:

@@ -10,15 +10,15 @@ import threading
 import time
 
 import pytest
-from servers import Reply, SyntheticServer, count_tokens
 
 from harness.errors import BackendError
 from harness.measure.load.drive import FAILURES_IN_A_ROW, Scenario, Slo, Timed, run_load
 from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.summary import load_summary
-from harness.values import Message, Request, Sampling
+from harness.values import GenerateRequest, Message, Prompt, Request, Sampling
+from tests.support.servers import Reply, SyntheticServer, count_tokens
 
-REQUEST = Request(key="k", sample_id="s", mode="generate", prompt="hello", max_tokens=9, stop=("END",))
+REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9, stop=("END",))
 
 
 def one(server: SyntheticServer, request: Request = REQUEST, **options) -> Timed:
@@ -69,7 +69,7 @@ def test_openais_own_server_gets_its_own_words():
 
 def test_messages_go_as_they_are_and_sampling_with_its_seed():
     turns = (Message("system", "Be brief."), Message("user", "hi"))
-    request = Request("k", "s", "generate", turns, sampling=Sampling(temperature=0.7, seed=4))
+    request = GenerateRequest("k", "s", Prompt(messages=turns), sampling=Sampling(temperature=0.7, seed=4))
     with SyntheticServer() as server:
         one(server, request)
     assert server.bodies[0]["messages"][0] == {"role": "system", "content": "Be brief."}
@@ -84,7 +84,7 @@ def test_the_completions_interface_streams_text():
 
 
 def test_messages_cannot_go_to_the_completions_interface():
-    request = Request("k", "s", "generate", (Message("user", "hi"),))
+    request = GenerateRequest("k", "s", Prompt(messages=(Message("user", "hi"),)))
     with SyntheticServer() as server, pytest.raises(BackendError, match="takes text, not messages"):
         one(server, request, api="completions")
 

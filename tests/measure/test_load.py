@@ -11,8 +11,6 @@ from itertools import accumulate
 
 import pytest
 from pytest import approx
-from servers import count_tokens
-from virtual import run
 
 from harness.measure.load.drive import (
     FAILURES_IN_A_ROW,
@@ -25,9 +23,11 @@ from harness.measure.load.drive import (
 )
 from harness.measure.load.summary import Tally, load_summary
 from harness.measure.load.target import Chunk, InProcess, RequestFailed, Usage
-from harness.values import Request, Response
+from harness.values import GenerateRequest, Prompt, Request, Response
+from tests.support.servers import count_tokens
+from tests.support.virtual import run
 
-REQUESTS = [Request(key=f"k{i}", sample_id=f"s{i}", mode="generate", prompt="p") for i in range(3)]
+REQUESTS = [GenerateRequest(key=f"k{i}", sample_id=f"s{i}", prompt=Prompt("p")) for i in range(3)]
 
 
 class Plain:

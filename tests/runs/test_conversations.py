@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -27,15 +26,13 @@ from harness.runs.plan import make_plan
 from harness.store.lines import measurements
 from harness.store.rows import read_jsonl
 from harness.tasks.load import load_task
-from harness.tasks.prompts import asked, continued, ends_turn, later, render, replied
+from harness.tasks.prompts import asked, ends_turn, later, render, replied
 from harness.tasks.score_answer import turn_of
 from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Message, Request, Response
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from backends.conftest import write_model
-from servers import Reply, SyntheticServer
+from tests.support.servers import Reply, SyntheticServer
+from tests.support.written_models import write_model
 
 ROWS = [
     {"id": "a", "name": "Ada", "city": "Oslo", "script": ["Hi, I am Ada.", "Who am I?"], "right": [None, "Ada"]},
@@ -144,8 +141,8 @@ def test_the_answers_of_the_model_stand_between_the_turns(tmp_path: Path):
     one = task.samples[0]
     prompt = render(task.config, one, (), chat=True)
     for answer, more in zip(("Hello Ada", "Ada"), later(task.config, one, chat=True)):
-        prompt = continued(prompt, answer, more)
-    assert [(turn.role, turn.content) for turn in prompt] == [
+        prompt = prompt.answered(answer, more)
+    assert [(turn.role, turn.content) for turn in prompt.messages] == [
         ("system", "Be brief."),
         ("user", "Hi, I am Ada of Oslo."),
         ("assistant", "Hello Ada"),
@@ -160,22 +157,22 @@ def test_a_model_without_chat_template_gets_the_transcript_of_the_task(tmp_path:
     one = task.samples[0]
     first, (second, third) = render(task.config, one, (), chat=False), later(task.config, one, chat=False)
     said = [replied(task.config, text, chat=False) for text in (" Hello Ada\n", "Ada")]  # a blank is told or not
-    whole = continued(continued(first, said[0], second), said[1], third)
-    assert whole == "Q: Hi, I am Ada of Oslo.\nA: Hello Ada\nQ: What is my name?\nA: Ada\nQ: And my town?\nA:"
+    whole = first.answered(said[0], second).answered(said[1], third)
+    assert whole.text == "Q: Hi, I am Ada of Oslo.\nA: Hello Ada\nQ: What is my name?\nA: Ada\nQ: And my town?\nA:"
     assert ends_turn(task.config, chat=False) == ("\nQ:",) and ends_turn(task.config, chat=True) == ()
 
 
 def test_each_answer_begins_with_the_prefill(tmp_path: Path):
     task = load(tmp_path, prefill="Sure,")
     one = task.samples[0]
-    chat = continued(render(task.config, one, (), chat=True), " hello", later(task.config, one, chat=True)[0])
-    assert chat[1:] == (
+    chat = render(task.config, one, (), chat=True).answered(" hello", later(task.config, one, chat=True)[0])
+    assert chat.messages[1:] == (
         Message("assistant", "Sure, hello"),
         Message("user", "What is my name?"),
         Message("assistant", "Sure,"),
     )
-    text = continued(render(task.config, one, (), chat=False), " hello", later(task.config, one, chat=False)[0])
-    assert text.endswith("Assistant: Sure, hello\n\nUser: What is my name?\nAssistant: Sure,")
+    text = render(task.config, one, (), chat=False).answered(" hello", later(task.config, one, chat=False)[0])
+    assert text.text.endswith("Assistant: Sure, hello\n\nUser: What is my name?\nAssistant: Sure,")
 
 
 def test_check_shows_the_conversation_and_tests_each_scored_turn(tmp_path: Path):
@@ -262,8 +259,8 @@ class Counting(FakeBackend):
 
     keys: ClassVar[list[str]] = []
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
-        for response in super().generate(requests):
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        for response in super().answer(requests):
             self.keys.append(response.key)
             yield response
 

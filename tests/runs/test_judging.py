@@ -10,8 +10,6 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import harness as command
-from servers import Reply, SyntheticServer
 from statsmodels.stats.inter_rater import cohens_kappa
 
 import harness
@@ -33,6 +31,8 @@ from harness.stats import ppi_mean
 from harness.store.rows import read_json, read_jsonl
 from harness.tasks.load import load_task
 from harness.tasks.rubric import as_verdict
+from tests.support.commands import harness as command
+from tests.support.servers import Reply, SyntheticServer
 
 N = 40
 # the judge likes answers that say thanks, cannot be read on "odd" ones, and fails on "mute" ones

@@ -24,7 +24,7 @@ TASK = {"task": "novel", "kind": "perplexity", "answer": "text"}
 
 
 def record(**metrics: float) -> Record:
-    return Record("m", "t", "1", 0, "score", "x", None, 0.5, None, 1, 0, (-1.0,), None, None, 0, metrics)
+    return Record("m", "t", "1", 0, "loglikelihood", "x", None, 0.5, None, 1, 0, (-1.0,), None, None, 0, metrics)
 
 
 def run_of(tmp: Path, text: str, model: dict, **changes) -> harness.Run:
@@ -141,4 +141,4 @@ def test_a_plan_asks_for_the_whole_text_at_once(tmp_path):
     models, tasks = [{"name": "m", "backend": "fake"}], [str(tmp_path / "novel.yaml")]
     run = {"run": "t", "models": models, "tasks": tasks}
     (request,) = make_plan(validate(RunConfig, run, "test")).cells[0].requests
-    assert (request.rolling, request.prompt, request.continuations) == (True, "", ("x" * 10_000,))
+    assert (request.rolling, request.prompt.text, request.continuations) == (True, "", ("x" * 10_000,))

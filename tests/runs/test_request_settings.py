@@ -69,9 +69,9 @@ def test_each_part_changes_the_key_of_a_request(tmp_path: Path, more: str):
 
 def test_a_prefill_stands_where_the_answer_of_a_shot_stands(tmp_path: Path):
     plan = make_plan(config(tmp_path, "prefill: 'It is'\nshots: {n: 1}\n"))
-    assert plan.cells[0].requests[0].prompt == "1+1= 2\n\n1+0= It is"
+    assert plan.cells[0].requests[0].prompt.text == "1+1= 2\n\n1+0= It is"
     plan = make_plan(config(tmp_path, "prefill: 'It is'\nchat: 'on'\n"))
-    last = plan.cells[0].requests[0].prompt[-1]
+    last = plan.cells[0].requests[0].prompt.messages[-1]
     assert (last.role, last.content) == ("assistant", "It is")
 
 

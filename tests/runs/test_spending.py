@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
 from harness.api import folder_for
 from harness.api import score as finish
@@ -25,6 +24,7 @@ from harness.runs.spending import estimate
 from harness.store.lines import measurements
 from harness.store.log import read_attempts
 from harness.store.rows import read_json
+from tests.support.servers import Reply, SyntheticServer
 
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}

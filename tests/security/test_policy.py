@@ -105,7 +105,7 @@ class Asked:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def generate(self, requests: Any) -> Any:
+    def answer(self, requests: Any) -> Any:
         for i, request in enumerate(requests):
             tries = [{}] * (3 if i == 1 else 1)
             yield Response(request.key, None, text="b", finish_reason="stop", details={"attempts": tries})

@@ -561,8 +561,7 @@ def demo() -> Callable[[ModelConfig], Any]:
             backends["one"] = load(config)
         backend = backends["one"]
         return SimpleNamespace(
-            score=backend.score,
-            generate=backend.generate,
+            answer=backend.answer,
             describe=backend.describe,
             statistics=backend.statistics,
             close=lambda: None,

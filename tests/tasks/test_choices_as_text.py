@@ -42,7 +42,8 @@ def task(folder: Path, rows: list[dict[str, Any]] = ROWS, **given: Any) -> Task:
 
 def asked(task: Task, index: int = 0, chat: bool = False) -> Any:
     sample = task.samples[index]
-    return render(task.config, sample, shots_for(task, sample, 0), chat)
+    prompt = render(task.config, sample, shots_for(task, sample, 0), chat)
+    return prompt.messages or prompt.text
 
 
 def values(task: Task, *texts: str) -> list[tuple[float | None, str | None]]:
@@ -135,12 +136,12 @@ def cells(config: RunConfig) -> list[tuple[str, str, str]]:
 def test_where_one_model_does_not_score_every_model_gets_the_twin(tmp_path: Path):
     task(tmp_path, **BY_LETTER)
     assert cells(config(tmp_path, FAKE, CLOSED)) == [
-        ("open", "t", "score"),
+        ("open", "t", "loglikelihood"),
         ("open", "t[generated]", "generate"),
         ("closed", "t[generated]", "generate"),
     ]
     assert cells(config(tmp_path, CLOSED)) == [("closed", "t[generated]", "generate")]
-    assert cells(config(tmp_path, FAKE)) == [("open", "t", "score")]
+    assert cells(config(tmp_path, FAKE)) == [("open", "t", "loglikelihood")]
 
 
 def test_a_run_file_may_ask_for_the_twin_alone(tmp_path: Path):

@@ -66,7 +66,7 @@ def load(folder: Path, task: dict[str, Any] = CHOICE, **changes: Any) -> Task:
 
 def shown(task: Task, n: int = 0) -> str:
     sample = task.samples[n]
-    return str(render(task.config, sample, shots_for(task, sample, 0), chat=False))
+    return render(task.config, sample, shots_for(task, sample, 0), chat=False).text
 
 
 def words(task: Task) -> list[str]:

@@ -39,13 +39,14 @@ def test_values_stand_as_text_and_nothing_stands_for_nothing():
 def test_text_has_system_description_shots_and_question():
     config = task(system="Be brief.", description="About sums.\n\n")
     shots = [sample("2", "six", q="3+3?")]
-    assert render(config, sample(), shots, chat=False) == ("Be brief.\n\nAbout sums.\n\nQ: 3+3?\nA: six\n\nQ: 2+2?\nA:")
+    shown = render(config, sample(), shots, chat=False).text
+    assert shown == "Be brief.\n\nAbout sums.\n\nQ: 3+3?\nA: six\n\nQ: 2+2?\nA:"
 
 
 def test_messages_have_a_turn_for_each_shot():
     config = task(system="Be brief.", description="About sums.\n\n")
     shots = [sample("2", "six", q="3+3?")]
-    assert render(config, sample(), shots, chat=True) == (
+    assert render(config, sample(), shots, chat=True).messages == (
         Message("system", "Be brief.\n\nAbout sums."),
         Message("user", "Q: 3+3?\nA:"),
         Message("assistant", "six"),
@@ -56,7 +57,7 @@ def test_messages_have_a_turn_for_each_shot():
 def test_lettered_choices_stand_one_a_line():
     config = task(kind="choice", choices="options", continuation="letter", prompt="{q}\n{choices}\nAnswer:")
     asked = Sample("1", "t", {"q": "Which?", "options": ["x", "y"]}, "B", ("x", "y"), ("A", "B"), 1)
-    assert render(config, asked, [], chat=False) == "Which?\nA. x\nB. y\nAnswer:"
+    assert render(config, asked, [], chat=False).text == "Which?\nA. x\nB. y\nAnswer:"
     assert continuations(config, asked, chat=False) == (" A", " B")
     assert continuations(config, asked, chat=True) == ("A", "B")
 
@@ -83,7 +84,7 @@ def test_a_column_that_is_not_there_is_named(changes: dict[str, Any], what: str,
 def test_a_right_answer_may_be_written_in_more_words_than_are_judged():
     config = task(target="The answer is {a}.")
     assert answer_text(config, sample()) == "The answer is four."
-    shown = render(config, sample(), [sample("2", "six", q="3+3?", a="six")], chat=False)
+    shown = render(config, sample(), [sample("2", "six", q="3+3?", a="six")], chat=False).text
     assert shown == "Q: 3+3?\nA: The answer is six.\n\nQ: 2+2?\nA:"
 
 
@@ -94,8 +95,8 @@ def test_an_ending_is_scored_after_each_choice():
     )
     assert given(config, asked) == ("Tom", "Ben")
     assert continuations(config, asked, chat=False) == continuations(config, asked, chat=True) == (" did.", " did.")
-    assert render(config, asked, [asked], chat=False) == "Who? Ben did.\n\nWho? "
-    assert render(config, asked, [asked], chat=True)[1] == Message("assistant", "Ben did.")
+    assert render(config, asked, [asked], chat=False).text == "Who? Ben did.\n\nWho? "
+    assert render(config, asked, [asked], chat=True).messages[1] == Message("assistant", "Ben did.")
 
 
 def test_a_cloze_scores_the_answer_itself():

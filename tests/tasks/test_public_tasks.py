@@ -25,7 +25,7 @@ from harness.tasks.self_test import self_test
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
 from harness.values import Response
-from tests.public_rows import ROWS, bbh_rows
+from tests.support.public_rows import ROWS, bbh_rows
 
 PUBLIC = tuple(name for name in task_names() if name in ROWS or name == "bbh")
 OURS = tuple(name for name in task_names() if name not in PUBLIC)
@@ -69,7 +69,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def asked(task: Task, row: int = 0) -> str:
     sample = task.samples[row]
-    return render(task.config, sample, shots_for(task, sample, 0), chat=False)
+    return render(task.config, sample, shots_for(task, sample, 0), chat=False).text
 
 
 @pytest.mark.parametrize("name", task_names())
@@ -115,7 +115,7 @@ def test_a_gap_is_judged_by_the_rest_of_the_sentence(tmp_path: Path):
     assert given(task.config, sample) == ("Tom", "Ben")
     assert continuations(task.config, sample, chat=False) == (" was cold.", " was cold.")
     shots = task.config.model_copy(update={"shots": None})
-    shown = render(shots, sample, [task.samples[1]], chat=False)
+    shown = render(shots, sample, [task.samples[1]], chat=False).text
     assert shown.startswith("The ball did not fit in the box, the ball is too big .\n\nTom lent")
 
 

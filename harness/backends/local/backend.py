@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.backends.base import by_mode
 from harness.backends.local.load import _copy, _one_of, load
 from harness.backends.local.render import _fit, _Prompt, _render, _vocabulary
 from harness.engine import plain_method
@@ -29,7 +30,7 @@ from harness.engine.score.rolling_windows import rolling_windows
 from harness.engine.text.stop_strings import check_stop
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.errors import TaskError
-from harness.values import Form, Request, Response, Writing
+from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Request, Response, Writing
 
 if TYPE_CHECKING:
     from harness.config.model import ModelConfig
@@ -48,7 +49,15 @@ class TransformersBackend:
         self._held: dict[tuple[Form, str], Constraint] = {}  # what answers were held to, each compiled once
         self._took: deque[EngineStats] = deque(maxlen=1)  # by the last scoring that came to its end
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields a response to each request: see `Backend`."""
+        texts, given = by_mode(requests)
+        if texts:
+            yield from self._texts(texts)
+        if given:
+            yield from self._loglikelihoods(given)
+
+    def _texts(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         """Yields texts as they finish."""
         run = self._generator()
         started = time.perf_counter()
@@ -68,7 +77,7 @@ class TransformersBackend:
             elapsed = time.perf_counter() - started if len(requests) == 1 else None
             yield jobs[index].generated(made, waited, elapsed)
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields log-probabilities; a request is ready when the last of its continuations is."""
         run = self._scorer()
         started = time.perf_counter()
@@ -137,13 +146,13 @@ class TransformersBackend:
 
     def _scorer(self) -> Scorer:
         """Returns the method that scores; the first call tries it out, so it stands outside any timing."""
-        if "score" not in self._methods and self.config.replicas > 1:
+        if "loglikelihood" not in self._methods and self.config.replicas > 1:
             others = [partial(_copy, self.config, place) for place in range(1, self.config.replicas)]
             self._methods["replicas"] = Replicas(self.loaded, self.config.engine, others)
-            self._methods["score"] = self._methods["replicas"].score
-        elif "score" not in self._methods:
-            self._methods["score"] = scorer_for(self.loaded, self.config.engine)
-        return self._methods["score"]
+            self._methods["loglikelihood"] = self._methods["replicas"].score
+        elif "loglikelihood" not in self._methods:
+            self._methods["loglikelihood"] = scorer_for(self.loaded, self.config.engine)
+        return self._methods["loglikelihood"]
 
     def _budget(self) -> int | None:
         """Returns the tokens of a batch, None for what free memory allows."""
@@ -153,12 +162,14 @@ class TransformersBackend:
 
     def _fit(self, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
         """Returns the prompt ready to run, or with the reason why it cannot be."""
+        request = prompt.request
+        assert isinstance(request, GenerateRequest)
         try:
-            check_stop(prompt.request.stop)
-            check_sampling(prompt.request.sampling)
-            return _fit(self.loaded, prompt, ids, self._constraint(prompt.request.writing))
+            check_stop(request.stop)
+            check_sampling(request.sampling)
+            return _fit(self.loaded, prompt, ids, self._constraint(request.writing))
         except TaskError as error:
-            return _Prompt(prompt.request, prompt.text, prompt.details, error.what)
+            return _Prompt(request, prompt.text, prompt.details, error.what)
 
     def _constraint(self, writing: Writing) -> Constraint | None:
         """Returns what an answer is held to. Raises TaskError for a form that cannot be, or not after its prefill."""
@@ -218,7 +229,7 @@ class _ScoreJob:
         )
 
 
-def _unscorable(loaded: LoadedModel, request: Request, sequences: Sequence[ScoreSequence]) -> str | None:
+def _unscorable(loaded: LoadedModel, request: LoglikelihoodRequest, sequences: Sequence[ScoreSequence]) -> str | None:
     """Returns why the request cannot be scored, or None."""
     if not sequences:
         return "there is no continuation to score"

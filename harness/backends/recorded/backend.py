@@ -14,12 +14,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from harness.backends.base import by_mode
 from harness.backends.recorded.logs import Recorded, read_answers
 from harness.config.base import Strict, validate
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ConfigError
 from harness.security.egress import where
-from harness.values import Message, Request, Response
+from harness.values import GenerateRequest, LoglikelihoodRequest, Request, Response
 
 
 class Script(Strict):
@@ -45,11 +46,19 @@ class RecordedBackend:
         script = self.script
         self.answers = read_answers(script.file, id=script.id, text=script.text, model=script.model)
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields a response to each request: see `Backend`."""
+        texts, given = by_mode(requests)
+        if texts:
+            yield from self._texts(texts)
+        if given:
+            yield from self._loglikelihoods(given)
+
+    def _texts(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         """Yields the recorded texts."""
         yield from self._responses(requests, "text")
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields recorded log-probabilities. Raises BackendError if there are none at all."""
         if all(answer.logprobs is None for answer in self.answers.by_sample.values()):
             raise BackendError(
@@ -127,17 +136,13 @@ def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int, int], 
     if len(requests) < 3 or any(answer is None or not answer.prompt for answer in recorded):
         return False
     theirs = [set(answer.prompt.split()) for answer in recorded]
-    ours = [set(_text(request.prompt).split()) for request in requests]
+    ours = [set(request.prompt.content.split()) for request in requests]
 
     def shared(offset: int) -> float:
         pairs = [(theirs[i + offset], ours[i]) for i in range(len(ours)) if 0 <= i + offset < len(theirs)]
         return sum(len(a & b) / max(1, len(a | b)) for a, b in pairs) / len(pairs)
 
     return max(shared(-1), shared(1)) > shared(0)
-
-
-def _text(prompt: str | tuple[Message, ...]) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
 
 
 def _fault(request: Request, answer: Recorded | None, wanted: str) -> str | None:

@@ -26,8 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
+from datetime import date
 from typing import Any
 
 from harness.config.base import validate
@@ -35,7 +34,7 @@ from harness.config.model import LimitsConfig, ModelConfig
 from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
 from harness.errors import BackendError, ConfigError, HarnessError, LimitReached
 from harness.security.secrets import redact
-from harness.values import Request, Response
+from harness.values import GenerateRequest, Request, Response
 
 FIRST_WAIT_S = 0.5  # before the second attempt; doubled for each later one
 LONGEST_WAIT_S = 60.0
@@ -155,12 +154,13 @@ def unpriced(config: ModelConfig) -> BackendError:
 
 def most_usd(request: Request, price: Price, processing: Processing = "standard") -> float:
     """Returns what one attempt can cost at most, in USD. A token is at least one byte of prompt."""
-    texts = (request.prompt,) if isinstance(request.prompt, str) else tuple(turn.content for turn in request.prompt)
-    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) + OVERHEAD
-    inputs = size * max(1, len(request.continuations)) + sum(
-        len((given + text).encode()) for given, text in request.pairs
-    )
-    used = TokenCount(input=inputs, output=request.max_tokens if request.mode == "generate" else 1)
+    inputs, output = request.prompt.size_bytes + OVERHEAD, 1
+    if isinstance(request, GenerateRequest):
+        output = request.max_tokens
+    else:
+        inputs *= max(1, len(request.continuations))
+        inputs += sum(len((given + text).encode("utf-8", "surrogatepass")) for given, text in request.pairs)
+    used = TokenCount(input=inputs, output=output)
     both = (used, replace(used, cache_write=inputs))
     told = [price_request(price, count, kind).usd for count in both for kind in (processing, "standard")]
     return next(max(pair) for pair in (told[::2], told[1::2]) if None not in pair)  # no batch price: at most the usual
@@ -374,19 +374,3 @@ def at_most(attempts: Iterable[Mapping[str, Any]]) -> float | None:
     """Returns the most that attempts can have cost, in USD; None without a price."""
     parts = [line["usd"] if line["usd"] is not None else line["most_usd"] for line in attempts]
     return None if None in parts else sum(parts)
-
-
-def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Returns the seconds of a Retry-After header, which holds seconds or a date; None for none or neither."""
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

@@ -16,7 +16,7 @@ from harness.errors import BackendError
 from harness.measure.load.drive import Scenario, Slo, Timed, run_load
 from harness.measure.load.summary import LoadSummary, Tally, load_summary
 from harness.measure.load.target import RequestFailed, Target
-from harness.values import Message, Request
+from harness.values import GenerateRequest, Message, Prompt, Request
 
 GAIN = 1.05  # throughput that the next level of concurrency must bring to be worth another
 FULL = 0.95  # share of the saturated rate up to which a sweep goes: at the rate itself a queue grows without end
@@ -223,10 +223,10 @@ class Unlike(Sequence[Request]):
         request = self._requests[index % len(self._requests)]
         mark = f"[{random.Random(f'{self._seed}/{self._read}').getrandbits(48):012x}] "
         self._read += 1
-        if isinstance(request.prompt, str):
-            return replace(request, prompt=mark + request.prompt)
-        first, *others = request.prompt
-        return replace(request, prompt=(Message(first.role, mark + first.content), *others))
+        if request.prompt.text is not None:
+            return replace(request, prompt=Prompt(mark + request.prompt.text))
+        first, *others = request.prompt.messages
+        return replace(request, prompt=Prompt(messages=(Message(first.role, mark + first.content), *others)))
 
 
 WORDS = (
@@ -253,12 +253,8 @@ def synthetic_requests(
                 words = words[: max(1, round(len(words) * input_tokens / max(1, count(" ".join(words)))))]
                 words += rng.choices(common, k=max(0, input_tokens - count(" ".join(words))))
         made.append(
-            Request(
-                key=f"synthetic-{seed}-{i}",
-                sample_id=str(i),
-                mode="generate",
-                prompt=" ".join(words),
-                max_tokens=output_tokens,
+            GenerateRequest(
+                f"synthetic-{seed}-{i}", str(i), Prompt(" ".join(words)), max_tokens=output_tokens, sensitivity="public"
             )
         )
     return made
