@@ -13,7 +13,7 @@ from harness.config.objects import BACKEND, PREFIX
 from harness.errors import ConfigError, nearest
 from harness.tasks.task import Task
 
-METHODS = ("generate", "score", "describe", "close")  # of a backend
+METHODS = ("answer", "describe", "close")  # of a backend
 
 
 @dataclass(frozen=True, slots=True)

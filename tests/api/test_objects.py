@@ -31,15 +31,12 @@ class Billing:
         self.asked = 0
         self.closed = False
 
-    def generate(self, requests: Sequence[harness.Request]) -> Iterator[harness.Response]:
+    def answer(self, requests: Sequence[harness.Request]) -> Iterator[harness.Response]:
         for request in requests:
             self.asked += 1
             yield harness.Response(
                 request.key, "p", text="billing", input_tokens=3, output_tokens=1, finish_reason="stop"
             )
-
-    def score(self, requests: Sequence[harness.Request]) -> Iterator[harness.Response]:
-        raise NotImplementedError
 
     def describe(self) -> dict[str, Any]:
         return {}
