@@ -16,8 +16,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.analysis import bench as load_results
+from harness.analysis import costs
 from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
+from harness.analysis.old_rows import typed
 from harness.analysis.run_summary import _summarised, judged
 from harness.analysis.summary import clusters_of
 from harness.analysis.verify import verified
@@ -26,6 +29,7 @@ from harness.config.run import RunConfig
 from harness.errors import ConfigError, nearest
 from harness.reports import formats, notebook
 from harness.reports.layout import View
+from harness.runs import bench as load_runs
 from harness.runs import check as checks
 from harness.runs.carry_out import carry_out
 from harness.runs.check import NO_MODEL
@@ -40,13 +44,12 @@ from harness.security.seal import Seal
 from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
 from harness.store.log import verify_chain
 from harness.store.rows import _record_line, _refuse_no_run, answered, read_json, read_jsonl, read_samples
+from harness.store.schema import BenchSummary
+from harness.store.schema.rows import Row
 from harness.values import Record
 
 if TYPE_CHECKING:
     import pandas
-
-    from harness.analysis.costs import CostReport
-    from harness.runs.bench import Bench
 
 
 UNASKED = "harness.run was not asked to: seal=True"  # why a run in Python has no seal
@@ -83,6 +86,11 @@ class Run:
     def table(self, form: str = "text", **how: Any) -> str:
         """Returns the tables as text (of `width` columns), markdown, csv or latex."""
         return formats.FORMATS[form](self.summary, **how)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Returns a row for each model on each task: all that the tables are made of."""
+        return typed(self.summary).rows
 
     def _repr_html_(self) -> str:
         """Returns the tables for a notebook."""
@@ -127,29 +135,23 @@ def prepare(config: RunConfig, sealed: Seal, out: str | Path | None = None, give
 class PreparedBench:
     """A benchmark of load that may begin."""
 
-    plan: Bench
+    plan: load_runs.Bench
     folder: Path
     sealed: Seal
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Carries it out, and yields the row of each scenario as it ends."""
-        from harness.runs import bench as loads
+        return load_runs.carry_out(self.plan, self.folder, sealed=str(self.sealed))
 
-        return loads.carry_out(self.plan, self.folder, sealed=str(self.sealed))
-
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> BenchSummary:
         """Returns the summary, and writes it."""
-        from harness.analysis.bench import finish
-
-        return finish(self.folder, self.plan.config)
+        return load_results.finish(self.folder)
 
 
 def prepare_bench(config: RunConfig, sealed: Seal, out: str | Path | None = None) -> PreparedBench:
     """Returns a benchmark that may begin. Raises a HarnessError for what would stop it later."""
-    from harness.runs import bench as loads
-
-    made = loads.make_bench(config)
-    return PreparedBench(made, loads.folder_for(made, out), sealed)
+    made = load_runs.make_bench(config)
+    return PreparedBench(made, load_runs.folder_for(made, out), sealed)
 
 
 def plan(source: Source = None, **added: Any) -> Plan:
@@ -195,7 +197,7 @@ def run(
     return prepared.finish()
 
 
-def bench(source: Source = None, *, out: str | Path | None = None, seal: bool = False, **added: Any) -> dict[str, Any]:
+def bench(source: Source = None, *, out: str | Path | None = None, seal: bool = False, **added: Any) -> BenchSummary:
     """Measures latency and load as `bench:` in a run file says, and returns the summary that is written."""
     wanted = assemble(source, taken_out(added)[0])
     sealed = seals.seal_run(wanted) if seal else Seal("none", UNASKED)
@@ -271,15 +273,14 @@ def cost_of(
     volume: float | None = None,
     against: str | None = None,
     bench: str | Path | None = None,
-) -> CostReport:
+) -> costs.CostReport:
     """Returns what a recorded run costs: by token, request and correct answer, at several utilisations.
 
     `machine` is a machine file or bundled name (default: the run's own), `volume` requests a month, `against` an API
     of the price list, `bench` the folder of a benchmark whose capacity counts.
     """
-    from harness.analysis import costs
-
-    return costs.report(Path(path), machine, volume, against, None if bench is None else Path(bench))
+    summary = typed(open_run(path).summary)
+    return costs.report(Path(path), summary, machine, volume, against, None if bench is None else Path(bench))
 
 
 def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", **how: Any) -> str:
