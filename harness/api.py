@@ -24,7 +24,8 @@ from harness.analysis.old_rows import typed
 from harness.analysis.run_summary import _summarised, judged
 from harness.analysis.summary import clusters_of
 from harness.analysis.verify import verified
-from harness.config.assemble import Source, assemble
+from harness.config.assemble import Source
+from harness.config.assemble import assemble as assemble
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, nearest
 from harness.reports import formats, notebook
@@ -32,21 +33,23 @@ from harness.reports.layout import View
 from harness.runs import bench as load_runs
 from harness.runs import check as checks
 from harness.runs.carry_out import carry_out
-from harness.runs.check import NO_MODEL
+from harness.runs.check import NO_MODEL as NO_MODEL
 from harness.runs.execute import load
 from harness.runs.given import NOTHING, Given, taken_out
 from harness.runs.plan import Plan, make_plan
 from harness.runs.spending import Spending, estimate
-from harness.runs.steps import Step as Event
+from harness.runs.steps import Step
 from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
 from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
 from harness.store.log import verify_chain
 from harness.store.rows import _record_line, _refuse_no_run, answered, read_json, read_jsonl, read_samples
-from harness.store.schema import BenchSummary
+from harness.store.schema import BenchRow, BenchSummary
 from harness.store.schema.rows import Row
 from harness.values import Record
+
+Event = Step  # what `on_event` is called with
 
 if TYPE_CHECKING:
     import pandas
@@ -64,7 +67,8 @@ class Run:
     @property
     def summary(self) -> dict[str, Any]:
         """Returns the content of summary.json."""
-        return read_json(self.folder / "summary.json")
+        found: dict[str, Any] = read_json(self.folder / "summary.json")
+        return found
 
     @property
     def complete(self) -> bool:
@@ -139,7 +143,7 @@ class PreparedBench:
     folder: Path
     sealed: Seal
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def events(self) -> Iterator[BenchRow]:
         """Carries it out, and yields the row of each scenario as it ends."""
         return load_runs.carry_out(self.plan, self.folder, sealed=str(self.sealed))
 
