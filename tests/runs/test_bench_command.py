@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import harness
-from servers import Reply, SyntheticServer
+from tests.support.commands import harness
+from tests.support.servers import Reply, SyntheticServer
 
 from harness.analysis.bench import finish
 from harness.config.assemble import assemble
