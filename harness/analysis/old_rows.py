@@ -4,7 +4,6 @@ from typing import Any, cast
 
 from harness.store.schema import (
     Cost,
-    Counts,
     EnergyUse,
     JudgeWork,
     Note,

@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.commands import harness
-from tests.support.servers import Reply, SyntheticServer
 
 from harness.analysis.bench import finish
 from harness.config.assemble import assemble
@@ -21,6 +19,8 @@ from harness.config.run import RunConfig
 from harness.measure.other_work import Bystanders
 from harness.runs.bench import folder_for, make_bench
 from harness.security.egress import PROVIDERS
+from tests.support.commands import harness
+from tests.support.servers import Reply, SyntheticServer
 
 SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))
 TASK = "task: sums\ndata: {file: sums.jsonl}\nkind: generate\nprompt: '{q}='\nanswer: a\nextract: number\n"
