@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli import options as given
 from harness.cli.terminal import show, show_json, width, working
+
+if TYPE_CHECKING:
+    from harness.reports.layout import View
 
 FORMS = ("text", "markdown", "csv", "latex", "json")
 Form = Annotated[
@@ -40,7 +43,7 @@ def table(
     """
     from harness import api
 
-    view = "labels" if labels else "slices" if slices else "run"
+    view: View = "labels" if labels else "slices" if slices else "run"
     with working("reading"):
         shown = api.tables(runs, "json" if as_json else form, view, width=width())
     show(shown)

@@ -5,6 +5,7 @@
     {name: gpt, backend: openai, model: gpt-5.2}                  ProviderModel: asked at the provider's own
     {name: old, backend: recorded, script: answers.csv}           RecordedModel: answers of a file
     {name: fixed, backend: scripted, script: [...]}               ScriptedModel: answers by rules
+    {name: mine, backend: python}                                 ObjectModel: an object of the program that runs it
 
 A key that means nothing for a backend is refused with the backends that have it. One that stands there at its default
 says nothing untrue, and is passed over: plans of earlier versions name every key.
@@ -213,6 +214,12 @@ class ScriptedModel(ModelConfig):
         return super().settings() | ({} if self.answers is None else {"script": None})  # as above
 
 
+class ObjectModel(ModelConfig):
+    """A backend that a program hands over as an object; `harness.run` finds it by its name."""
+
+    backend: str = "python"
+
+
 @dataclass(frozen=True, slots=True)
 class BackendEntry:
     """What runs a model, and which keys such a model has."""
@@ -244,9 +251,10 @@ BACKENDS: dict[str, BackendEntry] = {
     "google": _server("google:GoogleBackend", "GoogleAbout", "api", "batch"),
     "recorded": BackendEntry(f"{_AT}.recorded.backend:RecordedBackend", RecordedModel),
     "scripted": BackendEntry(f"{_AT}.scripted:ScriptedBackend", ScriptedModel),
+    "python": BackendEntry("harness.runs.given:Lent", ObjectModel),
 }
 _OLD_NAMES = {"fake": "scripted", "local": "transformers"}  # still read
-_CLASSES: tuple[type[ModelConfig], ...] = (LocalModel, ServerModel, ProviderModel, RecordedModel, ScriptedModel)
+_CLASSES: tuple[type[ModelConfig], ...] = (LocalModel, ServerModel, ProviderModel, RecordedModel, ScriptedModel, ObjectModel)
 
 
 def _backend(name: Any) -> str:
@@ -311,7 +319,8 @@ Model: TypeAlias = Annotated[
     | Annotated[ServerModel, Tag("(ServerModel)")]
     | Annotated[ProviderModel, Tag("(ProviderModel)")]
     | Annotated[RecordedModel, Tag("(RecordedModel)")]
-    | Annotated[ScriptedModel, Tag("(ScriptedModel)")],
+    | Annotated[ScriptedModel, Tag("(ScriptedModel)")]
+    | Annotated[ObjectModel, Tag("(ObjectModel)")],
     Discriminator(_class_of),
     BeforeValidator(_known),
 ]

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.backends import about, load
 from harness.config.bench import BenchConfig
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig, RemoteModel

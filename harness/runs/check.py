@@ -14,6 +14,7 @@ from harness.measure.device_memory import free_memory
 from harness.models.openness import describe
 from harness.runs.ask_judge import foreseen
 from harness.runs.forecast import Forecast, forecasts, memory_line
+from harness.runs.given import NOTHING, Given
 from harness.runs.plan import Plan, make_plan
 from harness.runs.planned_model import PlannedModel
 from harness.runs.preview import Tokens, balance, excerpt, shots, tokens
@@ -216,12 +217,12 @@ def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[tuple[C
     yield "no judge is asked here: in the self-test its best and worst verdicts stand for it"
 
 
-def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0) -> Report:
+def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0, given: Given = NOTHING) -> Report:
     """Returns what a run would do, and whether it keeps a policy. Reads data and model files.
 
     Weights are loaded only for a `probe` of so many requests of each task, by the models of this machine.
     """
-    plan = make_plan(config)
+    plan = make_plan(config, given)
     breaks = () if policy is None else _breaks(policy, plan)
     asked_of_judge = tuple(foreseen(plan))
     cells = (*plan.cells, *(cell for cell, _ in asked_of_judge if plan.judge is not None))

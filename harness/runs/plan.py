@@ -10,8 +10,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.config.machine import read_machine
+from harness.config.objects import is_object
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, TaskError
+from harness.runs.given import NOTHING, Given
 from harness.runs.host import git_state, host
 from harness.runs.planned_model import PlannedModel, by_messages, described, find_model, limits_of, versions
 from harness.runs.requests import SEMANTICS, Cell, _cell
@@ -54,20 +56,21 @@ class Plan:
         return next(cell.samples for cell in self.cells if cell.task is task)
 
 
-def make_plan(config: RunConfig) -> Plan:
+def make_plan(config: RunConfig, given: Given = NOTHING) -> Plan:
     """Returns the plan of a run. Reads data and model files, loads no weights, asks nothing.
 
-    Raises a HarnessError for whatever would fail later: task, data, model folder, chat template.
+    `given` are the objects that the configuration names. Raises a HarnessError for whatever would fail later: task,
+    data, model folder, chat template.
     """
     if not config.tasks:
         raise ConfigError("no tasks to run", where=f"run {config.run}", fix="add `tasks: [NAME, ...]`")
     read_machine(config.machine)
-    models = [find_model(model) for model in config.models]
+    models = [find_model(model, given) for model in config.models]
     for model in models:
         limits_of(model, config)
     tasks: list[Task] = []
     for use in config.tasks:
-        for task in load_tasks(use):
+        for task in (given.task(use.task),) if is_object(use.task) else load_tasks(use):
             prompts.check_columns(task.config, task.samples, task.where)
             if task.pool:
                 prompts.check_columns(task.config, task.pool, task.where, prompts.SHOWN)
@@ -77,7 +80,7 @@ def make_plan(config: RunConfig) -> Plan:
     _refuse_two_of_a_name(tasks)
     if not config.responses_only:
         _refuse_code(tasks)
-    judge = _judge(config, tasks)
+    judge = _judge(config, tasks, given)
     places = {model.config.name: model.place for model in models}
     refuse_egress(places, [task.config for task in tasks], config.allow_egress)
     if judge is not None:
@@ -94,14 +97,14 @@ def make_plan(config: RunConfig) -> Plan:
     return Plan(config, cells, identity, digest(identity), judge)
 
 
-def _judge(config: RunConfig, tasks: Sequence[Task]) -> PlannedModel | None:
+def _judge(config: RunConfig, tasks: Sequence[Task], given: Given) -> PlannedModel | None:
     """Returns the run's judge, found and checked. Raises ConfigError for one that has nothing to judge."""
     if config.judge is None:
         return None
     if all(task.config.rubric is None for task in tasks):
         what = f"judge '{config.judge.name}' has nothing to judge: no task of this run has a `rubric`"
         raise ConfigError(what, where=f"run {config.run}", fix="leave the judge out, or add `rubric:` to a task file")
-    return find_model(config.judge)
+    return find_model(config.judge, given)
 
 
 def check_judge(plan: Plan) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from harness import backends
 from harness.backends import Capabilities, Place, load
 from harness.backends.servers.dispatch import price_of, unpriced
-from harness.config.model import LocalModel, ModelConfig, RemoteModel
+from harness.config.model import LocalModel, ModelConfig, ObjectModel, RemoteModel
 from harness.config.run import RunConfig
 from harness.cost.prices import Price, frozen
 from harness.cost.projection import served
@@ -21,6 +21,7 @@ from harness.models import openness
 from harness.models.find import resolve_model
 from harness.models.info import ModelInfo, digest_model, inspect_model
 from harness.models.safety import check_safe
+from harness.runs.given import NOTHING, Given
 from harness.runs.request_settings import generation_defaults
 from harness.tasks.rows import digest
 
@@ -49,8 +50,15 @@ class PlannedModel:
         return digest([self.config.name, self.digest, self.config.settings()])
 
 
-def find_model(config: ModelConfig) -> PlannedModel:
-    """Returns a model found and checked, its files digested. Raises ConfigError or ModelError."""
+def find_model(config: ModelConfig, given: Given = NOTHING) -> PlannedModel:
+    """Returns a model found and checked, its files digested. Raises ConfigError or ModelError.
+
+    Of a backend that is an object (`given`) only its class tells one from another.
+    """
+    if isinstance(config, ObjectModel):
+        kind, (can, place) = type(given.backend(config)), given.about(config)
+        told = digest([config.settings(), kind.__module__, kind.__qualname__])
+        return PlannedModel(config, told, None, {}, can, place, None)
     asked = backends.about(config)
     can, place = asked.capabilities(config), asked.place(config)
     if not (can.weights and isinstance(config, LocalModel)):

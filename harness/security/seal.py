@@ -37,6 +37,7 @@ from typing import Literal
 from harness.config import lm_eval_names
 from harness.config.files import find_file
 from harness.config.model import LocalModel, ModelConfig, RemoteModel
+from harness.config.objects import is_object
 from harness.config.run import RunConfig
 from harness.config.task import read_task
 from harness.models.find import resolve_model
@@ -102,6 +103,8 @@ def _needs_network(config: RunConfig) -> str:
             role = "judge" if model is config.judge else "model"
             return f"{role} {model.name} is asked at {server(model).host}"
     for use in config.tasks:
+        if is_object(use.task):
+            continue  # its rows are here
         if lm_eval_names.is_named(use.task):
             if use.data is None and lm_eval_names.reads_hub(use.task):
                 return f"task {use.task} reads what lm-eval fetches: give a local copy with --data"
