@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 
 import pytest
-from asking import prompt_of
 
 from harness.backends.local.backend import TransformersBackend
 from harness.backends.local.render import ids_digest
@@ -14,6 +13,7 @@ from harness.backends.scripted import FakeBackend, Rule, Script
 from harness.config.model import ModelConfig
 from harness.config.task import STOP_LIMIT
 from harness.values import Form, GenerateRequest, Message, Request, Sampling, Writing
+from tests.support.asking import prompt_of
 
 SCHEMA = {
     "type": "object",

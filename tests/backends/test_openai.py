@@ -12,7 +12,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asking import prompt_of
 
 from harness.analysis.verify import verified
 from harness.api import finish
@@ -25,6 +24,7 @@ from harness.errors import BackendError, ConfigError
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling, Writing
+from tests.support.asking import prompt_of
 from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0}

@@ -11,11 +11,11 @@ import shutil
 import time
 
 import pytest
-from asking import prompt_of
 
 from harness.backends.local.backend import TransformersBackend
 from harness.config.model import ModelConfig
 from harness.values import GenerateRequest, Message, Request, Sampling
+from tests.support.asking import prompt_of
 
 SHORT, LONG = "cat", "the cat sat on the red mat and ran home . " * 4
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import request_of
 
 import harness
 from harness.backends import BACKENDS
@@ -20,6 +19,7 @@ from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError, DataError
 from harness.measure.other_work import Bystanders
 from harness.values import GenerateRequest, Prompt, Request
+from tests.support.asking import request_of
 
 
 def table(folder: Path, *rows: dict[str, Any]) -> Path:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from asking import request_of
 
 from harness.backends.scripted import FakeBackend, Rule, Script, read_script
 from harness.config.model import ModelConfig
 from harness.errors import ConfigError
 from harness.values import Request
+from tests.support.asking import request_of
 
 
 def ask(sample_id="1", prompt="a b c", **changes) -> Request:

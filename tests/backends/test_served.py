@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import prompt_of
 
 import harness
 from harness.backends import BACKENDS
@@ -29,6 +28,7 @@ from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
 from harness.errors import BackendError
 from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request
+from tests.support.asking import prompt_of
 
 pytestmark = pytest.mark.shared
 

@@ -8,13 +8,13 @@ import shutil
 
 import pytest
 import torch
-from asking import request_of
 
 from harness.backends.local.backend import TransformersBackend
 from harness.backends.local.load import available_cores
 from harness.config.model import ModelConfig
 from harness.errors import BackendError, ModelError
 from harness.values import Message
+from tests.support.asking import request_of
 
 
 def build(path, **changes):
