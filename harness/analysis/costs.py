@@ -1,6 +1,6 @@
 """`harness cost`: what a recorded run says about money. Reads a run folder and price files.
 
-    report(run, ...) -> CostReport        written, prices included, to `cost.json` in that folder
+report(run, ...) -> CostReport        written, prices included, to `cost.json` in that folder
 """
 
 from __future__ import annotations

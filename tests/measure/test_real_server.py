@@ -77,7 +77,7 @@ def test_every_scenario_runs_against_a_real_server(served):
 def test_single_stream_numbers_are_the_in_process_engines_within_the_overhead_of_http(served):
     url, model = served
     backend = TransformersBackend(ModelConfig(name="m", path=model, threads=1, dtype="fp32"))
-    here = InProcess(lambda request: next(iter(backend.generate([request]))))
+    here = InProcess(lambda request: next(iter(backend.answer([request]))))
     there = OpenAIStream(url, model, api="completions")
     long = GenerateRequest(key="l", sample_id="l", prompt=Prompt("Once upon a time"), max_tokens=24)
     short = replace(long, key="s", max_tokens=1)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from harness.analysis.bench import _not_measured, _notes, finish
-from harness.cli import app
+from harness.config.assemble import assemble
 from harness.config.base import validate
 from harness.config.bench import BenchConfig
 from harness.config.run import RunConfig
@@ -346,9 +346,9 @@ def test_a_choice_task_is_asked_as_text_and_judged_so(capsys):
 
 def test_a_folder_is_named_after_the_run_and_what_is_asked(place: Path):
     write({"requests": 5}, backend="fake")
-    one = make_bench(app._configuration("bench.yaml", *[None] * 9))
+    one = make_bench(assemble("bench.yaml"))
     write({"requests": 6}, backend="fake")
-    two = make_bench(app._configuration("bench.yaml", *[None] * 9))
+    two = make_bench(assemble("bench.yaml"))
     assert folder_for(one, None).name.endswith(f"-mine-bench-{one.digest[:8]}") and one.digest != two.digest
 
 
@@ -357,7 +357,7 @@ def test_a_torn_last_line_does_not_stop_the_summary(capsys):
     harness(capsys, "bench", "bench.yaml", "--out", "out")
     with Path("out/measurements.jsonl").open("a") as file:
         file.write('{"kind": "load", "mod')
-    assert len(finish(Path("out"), app._configuration("bench.yaml", *[None] * 9))["rows"]) == 1
+    assert len(finish(Path("out"), assemble("bench.yaml"))["rows"]) == 1
 
 
 @pytest.mark.parametrize(

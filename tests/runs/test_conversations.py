@@ -12,7 +12,7 @@ import yaml
 
 import harness
 from harness.analysis.verify import verified
-from harness.api import finish
+from harness.api import score as finish
 from harness.backends.scripted import FakeBackend
 from harness.cli import listing
 from harness.config.base import validate

@@ -27,7 +27,7 @@ def record(**metrics: float) -> Record:
     return Record("m", "t", "1", 0, "loglikelihood", "x", None, 0.5, None, 1, 0, (-1.0,), None, None, 0, metrics)
 
 
-def run_of(tmp: Path, text: str, model: dict, **changes) -> harness.Result:
+def run_of(tmp: Path, text: str, model: dict, **changes) -> harness.Run:
     (tmp / "novel.txt").write_text(text, encoding="utf-8")
     (tmp / "novel.yaml").write_text(yaml.safe_dump({**TASK, "data": {"file": "novel.txt"}, **changes}))
     models = [{"name": "m", "threads": 1, **model}]

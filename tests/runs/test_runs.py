@@ -19,7 +19,8 @@ from harness.analysis.run_summary import judged
 from harness.analysis.summary import summarise
 from harness.analysis.usage import told
 from harness.analysis.verify import verified
-from harness.api import finish, folder_for, open_run
+from harness.api import folder_for, open_run
+from harness.api import score as finish
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, ModelError, StoreError
@@ -77,7 +78,7 @@ def config(folder: Path, *scripts: str, **changes: Any) -> RunConfig:
     return validate(RunConfig, {"run": "r", "tasks": tasks, "models": models} | changes, "test")
 
 
-def row(result: harness.Result, model: str, task: str) -> dict[str, Any]:
+def row(result: harness.Run, model: str, task: str) -> dict[str, Any]:
     return next(row for row in result.summary["rows"] if (row["model"], row["task"]) == (model, task))
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from harness.api import finish, folder_for
+from harness.api import folder_for
+from harness.api import score as finish
 from harness.backends.servers import dispatch
 from harness.cli import app
 from harness.config.base import validate

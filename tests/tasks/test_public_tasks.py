@@ -148,7 +148,7 @@ def test_each_prompt_is_a_row_and_they_share_samples_and_shots():
 FAKE = {"name": "fake", "backend": "fake"}
 
 
-def run(task: str, out: Path, script: list[dict[str, Any]], **changes: Any) -> harness.Result:
+def run(task: str, out: Path, script: list[dict[str, Any]], **changes: Any) -> harness.Run:
     config = {"run": "t", "tasks": [task], "models": [FAKE | {"script": script}], "latency": {"requests": 0}}
     return harness.run(validate(RunConfig, config | changes, "test"), out=out)
 
