@@ -70,7 +70,9 @@ def test_a_judge_is_a_model_of_the_run_by_its_name_or_another():
 def test_local_data_go_to_the_task_that_is_named():
     run = assemble("run.yaml", Additions(data={"tickets.yaml": "mine.csv"}))
     assert [use.data for use in run.tasks] == ["mine.csv", "here.jsonl"]
-    with pytest.raises(ConfigError, match="--data names task 'gsm8', which is not in the run\n  fix did you mean 'gsm8k'"):
+    with pytest.raises(
+        ConfigError, match="--data names task 'gsm8', which is not in the run\n  fix did you mean 'gsm8k'"
+    ):
         assemble("run.yaml", Additions(data={"gsm8": "x"}))
 
 

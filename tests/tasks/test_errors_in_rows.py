@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from harness.analysis.verify import verified
-from harness.api import score as finish, folder_for
+from harness.api import folder_for
+from harness.api import score as finish
 from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.run import RunConfig
