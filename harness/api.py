@@ -45,6 +45,9 @@ from harness.values import Record
 if TYPE_CHECKING:
     import pandas
 
+    from harness.analysis import costs
+    from harness.store.schema import BenchSummary
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -124,9 +127,9 @@ class PreparedBench:
         """Carries it out, and yields the row of each scenario as it ends."""
         return load_runs.carry_out(self.plan, self.folder, sealed=str(self.sealed))
 
-    def finish(self) -> dict[str, Any]:
+    def finish(self) -> BenchSummary:
         """Returns the summary, and writes it."""
-        return load_results.finish(self.folder, self.plan.config)
+        return load_results.finish(self.folder)
 
 
 def prepare_bench(config: RunConfig, sealed: Seal, out: str | Path | None = None) -> PreparedBench:
@@ -241,15 +244,19 @@ def cost(
     volume: float | None = None,
     against: str | None = None,
     bench: str | Path | None = None,
-) -> dict[str, Any]:
+) -> costs.CostReport:
     """Returns what a recorded run costs: by token, request and correct answer, at several utilisations.
 
     `machine` is a machine file or bundled name (default: the run's own), `volume` requests a month, `against` an API
     of the price list, `bench` the folder of a benchmark whose capacity counts.
     """
-    from harness.analysis import costs
+    from harness.analysis.costs import report
+    from harness.analysis.old_rows import typed
 
-    return costs.report(Path(path), machine, volume, against, None if bench is None else Path(bench))
+    folder = Path(path)
+    return report(
+        folder, typed(open_run(folder).summary), machine, volume, against, None if bench is None else Path(bench)
+    )
 
 
 def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", **how: Any) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from harness.config.machine import MachineConfig
 from harness.cost.attribution import CostBreakdown, Pass, attribute
@@ -27,6 +27,7 @@ from harness.cost.capacity import Capacity, Shape
 from harness.cost.machines import HourlyCost, hourly
 from harness.cost.prices import Packaged, Price, Processing, TokenCount, price_request
 from harness.stats.bootstrap import ratio_of_sums
+from harness.store.schema import Row, Throughput
 from harness.values import Estimate, Record
 
 UTILISATIONS = (1.0, 0.5, 0.3, 0.1)  # production is said to lie between 0.3 and 0.6
@@ -124,7 +125,7 @@ class Question:
 
 
 def cost_report(
-    row: Mapping[str, Any],
+    row: Row,
     records: Sequence[Record],
     machine: MachineConfig,
     asked: Question = Question(),
@@ -137,7 +138,7 @@ def cost_report(
     `service`: replicas, peaks and capacity, if known better than from this pass; its price and speed are then used.
     """
     hour = hourly(machine, measured_watts)
-    passed = _passed(row, records)
+    passed = _passed(row.throughput, records)
     correct = sum(record.value or 0.0 for record in records)
     speed = passed.samples / passed.wall_s if passed.wall_s and passed.samples else None
 
@@ -167,17 +168,16 @@ def cost_report(
     )
 
 
-def _passed(row: Mapping[str, Any], records: Sequence[Record]) -> Pass:
+def _passed(done: Throughput, records: Sequence[Record]) -> Pass:
     """Returns what a row's pass took. Of a pass that holds part of the answers, the same share was right."""
-    done = row["throughput"]
-    samples = done["samples"] or 0
+    samples = done.samples or 0
     correct = sum(record.value or 0.0 for record in records)
     return Pass(
-        wall_s=done["wall_s"],
-        prefill_s=done["prefill_s"],
-        decode_s=done["decode_s"],
-        input_tokens=done["input_tokens"] or 0,
-        output_tokens=done["output_tokens"] or 0,
+        wall_s=done.wall_s,
+        prefill_s=done.prefill_s,
+        decode_s=done.decode_s,
+        input_tokens=done.input_tokens or 0,
+        output_tokens=done.output_tokens or 0,
         samples=samples,
         correct=correct * samples / len(records) if records else 0.0,
     )
@@ -192,17 +192,16 @@ def _month(service: Service, requests: float | None) -> Month | None:
 
 def fitted_report(
     capacity: Capacity,
-    row: Mapping[str, Any],
     records: Sequence[Record],
     machine: MachineConfig,
     measured_watts: float | None = None,
 ) -> FittedCost | NoFit:
-    """Returns what the requests of a row cost by the seconds that tokens take on a busy server.
+    """Returns what the requests behind these records cost by the seconds that tokens take on a busy server.
 
     Each request at its own lengths, as if nothing of it was cached. Where no cost follows from the fit, why.
     """
     hour, n, counts = hourly(machine, measured_watts), len(records), _counted(records)
-    if row["kind"] == "conversation":
+    if has_turns(records):
         return NoFit("the turns of a conversation have no length of their own")
     if not n or counts is None:
         return NoFit("the tokens of some answers are not known")
@@ -249,6 +248,11 @@ def beyond(found: FittedCost, shapes: Sequence[Shape]) -> FittedCost:
         ("output", found.output_tokens, written),
     )
     return replace(found, beyond=tuple(way for way, mean, seen in lengths if not min(seen) <= mean <= max(seen)))
+
+
+def has_turns(records: Sequence[Record]) -> bool:
+    """Returns whether the records are of conversations."""
+    return any(record.turns for record in records)
 
 
 def service_of(machine: MachineConfig, usd_per_hour: float, requests_per_s: float) -> Service:

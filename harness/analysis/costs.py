@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from harness.analysis.bench import read_bench
 from harness.analysis.cost_of_row import (
     ApiCost,
@@ -24,6 +22,7 @@ from harness.analysis.cost_of_row import (
     beyond,
     cost_report,
     fitted_report,
+    has_turns,
     service_of,
 )
 from harness.config.machine import MachineConfig, read_machine
@@ -31,15 +30,27 @@ from harness.cost.attribution import CostBreakdown
 from harness.cost.breakeven import Service
 from harness.cost.machines import hourly
 from harness.cost.prices import Packaged, Price, find_packaged, find_price, frozen, read_prices, suggest
-from harness.cost.projection import Projection, projection, restored
+from harness.cost.projection import Projection, projection
 from harness.errors import ConfigError, StoreError
-from harness.security.egress import PROVIDERS
 from harness.store.files import write_json_atomic
-from harness.store.lines import measurements
-from harness.store.rows import read_json, read_jsonl
-from harness.store.schema.bench import BenchSummary
-from harness.values import Record
+from harness.store.lines import read_measurements, read_plan
+from harness.store.rows import read_jsonl
+from harness.store.schema import (
+    RECORD_LINES,
+    BenchSummary,
+    JudgeWork,
+    ModelLine,
+    Note,
+    NoteCode,
+    PlanFile,
+    Row,
+    Spent,
+    Summary,
+    TokenSeconds,
+)
+from harness.values import Mode, Record
 
+BILLS = (NoteCode.JUDGE_BILL, NoteCode.PAID)
 OWN_PASS = "this run's pass, all at once, with no bound on latency"
 
 
@@ -76,7 +87,7 @@ class MachineRow:
     model: str
     task: str
     n: int
-    mode: str
+    mode: Mode
     cost: MachineCost
     fitted: FittedCost | NoFit | None  # None: no benchmark, or it has no fit of this model
     projected: Projection | None  # None: measured there, or the run does not know what its model is
@@ -102,57 +113,60 @@ class CostReport:
     rows: tuple[CostRow, ...]
     measured_on: str  # the run's accelerator, else its processor
     measured_for: str | None  # the machine that the run names
-    judge: Mapping[str, Any] | None
-    spent: Mapping[str, Any] | None
+    judge: JudgeWork | None  # None: no judge
+    spent: Spent | None  # None: no provider was paid
+    notes: tuple[Note, ...] = ()  # the summary's, of what a judge and all providers were paid
 
 
 def report(
     run: Path,
+    summary: Summary,
     machine: str | None = None,
     volume: float | None = None,
     against: str | None = None,
     bench: Path | None = None,
 ) -> CostReport:
-    """Returns what each row of a judged run costs, and writes it to `cost.json` there.
+    """Returns what each row of a run's summary costs, and writes it to `cost.json` in its folder.
 
     `machine` is a file or bundled name (default: the run's own), `volume` in requests a month, `against` the
     PROVIDER/MODEL of an API, `bench` a folder of `harness bench` with the capacity of the same model and task.
     Where the seconds were measured on another chip than the machine's, what that one should cost is projected beside.
     Rows of an API are what was paid for them. Raises ConfigError and StoreError.
     """
-    plan, summary = read_json(run / "plan.json"), read_json(run / "summary.json")
-    priced = read_machine(machine) if machine is not None else _own(plan)
+    plan = read_plan(run)
+    priced = plan.machine if machine is None else read_machine(machine)
     asked = Question(volume, None if against is None else _price(against))
-    records = [TypeAdapter(Record).validate_python(line) for line in read_jsonl(run / "records.jsonl")]
+    records = [RECORD_LINES.read(line, str(run)) for line in read_jsonl(run / "records.jsonl")]
     load = None if bench is None else (bench, read_bench(bench))
     devices = _devices(run)
     rows: list[CostRow] = []
-    for row in summary["rows"]:
-        mine = [record for record in records if (record.model, record.task) == (row["model"], row["task"])]
-        if _elsewhere(plan, row["model"]):
-            rows.append(PaidRow(row["model"], row["task"], len(mine), _paid(row)))
+    for row in summary.rows:
+        mine = [record for record in records if (record.model, record.task) == (row.model, row.task)]
+        if row.place.kind == "host":
+            rows.append(PaidRow(row.model, row.task, len(mine), _paid(row)))
             continue
         if priced is None:
             fix = "add --machine NAME (see configs/machines)"
             raise ConfigError("no machine: the run names none", where=str(run), fix=fix)
-        projected = None if _measured_there(priced, plan, devices) else _projected(plan, row, priced)
+        projected = None if _measured_there(priced, plan, devices) else _projected(plan, row, mine, priced)
         rows.append(_priced(row, mine, priced, asked, load, projected))
     found = CostReport(
-        run=summary["run"],
-        digest=summary["digest"],
+        run=summary.run,
+        digest=summary.digest,
         volume=volume,
         rows=tuple(rows),
-        measured_on=_measured_on(plan, devices),
-        measured_for=(plan["machine"] or {}).get("name"),
-        judge=summary.get("judge"),
-        spent=summary.get("spent"),
+        measured_on=" and ".join(devices) or f"{plan.host.processor or plan.host.system}, {plan.host.cores} cores",
+        measured_for=None if plan.machine is None else plan.machine.name,
+        judge=summary.judge,
+        spent=summary.spent,
+        notes=tuple(sorted((n for n in summary.notes if n.code in BILLS), key=lambda n: BILLS.index(n.code))),
     )
     write_json_atomic(run / "cost.json", as_json(found))
     return found
 
 
 def _priced(
-    row: Mapping[str, Any],
+    row: Row,
     records: Sequence[Record],
     machine: MachineConfig,
     asked: Question,
@@ -161,51 +175,41 @@ def _priced(
 ) -> MachineRow:
     """Returns what a row costs on a machine, at the capacity of a benchmark if there is one."""
     fitted, service, origin = None, None, OWN_PASS
-    watts = _watts(row, machine)
     if load is not None:
         folder, benched = load
         fitted = _fitted(benched, row, records, machine)
         service, origin = _service(benched, folder, row, machine, fitted)
-    cost = cost_report(row, records, machine, asked, service=service, measured_watts=watts)
-    return MachineRow(row["model"], row["task"], len(records), row["mode"], cost, fitted, projected, origin)
-
-
-def _measured_on(plan: Mapping[str, Any], devices: Sequence[str]) -> str:
-    """Returns what the run's seconds were measured on: its accelerator, else its processor."""
-    host = plan["host"]
-    return " and ".join(devices) or f"{host['processor'] or host['system']}, {host['cores']} cores"
+    cost = cost_report(row, records, machine, asked, service=service, measured_watts=_watts(row, machine))
+    return MachineRow(row.model, row.task, len(records), row.mode, cost, fitted, projected, origin)
 
 
 def _devices(run: Path) -> list[str]:
     """Returns the names of the accelerators that a run's models were on."""
-    return sorted({line.get("device_name") for line in measurements(run) if line["kind"] == "model"} - {None})
+    models = (line for line in read_measurements(run) if isinstance(line, ModelLine))
+    return sorted({line.device_name for line in models if line.device_name is not None})
 
 
-def _measured_there(machine: MachineConfig, plan: Mapping[str, Any], devices: Sequence[str]) -> bool:
+def _measured_there(machine: MachineConfig, plan: PlanFile, devices: Sequence[str]) -> bool:
     """Returns whether a run's seconds are those of the machine's chip: of the same name, or where it has none, the
     run names the machine. A machine without a chip is projected nowhere: as if they were."""
     if machine.chip is None:
         return True
     if isinstance(machine.chip, str):
         return re.search(rf"\b{machine.chip}\b", " and ".join(devices).casefold()) is not None
-    return bool(devices) and (plan["machine"] or {}).get("name") == machine.name
+    return bool(devices) and plan.machine is not None and plan.machine.name == machine.name
 
 
-def _projected(plan: Mapping[str, Any], row: Mapping[str, Any], machine: MachineConfig) -> Projection | None:
+def _projected(plan: PlanFile, row: Row, records: Sequence[Record], machine: MachineConfig) -> Projection | None:
     """Returns what a row should cost on a machine, projected at the mean lengths of its own requests.
 
     None where the plan does not hold what the model is. The turns of a conversation have no length of their own.
     """
-    if (known := plan["models"][row["model"]].get("served")) is None:
+    if (known := plan.models[row.model].served) is None:
         return None
-    done = row["throughput"]
-    sums = (None, None) if row["kind"] == "conversation" else (done["input_tokens"], done["output_tokens"])
-    read, written = (None if total is None or not done["samples"] else total / done["samples"] for total in sums)
-    return projection(restored(known), machine, read, written)
-
-
-def _own(plan: Mapping[str, Any]) -> MachineConfig | None:
-    return None if plan["machine"] is None else MachineConfig.model_validate(plan["machine"])
+    done = row.throughput
+    sums = (None, None) if has_turns(records) else (done.input_tokens, done.output_tokens)
+    read, written = (None if total is None or not done.samples else total / done.samples for total in sums)
+    return projection(known, machine, read, written)
 
 
 def _price(name: str) -> Price | Packaged:
@@ -219,46 +223,35 @@ def _price(name: str) -> Price | Packaged:
     return found
 
 
-def _elsewhere(plan: Mapping[str, Any], model: str) -> bool:
-    """Returns whether a model ran on a machine that is paid by the token, not by the hour."""
-    about = plan["models"][model]
-    return about["backend"] in PROVIDERS and about["where"] != "this machine"
-
-
-def _paid(row: Mapping[str, Any]) -> Paid:
+def _paid(row: Row) -> Paid:
     """Returns what a row cost at an API: every attempt counts, each priced on its own when it was sent."""
-    cost = row["cost"]
-    known = cost["usd"] is not None
+    cost = row.cost
+    each = cost.usd_per_1k_samples
     return Paid(
         label="the provider's token counts, of every attempt, at the prices in plan.json",
-        usd=cost["usd"],
-        usd_per_request=cost["usd_per_1k_samples"] / 1e3 if known else None,
-        usd_per_correct=cost["usd_per_correct"],
-        reason=None if known else cost["reasons"]["usd"],
+        usd=cost.usd,
+        usd_per_request=None if cost.usd is None or each is None else each / 1e3,
+        usd_per_correct=cost.usd_per_correct,
+        reason=None if cost.usd is not None else cost.reasons["usd"],
     )
 
 
-def _watts(row: Mapping[str, Any], machine: MachineConfig) -> float | None:
+def _watts(row: Row, machine: MachineConfig) -> float | None:
     """Returns the measured draw of the pass for a machine that asks for it."""
     if machine.owned is None or machine.owned.watts != "measured":
         return None
-    watts: float | None = row.get("energy", {}).get("watts")
-    return watts
+    return row.energy.watts
 
 
 def _service(
-    benched: BenchSummary,
-    folder: Path,
-    row: Mapping[str, Any],
-    machine: MachineConfig,
-    fitted: FittedCost | NoFit | None,
+    benched: BenchSummary, folder: Path, row: Row, machine: MachineConfig, fitted: FittedCost | NoFit | None
 ) -> tuple[Service, str]:
     """Returns one replica with the requests a second that a benchmark found, within its bounds if it had any.
 
     And where they are from. They follow from the fit where the benchmark was of other prompts than the row's.
     """
     price = hourly(machine, _watts(row, machine)).total
-    mine = [work for work in benched.workloads if (work.model, work.task) == (row["model"], row["task"])]
+    mine = [work for work in benched.workloads if (work.model, work.task) == (row.model, row.task)]
     for work in mine:
         speed = work.slo_requests_per_s or (work.most_requests_per_s if benched.slo is None else None)
         if speed and price is not None:
@@ -267,21 +260,21 @@ def _service(
         origin = f"by the fit of {fitted.shapes} shapes in {folder}, with no bound on latency"
         return service_of(machine, price, fitted.requests_per_s), origin
     raise StoreError(
-        f"the benchmark has no capacity of {row['model']} on {row['task']}",
+        f"the benchmark has no capacity of {row.model} on {row.task}",
         where=str(folder),
         fix="measure rates that keep the bounds, of the same model and task",
     )
 
 
 def _fitted(
-    benched: BenchSummary, row: Mapping[str, Any], records: Sequence[Record], machine: MachineConfig
+    benched: BenchSummary, row: Row, records: Sequence[Record], machine: MachineConfig
 ) -> FittedCost | NoFit | None:
     """Returns what a row costs by the seconds of a token that a benchmark found; None where it found none."""
-    found = benched.fits.get(row["model"])
-    if found is None or found.capacity is None or not found.shapes:
+    seconds = benched.fits.get(row.model)
+    if not isinstance(seconds, TokenSeconds):
         return None
-    cost = fitted_report(found.capacity, row, records, machine, _watts(row, machine))
-    return cost if isinstance(cost, NoFit) else beyond(cost, found.shapes)
+    cost = fitted_report(seconds, records, machine, _watts(row, machine))
+    return cost if isinstance(cost, NoFit) else beyond(cost, seconds.shapes)
 
 
 # --- as JSON values --------------------------------------------------------------------------------------------------
@@ -289,10 +282,11 @@ def _fitted(
 
 def as_json(found: CostReport) -> dict[str, Any]:
     """Returns the content of `cost.json`. A part that was not asked about, or does not apply, has no key."""
-    content = {field.name: getattr(found, field.name) for field in fields(found)}
-    if found.judge is None:
-        del content["judge"]
-    return {**content, "rows": [_row_json(row) for row in found.rows]}
+    content = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "notes"}
+    judge = {} if found.judge is None else {"judge": asdict(found.judge)}
+    del content["judge"]
+    spent = None if found.spent is None else asdict(found.spent)
+    return {**content, "rows": [_row_json(row) for row in found.rows], **judge, "spent": spent}
 
 
 def _row_json(row: CostRow) -> dict[str, Any]:

@@ -40,6 +40,7 @@ def bench(
     """
     from harness import api
     from harness.reports import bench_text
+    from harness.store.schema import BENCHES
 
     wanted = api.assemble(config, given.additions(model, task, data, limit=limit, seed=seed, machine=machine))
     sealed = seal_or_not(wanted, seal)
@@ -50,7 +51,7 @@ def bench(
     for _ in prepared.events():
         pass
     summary = prepared.finish()
-    show_json(summary) if as_json else show(bench_text.text(summary, width()))
+    show_json(BENCHES.write(summary)) if as_json else show(bench_text.text(summary, width()))
     if plots:
         say(f"drew {', '.join(str(file) for file in bench_text.plots(prepared.folder, summary))}")
     say(f"everything is in {prepared.folder} (summary.json, measurements.jsonl: a line for each request)")

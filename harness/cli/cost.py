@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -33,13 +34,17 @@ def cost(
         harness cost results/RUN --machine l4 --against openai/gpt-5-mini
     """
     from harness import api
+    from harness.analysis import costs
+    from harness.analysis.old_rows import typed
     from harness.reports import cost_text
 
     with working("pricing"):
         found = api.cost(run, machine=machine, volume=volume, against=against, bench=bench)
-    show_json(found) if as_json else show(cost_text.text(found, width()))
+    show_json(costs.as_json(found)) if as_json else show(cost_text.text(found, width()))
     if plots:
-        say(f"drew {', '.join(str(file) for file in cost_text.plots(run, found, api.open_run(run).summary))}")
+        say(
+            f"drew {', '.join(str(file) for file in cost_text.plots(run, found, typed(api.open_run(run).summary).rows))}"
+        )
 
 
 def prices(as_json: given.Json = False) -> None:
@@ -49,6 +54,8 @@ def prices(as_json: given.Json = False) -> None:
     """
     from datetime import UTC, datetime
 
-    from harness.analysis import costs
+    from harness.cost.prices import list_prices, read_prices
+    from harness.reports import cost_text
 
-    show(costs.prices(as_json, datetime.now(UTC).date()))
+    rows = list_prices(read_prices(), datetime.now(UTC).date())
+    show_json([asdict(row) for row in rows]) if as_json else show(cost_text.prices(rows))

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from harness.analysis import costs
+from harness.cost.prices import list_prices, read_prices
 from harness.models.folder import fit
 from harness.models.footprint import SHARE
+from harness.reports import cost_text
 from harness.reports.layout import number
 from harness.reports.model_text import memory_lines
 from tests.support.commands import harness
@@ -326,7 +327,7 @@ def test_an_api_without_a_price_has_an_unknown_bill(capsys, monkeypatch):
         (["--machine", "salvage.yaml"], ["`salvage` 10 is more than the price 9"]),
         (["--machine", "chip.yaml"], ["'a100', 'h100', 'h200', 'l4' (given: 'h10')", "did you mean 'h100'?", ".yaml"]),
         (["--machine", "sheet.yaml"], ["key 'chip.gb_per_s' is missing"]),
-        (["--bench", "out"], ["the benchmark has no capacity of m on sums"]),
+        (["--bench", "out"], ["out holds no benchmark of load", "`harness bench` named"]),
     ],
 )
 def test_a_mistake_gets_short_lines_and_exit_code_2(capsys, arguments: list[str], messages: list[str]):
@@ -364,8 +365,8 @@ def test_a_run_without_a_machine_asks_for_one(capsys):
 def test_prices_are_listed_with_their_age_and_old_ones_are_named(capsys):
     code, out, _ = harness(capsys, "prices")
     assert code == 0 and "gpt-5-mini" in out and all(len(line) <= 100 for line in out.splitlines())
-    assert "WARNING" not in costs.prices(False, date(2025, 8, 13))
-    late = costs.prices(False, date(2028, 1, 1))
+    assert "WARNING" not in cost_text.prices(list_prices(read_prices(), date(2025, 8, 13)))
+    late = cost_text.prices(list_prices(read_prices(), date(2028, 1, 1)))
     assert "WARNING: 9 of 9 were read more than 90 days ago" in late and " old" in late
     rows = json.loads(harness(capsys, "prices", "--json")[1])
     assert {"provider", "model", "input", "output", "retrieved", "age_days", "stale", "source"} <= set(rows[0])

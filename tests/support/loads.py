@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from harness.measure.load.summary import LoadSummary, Quantiles
+from harness.store.schema import BenchRow, LoadEnergy
 
 UNKNOWN = Quantiles(p50=None, p90=None, p95=None, p99=None, n=0, mean=None, max=None)
 TIMES = ("ttft_s", "ttft_answer_s", "tpot_s", "service_s", "response_s", "late_s", "gap_s")
@@ -28,3 +29,11 @@ def load_fields(**known: Any) -> dict[str, Any]:
 def load(**known: Any) -> LoadSummary:
     """Returns the summary of a load of which these are known."""
     return LoadSummary(**load_fields(**known))
+
+
+def bench_row(**known: Any) -> BenchRow:
+    """Returns the row of a load on model m with task t of which these are known."""
+    energy = LoadEnergy(method="none", joules=None, window_s=1.0, reason="no counter")
+    return BenchRow(
+        **load_fields(**{"model": "m", "task": "t", "asked_output_tokens": None, "energy": energy, **known})
+    )

@@ -4,6 +4,19 @@ A reader gets a value of a class or a StoreError, never a dict. `VERSION` is tha
 written before is brought to today's shapes in one place, `migration`.
 """
 
+from harness.store.schema.bench import (
+    BENCHES,
+    BenchedModel,
+    BenchRow,
+    BenchSummary,
+    BenchWorkload,
+    HeldMemory,
+    LoadEnergy,
+    NoTokenSeconds,
+    TokenSeconds,
+    bench_row,
+    by_workload,
+)
 from harness.store.schema.codec import Codec
 from harness.store.schema.measurements import (
     MEASUREMENTS,
@@ -67,6 +80,7 @@ from harness.store.schema.rows import (
 )
 
 __all__ = [
+    "BENCHES",
     "MEASUREMENTS",
     "PLANS",
     "RECORD_LINES",
@@ -75,6 +89,10 @@ __all__ = [
     "VERSION",
     "Agreement",
     "AnswerPlace",
+    "BenchRow",
+    "BenchSummary",
+    "BenchWorkload",
+    "BenchedModel",
     "BothOrders",
     "CellName",
     "ChargeLine",
@@ -91,6 +109,7 @@ __all__ = [
     "ExpectedLoss",
     "Figure",
     "GitState",
+    "HeldMemory",
     "Host",
     "JudgeEntry",
     "JudgeWork",
@@ -99,11 +118,13 @@ __all__ = [
     "LatencyLine",
     "LayoutRange",
     "Level",
+    "LoadEnergy",
     "LoadLine",
     "Measurement",
     "MemoryLine",
     "ModelEntry",
     "ModelLine",
+    "NoTokenSeconds",
     "Note",
     "NoteCode",
     "PassLine",
@@ -125,8 +146,11 @@ __all__ = [
     "Summary",
     "Throughput",
     "TimedAlone",
+    "TokenSeconds",
     "Tokens",
     "Unreadable",
+    "bench_row",
+    "by_workload",
     "migrated",
     "summary_from_json",
     "summary_to_json",

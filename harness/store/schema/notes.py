@@ -57,6 +57,27 @@ class NoteCode(StrEnum):
     VERDICTS_OWED = "verdicts_owed"  # owed, verdicts
     FAILED_VERDICTS_OVER_LIMIT = "failed_verdicts_over_limit"  # failed, verdicts, allowed
     TRANSIENT = "transient"  # n, expected
+    # a benchmark of load; of those about one scenario `scenario` is its name
+    LOAD_SENT_FROM = "load_sent_from"  # processor, cores
+    COLD_START = "cold_start"  # load_s, with_libraries, first_request_s
+    LOADS_LEFT_OUT = "loads_left_out"  # loads
+    KEEPS_SLO = "keeps_slo"  # requests_per_s, at_all_rates
+    SCRIPTED_TIMES = "scripted_times"
+    PEAK_MEMORY = "peak_memory"  # bytes, on_device
+    LOAD_ENERGY = "load_energy"  # method, idle_watts
+    LOAD_ENERGY_UNKNOWN = "load_energy_unknown"  # reason
+    PREFIX_CACHE_DEFEATED = "prefix_cache_defeated"
+    ONE_AT_A_TIME = "one_at_a_time"
+    CACHED_TOKENS_UNTOLD = "cached_tokens_untold"
+    TOKENS_DISAGREE = "tokens_disagree"  # n
+    LOAD_ENDED_EARLY = "load_ended_early"  # reason, unfinished
+    LOAD_SATURATED = "load_saturated"
+    ANSWERS_IN_ONE_PIECE = "answers_in_one_piece"  # n
+    NO_TPOT = "no_tpot"  # n
+    SENT_LATE = "sent_late"  # late_s
+    SHORT_ANSWERS = "short_answers"  # tokens, asked
+    TOKEN_SECONDS = "token_seconds"  # a, b, c, error_mean, error_max
+    TOKEN_SECONDS_UNKNOWN = "token_seconds_unknown"  # reason
     # several runs in one table
     RUN = "run"  # number, name, baseline: None where it needs no naming
 
