@@ -254,7 +254,10 @@ BACKENDS: dict[str, BackendEntry] = {
     "python": BackendEntry("harness.runs.given:Lent", ObjectModel),
 }
 _OLD_NAMES = {"fake": "scripted", "local": "transformers"}  # still read
-_CLASSES: tuple[type[ModelConfig], ...] = (LocalModel, ServerModel, ProviderModel, RecordedModel, ScriptedModel, ObjectModel)
+_CLASSES: tuple[type[ModelConfig], ...] = (
+    *(LocalModel, ServerModel, ProviderModel),
+    *(RecordedModel, ScriptedModel, ObjectModel),
+)
 
 
 def _backend(name: Any) -> str:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.backends import about, load
 from harness.config.bench import BenchConfig
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig, RemoteModel
@@ -34,7 +35,7 @@ from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.series import MARK, Series, Unlike, bench, synthetic_requests
 from harness.measure.load.target import InProcess, Target
 from harness.measure.other_work import between, reading
-from harness.runs.execute import Load, load
+from harness.runs.execute import Load
 from harness.runs.host import git_state, host
 from harness.runs.latency_pass import at_rest, counters_of
 from harness.runs.plan import make_plan

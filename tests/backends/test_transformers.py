@@ -12,6 +12,7 @@ import torch
 from harness.backends.local.backend import TransformersBackend
 from harness.backends.local.load import available_cores
 from harness.config.model import model_of
+from harness.engine.loaded import cache_argument
 from harness.errors import BackendError, ModelError
 from harness.values import Message
 from tests.support.asking import request_of
@@ -135,7 +136,7 @@ def obedient(models):
     plan: dict[str, list[int]] = {}
 
     def steer(module, args, kwargs, output):
-        cache = kwargs.get("past_key_values")
+        cache = kwargs[cache_argument(type(module))]
         step = cache.get_seq_length() - plan["prompt"]
         output.logits[:, -1, :] = 0
         output.logits[:, -1, plan["ids"][min(step, len(plan["ids"]) - 1)]] = 50
