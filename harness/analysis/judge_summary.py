@@ -8,10 +8,11 @@ from typing import Any
 from harness.analysis import judge_agreement
 from harness.analysis.verdicts import Heard
 from harness.config.machine import MachineConfig
-from harness.config.task import RubricConfig, TaskConfig
+from harness.config.task import RubricConfig
 from harness.cost.machines import hourly
 from harness.stats.totals import total
 from harness.tasks.judge_requests import name_of
+from harness.tasks.kinds import task_from_old
 from harness.tasks.rubric import verdict
 from harness.tasks.score_answer import Place
 from harness.values import Record, Response, Sample
@@ -27,7 +28,7 @@ def of_rows(
     """Returns the rows; in a run with a judge with what is to be known of it as `judged`, None if it had no part."""
     if plan.get("judge") is None:
         return list(rows)
-    tasks = {name: TaskConfig.model_validate(task) for name, task in plan["tasks"].items() if task.get("rubric")}
+    tasks = {name: task_from_old(task) for name, task in plan["tasks"].items() if task.get("rubric")}
     agreed = {name: judge_agreement.agreement(name, task, samples, heard) for name, task in tasks.items()}
     found = []
     for row in rows:
@@ -43,7 +44,7 @@ def of_rows(
             "verdicts": len(replies),
             "owed": replies.count(None),
             "failed": len(failed),
-            "unreadable": _unreadable(tasks[row["task"]].rubric, replies),
+            "unreadable": _unreadable(tasks[row["task"]].judged_by, replies),
             "agreement": agreed[row["task"]],
             "corrected": judge_agreement.corrected(tasks[row["task"]], mine, samples),
             "position": judge_agreement.position(mine),

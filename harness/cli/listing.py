@@ -13,16 +13,16 @@ from harness.config import lm_eval_names
 from harness.config.files import find_file
 from harness.config.machine import MachineConfig, read_machine
 from harness.config.run import TaskUse
-from harness.config.task import TaskConfig, read_task
+from harness.config.task import TaskConfig
 from harness.cost.projection import lines as projected_lines
 from harness.cost.projection import projection, served
 from harness.errors import ConfigError, HarnessError
 from harness.measure.device_memory import free_memory
 from harness.models import find, info, openness, safety
 from harness.models.footprint import footprint
-from harness.tasks import lm_eval_tasks
+from harness.tasks.kinds import read_task, script
+from harness.tasks.lm_eval_catalogue import file_of
 from harness.tasks.load import load_task, task_names
-from harness.tasks.prompts import script
 from harness.tasks.score_answer import right_answers
 from harness.tasks.shots import shots_for
 
@@ -75,7 +75,7 @@ def _task_json(config: TaskConfig) -> dict[str, Any]:
 
 
 def _one_task(name: str, as_json: bool) -> str:
-    path = lm_eval_tasks.file_of(name) if lm_eval_names.is_named(name) else find_file(name, "tasks")
+    path = file_of(name) if lm_eval_names.is_named(name) else find_file(name, "tasks")
     if as_json:
         config = load_task(TaskUse(task=name)).config if lm_eval_names.is_named(name) else read_task(path)[0]
         return json.dumps(_task_json(config), ensure_ascii=False)

@@ -99,7 +99,7 @@ def make_bench(config: RunConfig) -> Bench:
                 where=f"run {config.run}",
                 fix="leave it out of the benchmark, or give `lengths`",
             )
-        if talks := [cell.task.name for cell in plan.cells if cell.task.config.kind == "conversation"]:
+        if talks := [cell.task.name for cell in plan.cells if cell.task.config.several_turns]:
             raise ConfigError(
                 f"task '{talks[0]}' is a conversation: what its later turns ask follows from answers",
                 where=f"run {config.run}",
