@@ -132,7 +132,7 @@ def as_text(config, task):
 
 def test_another_kind_is_one_module_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     riddle = ModuleType("riddle")
-    exec(compile(RIDDLE, "riddle.py", "exec"), riddle.__dict__)
+    exec(compile(RIDDLE, "riddle.py", "exec", dont_inherit=True), riddle.__dict__)
     monkeypatch.setattr(kinds, "KINDS", {**KINDS, "riddle": riddle})
 
     (tmp_path / "t.jsonl").write_text('{"q": "abc"}\n{"q": "xyz"}\n')
