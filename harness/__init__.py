@@ -1,9 +1,9 @@
 """Evaluation of open-weights language models on your own workflow.
 
 import harness
-result = harness.run("quickstart")
-print(result.table())
-result.records()  # a pandas DataFrame
+run = harness.run("quickstart")
+print(run.table())
+run.records()  # a pandas DataFrame
 """
 
 from typing import TYPE_CHECKING, Any
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.api import Result, open_run, run
+    from harness.api import Run, open_run, run
 
-__all__ = ["HarnessError", "Result", "open_run", "run"]
+__all__ = ["HarnessError", "Run", "open_run", "run"]
 
 
 def __getattr__(name: str) -> Any:

@@ -199,6 +199,91 @@ Request: TypeAlias = GenerateRequest | LoglikelihoodRequest  # one thing asked o
 
 
 @dataclass(frozen=True, slots=True)
+class PaidAttempt:
+    """One try at a request that a provider may charge for. `usd` None is unknown: then `most_usd` bounds it."""
+
+    outcome: str  # answered, or a word for why not
+    usd: float | None
+    most_usd: float | None = None  # only where `usd` is unknown; None there: no price is known
+    s: float | None = None  # seconds it took
+    waited_s: float | None = None  # seconds before it, since the one before had failed
+    tokens: Mapping[str, int] | None = None  # what the provider says it used, by kind
+    detail: str = ""  # what else was said of a failure
+    processing: Literal["standard", "batch"] = "standard"
+
+
+@dataclass(frozen=True, slots=True)
+class Billing:
+    """What a response cost in US dollars, in all of its attempts. None is unknown, never free."""
+
+    usd: float | None = None
+    most_usd: float | None = None  # the most it can have cost; None: no price is known
+    attempts: tuple[PaidAttempt, ...] = ()  # none: a file says what it cost once, and nothing was paid now
+    usage: str | None = None  # what is to be said of token counts that are not the provider's own; None: they are
+
+    @property
+    def known_usd(self) -> float:
+        """Returns what is known to have been paid: in all, else of the attempts whose price is known."""
+        return self.usd if self.usd is not None else sum(attempt.usd or 0.0 for attempt in self.attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Thinking:
+    """What a model thought before its answer."""
+
+    text: str | None = None  # None: it was not told
+    tokens: int | None = None  # part of the output; None: nobody counted them
+    cut: bool = False  # the limit came while it was still thinking: no answer was begun
+    forced: bool = False  # its end was written for it, by a thinking budget
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How sure a model was of the tokens of its answer, in nats."""
+
+    mean: float
+    minimum: float
+    first: float
+
+
+@dataclass(frozen=True, slots=True)
+class Elapsed:
+    """Seconds from the moment a request was sent or begun, which may have run beside others: no latencies."""
+
+    queued_s: float | None = None  # before it was begun, and not in the others
+    first_token_s: float | None = None
+    last_token_s: float | None = None
+    e2e_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """What a server, a provider or a file of answers tells beside the answer."""
+
+    model_version: str | None = None  # as it names the model that answered
+    system_fingerprint: str | None = None
+    finish: str | None = None  # its own word for how the answer ended
+    refusal: str | None = None  # its own signal that the answer is a refusal
+    refused: Mapping[str, str] = field(default_factory=dict)  # parameter -> why it is not as was asked
+    cached_tokens: int | None = None  # of the prompt, read from its cache
+    in_flight: int | None = None  # requests of ours that it had at once, this one included
+    token_logprobs: tuple[float, ...] | None = None  # nats
+    origin: str | None = None  # of a recorded answer: the tool that wrote the file
+    missing: bool = False  # of a recorded answer: the file has none
+    from_cache: bool = False  # of a recorded answer: the tool read it from a cache of its own
+    digests: Mapping[str, str] = field(default_factory=dict)  # of a recorded answer: what its log names so
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """How our own engine took a request."""
+
+    shared_tokens: int = 0  # of the prompt, computed once for several requests
+    prompt_ids_sha256: str | None = None
+    otherwise: Mapping[str, str] = field(default_factory=dict)  # setting -> what was done instead of as asked
+
+
+@dataclass(frozen=True, slots=True)
 class Response:
     """What came back for one request, and what was really sent.
 
@@ -225,6 +310,13 @@ class Response:
     last_token_s: float | None = None
     e2e_s: float | None = None
     error: str | None = None  # set: nothing else above is an answer
+    provisional: bool = False  # the error may not come again: the request is still owed
+    billing: Billing | None = None  # None: nobody charges for it
+    thinking: Thinking | None = None  # None: there was none
+    confidence: Confidence | None = None  # None: nobody asked, or it was not told
+    elapsed: Elapsed | None = None  # None: nothing but the fields above is known
+    provider: Provider | None = None  # None: the model ran in this process
+    applied: Applied | None = None  # None: it did not, or nothing is to be said
     details: Mapping[str, Any] = field(default_factory=dict)  # more of what the backend knows (JSON values only)
 
 

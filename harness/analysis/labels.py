@@ -29,7 +29,8 @@ def by_label(
 
     `task` is its configuration in plan.json; `records` all have a value, and `clusters` one entry for each or is None.
     """
-    first = task["score"][0] if isinstance(task["score"], list) and task["score"] else task["score"]
+    score = task.get("score")
+    first = score[0] if isinstance(score, list) and score else score
     name = None if first is None else named_functions.name_of(first)
     if not records:
         return None

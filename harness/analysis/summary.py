@@ -17,7 +17,7 @@ from harness.analysis.slices import by_slice, worst
 from harness.analysis.usage import footnotes, spent
 from harness.analysis.verdicts import NOTHING_HEARD, Heard
 from harness.config.machine import MachineConfig
-from harness.cost.attribution import attribute
+from harness.cost.attribution import Pass, attribute
 from harness.cost.machines import hourly
 from harness.measure.energy import Energy, carbon_g, energy_shares
 from harness.measure.latency import latency_summary
@@ -109,7 +109,7 @@ def _row(
 ) -> dict[str, Any]:
     mine = _mine(measurements, cell["model"], cell["task"])
     task = plan["tasks"][cell["task"]]
-    one_each = reduce_epochs(records, task["reduce"])
+    one_each = reduce_epochs(records, task.get("reduce", "mean"))
     judged = [record for record in one_each if record.value is not None]
     errors = sum(any(failure.startswith(Failure.BACKEND_ERROR) for failure in _failures(one)) for one in records)
     recorded = _place(plan, cell["model"]) == "recorded"
@@ -132,7 +132,7 @@ def _row(
         "slices": by_slice(judged, clusters_of(judged), samples, task.get("slices", ())),
         "difference": None
         if task["kind"] == "perplexity"
-        else _difference(cell["model"], one_each, base and reduce_epochs(base, task["reduce"])),
+        else _difference(cell["model"], one_each, base and reduce_epochs(base, task.get("reduce", "mean"))),
         "failures": dict(Counter(chain.from_iterable(map(_failures, records)))),
         "truncated_prompts": sum(record.truncated_left > 0 for record in records),
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),
@@ -369,13 +369,15 @@ def _cost(passed: Line, records: Sequence[Record], machine: MachineConfig | None
     price = None if machine is None else hourly(machine)
     share = min(1.0, (passed["samples"] or 0) / len(records))  # a failed sample may have been asked in two sittings
     found = attribute(
-        wall_s=passed["wall_s"],
-        prefill_s=passed["prefill_s"],
-        decode_s=passed["decode_s"],
-        input_tokens=passed["input_tokens"] or 0,
-        output_tokens=passed["output_tokens"] or 0,
-        samples=passed["samples"] or 0,
-        correct=share * sum(record.value or 0.0 for record in records),
+        Pass(
+            wall_s=passed["wall_s"],
+            prefill_s=passed["prefill_s"],
+            decode_s=passed["decode_s"],
+            input_tokens=passed["input_tokens"] or 0,
+            output_tokens=passed["output_tokens"] or 0,
+            samples=passed["samples"] or 0,
+            correct=share * sum(record.value or 0.0 for record in records),
+        ),
         usd_per_hour=None if price is None else price.total,
         utilisation=1.0 if machine is None else machine.utilisation,
     )

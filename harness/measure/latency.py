@@ -11,14 +11,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.values import Estimate, Response
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TAIL = 10  # values that must lie beyond a percentile before it is given
 
 
-def percentile(values: Sequence[float], q: float, confidence: float = 0.95) -> Estimate:
+def percentile(values: Sequence[float] | NDArray[np.float64], q: float, confidence: float = 0.95) -> Estimate:
     """Returns the q-th percentile (0 < q < 1, linear interpolation as numpy's) of `values` with its interval.
 
     Unknown, with the reason, when fewer than `TAIL` values lie beyond it on either side. Where the ranks of the

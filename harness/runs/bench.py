@@ -47,6 +47,7 @@ from harness.security.secrets import redacted
 from harness.store.files import append_rows
 from harness.store.folder import RunFolder
 from harness.store.paths import portable
+from harness.store.schema import BenchRow, LoadEnergy, bench_row
 from harness.tasks.rows import digest
 from harness.tasks.score_answer import judge
 from harness.values import Request, Response
@@ -156,7 +157,7 @@ def _of_task(cell: Cell, config: RunConfig) -> Workload:
 
     if config.bench.prefix_cache == "defeat":
         return Workload(cell.model, cell.task.name, Unlike(cell.requests, _nonce()), None, len(cell.requests))
-    judged = None if task.rubric is not None else value  # a judge model does not sit beside a load
+    judged = None if task.judged_by is not None else value  # a judge model does not sit beside a load
     return Workload(cell.model, cell.task.name, cell.requests, judged, len(cell.requests))
 
 
@@ -183,7 +184,7 @@ def folder_for(made: Bench, out: str | Path | None, root: Path = Path("results")
     return root / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.config.run}-bench-{made.digest[:8]}"
 
 
-def carry_out(made: Bench, path: Path, load: Load = load, *, sealed: str | None = None) -> Iterator[dict[str, Any]]:
+def carry_out(made: Bench, path: Path, load: Load = load, *, sealed: str | None = None) -> Iterator[BenchRow]:
     """Yields the row of each scenario as it ends; its requests and it are on disk then.
 
     Raises StoreError for a folder that holds a benchmark already: loads are measured anew, never resumed.
@@ -245,7 +246,7 @@ def _subject(config: ModelConfig, load: Load, stack: ExitStack) -> Subject:
     return Subject(InProcess(ask), about, *counters_of(backend), at_rest(backend, {}))
 
 
-def _measured(made: Bench, work: Workload, subject: Subject, lines: Path) -> Iterator[dict[str, Any]]:
+def _measured(made: Bench, work: Workload, subject: Subject, lines: Path) -> Iterator[BenchRow]:
     target = subject.target
     named = {"model": work.model.config.name, "task": work.name}
     series = _series(made.config.bench, made.config.seed)
@@ -275,11 +276,10 @@ def _measured(made: Bench, work: Workload, subject: Subject, lines: Path) -> Ite
         if found is None:
             return
         energy = meter.energy(subject.idle_watts)
-        shares = energy_shares(energy, **work_done)
-        beside = asdict(between(before, reading(), served_here=served_here(work.model.config)))
-        measured = {"energy": {**asdict(energy), **shares}, "bystanders": beside}
-        row = {**named, "asked_output_tokens": work.output_tokens, **found, **measured}
-        append_rows(lines, [*kept, {"kind": "load", "row": row}])
+        shared = LoadEnergy(**asdict(energy), **energy_shares(energy, **work_done))
+        beside = between(before, reading(), served_here=served_here(work.model.config))
+        row = bench_row(found, (work.model.config.name, work.name), work.output_tokens, shared, beside)
+        append_rows(lines, [*kept, {"kind": "load", "row": asdict(row)}])
         kept.clear()
         progress.end(row)
         yield row
@@ -303,9 +303,9 @@ class _Progress:
         if time.monotonic() - self._said > EVERY_S:
             self._say(f"{self._done} answers so far")
 
-    def end(self, row: Mapping[str, Any]) -> None:
-        ended = f"; ended early, {row['stopped']}" if row["stopped"] else "; saturated" if row["saturated"] else ""
-        self._say(f"{row['scenario']}: {row['n']} requests, {number(row['requests_per_s'])}/s{ended}")
+    def end(self, row: BenchRow) -> None:
+        ended = f"; ended early, {row.stopped}" if row.stopped else "; saturated" if row.saturated else ""
+        self._say(f"{row.scenario}: {row.n} requests, {number(row.requests_per_s)}/s{ended}")
         self._done = 0
 
     def _say(self, text: str) -> None:

@@ -41,26 +41,18 @@ from harness.config.run import RunConfig
 from harness.config.task import read_data
 from harness.models.find import resolve_model
 from harness.security.egress import PROVIDERS, server
+from harness.security.environment import OFFLINE, QUIET
 
 Kind = Literal["kernel", "namespace", "none"]
-
-# Read by the hub client, datasets and transformers when they are imported.
-OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1"}
-QUIET = {  # no telemetry, in any run
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "WANDB_MODE": "disabled",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What keeps a run on this machine. `reason` is set where nothing does."""
+    """What keeps a run on this machine. `reason` is set where nothing does, and `fix` where another machine would."""
 
     kind: Kind
     reason: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} ({self.reason})" if self.reason else self.kind
@@ -91,6 +83,9 @@ def seal_run(config: RunConfig, methods: Sequence[Kind] = ("kernel",)) -> Seal:
 def why_unsealed(config: RunConfig) -> str:
     """Returns why a run could not be sealed on this machine; empty if it could. Nothing is tried."""
     return _no_seal_here() or _needs_network(config)
+
+
+ELSEWHERE = "where data must not leave: run it on Linux, or on a machine without a network"
 
 
 def _no_seal_here() -> str:
@@ -135,7 +130,7 @@ def apply(methods: Sequence[Kind] = ("kernel",)) -> Seal:
     The method `namespace` starts the program again: only for a command line that has done nothing yet.
     """
     if why := _no_seal_here():
-        return Seal("none", why)
+        return Seal("none", why, ELSEWHERE)
     if found := open_sockets():
         return Seal("none", f"already open: {'; '.join(found[:3])}")
     reasons = []

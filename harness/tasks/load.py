@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.config import lm_eval_names
-from harness.config.files import bundled, find_file
+from harness.config.files import bundled, bundled_names, find_file
 from harness.config.run import TaskUse
 from harness.config.task import Judging, OneAnswer, Question, TaskConfig, Writing
 from harness.config.yaml_file import YamlFile
@@ -141,7 +141,7 @@ def _check_costs(config: TaskConfig, file: YamlFile) -> None:
 
 def task_names() -> list[str]:
     """Returns the names of the tasks that ship with the package."""
-    return sorted(path.stem for path in bundled("tasks").glob("*.yaml"))
+    return bundled_names("tasks")
 
 
 def _raised(config: TaskConfig, use: TaskUse) -> TaskConfig:

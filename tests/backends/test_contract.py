@@ -161,9 +161,9 @@ def test_scores_are_those_of_the_models_own_forward(real):
 
     tokenizer, model = real.loaded.tokenizer, real.loaded.model
     for response, request in zip(sorted(real.answer(score_requests()), key=lambda r: r.key), score_requests()):
-        context = request.prompt.rstrip()
+        context = request.prompt.text.rstrip()
         for text, logprob in zip(request.continuations, response.logprobs):
-            whole = tokenizer.encode(context + request.prompt[len(context) :] + text)
+            whole = tokenizer.encode(context + request.prompt.text[len(context) :] + text)
             n_context = len(tokenizer.encode(context))
             with torch.no_grad():
                 logprobs = model(torch.tensor([whole])).logits[0].log_softmax(-1)
@@ -215,7 +215,7 @@ def test_greedy_text_is_the_models_most_likely_token_each_time(real):
     tokenizer, model, ends = real.loaded.tokenizer, real.loaded.model, set(real.loaded.eos_tokens)
     responses = {r.key: r for r in real.answer(generate_requests(max_tokens=8))}
     for request in generate_requests(max_tokens=8):
-        ids = tokenizer.encode(request.prompt)
+        ids = tokenizer.encode(request.prompt.text)
         written = []
         while len(written) < 8 and not ends & set(written):
             with torch.no_grad():

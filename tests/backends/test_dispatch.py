@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 import pytest
 
 from harness.backends.servers import dispatch
-from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, most_usd, price_of, retry_after, run
+from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, most_usd, price_of, run
+from harness.backends.servers.meanings import retry_after
 from harness.config.model import LimitsConfig, ModelConfig
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError, ConfigError, LimitReached
@@ -279,7 +280,7 @@ def test_a_consumer_that_stops_leaves_nothing_waiting():
 
 def test_retry_after_is_seconds_or_a_date():
     now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-    cases = {"7": 7.0, "0.5": 0.5, "-3": 0.0, "Thu, 01 Jan 2026 12:00:30 GMT": 30.0, "soon": None, "": None}
+    cases = {"7": 7.0, "0.5": 0.5, "-3": None, "Thu, 01 Jan 2026 12:00:30 GMT": 30.0, "soon": None, "": None}
     assert {value: retry_after(value, now) for value in cases} == cases
 
 

@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
 from harness.backends import BACKENDS
 from harness.backends.servers import dispatch
@@ -14,6 +13,7 @@ from harness.backends.servers.echoed_logprobs import Misspelt, NotTold, given_lo
 from harness.config.model import ModelConfig
 from harness.errors import BackendError
 from harness.values import LoglikelihoodRequest, Prompt
+from tests.support.servers import Reply, SyntheticServer
 
 TOKENS = ["<s>", "The", " cat", " sat", " down"]
 VALUES = [None, -1.0, -2.0, -0.5, -0.25]

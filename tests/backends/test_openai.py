@@ -6,18 +6,16 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from asking import prompt_of
 
 from harness.analysis.verify import verified
-from harness.api import finish
+from harness.api import score as finish
 from harness.backends import BACKENDS
 from harness.backends.servers import dispatch
 from harness.config.base import validate
@@ -27,9 +25,7 @@ from harness.errors import BackendError, ConfigError
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling, Writing
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from servers import Reply, SyntheticServer
+from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0}
 GOOD = Reply(tokens=3)
@@ -152,7 +148,7 @@ def test_a_body_that_drips_ends_with_the_samples_own_clock():
 def test_nobody_there_is_told_before_anything_is_asked():
     with SyntheticServer() as server:
         pass
-    with pytest.raises(BackendError, match="no answer: connection") as caught:
+    with pytest.raises(BackendError, match="no answer: refused") as caught:
         backend(server)
     assert "check that the server runs" in str(caught.value)
 
@@ -176,7 +172,7 @@ def test_a_server_that_goes_away_fails_the_samples_it_did_not_answer():
     with SyntheticServer(Asked()) as server:
         model = backend(server)
     responses = list(model.answer(ask("a", "b")))
-    assert [outcomes(r) for r in responses] == [["connection"] * 3] * 2
+    assert [outcomes(r) for r in responses] == [["refused"] * 3] * 2
     assert all(r.details["usd"] == 0 for r in responses)
 
 
@@ -271,6 +267,7 @@ def test_a_refused_parameter_is_left_out_and_named_with_every_answer():
             return Reply(status=400, body=json.dumps({"error": said}).encode())
         if "max_tokens" in body:
             said = {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}
+            said |= {"param": "max_tokens", "code": "unsupported_parameter"}
             return Reply(status=400, body=json.dumps({"error": said}).encode())
         return GOOD if body else Reply(status=404)
 

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
 from harness.backends import BACKENDS
 from harness.backends.servers import dispatch
 from harness.config.model import ModelConfig
 from harness.errors import BackendError
 from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling
+from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0, "cache_read": 0.1, "cache_write": 2.0}
 TURNS = (Message("system", "be brief"), Message("user", "hello"), Message("assistant", "yes?"), Message("user", "why"))
@@ -241,7 +241,9 @@ def test_faults_end_as_they_do_for_every_backend(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_refused_key_is_told_without_the_key(kind):
-    said = {"error": {"message": "API key not valid: planted-secret-value", "status": "INVALID_ARGUMENT"}}
+    about = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]
+    message = "API key not valid: planted-secret-value"
+    said = {"error": {"message": message, "status": "INVALID_ARGUMENT", "details": about}}
     refused = Reply(status=400 if kind == "google" else 401, body=json.dumps(said).encode())
     with pytest.raises(BackendError, match="refuses the key in A_KEY") as caught:
         asked(kind, refused)
@@ -282,6 +284,6 @@ def test_a_package_that_is_not_installed_is_told_with_how_to_install_it(kind, pa
     import sys
 
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"harness.backends.{kind}", raising=False)
+    monkeypatch.delitem(sys.modules, f"harness.backends.servers.{kind}", raising=False)
     with pytest.raises(BackendError, match=rf"needs the package {package}(.|\n)*\[api\]"):
         BACKENDS[kind](ModelConfig(name="m", backend=kind))

@@ -74,7 +74,7 @@ def test_http_to_another_host_is_spoken_only_where_the_run_file_says_so():
 
 def test_asking_where_loads_no_sdk():
     code = (
-        "import sys; from harness.backends import where; from harness.config.base import ModelConfig; "
+        "import sys; from harness.backends import where; from harness.config.model import ModelConfig; "
         "where(ModelConfig(name='m', backend='openai')); "
         "print({'openai', 'anthropic', 'google.genai', 'httpx2', 'torch'} & set(sys.modules))"
     )

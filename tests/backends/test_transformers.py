@@ -236,7 +236,7 @@ def test_a_request_that_fits_in_no_memory_fails_alone(models, monkeypatch):
     prompts = {"short": "a", "long": "the cat sat on the mat " * 4}
     for mode, options in (("loglikelihood", {"continuations": (" a", " b")}), ("generate", {"max_tokens": 2})):
         requests = [ask(text, key, mode=mode, **options) for key, text in prompts.items()]
-        errors = {r.key: r.error for r in getattr(made, mode)(requests)}
+        errors = {r.key: r.error for r in made.answer(requests)}
         assert errors["short"] is None
         assert "out of memory on a sequence of" in errors["long"]
 

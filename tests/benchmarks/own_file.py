@@ -1,4 +1,4 @@
-"""Times what a person's own file goes through, and prints a table: python tests/benchmarks/own_file.py [ROWS] [BIG]
+"""Times what a person's own file goes through, and prints a table: python -m tests.benchmarks.own_file [ROWS] [BIG]
 
 `init`, and `check` of 100 rows drawn, on ROWS (100,000) rows of CSV and on BIG (1,000,000) lines of JSONL, each in a
 process of its own with its peak memory; then every scorer on ROWS answers, with finding the answer, on one core.
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 TARGETS = {"init": 5.0, "scorer": 20.0, "memory": 600}  # seconds, seconds, MB for the large file
@@ -86,8 +85,8 @@ def files(small: int, big: int) -> bool:
             write(path, n)
             size = f"{n:,} rows, {path.stat().st_size / 1e6:,.0f} MB {path.suffix[1:]}"
             for what in STEPS:
-                command = [sys.executable, __file__, "--step", what, str(path)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                command = [sys.executable, "-m", "tests.benchmarks.own_file", "--step", what, str(path)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
                 cpu, wall, memory = json.loads(done.stdout)
                 missed = (timed and what == "init" and cpu > TARGETS["init"]) or memory > TARGETS["memory"]
                 good &= not missed

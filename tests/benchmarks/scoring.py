@@ -1,7 +1,7 @@
 """Scores choices with the engine and with lm-eval on the same weights, machine and requests, and prints the ratios.
 
-    python tests/benchmarks/scoring.py                        # everything: about an hour on two cores
-    python tests/benchmarks/scoring.py --only mmlu --items 10 --dtypes bf16 --repeats 1
+    python -m tests.benchmarks.scoring                        # everything: about an hour on two cores
+    python -m tests.benchmarks.scoring --only mmlu --items 10 --dtypes bf16 --repeats 1
 
 The model has the shape of Qwen2-0.5B with random weights, and GPT-2's tokenizer. The peer runs at the best of several
 batch sizes, tried on a part of the requests. Both are timed from texts to log-probabilities, in alternating order.
@@ -28,7 +28,6 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch

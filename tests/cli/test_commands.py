@@ -12,9 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
-from commands import harness
 
 from harness.cli import app
+from tests.support.commands import harness
 
 CSV = "ticket,team\nMy card was charged twice,billing\nWhere is my parcel,shipping\nI was billed wrongly,billing\n"
 TASK = """task: tickets

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from harness.config.assemble import assemble
 from harness.config.base import validate
 from harness.config.files import bundled, find_file
 from harness.config.machine import MachineConfig, read_machine
-from harness.config.run import RunConfig, read_run
+from harness.config.run import RunConfig
 from harness.config.task import Columns
 from harness.errors import ConfigError, HarnessError, TaskError
 from harness.tasks.kinds import read_task, task_from
@@ -134,7 +135,7 @@ def test_every_bundled_run_and_machine_can_be_read():
     runs = sorted(bundled("configs").glob("*.yaml"))
     machines = sorted((bundled("configs") / "machines").glob("*.yaml"))
     assert len(runs) >= 1 and len(machines) >= 5
-    assert all(read_run(str(path)).run == path.stem for path in runs)
+    assert all(assemble(path).run == path.stem for path in runs)
     for path in machines:
         machine = read_machine(path.stem)
         assert machine.name == path.stem

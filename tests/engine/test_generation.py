@@ -20,8 +20,8 @@ from harness.engine.generate.shared_prefixes import Segment, shared_segments
 from harness.engine.plain_method import NOT_FINITE
 from harness.engine.text.thinking import Markers, Thinking
 from harness.values import Form, Sampling
-from tests.engine.architectures import CONTEXT, VOCABULARY, each, load
-from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
+from tests.support.architectures import CONTEXT, VOCABULARY, each, load
+from tests.support.bytes_tokenizer import bytes_tokenizer, ids_of
 
 torch.set_num_threads(1)
 

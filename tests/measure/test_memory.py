@@ -121,7 +121,7 @@ import ctypes, json, sys
 from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
-from harness.measure.memory import used_memory
+from harness.measure.device_memory import used_memory
 
 torch.set_num_threads(1)
 trim = ctypes.CDLL("libc.so.6").malloc_trim  # what was freed goes back to the system, as it would if it were needed

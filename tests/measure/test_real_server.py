@@ -65,19 +65,19 @@ def test_every_scenario_runs_against_a_real_server(served):
     requests = [GenerateRequest(key=p, sample_id=p, prompt=Prompt(p), max_tokens=OUTPUT) for p in openings]
     series = Series(concurrency=(2,), rate=(5.0,), offline=True, requests=6, warmup=1)
     found = list(bench(OpenAIStream(url, model, api="completions"), requests, series))
-    assert [f["scenario"] for f in found] == ["single", "concurrency 2", "offline", "rate 5"]
+    assert [f.scenario for f in found] == ["single", "concurrency 2", "offline", "rate 5"]
     for f in found:
-        assert (f["n"], f["failed"], f["usage_missing"]) == (6, {}, 0)
-        assert f["output_tokens"] == 6 * OUTPUT
-        assert 0 < f["ttft_s"]["mean"] <= f["service_s"]["mean"] <= f["response_s"]["max"]
-        assert f["tpot_s"]["mean"] > 0 and f["round_trip_p50_s"] > 0
+        assert (f.n, f.failed, f.usage_missing) == (6, {}, 0)
+        assert f.output_tokens == 6 * OUTPUT
+        assert 0 < f.ttft_s.mean <= f.service_s.mean <= f.response_s.max
+        assert f.tpot_s.mean > 0 and f.round_trip_p50_s > 0
 
 
 @pytest.mark.shared
 def test_single_stream_numbers_are_the_in_process_engines_within_the_overhead_of_http(served):
     url, model = served
     backend = TransformersBackend(ModelConfig(name="m", path=model, threads=1, dtype="fp32"))
-    here = InProcess(lambda request: next(iter(backend.generate([request]))))
+    here = InProcess(lambda request: next(iter(backend.answer([request]))))
     there = OpenAIStream(url, model, api="completions")
     long = GenerateRequest(key="l", sample_id="l", prompt=Prompt("Once upon a time"), max_tokens=24)
     short = replace(long, key="s", max_tokens=1)

@@ -12,7 +12,7 @@ import yaml
 
 import harness
 from harness.analysis.verify import verified
-from harness.api import finish
+from harness.api import score as finish
 from harness.cli import listing
 from harness.config import lm_eval_names
 from harness.config.base import validate
@@ -92,7 +92,7 @@ def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-def run(tasks: list[Any], out: Path, model: dict[str, Any], **changes: Any) -> harness.Result:
+def run(tasks: list[Any], out: Path, model: dict[str, Any], **changes: Any) -> harness.Run:
     config = {"run": "t", "tasks": tasks, "models": [model], "latency": {"requests": 0}, **changes}
     return harness.run(validate(RunConfig, config, "test"), out=out)
 

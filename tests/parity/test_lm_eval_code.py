@@ -15,7 +15,7 @@ from harness.config.run import TaskUse
 from harness.tasks.kinds import prompt_of
 from harness.tasks.load import load_tasks
 from harness.tasks.shots import shots_for
-from tests.public_rows import ROWS
+from tests.support.public_rows import ROWS
 from tests.tasks.test_public_tasks import write
 
 lm_eval = pytest.importorskip("lm_eval", reason="the peer is in the test extra")

@@ -42,7 +42,7 @@ from harness.config.files import bundled
 from harness.config.run import RunConfig
 from harness.runs.plan import make_plan
 from harness.store.rows import read_jsonl
-from tests.public_rows import (
+from tests.support.public_rows import (
     BOOLQ,
     DROP,
     KEYED,

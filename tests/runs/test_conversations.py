@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,7 +12,7 @@ import yaml
 
 import harness
 from harness.analysis.verify import verified
-from harness.api import finish
+from harness.api import score as finish
 from harness.backends.scripted import FakeBackend
 from harness.cli import listing
 from harness.config.base import validate
@@ -32,10 +31,8 @@ from harness.tasks.load import load_task
 from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Message, Request, Response
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from backends.conftest import write_model
-from servers import Reply, SyntheticServer
+from tests.support.servers import Reply, SyntheticServer
+from tests.support.written_models import write_model
 
 ROWS = [
     {"id": "a", "name": "Ada", "city": "Oslo", "script": ["Hi, I am Ada.", "Who am I?"], "right": [None, "Ada"]},
@@ -81,8 +78,8 @@ def config(task: Path, rules: Any = RULES, **model: Any) -> RunConfig:
     ("changes", "says"),
     [
         ({"turns": None}, "a conversation needs `turns`"),
-        ({"prompt": "{name}"}, "a conversation has no `prompt`: leave it out"),
-        ({"shots": {"n": 1}}, "a conversation has no `shots`"),
+        ({"prompt": "{name}"}, "a conversation task has no `prompt`"),
+        ({"shots": {"n": 1}}, "a conversation task has no `shots`"),
         ({"rubric": {"criteria": "kind", "against": "baseline"}}, "a conversation has no `against` or `human`: each"),
         ({"rubric": {"criteria": "kind", "human": "name", "of": "city"}}, "a conversation has no `against` or `human`"),
         ({"scored": None}, "what is right is missing: add `answer: COLUMN`, or `scored: {2: {answer: COLUMN}}`"),
@@ -95,7 +92,7 @@ def config(task: Path, rules: Any = RULES, **model: Any) -> RunConfig:
         ({"transcript": "User:"}, "`transcript` needs {turn} once"),
         ({"transcript": "{turn}"}, "`transcript` needs {turn} once, and after it"),
         ({"turns": ["I am {nmae}", "b", "c"]}, "turns names column 'nmae', which the data do not have"),
-        ({"kind": "generate", "prompt": "x", "answer": "name"}, "`turns` and `scored` are for `kind: conversation`"),
+        ({"kind": "generate", "prompt": "x", "answer": "name"}, "it is for `kind: conversation`"),
         ({"kind": "generate", "prompt": "{name}", "turns": None, "scored": None}, "`answer` is missing"),
     ],
 )
@@ -263,7 +260,7 @@ class Counting(FakeBackend):
     keys: ClassVar[list[str]] = []
 
     def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
-        for response in super().generate(requests):
+        for response in super().answer(requests):
             self.keys.append(response.key)
             yield response
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import harness
 
 from harness.config.base import validate
 from harness.config.machine import MachineConfig
@@ -17,6 +16,7 @@ from harness.runs.check import report
 from harness.runs.forecast import forecasts, memory_line, spoken
 from harness.runs.plan import make_plan
 from harness.values import Response
+from tests.support.commands import harness
 
 MACHINE = {"name": "x", "source": "s", "date": "2026-01-01", "rented": {"per_hour": 3.6}, "utilisation": 0.5}
 RULES = {"answers": [{"text": "4"}], "sleep_s": 0.002}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from harness.api import finish
+from harness.api import score as finish
 from harness.cli import app
 from harness.config.base import validate
 from harness.config.model import ModelConfig

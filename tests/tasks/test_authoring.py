@@ -15,7 +15,7 @@ import pytest
 from typer.testing import CliRunner
 
 import harness
-from harness.api import finish
+from harness.api import score as finish
 from harness.cli.app import app
 from harness.config.base import validate
 from harness.config.model import ModelConfig

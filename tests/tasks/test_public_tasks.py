@@ -26,7 +26,7 @@ from harness.tasks.self_test import self_test
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
 from harness.values import Response, Sampling
-from tests.public_rows import ROWS, bbh_rows
+from tests.support.public_rows import ROWS, bbh_rows
 
 PUBLIC = tuple(name for name in task_names() if name in ROWS or name == "bbh")
 OURS = tuple(name for name in task_names() if name not in PUBLIC)
@@ -150,7 +150,7 @@ def test_each_prompt_is_a_row_and_they_share_samples_and_shots():
 FAKE = {"name": "fake", "backend": "fake"}
 
 
-def run(task: str, out: Path, script: list[dict[str, Any]], **changes: Any) -> harness.Result:
+def run(task: str, out: Path, script: list[dict[str, Any]], **changes: Any) -> harness.Run:
     config = {"run": "t", "tasks": [task], "models": [FAKE | {"script": script}], "latency": {"requests": 0}}
     return harness.run(validate(RunConfig, config | changes, "test"), out=out)
 

@@ -26,8 +26,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
+from datetime import date
 from typing import Any
 
 from harness.config.base import validate
@@ -375,19 +374,3 @@ def at_most(attempts: Iterable[Mapping[str, Any]]) -> float | None:
     """Returns the most that attempts can have cost, in USD; None without a price."""
     parts = [line["usd"] if line["usd"] is not None else line["most_usd"] for line in attempts]
     return None if None in parts else sum(parts)
-
-
-def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Returns the seconds of a Retry-After header, which holds seconds or a date; None for none or neither."""
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

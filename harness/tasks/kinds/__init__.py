@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, SerializeAsAny
 
 from harness.config.base import _checked
 from harness.config.task import TaskConfig
@@ -57,6 +59,15 @@ def task_from_old(values: Mapping[str, Any]) -> TaskConfig:
     """
     known = KINDS[values["kind"]].CONFIG
     return _config(known.model_validate({key: value for key, value in values.items() if key in keys_of(known)}))
+
+
+def _stored(value: Any) -> TaskConfig:
+    return value if isinstance(value, TaskConfig) else task_from_old(value)
+
+
+StoredTask = Annotated[
+    SerializeAsAny[TaskConfig], BeforeValidator(_stored)
+]  # a task as run folders hold it
 
 
 def keys_of(config: type[TaskConfig]) -> frozenset[str]:
