@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from harness.config.machine import MachineConfig
 from harness.config.run import RunConfig
+from harness.cost.prices import Packaged, Price
 from harness.cost.projection import Served
 from harness.models.info import ModelInfo
 from harness.models.openness import Openness
@@ -35,7 +36,7 @@ class ModelEntry:
     where: str  # this machine, a host, or a file
     files: Mapping[str, str]  # sha256 by file name
     generation_config: Mapping[str, Any] | None  # the settings its folder asks for; None: it names none
-    price: Mapping[str, Any] | None  # as listed; None: no price is listed
+    price: Price | Packaged | None  # as listed; None: no price is listed
     info: ModelInfo | None = None  # None: not a model folder
     openness: Openness | None = None
     served: Served | None = None  # what serving it asks of a machine

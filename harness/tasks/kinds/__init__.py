@@ -65,9 +65,7 @@ def _stored(value: Any) -> TaskConfig:
     return value if isinstance(value, TaskConfig) else task_from_old(value)
 
 
-StoredTask = Annotated[
-    SerializeAsAny[TaskConfig], BeforeValidator(_stored)
-]  # a task as run folders hold it
+StoredTask = Annotated[SerializeAsAny[TaskConfig], BeforeValidator(_stored)]  # a task as run folders hold it
 
 
 def keys_of(config: type[TaskConfig]) -> frozenset[str]:
