@@ -51,6 +51,7 @@ class Sample:
     right: tuple[int, ...] = ()  # choice tasks where several choices are right: the indexes of all of them
     cluster: str | None = None  # samples of one cluster are not independent
     scored: tuple[int, ...] = ()  # conversations: the turns that are judged, from 1; `expected` holds one for each
+    marks: tuple[str, ...] = ()  # choice tasks: what stands before each choice where a prompt lists them, as (A)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from typing import Any
 from harness.analysis.verdicts import Heard
 from harness.config.task import TaskConfig
 from harness.stats import accuracy, cohen_kappa, ppi_mean
+from harness.store.schema import Agreement, BothOrders, Corrected, Note, NoteCode, Subject
+from harness.tasks.kinds.written import text_to_judge
 from harness.tasks.rubric import agreed_verdict, as_verdict, worth
-from harness.tasks.score_answer import text_to_judge
-from harness.values import Estimate, Record, Sample
+from harness.values import Record, Sample
 
 ENOUGH = 30  # texts judged by people and by the judge; with fewer the intervals of agreement and correction do not hold
 
@@ -29,7 +30,7 @@ def agreement(name: str, task: TaskConfig, samples: Samples, heard: Heard) -> di
     Kappa has quadratic weights on a scale of numbers. `n` counts texts with both verdicts, `unreadable` those of which
     the judge gave none.
     """
-    rubric = task.rubric
+    rubric = task.judged_by
     if rubric is None or rubric.human is None:
         return None
     replies = heard.labelled.get(name, {})
@@ -49,7 +50,7 @@ def corrected(task: TaskConfig, records: Sequence[Record], samples: Samples) -> 
 
     `records` are those of one model on one task. Where people judged every answer it is the mean of their verdicts.
     """
-    rubric = task.rubric
+    rubric = task.judged_by
     if rubric is None or not isinstance(rubric.of, str) or any(record.epoch > 0 for record in records):
         return None
     human, judge, rest = [], [], []

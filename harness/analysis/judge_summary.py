@@ -39,7 +39,7 @@ def of_rows(facts: RunFacts, rows: Sequence[Row]) -> tuple[Row, ...]:
     judge = facts.plan.judge
     if judge is None:
         return tuple(rows)
-    tasks = {name: task for name, task in facts.plan.tasks.items() if task.rubric is not None}
+    tasks = {name: task for name, task in facts.plan.tasks.items() if task.judged_by is not None}
     agreed = {name: judge_agreement.agreement(name, task, facts.samples, facts.heard) for name, task in tasks.items()}
     return tuple(_with_judge(facts, judge, row, agreed[row.task]) if row.task in tasks else row for row in rows)
 
@@ -54,7 +54,7 @@ def _with_judge(facts: RunFacts, judge: JudgeEntry, row: Row, agreed: Agreement 
         verdicts=len(replies),
         owed=replies.count(None),
         failed=len(failed),
-        unreadable=None if task.rubric is None else _unreadable(task.rubric, replies),
+        unreadable=None if task.judged_by is None else _unreadable(task.judged_by, replies),
         agreement=agreed,
         corrected=judge_agreement.corrected(task, mine, facts.samples),
         both_orders=judge_agreement.both_orders(mine),
@@ -154,7 +154,7 @@ def notes(plan: PlanFile, rows: Sequence[Row], judge: JudgeWork | None) -> list[
     scored = [(row, row.judged) for row in rows if row.judged is not None and row.layout_of is None]
     found: list[Note] = []
     for task, judged in {row.task: judged for row, judged in scored}.items():
-        rubric = plan.tasks[task].rubric
+        rubric = plan.tasks[task].judged_by
         by = {"judge": judge.name, "where": judge.where, "pairs": rubric is not None and rubric.against is not None}
         found += [Note(NoteCode.JUDGED_BY, subject=Subject(tasks=(task,)), figures=by)]
         found += _of_agreement(task, judged)

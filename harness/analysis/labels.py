@@ -11,7 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from harness.config import named_functions
-from harness.config.task import TaskConfig
+from harness.config.task import Judging, OneAnswer, TaskConfig
 from harness.scoring.scorers.choice import labels_in, plain
 from harness.stats import Classification, multi_label, single_label
 from harness.values import Record, Sample
@@ -30,8 +30,8 @@ def by_label(
 
     `records` all have a value, and `clusters` one entry for each or is None.
     """
-    several = isinstance(task.score, list | tuple) and task.score
-    first = task.score[0] if several else task.score
+    score = task.score if isinstance(task, OneAnswer | Judging) else None
+    first = score[0] if isinstance(score, list | tuple) and score else score
     name = None if first is None else named_functions.name_of(first)
     if not records:
         return None

@@ -36,8 +36,7 @@ from harness.store.schema import (
 from harness.tasks.rubric import ORDERS
 from harness.values import Estimate, Failure, Record
 
-# of kinds whose answers are neither right nor wrong: why there is no accuracy
-WITHOUT_ACCURACY = {"perplexity": "a text is neither right nor wrong: see bits_per_byte"}
+WITHOUT_ACCURACY = "a text is neither right nor wrong: see bits_per_byte"
 
 
 def rows_of(facts: RunFacts, to_judge: SentToJudge) -> tuple[Row, ...]:
@@ -50,7 +49,7 @@ def _row(facts: RunFacts, cell: PlannedCell, to_judge: SentToJudge) -> Row:
     plan, records, usage = facts.plan, facts.records[cell.name], facts.usage[cell.name]
     task, model = plan.tasks[cell.task], plan.models[cell.model]
     place = places.place_of(model)
-    one_each = reduce_epochs(records, task.reduce)
+    one_each = reduce_epochs(records, task.reduction)
     judged = [record for record in one_each if record.value is not None]
     base = facts.records.get((plan.baseline, cell.task))
     done = resources.throughput([] if place.kind == "file" else facts.lines(PassLine, cell.name))
@@ -73,7 +72,7 @@ def _row(facts: RunFacts, cell: PlannedCell, to_judge: SentToJudge) -> Row:
         expected_loss=_loss(task, judged),
         metrics=_metrics(records) | repeated(records),
         slices=by_slice(judged, clusters_of(judged), facts.samples, task.slices),
-        difference=None if base is None else _difference(task, one_each, reduce_epochs(base, task.reduce)),
+        difference=None if base is None else _difference(task, one_each, reduce_epochs(base, task.reduction)),
         latency=resources.latency(facts.lines(LatencyLine, cell.name)),
         throughput=done,
         tokens=resources.tokens(usage),
@@ -128,16 +127,17 @@ def _incomplete(cell: PlannedCell, asked: Counts, allowed: float) -> Note | None
 
 def _loss(task: TaskConfig, judged: Sequence[Record]) -> ExpectedLoss | None:
     """Returns the mean cost of the answers and the cheapest one answer to all; None for a task without `costs`."""
-    if task.costs is None or not judged:
+    costs = task.answer_costs
+    if costs is None or not judged:
         return None
     right = [str(record.expected) for record in judged]
-    answer, value = best_constant(task.costs, right, dict.fromkeys((*task.costs, *right)))
-    return ExpectedLoss(expected_loss(task.costs, judged), answer, value)
+    answer, value = best_constant(costs, right, dict.fromkeys((*costs, *right)))
+    return ExpectedLoss(expected_loss(costs, judged), answer, value)
 
 
 def _accuracy(task: TaskConfig, judged: Sequence[Record]) -> Estimate:
-    if (reason := WITHOUT_ACCURACY.get(task.kind)) is not None:
-        return Estimate(None, reason=reason)
+    if task.rolling:
+        return Estimate(None, reason=WITHOUT_ACCURACY)
     return _estimate(_values(judged), clusters_of(judged))
 
 
@@ -191,7 +191,7 @@ def _micro_f1(records: Sequence[Record]) -> dict[str, Estimate]:
 
 def _difference(task: TaskConfig, records: Sequence[Record], base: Sequence[Record]) -> Difference | None:
     """Returns accuracy minus the baseline's on the samples that both have a value for, or None for the baseline."""
-    if task.kind in WITHOUT_ACCURACY or base[0].model == records[0].model or base[0].mode != records[0].mode:
+    if task.rolling or base[0].model == records[0].model or base[0].mode != records[0].mode:
         return None
     theirs = {(record.sample_id, record.epoch): record for record in base if record.value is not None}
     pairs = [

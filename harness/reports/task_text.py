@@ -8,8 +8,8 @@ from harness.config.run import TaskUse
 from harness.config.task import TaskConfig
 from harness.errors import HarnessError
 from harness.tasks.catalogue import file_of
+from harness.tasks.kinds import script
 from harness.tasks.load import load_task
-from harness.tasks.prompts import script
 from harness.tasks.score_answer import right_answers
 from harness.tasks.shots import shots_for
 

@@ -99,7 +99,7 @@ def make_bench(config: RunConfig) -> Bench:
                 where=f"run {config.run}",
                 fix="leave it out of the benchmark, or give `lengths`",
             )
-        if talks := [cell.task.name for cell in plan.cells if cell.task.config.kind == "conversation"]:
+        if talks := [cell.task.name for cell in plan.cells if cell.task.config.several_turns]:
             raise ConfigError(
                 f"task '{talks[0]}' is a conversation: what its later turns ask follows from answers",
                 where=f"run {config.run}",
@@ -156,7 +156,7 @@ def _of_task(cell: Cell, config: RunConfig) -> Workload:
 
     if config.bench.prefix_cache == "defeat":
         return Workload(cell.model, cell.task.name, Unlike(cell.requests, _nonce()), None, len(cell.requests))
-    judged = None if task.rubric is not None else value  # a judge model does not sit beside a load
+    judged = None if task.judged_by is not None else value  # a judge model does not sit beside a load
     return Workload(cell.model, cell.task.name, cell.requests, judged, len(cell.requests))
 
 

@@ -24,8 +24,9 @@ from harness.scoring.scorers import own_python
 from harness.security.egress import FILE
 from harness.security.policy import PolicyConfig, Used, broken
 from harness.security.seal import why_unsealed
+from harness.tasks.kinds import kind_of, prompt_of
 from harness.tasks.prompt_layouts import differences
-from harness.tasks.prompts import ANSWER, render, replied
+from harness.tasks.prompts import ANSWER
 from harness.tasks.rubric import texts_of
 from harness.tasks.score_answer import right_answers
 from harness.tasks.self_test import SelfTest, messy, self_test
@@ -105,7 +106,7 @@ class Report:
             by_place = task.config.data.id is None and task.samples[0].id == "0"
             counted = "; its ids are positions from 0: row 1 is sample 0" if by_place else ""
             yield f"  data: {task.data_origin}{counted}"
-            scripts = cell.scripts(replied(task.config, ANSWER, cell.chat))
+            scripts = cell.scripts(kind_of(task.config).replied(task.config, ANSWER, cell.chat))
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
             yield from (f"    | {line}" for line in excerpt(_prompt_text(scripts[0].prompt)))
             yield from (f"  {line}" for line in right_answers(task.config, samples[0]))
@@ -156,7 +157,7 @@ class Report:
         own_python = next(one for one in self.plan.tasks if one.name == task.format_of)
         yield f"  {task.name}: {'; '.join(differences(own_python.config, task.config))}"
         sample = self.plan.samples(task)[0]
-        yield from (f"    | {line}" for line in render(task.config, sample, (), chat=False).content.split("\n"))
+        yield from (f"    | {line}" for line in prompt_of(task.config, sample, (), chat=False).content.split("\n"))
         if not test.passed:
             yield from (f"  self-test: {line}" for line in test.lines())
 
@@ -166,7 +167,7 @@ class Report:
             leaves = told["leaves_the_machine"]
             sent = "nothing leaves this machine" if leaves == "nothing" else f"sent: {leaves}"
             yield f"judge {told['model']}: runs on {told['runs_on']}; {sent}; {told['asked']} verdicts at most"
-        elif any(task.config.rubric is not None for task in self.plan.tasks):
+        elif any(task.config.judged_by is not None for task in self.plan.tasks):
             yield "judge: none named; a run needs one: `judge: MODEL` in the run file, or --judge MODEL"
 
 
@@ -197,7 +198,7 @@ def _times(forecasts: Sequence[Forecast]) -> Iterator[str]:
 
 def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[tuple[Cell, int]]) -> Iterator[str]:
     """Yields what a judge is asked, with the right answer in the model's place, and whether people judged too."""
-    rubric = task.config.rubric
+    rubric = task.config.judged_by
     if rubric is None:
         return
     asked = next(cell for cell, _ in foreseen if cell.task is task).requests
@@ -238,7 +239,7 @@ def _breaks(policy: PolicyConfig, plan: Plan) -> tuple[str, ...]:
     why, tasks = why_unsealed(plan.config), [task.config for task in plan.tasks]
     found = broken(policy, [_used(model) for model in plan.models], tasks, why)
     if plan.judge is not None:
-        found += broken(policy, [_used(plan.judge)], [task for task in tasks if task.rubric is not None], why)
+        found += broken(policy, [_used(plan.judge)], [task for task in tasks if task.judged_by is not None], why)
     return tuple(dict.fromkeys(found))
 
 

@@ -108,7 +108,7 @@ def probe(plan: Plan, requests: int, load: Load) -> Iterator[Forecast]:
 
 def _probed(cell: Cell, backend: Any, requests: int) -> Forecast:
     name, task, n = cell.model.config.name, cell.task.name, _answers(cell)
-    if cell.task.config.kind == "conversation":
+    if cell.task.config.several_turns:
         return Forecast(name, task, n, None, "the turns of a conversation wait for each other: run a few samples")
     asked = cell.requests[:: max(1, len(cell.requests) // requests)][:requests]
     for _ in backend.answer(asked[:1]):

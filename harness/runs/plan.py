@@ -16,13 +16,14 @@ from harness.errors import ConfigError, TaskError
 from harness.runs.given import NOTHING, Given
 from harness.runs.host import git_state, host
 from harness.runs.planned_model import PlannedModel, by_messages, described, find_model, limits_of, versions
-from harness.runs.requests import SEMANTICS, Cell, _cell
+from harness.runs.requests import Cell, _cell
 from harness.scoring.scorers.code import needs_sandbox
 from harness.security.policy import refuse_egress
 from harness.security.secrets import redacted
 from harness.store.paths import portable
 from harness.tasks import prompts
-from harness.tasks.choices_as_text import twin
+from harness.tasks.kinds import kind_of
+from harness.tasks.kinds.base import SEMANTICS
 from harness.tasks.load import load_tasks
 from harness.tasks.prompt_layouts import formats
 from harness.tasks.rows import digest
@@ -84,7 +85,7 @@ def make_plan(config: RunConfig, given: Given = NOTHING) -> Plan:
     places = {model.config.name: model.place for model in models}
     refuse_egress(places, [task.config for task in tasks], config.allow_egress)
     if judge is not None:
-        judged = [task.config for task in tasks if task.config.rubric is not None]
+        judged = [task.config for task in tasks if task.config.judged_by is not None]
         refuse_egress({judge.config.name: judge.place}, judged, config.allow_egress, "judge")
     chosen = {task.name: choose(task, config) for task in tasks}
     cells = tuple(
@@ -101,7 +102,7 @@ def _judge(config: RunConfig, tasks: Sequence[Task], given: Given) -> PlannedMod
     """Returns the run's judge, found and checked. Raises ConfigError for one that has nothing to judge."""
     if config.judge is None:
         return None
-    if all(task.config.rubric is None for task in tasks):
+    if all(task.config.judged_by is None for task in tasks):
         what = f"judge '{config.judge.name}' has nothing to judge: no task of this run has a `rubric`"
         raise ConfigError(what, where=f"run {config.run}", fix="leave the judge out, or add `rubric:` to a task file")
     return find_model(config.judge, given)
@@ -109,12 +110,12 @@ def _judge(config: RunConfig, tasks: Sequence[Task], given: Given) -> PlannedMod
 
 def check_judge(plan: Plan) -> None:
     """Raises ConfigError or BackendError for what would stop the judging, before anything is written or paid."""
-    judged = [task for task in plan.tasks if task.config.rubric is not None]
+    judged = [task for task in plan.tasks if task.config.judged_by is not None]
     if not judged:
         return
     judge_of(plan)
     limits_of(plan.judge, plan.config)
-    pair = next((task for task in judged if task.config.rubric.against is not None), None)
+    pair = next((task for task in judged if task.config.judged_by.against is not None), None)
     if pair is not None and len(plan.models) < 2:
         what = f"task '{pair.name}' compares answers with the baseline's, and the run has one model"
         raise ConfigError(what, where=f"run {plan.config.run}", fix="add the model to compare with: --model PATH")
@@ -123,7 +124,7 @@ def check_judge(plan: Plan) -> None:
 def judge_of(plan: Plan) -> Judge:
     """Returns what the requests to the plan's judge depend on. Raises ConfigError where the run names none."""
     if plan.judge is None:
-        task = next(task for task in plan.tasks if task.config.rubric is not None)
+        task = next(task for task in plan.tasks if task.config.judged_by is not None)
         what = f"task '{task.name}' is scored by a judge model, and the run names none"
         raise ConfigError(
             what, where=f"run {plan.config.run}", fix="add `judge: MODEL` to the run file, or --judge MODEL"
@@ -134,26 +135,31 @@ def judge_of(plan: Plan) -> Judge:
 def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Task, ...]:
     """Returns the task as it is asked: scored, as text, or both.
 
-    Where one of the models does not score, the twin is asked of all, so that they can be compared; those that score do
-    that too. Raises TaskError for a task that such a model cannot be asked in any way.
+    Where one of the models tells no log-probabilities, the form as text is asked of all, so that they can be compared;
+    the others are asked for them too. Raises TaskError for a task that such a model cannot be asked in any way.
     """
-    if task.config.kind == "choice" and use.asked_as == "generate":
-        return (twin(task),)
-    silent = [model.config for model in models if not _tells(model, task)]
-    if task.config.writes or not silent:
+    if task.config.writes:
         return (task,)
-    if task.config.kind != "choice":
+    silent = [model.config for model in models if not _tells(model, task)]
+    if not silent and use.asked_as != "generate":
+        return (task,)
+    as_text = kind_of(task.config).as_text(task.config, task)
+    if as_text is not None and (use.asked_as == "generate" or len(silent) == len(models)):
+        return (as_text,)
+    if not silent:
+        return (task,)
+    if as_text is None:
         raise TaskError(
             f"task '{task.name}' needs the log-probability of given text, which {silent[0].name} does not tell",
             where=task.where,
             fix="leave the task or the model out of this run",
         )
-    return (twin(task),) if len(silent) == len(models) else (task, twin(task))
+    return (task, as_text)
 
 
 def _tells(model: PlannedModel, task: Task) -> bool:
     """Returns whether a model tells the log-probability of what the task gives it to read."""
-    return model.capabilities.rolling if task.config.kind == "perplexity" else model.capabilities.loglikelihood
+    return model.capabilities.rolling if task.config.rolling else model.capabilities.loglikelihood
 
 
 def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
@@ -218,7 +224,7 @@ def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
 
 def _refuse_code(tasks: Sequence[Task]) -> None:
     for task in tasks:
-        if needs_sandbox(task.config.score):
+        if any(map(needs_sandbox, task.config.scores)):
             raise TaskError(
                 f"answers to '{task.name}' are code, judged by running it, and there is no sandbox to do that in yet",
                 where=str(task.path),

@@ -39,7 +39,7 @@ from harness.config.files import find_file
 from harness.config.model import LocalModel, ModelConfig, RemoteModel
 from harness.config.objects import is_object
 from harness.config.run import RunConfig
-from harness.config.task import read_task
+from harness.config.task import read_data
 from harness.models.find import resolve_model
 from harness.security.egress import server
 from harness.security.environment import OFFLINE, QUIET
@@ -109,9 +109,9 @@ def _needs_network(config: RunConfig) -> str:
             if use.data is None and lm_eval_names.reads_hub(use.task):
                 return f"task {use.task} reads what lm-eval fetches: give a local copy with --data"
             continue
-        task, _ = read_task(find_file(use.task, "tasks"))
-        if task.data.hub is not None and use.data is None and not Path(task.data.hub).is_dir():
-            return f"task {task.task} reads {task.data.hub} from the hub: give a local copy with --data"
+        data = read_data(file := find_file(use.task, "tasks"))
+        if data.hub is not None and use.data is None and not Path(data.hub).is_dir():
+            return f"task {file.stem} reads {data.hub} from the hub: give a local copy with --data"
     return ""
 
 

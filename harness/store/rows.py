@@ -67,7 +67,7 @@ def _sample_lines(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _sample(line: Mapping[str, Any]) -> Sample:
-    several = {key: tuple(line.get(key, ())) for key in ("choices", "labels", "right", "scored")}
+    several = {key: tuple(line.get(key, ())) for key in ("choices", "labels", "right", "scored", "marks")}
     return Sample(**{**line, **several})
 
 

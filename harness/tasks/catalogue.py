@@ -7,8 +7,9 @@ from pathlib import Path
 from harness.config import lm_eval_names
 from harness.config.files import find_file
 from harness.config.run import TaskUse
-from harness.config.task import TaskConfig, read_task
-from harness.tasks import lm_eval_tasks
+from harness.config.task import TaskConfig
+from harness.tasks import lm_eval_catalogue
+from harness.tasks.kinds import read_task
 from harness.tasks.load import load_task, task_names
 
 
@@ -36,7 +37,7 @@ def names_one(name: str) -> bool:
 
 def file_of(name: str) -> Path:
     """Returns the file that defines a task: bundled, of lm-eval, or one's own."""
-    return lm_eval_tasks.file_of(name) if lm_eval_names.is_named(name) else find_file(name, "tasks")
+    return lm_eval_catalogue.file_of(name) if lm_eval_names.is_named(name) else find_file(name, "tasks")
 
 
 def config_of(name: str) -> TaskConfig:

@@ -202,9 +202,8 @@ ROW |= {"kwargs": [{}, {"num_words": 40, "relation": "at least"}]}
 
 
 def scorers(n: int) -> bool:
-    from harness.config.base import validate
-    from harness.config.task import TaskConfig
     from harness.scoring.scorers import SCORERS
+    from harness.tasks.kinds import task_from
     from harness.tasks.score_answer import judge
     from harness.values import Response, Sample
 
@@ -213,13 +212,13 @@ def scorers(n: int) -> bool:
     good = True
     draw = random.Random(0)
     task = {"task": "t", "data": {"file": "t.jsonl"}, "prompt": "{q}", "answer": "a"}
-    pick = validate(TaskConfig, {**task, "kind": "choice", "choices": list(TEAMS)}, "benchmark")
+    pick = task_from({**task, "kind": "choice", "choices": list(TEAMS)}, "benchmark")
     logprobs = [tuple(-draw.random() for _ in TEAMS) for _ in range(1000)]
     sample = Sample("0", "t", {}, TEAMS[0], TEAMS, TEAMS, 0)
     responses = [(sample, Response("", None, logprobs=one)) for one in logprobs]
     cases = [("(choices by log-probability)", pick, responses)]
     for name, (extract, score, make) in FAMILIES.items():
-        config = validate(TaskConfig, {**task, "kind": "generate", "extract": extract, "score": score}, "benchmark")
+        config = task_from({**task, "kind": "generate", "extract": extract, "score": score}, "benchmark")
         made = [make(draw) for _ in range(1000)]
         pairs = [(Sample("0", "t", ROW, a), Response("", None, text=b, finish_reason="stop")) for a, b in made]
         cases.append((name, config, pairs))

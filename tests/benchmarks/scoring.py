@@ -303,8 +303,8 @@ def preparation(args: argparse.Namespace, tokenizer: Any) -> list[str]:
     """Seconds from rows to token ids of all MMLU questions at hand, and of the 14,042 there are."""
     from harness.config.run import TaskUse
     from harness.engine.tokens import encode_pairs
+    from harness.tasks.kinds import prompt_of
     from harness.tasks.load import load_task
-    from harness.tasks.prompts import continuations, render
     from harness.tasks.shots import shots_for
 
     task = load_task(TaskUse(task="mmlu", data=str(args.shared / "data/mmlu")))
@@ -312,8 +312,8 @@ def preparation(args: argparse.Namespace, tokenizer: Any) -> list[str]:
     def ours() -> int:
         pairs = []
         for sample in task.samples:
-            prompt = render(task.config, sample, shots_for(task, sample, 0), False)
-            pairs += [(prompt, choice) for choice in continuations(task.config, sample, False)]
+            prompt = prompt_of(task.config, sample, shots_for(task, sample, 0), False)
+            pairs += [(prompt, choice) for choice in (f" {label}" for label in sample.labels)]
         return len(encode_pairs(tokenizer, pairs, max_length=2048, prefix_token=tokenizer.eos_token_id))
 
     def peer_tasks(folder: Path) -> list[Any]:

@@ -25,9 +25,9 @@ from harness.runs.check import report
 from harness.runs.plan import make_plan
 from harness.store.lines import measurements
 from harness.store.rows import read_jsonl
+from harness.tasks.kinds import prompt_of
+from harness.tasks.kinds.conversation import asked, ends_turn, later, replied, turn_of
 from harness.tasks.load import load_task
-from harness.tasks.prompts import asked, ends_turn, later, render, replied
-from harness.tasks.score_answer import turn_of
 from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Message, Request, Response
@@ -78,8 +78,8 @@ def config(task: Path, rules: Any = RULES, **model: Any) -> RunConfig:
     ("changes", "says"),
     [
         ({"turns": None}, "a conversation needs `turns`"),
-        ({"prompt": "{name}"}, "a conversation has no `prompt`: leave it out"),
-        ({"shots": {"n": 1}}, "a conversation has no `shots`"),
+        ({"prompt": "{name}"}, "a conversation task has no `prompt`"),
+        ({"shots": {"n": 1}}, "a conversation task has no `shots`"),
         ({"rubric": {"criteria": "kind", "against": "baseline"}}, "a conversation has no `against` or `human`: each"),
         ({"rubric": {"criteria": "kind", "human": "name", "of": "city"}}, "a conversation has no `against` or `human`"),
         ({"scored": None}, "what is right is missing: add `answer: COLUMN`, or `scored: {2: {answer: COLUMN}}`"),
@@ -92,7 +92,7 @@ def config(task: Path, rules: Any = RULES, **model: Any) -> RunConfig:
         ({"transcript": "User:"}, "`transcript` needs {turn} once"),
         ({"transcript": "{turn}"}, "`transcript` needs {turn} once, and after it"),
         ({"turns": ["I am {nmae}", "b", "c"]}, "turns names column 'nmae', which the data do not have"),
-        ({"kind": "generate", "prompt": "x", "answer": "name"}, "`turns` and `scored` are for `kind: conversation`"),
+        ({"kind": "generate", "prompt": "x", "answer": "name"}, "it is for `kind: conversation`"),
         ({"kind": "generate", "prompt": "{name}", "turns": None, "scored": None}, "`answer` is missing"),
     ],
 )
@@ -139,7 +139,7 @@ def test_turns_and_answers_may_be_columns_and_a_null_is_not_judged(tmp_path: Pat
 def test_the_answers_of_the_model_stand_between_the_turns(tmp_path: Path):
     task = load(tmp_path, system="Be brief.")
     one = task.samples[0]
-    prompt = render(task.config, one, (), chat=True)
+    prompt = prompt_of(task.config, one, (), chat=True)
     for answer, more in zip(("Hello Ada", "Ada"), later(task.config, one, chat=True)):
         prompt = prompt.answered(answer, more)
     assert [(turn.role, turn.content) for turn in prompt.messages] == [
@@ -155,7 +155,7 @@ def test_the_answers_of_the_model_stand_between_the_turns(tmp_path: Path):
 def test_a_model_without_chat_template_gets_the_transcript_of_the_task(tmp_path: Path):
     task = load(tmp_path, transcript="Q: {turn}\nA:", separator="\n")
     one = task.samples[0]
-    first, (second, third) = render(task.config, one, (), chat=False), later(task.config, one, chat=False)
+    first, (second, third) = prompt_of(task.config, one, (), chat=False), later(task.config, one, chat=False)
     said = [replied(task.config, text, chat=False) for text in (" Hello Ada\n", "Ada")]  # a blank is told or not
     whole = first.answered(said[0], second).answered(said[1], third)
     assert whole.text == "Q: Hi, I am Ada of Oslo.\nA: Hello Ada\nQ: What is my name?\nA: Ada\nQ: And my town?\nA:"
@@ -165,13 +165,13 @@ def test_a_model_without_chat_template_gets_the_transcript_of_the_task(tmp_path:
 def test_each_answer_begins_with_the_prefill(tmp_path: Path):
     task = load(tmp_path, prefill="Sure,")
     one = task.samples[0]
-    chat = render(task.config, one, (), chat=True).answered(" hello", later(task.config, one, chat=True)[0])
+    chat = prompt_of(task.config, one, (), chat=True).answered(" hello", later(task.config, one, chat=True)[0])
     assert chat.messages[1:] == (
         Message("assistant", "Sure, hello"),
         Message("user", "What is my name?"),
         Message("assistant", "Sure,"),
     )
-    text = render(task.config, one, (), chat=False).answered(" hello", later(task.config, one, chat=False)[0])
+    text = prompt_of(task.config, one, (), chat=False).answered(" hello", later(task.config, one, chat=False)[0])
     assert text.text.endswith("Assistant: Sure, hello\n\nUser: What is my name?\nAssistant: Sure,")
 
 

@@ -661,7 +661,7 @@ def test_a_third_of_the_labels_brings_the_judged_mean_back_to_peoples(
 ):
     result = xstest(shared, tmp_path, model, 150)
     task = load_task(TaskUse(task=str(tmp_path / "t.yaml")))
-    truth = sum(COMPLIANCE[as_verdict(task.config.rubric, s.row["final_label"])] for s in task.samples) / 450
+    truth = sum(COMPLIANCE[as_verdict(task.config.judged_by, s.row["final_label"])] for s in task.samples) / 450
     found, naive = row(result)["judged"]["corrected"], row(result)["accuracy"]
     assert found["labels"] == 150 and found["low"] < truth < found["high"]
     assert abs(found["value"] - truth) < abs(naive["value"] - truth)

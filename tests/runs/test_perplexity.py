@@ -76,7 +76,10 @@ def test_a_text_file_is_one_text_and_its_row_shows_bits_and_no_accuracy(tmp_path
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"prompt": "Read: {text}"}, "it has no `prompt`"), ({"shots": {"n": 2}}, "it has no `shots`")],
+    [
+        ({"prompt": "Read: {text}"}, "a perplexity task has no `prompt`"),
+        ({"shots": {"n": 2}}, "a perplexity task has no `shots`"),
+    ],
 )
 def test_a_perplexity_task_asks_nothing(tmp_path, changes, message):
     with pytest.raises(HarnessError, match=message):

@@ -23,6 +23,7 @@ from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.security.egress import HERE
 from harness.security.policy import PolicyConfig, Used, broken, read_policy, refuse_egress
+from harness.tasks.kinds import task_from
 from harness.values import Response
 
 TASK = """task: letters
@@ -170,7 +171,7 @@ def used(folder: Path, card: str = "license: apache-2.0", **changes: Any) -> Use
 
 def task(sensitivity: str) -> TaskConfig:
     values = {"task": "letters", "data": {"file": "x.csv"}, "kind": "generate", "prompt": "{q}", "answer": "a"}
-    return validate(TaskConfig, values | {"sensitivity": sensitivity}, "t.yaml")
+    return task_from(values | {"sensitivity": sensitivity}, "t.yaml")
 
 
 def far(**changes: Any) -> Used:

@@ -234,7 +234,7 @@ def test_a_pair_with_one_unreadable_reply_has_no_value():
         ({"rubric": {"scale": {"good": 2, "bad": 0}}}, "rubric.scale.good"),
         ({"rubric": {"criteria": ""}}, "rubric.criteria"),
         ({"rubric": {"critera": "x"}}, "unknown key 'critera'"),
-        ({"kind": "cloze"}, "`rubric` judges text"),
+        ({"kind": "cloze"}, "a cloze task has no `rubric`"),
         ({"answer": None, "score": "exact_match"}, "key `answer` is missing"),
     ],
 )
