@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.analysis import judge_agreement
+from harness.analysis.usage import CellUsage
 from harness.analysis.verdicts import Heard
 from harness.config.machine import MachineConfig
 from harness.config.task import RubricConfig, TaskConfig
@@ -13,8 +14,7 @@ from harness.cost.machines import hourly
 from harness.stats.totals import total
 from harness.tasks.judge_requests import name_of
 from harness.tasks.rubric import verdict
-from harness.tasks.score_answer import Place
-from harness.values import Record, Response, Sample
+from harness.values import AnswerPlace, Record, Response, Sample
 
 Line = Mapping[str, Any]
 EXCERPT = 120  # characters of a reply that are shown
@@ -49,7 +49,7 @@ def of_rows(
             "position": judge_agreement.position(mine),
             "warning": judge_agreement.warning(agreed[row["task"]]),
         }
-        transient = row["transient"] + sum(bool(reply.details.get("transient")) for reply in failed) + about["owed"]
+        transient = row["transient"] + sum(reply.provisional for reply in failed) + about["owed"]
         why = row["incomplete"] or _incomplete(plan, about)
         found.append({**row, "judged": about, "transient": transient, "incomplete": why})
     return found
@@ -80,7 +80,7 @@ def _incomplete(plan: Line, about: Line) -> str | None:
     return None
 
 
-def place_of(record: Record) -> Place:
+def place_of(record: Record) -> AnswerPlace:
     """Returns which answer a record is of."""
     return record.model, record.task, record.sample_id, record.epoch
 
@@ -93,7 +93,7 @@ def paid(plan: Line) -> list[str]:
     return [name_of(judge["name"])]
 
 
-def put(plan: Line, heard: Heard, cut_off: Collection[tuple[str, str]]) -> dict[Place, int | None]:
+def put(plan: Line, heard: Heard, cut_off: Collection[tuple[str, str]]) -> dict[AnswerPlace, int | None]:
     """Returns the bytes that left the machine for a judge, of each answer of which any did.
 
     They are unknown for a task (model, task) of which a sitting was cut off, with requests under way.
@@ -108,7 +108,7 @@ def of_run(
     plan: Line,
     rows: Sequence[Line],
     heard: Heard,
-    told: Mapping[tuple[str, str], Line],
+    told: Mapping[tuple[str, str], CellUsage],
     measurements: Sequence[Line],
     machine: MachineConfig | None,
 ) -> dict[str, Any] | None:
@@ -122,22 +122,22 @@ def of_run(
         return None
     name = name_of(judge["name"])
     mine = [row for (model, _), row in told.items() if model == name]
-    usd = total(row["usd"] for row in mine)
+    usd = total(row.usd for row in mine)
     if judge["where"] == "this machine" and not paid(plan):
         sittings = [line for line in measurements if line["kind"] == "pass" and line["model"] == name]
         price = None if machine is None else hourly(machine).total
-        timed = sum(line["responses"] for line in sittings) == sum(row["lines"] for row in mine)
+        timed = sum(line["responses"] for line in sittings) == sum(row.lines for row in mine)
         hours = sum(line["wall_s"] for line in sittings) / 3600
         usd = hours * price / machine.utilisation if timed and price is not None else None
     return {
         "name": judge["name"],
         "where": judge["where"],
         "digest": judge["digest"],
-        "verdicts": sum(row["answers"] for row in mine),
-        "failed": sum(row["errors"] for row in mine),
+        "verdicts": sum(row.answers for row in mine),
+        "failed": sum(row.errors for row in mine),
         "cut": sum(reply.truncated_left > 0 for reply in heard.replies),
-        "input_tokens": total(row["input_tokens"] for row in mine),
-        "output_tokens": total(row["output_tokens"] for row in mine),
+        "input_tokens": total(row.input_tokens for row in mine),
+        "output_tokens": total(row.output_tokens for row in mine),
         "usd": usd,
         "usd_with_models": total([usd, *(row["cost"]["usd"] for row in rows)]),
         "stopped": next(

@@ -14,7 +14,7 @@ from harness.analysis.epochs import reduce_epochs, repeated
 from harness.analysis.expected_loss import best_constant, expected_loss
 from harness.analysis.perplexity import perplexities
 from harness.analysis.slices import by_slice, worst
-from harness.analysis.usage import footnotes, spent
+from harness.analysis.usage import CellUsage, footnotes, spent
 from harness.analysis.verdicts import NOTHING_HEARD, Heard
 from harness.config.machine import MachineConfig
 from harness.cost.attribution import attribute
@@ -25,9 +25,9 @@ from harness.measure.other_work import Bystanders, warning
 from harness.scoring.scorers import COUNTS, FOLLOWED, PARTS
 from harness.stats import accuracy, paired_difference
 from harness.stats.totals import total
+from harness.store.schema import MEASUREMENTS
 from harness.tasks.rubric import ORDERS
-from harness.tasks.score_answer import Place
-from harness.values import Estimate, Failure, Record, Response, Sample
+from harness.values import AnswerPlace, Estimate, Failure, Record, Response, Sample
 
 Line = Mapping[str, Any]
 
@@ -37,7 +37,7 @@ def summarise(
     samples: Mapping[tuple[str, str], Sample],
     records: Sequence[Record],
     measurements: Sequence[Line],
-    told: Mapping[tuple[str, str], Line],
+    told: Mapping[tuple[str, str], CellUsage],
     heard: Heard = NOTHING_HEARD,
 ) -> dict[str, Any]:
     """Returns the summary of a run: rows, references, baseline, machine, money spent and notes.
@@ -71,7 +71,7 @@ def summarise(
     rows = judge_summary.of_rows(plan, rows, by_cell, samples, heard)
     judge = judge_summary.of_run(plan, rows, heard, told, measurements, machine)
     sealed = _sealed(measurements)
-    charges = [line for line in measurements if line["kind"] == "charge"]
+    charges = [MEASUREMENTS.read(line) for line in measurements if line["kind"] == "charge"]
     paid = [name for name in plan["models"] if _is_paid(plan, name)] + judge_summary.paid(plan)
     money = spent(told, charges, paid, [model for model, _ in lost])
     return {
@@ -104,8 +104,8 @@ def _row(
     measurements: Sequence[Line],
     machine: MachineConfig | None,
     samples: Mapping[tuple[str, str], Sample],
-    said: Line,
-    put: Mapping[Place, int | None],
+    said: CellUsage,
+    put: Mapping[AnswerPlace, int | None],
 ) -> dict[str, Any]:
     mine = _mine(measurements, cell["model"], cell["task"])
     task = plan["tasks"][cell["task"]]
@@ -137,15 +137,15 @@ def _row(
         "truncated_prompts": sum(record.truncated_left > 0 for record in records),
         "latency": _latency([line for line in mine if line["kind"] == "latency"]),
         "throughput": passed,
-        "tokens": {name: said[name] for name in _COUNTED},
+        "tokens": {name: getattr(said, name) for name in _COUNTED} | {"usage": said.counted},
         "cost": cost | {"usd_per_1m_characters": _per_characters(cost["usd"], said)},
         "reading": _reading([line for line in mine if line["kind"] == "engine"], cost),
         "energy": _energy([line for line in mine if line["kind"] == "energy"], passed, records, machine),
         "where": _place(plan, cell["model"]),
         "leaves_machine": _leaves(plan, cell, records, said, mine, put),
         "errors": errors,
-        "missing": len(said["missing"]),  # of recorded answers: those that are not in the file; each is an error
-        "transient": said["transient"],
+        "missing": len(said.missing),  # of recorded answers: those that are not in the file; each is an error
+        "transient": said.provisional,
         "incomplete": _incomplete(plan, cell, len(records), errors),
     }
 
@@ -168,14 +168,14 @@ def _over_formats(row: Line, rows: Sequence[Line]) -> dict[str, Any] | None:
     return {"variants": len(others), "low": min(values), "high": max(values)} if others and values else None
 
 
-def _cut_off(said: Line, measurements: Sequence[Line]) -> bool:
+def _cut_off(said: CellUsage, measurements: Sequence[Line]) -> bool:
     """Returns whether a sitting was killed or interrupted with requests under way, of which nothing is known."""
     passes = [line for line in measurements if line["kind"] == "pass"]
     noted = sum(line.get("responses", line["samples"]) for line in passes)
-    return said["lines"] > noted or any(line.get("cut_off") for line in passes)
+    return said.lines > noted or any(line.get("cut_off") for line in passes)
 
 
-_COUNTED = ("input_tokens", "output_tokens", "thinking_tokens", "input_characters", "output_characters", "usage")
+_COUNTED = ("input_tokens", "output_tokens", "thinking_tokens", "input_characters", "output_characters")
 
 
 def _place(plan: Line, model: str) -> str:
@@ -195,9 +195,9 @@ def _leaves(
     plan: Line,
     cell: Line,
     records: Sequence[Record],
-    said: Line,
+    said: CellUsage,
     measurements: Sequence[Line],
-    put: Mapping[Place, int | None],
+    put: Mapping[AnswerPlace, int | None],
 ) -> dict[str, Any]:
     """Returns where the data of a row went, of which share of the samples, and the bytes of text sent in all.
 
@@ -206,7 +206,7 @@ def _leaves(
     hosts, share, sent = [], 0.0, 0
     if not _is_here(plan, cell["model"]):
         charges = (line["sent_bytes"] for line in measurements if line["kind"] == "charge")
-        sent = None if _cut_off(said, measurements) else total([said["sent_bytes"], *charges])
+        sent = None if _cut_off(said, measurements) else total([said.sent_bytes, *charges])
         hosts, share = [_place(plan, cell["model"])], len(records) / cell["n"]
     judged = [put[place] for record in records if (place := judge_summary.place_of(record)) in put]
     if judged:  # the judge is elsewhere too
@@ -382,17 +382,17 @@ def _cost(passed: Line, records: Sequence[Record], machine: MachineConfig | None
     return asdict(found)
 
 
-def _charged(plan: Line, cell: Line, said: Line, records: Sequence[Record]) -> dict[str, Any]:
+def _charged(plan: Line, cell: Line, said: CellUsage, records: Sequence[Record]) -> dict[str, Any]:
     """Returns the cost of answers that a provider billed, request by request; per token it is the list price.
 
     Every attempt is paid for, those that failed too. Of recorded answers it is what their file says.
     """
     listed = plan["models"][cell["model"]].get("price") or {}
-    usd, correct = said["usd"], sum(record.value or 0.0 for record in records)
+    usd, correct = said.usd, sum(record.value or 0.0 for record in records)
     reasons = {} if usd is not None else {"usd": "the provider's price or its count of tokens is not known"}
     return {
         "usd": usd,
-        "known_usd": said["known_usd"],
+        "known_usd": said.known_usd,
         "parts": {},
         "usd_per_1m_input": listed.get("input"),
         "usd_per_1m_output": listed.get("output"),
@@ -402,9 +402,9 @@ def _charged(plan: Line, cell: Line, said: Line, records: Sequence[Record]) -> d
     }
 
 
-def _per_characters(usd: float | None, said: Line) -> float | None:
+def _per_characters(usd: float | None, said: CellUsage) -> float | None:
     """Returns USD for 1M characters read and written together: the same unit whatever a model's tokens are."""
-    characters = total([said["input_characters"], said["output_characters"]])
+    characters = total([said.input_characters, said.output_characters])
     return None if usd is None or not characters else usd / characters * 1e6
 
 

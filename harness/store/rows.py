@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import StoreError, nearest
 from harness.runs.plan import Plan
-from harness.store.log import read_responses
+from harness.store.log import read_attempts
 from harness.values import Failure, Record, Sample
 
 
@@ -19,7 +19,7 @@ def answered(path: Path) -> set[str]:
     """Returns the keys of the requests in a run folder that are answered, or failed for good; none if it is new."""
     if not (path / "responses.jsonl").exists():
         return set()
-    return {line["key"] for line in read_responses(path / "responses.jsonl") if not line.get("provisional")}
+    return {line["key"] for line in read_attempts(path / "responses.jsonl") if not line.get("provisional")}
 
 
 def read_samples(path: Path) -> dict[tuple[str, str], Sample]:

@@ -23,7 +23,6 @@ from harness.tasks.prompts import answer_text, asked
 from harness.tasks.rubric import NOT_ASKED, Told, judged
 from harness.values import Failure, Response, Sample, Score
 
-Place = tuple[str, str, str, int]  # model, task, sample id, epoch
 ByTurn = Mapping[int, Told]  # what a judge model said of each turn, from 1; there is one turn but in conversations
 NO_TURNS: ByTurn = MappingProxyType({})
 
@@ -104,7 +103,7 @@ def judge_text(task: TaskConfig, spec: Any, sample: Sample, response: Response, 
     (geometric) mean, at least, and of the first.
     """
     text = written(task, response)
-    thinking = bool(response.details.get("thinking_cut"))
+    thinking = response.thinking_cut
     try:
         answer = None if thinking else extract(spec, text, labels=sample.labels)
         if answer is None:
@@ -141,7 +140,7 @@ def _of_answer(task: TaskConfig, sample: Sample, answer: Any, told: Told) -> Sco
 
 def answer_to_judge(task: TaskConfig, sample: Sample, response: Response) -> str | None:
     """Returns the answer in a response as a judge model is shown it; None where there is none to judge."""
-    if response.error is not None or response.details.get("thinking_cut"):
+    if response.error is not None or response.thinking_cut:
         return None
     return text_to_judge(task, sample, written(task, response))
 
@@ -165,9 +164,11 @@ def _why_none(response: Response) -> Failure:
 
 
 def _confidence(response: Response) -> dict[str, float]:
-    told = response.details.get("confidence") or {}
-    names = {"mean": "confidence", "minimum": "confidence_min", "first": "confidence_first"}
-    return {name: math.exp(min(told[key], 0.0)) for key, name in names.items() if key in told}
+    sure = response.confidence
+    if sure is None:
+        return {}
+    nats = {"confidence": sure.mean, "confidence_min": sure.minimum, "confidence_first": sure.first}
+    return {name: math.exp(min(value, 0.0)) for name, value in nats.items()}
 
 
 def _value_of(task: TaskConfig, spec: Any, sample: Sample, text: str) -> float:

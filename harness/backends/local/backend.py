@@ -29,7 +29,7 @@ from harness.engine.score.rolling_windows import rolling_windows
 from harness.engine.text.stop_strings import check_stop
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.errors import TaskError
-from harness.values import Form, Request, Response, Writing
+from harness.values import Applied, Form, Request, Response, Writing
 
 if TYPE_CHECKING:
     from harness.config.model import ModelConfig
@@ -158,7 +158,7 @@ class TransformersBackend:
             check_sampling(prompt.request.sampling)
             return _fit(self.loaded, prompt, ids, self._constraint(prompt.request.writing))
         except TaskError as error:
-            return _Prompt(prompt.request, prompt.text, prompt.details, error.what)
+            return _Prompt(prompt.request, prompt.text, prompt.otherwise, error.what)
 
     def _constraint(self, writing: Writing) -> Constraint | None:
         """Returns what an answer is held to. Raises TaskError for a form that cannot be, or not after its prefill."""
@@ -214,7 +214,7 @@ class _ScoreJob:
             prefill_s=sum(one.prefill_s for one in self.scored),
             decode_s=0.0,
             e2e_s=elapsed,
-            details=self.prompt.details or {},
+            applied=Applied(otherwise=self.prompt.otherwise) if self.prompt.otherwise else None,
         )
 
 

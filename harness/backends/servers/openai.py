@@ -26,7 +26,7 @@ from harness.config.model import ModelConfig
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.security.secrets import redact
-from harness.values import Request, Response
+from harness.values import Counted, Elapsed, PaidAttempt, Provider, Request, Response
 
 PROBE_S = 10.0  # for the list of models
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)
@@ -93,7 +93,7 @@ class OpenAIBackend(ApiBackend):
         """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
         if not can_score(self.config):
             raise self.cannot_score()
-        tried: list[dict[str, Any]] = []
+        tried: list[PaidAttempt] = []
         if requests and not self.order_checked:
             tried = self._check_order(requests)
             self.order_checked = True
@@ -135,7 +135,6 @@ class OpenAIBackend(ApiBackend):
             raise failure from error
         elapsed = time.perf_counter() - began
         known = None not in tokens
-        details = {"times": {"e2e_s": elapsed}, "in_flight": attempt.in_flight, "model_version": model}
         response = Response(
             key=request.key,
             prompt=request.prompt,
@@ -144,7 +143,9 @@ class OpenAIBackend(ApiBackend):
             input_tokens=max(tokens) if known else None,
             batch_size=attempt.in_flight,
             e2e_s=elapsed + attempt.handed_s if attempt.alone else None,
-            details=details if known else {**details, "usage": "not told by the server"},
+            counted=None if known else Counted("not told by the server"),
+            elapsed=Elapsed(e2e_s=elapsed),
+            provider=Provider(model_version=model, in_flight=attempt.in_flight),
         )
         return Answer(response, total if known else None)
 
@@ -155,7 +156,7 @@ class OpenAIBackend(ApiBackend):
             return AttemptFailed(f"not told by {next(iter(WAYS[way]))}", why, used=used, wait_s=0.0)
         return AttemptFailed("unsupported", why, retry=False, used=used, fatal=self.cannot_score(why))
 
-    def _check_order(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    def _check_order(self, requests: Sequence[Request]) -> list[PaidAttempt]:
         """Asks two requests in both orders, and returns these attempts. Raises BackendError if scores change.
 
         Some servers with a prefix cache read log-probabilities from memory that another request wrote
@@ -164,12 +165,10 @@ class OpenAIBackend(ApiBackend):
         pair = requests[:2]
         limits = self.config.limits.model_copy(update={"concurrency": 1})
         seen: dict[str, tuple[float, ...]] = {}
-        tried: list[dict[str, Any]] = []
+        tried: list[PaidAttempt] = []
         for order in (pair, pair[::-1]):
             for response in run(order, self._score, limits=limits, price=self.price, purse=self.purse):
-                tried += [
-                    line | {"outcome": f"order check: {line['outcome']}"} for line in response.details["attempts"]
-                ]
+                tried += [replace(one, outcome=f"order check: {one.outcome}") for one in response.attempts]
                 if response.logprobs is None:
                     return tried  # the pass itself tells why
                 before = seen.setdefault(response.key, response.logprobs)
@@ -183,9 +182,9 @@ class OpenAIBackend(ApiBackend):
         return tried
 
 
-def _also_paid(response: Response, tried: list[dict[str, Any]]) -> Response:
+def _also_paid(response: Response, tried: list[PaidAttempt]) -> Response:
     """Returns a response with the attempts that were made before it, beside the answers, on its bill."""
-    return replace(response, details={**response.details, **bill([*tried, *response.details["attempts"]])})
+    return replace(response, billing=bill([*tried, *response.attempts]))
 
 
 @dataclass(frozen=True, slots=True)

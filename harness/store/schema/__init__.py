@@ -19,6 +19,7 @@ from harness.store.schema.measurements import (
     RequestLine,
     StoppedLine,
     TimedAlone,
+    model_line,
 )
 from harness.store.schema.migration import migrated
 from harness.store.schema.plan import (
@@ -33,16 +34,15 @@ from harness.store.schema.plan import (
     PlannedCell,
     PlannedLoad,
 )
-from harness.store.schema.responses import RECORD_LINES, RESPONSE_LINES, AnswerPlace, CellName, ResponseLine
+from harness.store.schema.responses import PARTS, RECORD_LINES, RESPONSE_LINES
 
 __all__ = [
     "MEASUREMENTS",
+    "PARTS",
     "PLANS",
     "RECORD_LINES",
     "RESPONSE_LINES",
     "VERSION",
-    "AnswerPlace",
-    "CellName",
     "ChargeLine",
     "Codec",
     "DataUsed",
@@ -62,8 +62,8 @@ __all__ = [
     "PlannedCell",
     "PlannedLoad",
     "RequestLine",
-    "ResponseLine",
     "StoppedLine",
     "TimedAlone",
     "migrated",
+    "model_line",
 ]
