@@ -44,7 +44,7 @@ from harness.security.policy import read_policy
 from harness.security.seal import Seal
 from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
 from harness.store.log import verify_chain
-from harness.store.rows import _record_line, _refuse_no_run, answered, read_json, read_jsonl, read_samples
+from harness.store.rows import answered, read_json, read_jsonl, read_samples, record_line, refuse_no_run
 from harness.store.schema import BenchRow, BenchSummary
 from harness.store.schema.rows import Row
 from harness.values import Record
@@ -232,7 +232,7 @@ def score(path: str | Path) -> Run:
     """
     path = Path(path)
     found, summary = _summarised(path)
-    write_jsonl_atomic(path / "records.jsonl", map(_record_line, found))
+    write_jsonl_atomic(path / "records.jsonl", map(record_line, found))
     summary["head"] = verify_chain(path / RESPONSES).head
     if (path / VERDICTS).exists():
         summary["verdicts_head"] = verify_chain(path / VERDICTS).head
@@ -245,7 +245,7 @@ def score(path: str | Path) -> Run:
 def open_run(path: str | Path) -> Run:
     """Returns the run in a folder, judged. Raises StoreError where there is none."""
     folder = Path(path)
-    _refuse_no_run(folder)
+    refuse_no_run(folder)
     return Run(folder) if (folder / "summary.json").exists() else score(folder)
 
 

@@ -14,7 +14,6 @@ from harness.cost.machines import hourly
 from harness.stats.totals import total
 from harness.store.schema import (
     Agreement,
-    CellName,
     Judged,
     JudgeEntry,
     JudgeWork,
@@ -29,7 +28,7 @@ from harness.store.schema import (
 )
 from harness.tasks.judge_requests import name_of
 from harness.tasks.rubric import verdict
-from harness.values import Response
+from harness.values import CellName, Response
 
 EXCERPT = 120  # characters of a reply that are shown
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from harness.analysis.facts import RunFacts
 from harness.stats.totals import total
 from harness.store.schema import (
-    AnswerPlace,
     ChargeLine,
     Egress,
     ModelEntry,
@@ -16,7 +15,7 @@ from harness.store.schema import (
     PlannedCell,
     Sealed,
 )
-from harness.values import Record
+from harness.values import AnswerPlace, Record
 
 HERE, FILE = "this machine", "recorded"
 SentToJudge = Mapping[AnswerPlace, int | None]  # bytes, of each answer of which any left this machine for a judge

@@ -12,12 +12,12 @@ from typing import Any
 from harness.analysis.run_summary import _summarised
 from harness.store.files import RESPONSES, VERDICTS
 from harness.store.log import read_responses, verify_chain
-from harness.store.rows import _record_line, _refuse_no_run, read_json, read_jsonl
+from harness.store.rows import read_json, read_jsonl, record_line, refuse_no_run
 
 
 def verified(path: Path) -> dict[str, Any]:
     """Returns whether a run is as it was written: the chain of its responses, and the scores that follow from them."""
-    _refuse_no_run(path)
+    refuse_no_run(path)
     plan = read_json(path / "plan.json")
     summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {}
     log = verify_chain(path / RESPONSES, summary.get("head"))
@@ -45,7 +45,7 @@ def _changed(path: Path, summary: Mapping[str, Any]) -> str:
     """Returns what of a run's records and scores does not follow from its responses; empty if all does."""
     records_of, fresh = _summarised(path)
     for i, (line, record) in enumerate(zip_longest(read_jsonl(path / "records.jsonl"), records_of), 1):
-        if record is None or line != json.loads(json.dumps(_record_line(record))):
+        if record is None or line != json.loads(json.dumps(record_line(record))):
             return f"line {i} of {path / 'records.jsonl'} does not follow from the responses"
     for row, due in zip_longest(summary["rows"], fresh["rows"], fillvalue={}):
         for key in _SCORES:

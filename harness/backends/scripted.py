@@ -28,7 +28,7 @@ from harness.config.base import Strict, validate
 from harness.config.model import ScriptedModel
 from harness.config.yaml_file import read_yaml
 from harness.security.egress import HERE, Place
-from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt, Request, Response
+from harness.values import Applied, GenerateRequest, LoglikelihoodRequest, Prompt, Request, Response, Thinking
 
 
 class Rule(Strict):
@@ -159,9 +159,10 @@ class ScriptedBackend:
 
     def _thinking(self, thinking: str | None, request: GenerateRequest, prompt: str, text: str) -> Response:
         """Returns the response with what was thought before it, which takes of its tokens and its time."""
-        noted = {"constraint": "not held to: the answer is scripted"} if request.writing.form is not None else {}
+        held = {"constraint": "not held to: the answer is scripted"}
+        noted = Applied(otherwise=held) if request.writing.form is not None else None
         if thinking is None:
-            return replace(self._generated(request, prompt, text), details=noted)
+            return replace(self._generated(request, prompt, text), applied=noted)
         budget = request.max_tokens
         if request.writing.thinking_budget is not None:
             budget = min(budget, request.writing.thinking_budget)
@@ -172,7 +173,6 @@ class ScriptedBackend:
         cut = left <= 0
         answered = self._generated(replace(request, max_tokens=max(left, 1)), prompt, "" if cut else text)
         seconds = tokens * self.script.decode_s_per_token
-        known = {"thinking": kept, "thinking_tokens": tokens, "thinking_cut": cut, "thinking_forced": forced}
         return replace(
             answered,
             output_tokens=answered.output_tokens + tokens,
@@ -181,7 +181,8 @@ class ScriptedBackend:
             ttft_s=answered.prefill_s + self.script.decode_s_per_token,
             last_token_s=answered.e2e_s + seconds,
             e2e_s=answered.e2e_s + seconds,
-            details={**noted, **known},
+            applied=noted,
+            thinking=Thinking(kept, tokens, cut, forced),
         )
 
     def _generated(self, request: GenerateRequest, prompt: str, text: str) -> Response:

@@ -10,7 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,13 @@ from harness.runs.plan import Plan
 from harness.runs.planned_model import PlannedModel, limits_of
 from harness.runs.requests import Cell
 from harness.runs.steps import Phase, Step, _sent, measure
-from harness.security.secrets import redact, redacted, without_own
 from harness.stats.totals import total
 from harness.store.files import RESPONSES, VERDICTS
 from harness.store.folder import RunFolder
-from harness.store.lines import _named, characters, measurements
-from harness.store.log import Paced, ResponseLog, read_attempts
-from harness.values import Request, Response
+from harness.store.lines import characters, payload, read_attempt_lines, read_measurements
+from harness.store.log import Paced, ResponseLog
+from harness.store.schema import ChargeLine, EnergyLine, EngineLine, PassLine, StoppedLine, model_line
+from harness.values import Request, Response, ResponseLine, placed
 
 Load = Callable[[ModelConfig], Backend]
 
@@ -61,12 +61,12 @@ def at_work(model: PlannedModel, plan: Plan, folder: RunFolder, load: Load, seal
     """Gives a model with what is left to spend, and writes down what it is. A limit that is reached ends its work."""
     started = time.perf_counter()
     with closing(load(_limited(model, plan, folder.path))) as backend:
-        described = {"load_s": time.perf_counter() - started, "sealed": sealed, **_known(backend.describe())}
-        measure(folder, {"kind": "model", "model": model.config.name, **described})
+        seconds = time.perf_counter() - started
+        measure(folder, model_line(model.config.name, seconds, sealed, _known(backend.describe())))
         try:
             yield backend
         except LimitReached as reached:
-            measure(folder, {"kind": "stopped", "model": model.config.name, "reason": reached.what})
+            measure(folder, StoppedLine(model=model.config.name, reason=reached.what))
             logging.getLogger("harness").warning(f"{model.config.name}: {reached.what}")
 
 
@@ -94,10 +94,11 @@ def _spent(path: Path) -> dict[str, float]:
     """Returns by model the most USD that the answers and timed requests in a run folder can have cost."""
     spent: dict[str, float] = {}
     logs = [file for name in (RESPONSES, VERDICTS) if (file := path / name).exists()]
-    answers = [(line["model"], line["details"]) for file in logs for line in read_attempts(file)]
-    timed = [(line["model"], line) for line in measurements(path) if line["kind"] == "charge"]
-    for model, bill in (*((model, bill) for model, bill in answers if "attempts" in bill), *timed):
-        spent[model] = spent.get(model, 0.0) + (bill.get("most_usd") or bill.get("usd") or 0.0)
+    answers = ((line.model, line.billing) for file in logs for line in read_attempt_lines(file) if line.attempts)
+    timed = ((line.model, line) for line in read_measurements(path) if isinstance(line, ChargeLine))
+    for model, bill in chain(answers, timed):
+        if bill is not None:
+            spent[model] = spent.get(model, 0.0) + (bill.most_usd or bill.usd or 0.0)
     return spent
 
 
@@ -128,9 +129,10 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder, idle: dict[str, fl
                     yield step
     finally:
         if kept.done:
-            measure(folder, {**_named(cell, "energy"), **asdict(meter.energy(rest))})
+            named = {"model": cell.model.config.name, "task": cell.task.name, "mode": cell.mode}
+            measure(folder, EnergyLine(**named, **asdict(meter.energy(rest))))
             if (took := _engine(cell, backend)) is not None:
-                measure(folder, {**_named(cell, "engine"), **took})
+                measure(folder, EngineLine(**named, **took))
 
 
 @contextmanager
@@ -153,7 +155,7 @@ def sitting(cell: Cell, log: ResponseLog, asked: Mapping[str, Request], folder: 
         kept.flush()
         if kept.done:
             took = _pass(cell, asked, kept.done, time.perf_counter() - started)
-            measure(folder, {**took, "cut_off": cut_off})
+            measure(folder, replace(took, cut_off=cut_off))
 
 
 def keep(
@@ -162,7 +164,7 @@ def keep(
     """Yields each response as a step of `phase` once it is on disk; at the end all of them are."""
     requests = {request.key: request for request in cell.requests}
     for response in responses:
-        kept.add(response, _stored(cell, requests[response.key], response, asked))
+        kept.add(response, payload(_stored(cell, requests[response.key], response, asked)))
         yield from (Step(cell, phase, one) for one in kept.new())
     kept.flush()
     yield from (Step(cell, phase, one) for one in kept.new())
@@ -173,43 +175,41 @@ def _engine(cell: Cell, backend: Backend) -> Mapping[str, Any] | None:
     return backend.computed() if cell.mode == "loglikelihood" else None
 
 
-def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> dict[str, Any]:
+def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> ResponseLine:
     """Returns the line of `responses.jsonl` for one response; `asked` are the requests as they were sent, by key."""
-    return {
-        "model": cell.model.config.name,
-        "task": cell.task.name,
-        "sample_id": request.sample_id,
-        "epoch": request.epoch,
-        "turn": request.turn,
-        "mode": request.mode,
-        **asdict(response),
-        "text": None if response.text is None else without_own(response.text),
-        "error": None if response.error is None else redact(response.error),
-        "details": redacted(response.details),
-        "input_characters": characters(asked[request.key]) if request.key in asked else 0,
-        "sent_bytes": _sent(cell, asked, [response]),
-        "provisional": response.error is not None and bool(response.details.get("transient")),
-    }
+    return placed(
+        response,
+        model=cell.model.config.name,
+        task=cell.task.name,
+        sample_id=request.sample_id,
+        epoch=request.epoch,
+        turn=request.turn,
+        mode=request.mode,
+        input_characters=characters(asked[request.key]) if request.key in asked else 0,
+        sent_bytes=_sent(cell, asked, [response]),
+    )
 
 
-def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> dict[str, Any]:
-    """Returns the line of `measurements.jsonl` for the answers of one sitting: real tokens, machine seconds.
+def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> PassLine:
+    """Returns what is noted of the answers of one sitting: real tokens, machine seconds.
 
     A conversation is a sample of the sitting in which it ended.
     """
     followed = {request.follows for request in cell.requests}
     good = [response for response in responses if response.error is None]
     split = all(r.prefill_s is not None and r.decode_s is not None for r in good)
-    return {
-        **_named(cell, "pass"),
-        "wall_s": wall_s,
-        "samples": sum(response.key not in followed for response in responses),
-        "responses": len(responses),
-        "sent_bytes": _sent(cell, asked, responses),
-        "failed": len(responses) - len(good),
-        "input_tokens": total(r.input_tokens for r in good),
-        "output_tokens": total(r.output_tokens for r in good),
-        "prefill_s": sum(r.prefill_s or 0.0 for r in good) if split else None,
-        "decode_s": sum(r.decode_s or 0.0 for r in good) if split else None,
-        "usd": total(response.details.get("usd") for response in responses),
-    }
+    return PassLine(
+        model=cell.model.config.name,
+        task=cell.task.name,
+        mode=cell.mode,
+        wall_s=wall_s,
+        samples=sum(response.key not in followed for response in responses),
+        responses=len(responses),
+        sent_bytes=_sent(cell, asked, responses),
+        failed=len(responses) - len(good),
+        input_tokens=total(r.input_tokens for r in good),
+        output_tokens=total(r.output_tokens for r in good),
+        prefill_s=sum(r.prefill_s or 0.0 for r in good) if split else None,
+        decode_s=sum(r.decode_s or 0.0 for r in good) if split else None,
+        usd=total(response.usd for response in responses),
+    )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import cycle, islice
 
 from harness.backends.base import Backend
@@ -20,7 +19,8 @@ from harness.runs.plan import Plan
 from harness.runs.requests import Cell
 from harness.runs.steps import Step, _sent, _times, measure
 from harness.store.folder import RunFolder
-from harness.store.lines import _named, measurements
+from harness.store.lines import read_measurements
+from harness.store.schema import ChargeLine, LatencyLine
 from harness.values import Request, Response
 
 FEWEST_CYCLED = 5  # prompts; fewer, sent again and again, would say little of the task
@@ -29,9 +29,9 @@ FEWEST_CYCLED = 5  # prompts; fewer, sent again and again, would say little of t
 def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
     """Returns whether the latency of a cell is still to be measured; of another format of a prompt it is not."""
     named = (cell.model.config.name, cell.task.name)
-    timed = (line for line in measurements(folder.path) if line["kind"] == "latency")
+    timed = (line for line in read_measurements(folder.path) if isinstance(line, LatencyLine))
     wanted = plan.config.latency.requests > 0 and not cell.task.format_of
-    return wanted and all((line["model"], line["task"]) != named for line in timed)
+    return wanted and all((line.model, line.task) != named for line in timed)
 
 
 def counters_of(backend: Backend) -> tuple[tuple[Counter, ...], str | None]:
@@ -82,14 +82,29 @@ def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Ite
             if i >= wanted.warmup:
                 timed.append(_times(response))
                 yield Step(cell, "latency", response)
-    beside = asdict(between(before, reading(), served_here=cell.model.place.served_here))
-    line = {"warmup": wanted.warmup, "bystanders": beside, "responses": timed}
-    measure(folder, {**_named(cell, "latency"), **line})
+    beside = between(before, reading(), served_here=cell.model.place.served_here)
+    name = cell.model.config.name
+    line = LatencyLine(
+        model=name,
+        task=cell.task.name,
+        mode=cell.mode,
+        warmup=wanted.warmup,
+        bystanders=beside,
+        responses=tuple(timed),
+    )
+    measure(folder, line)
 
 
 def _charge(cell: Cell, asked: Mapping[str, Request], response: Response, folder: RunFolder) -> None:
     """Writes down what a request beside the answers cost and sent, where a provider was asked."""
-    if "attempts" in response.details:
-        bill = {name: response.details.get(name) for name in ("usd", "most_usd")}
-        line = {"phase": "latency", **bill, "sent_bytes": _sent(cell, asked, [response])}
-        measure(folder, {**_named(cell, "charge"), **line})
+    if response.billing is not None and response.attempts:
+        line = ChargeLine(
+            model=cell.model.config.name,
+            task=cell.task.name,
+            mode=cell.mode,
+            phase="latency",
+            usd=response.billing.usd,
+            most_usd=response.billing.most_usd,
+            sent_bytes=_sent(cell, asked, [response]),
+        )
+        measure(folder, line)

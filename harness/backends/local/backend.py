@@ -31,7 +31,7 @@ from harness.engine.score.rolling_windows import rolling_windows
 from harness.engine.text.stop_strings import check_stop
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.errors import TaskError
-from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Request, Response, Writing
+from harness.values import Applied, Form, GenerateRequest, LoglikelihoodRequest, Request, Response, Writing
 
 if TYPE_CHECKING:
     from harness.config.model import LocalModel
@@ -170,7 +170,7 @@ class TransformersBackend(LocalAbout):
             check_sampling(request.sampling)
             return _fit(self.loaded, prompt, ids, self._constraint(request.writing))
         except TaskError as error:
-            return _Prompt(request, prompt.text, prompt.details, error.what)
+            return _Prompt(request, prompt.text, prompt.otherwise, error.what)
 
     def _constraint(self, writing: Writing) -> Constraint | None:
         """Returns what an answer is held to. Raises TaskError for a form that cannot be, or not after its prefill."""
@@ -226,7 +226,7 @@ class _ScoreJob:
             prefill_s=sum(one.prefill_s for one in self.scored),
             decode_s=0.0,
             e2e_s=elapsed,
-            details=self.prompt.details or {},
+            applied=Applied(otherwise=self.prompt.otherwise) if self.prompt.otherwise else None,
         )
 
 

@@ -12,6 +12,7 @@ Times are told as they were recorded, and only those of a table of one's own sta
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from harness.backends.base import Capabilities, ModelCard, by_mode
 from harness.backends.recorded.logs import Recorded, read_answers
@@ -19,7 +20,7 @@ from harness.config.base import Strict, validate
 from harness.config.model import RecordedModel
 from harness.errors import BackendError, ConfigError
 from harness.security.egress import FILE, Place
-from harness.values import GenerateRequest, LoglikelihoodRequest, Request, Response
+from harness.values import Billing, Counted, GenerateRequest, LoglikelihoodRequest, Provider, Request, Response
 
 
 class Script(Strict):
@@ -105,16 +106,9 @@ class RecordedBackend:
         error = _fault(request, answer, wanted)
         if answer is None or error is not None:
             absent = answer is None or (answer.error is None and getattr(answer, wanted) is None)
-            details = {"origin": self.answers.origin, **({"missing": True} if absent else {})}
-            return Response(request.key, None, finish_reason="error", error=error, details=details)
+            told = Provider(origin=self.answers.origin, missing=absent)
+            return Response(request.key, None, finish_reason="error", error=error, provider=told)
         unknown = answer.input_tokens is None or answer.output_tokens is None
-        details = {
-            "origin": self.answers.origin,
-            **answer.details,
-            **({"usd": answer.usd} if answer.usd is not None else {}),
-            **({"model_version": answer.model} if answer.model is not None else {}),
-            **({"usage": "not recorded"} if unknown else {}),
-        }
         return Response(
             key=request.key,
             prompt=answer.prompt,
@@ -125,8 +119,16 @@ class RecordedBackend:
             finish_reason=answer.finish,
             ttft_s=answer.ttft_s if alone else None,
             e2e_s=answer.e2e_s if alone else None,
-            details=details,
+            billing=None if answer.usd is None else Billing(answer.usd, answer.usd),
+            counted=Counted("not recorded") if unknown else None,
+            thinking=answer.thinking,
+            elapsed=answer.elapsed,
+            provider=self._told(answer),
         )
+
+    def _told(self, answer: Recorded) -> Provider:
+        version = answer.model if answer.model is not None else answer.provider.model_version
+        return replace(answer.provider, origin=self.answers.origin, model_version=version)
 
 
 def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int, int], Recorded]) -> bool:
