@@ -27,9 +27,10 @@ def csv_text(summary: Summary, view: View = "run") -> str:
     A text that a spreadsheet would run as a formula is given a leading apostrophe.
     """
     lines = [dict(_of_view(row, view, part)) for row in summary.rows for part in _parts(row, view)]
-    columns = list(dict.fromkeys(key for line in lines for key in line))
+    apart = set() if any(row.judged is not None for row in summary.rows) else {"judged"}
+    columns = [key for key in dict.fromkeys(key for line in lines for key in line) if key not in apart]
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
+    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows({key: _safe(value) for key, value in line.items()} for line in lines)
     return out.getvalue()
