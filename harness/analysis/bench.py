@@ -20,8 +20,8 @@ from harness.config.machine import read_machine
 from harness.config.run import RunConfig
 from harness.cost.capacity import MIN_SHAPES, fit, shape_of
 from harness.errors import ConfigError
-from harness.measure.load.drive import Slo
-from harness.measure.load.series import knee, meets_slo, slo_capacity
+from harness.measure.load.sustained import knee, meets_slo, slo_capacity
+from harness.measure.load.timed import Slo
 from harness.measure.other_work import warning
 from harness.reports.layout import number
 from harness.runs.host import host

@@ -13,7 +13,7 @@ from typing import Any
 
 from harness.cost.breakeven import Service, usd_per_month, utilisation
 from harness.errors import ConfigError
-from harness.measure.load.series import knee, too_much
+from harness.measure.load.sustained import knee, too_much
 
 STYLES = (
     {"color": "black", "linestyle": "-", "marker": "o"},

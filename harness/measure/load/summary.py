@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.measure.latency import TAIL, percentile
-from harness.measure.load.drive import LoadRun, Scenario, Timed
-from harness.measure.load.target import Usage
+from harness.measure.load.drive import LoadRun, Scenario
+from harness.measure.load.timed import Timed, Usage
 
 if TYPE_CHECKING:
     import numpy as np
