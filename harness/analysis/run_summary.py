@@ -10,14 +10,14 @@ from typing import Any
 from harness.analysis import verdicts
 from harness.analysis.summary import summarise
 from harness.analysis.usage import told
-from harness.config.task import TaskConfig
 from harness.errors import StoreError
 from harness.scoring.scorers import own_python
 from harness.store.files import RESPONSES
 from harness.store.lines import measurements, restored
 from harness.store.log import read_attempts, read_responses
 from harness.store.rows import _refuse_no_run, read_json, read_samples
-from harness.tasks import lm_eval_tasks
+from harness.tasks import lm_eval_judge
+from harness.tasks.kinds import task_from_old
 from harness.tasks.records import records
 from harness.values import Record, Sample
 
@@ -35,12 +35,12 @@ def _summarised(path: Path) -> tuple[list[Record], dict[str, Any]]:
 
 def _with_lm_eval(row: dict[str, Any], plan: Mapping[str, Any], samples: Mapping, path: Path) -> dict[str, Any]:
     """Returns a row with what lm-eval makes of all answers together, if the task is one of its own."""
-    config = TaskConfig.model_validate(plan["tasks"][row["task"]])
-    if not lm_eval_tasks.is_judged_by(config):
+    config = task_from_old(plan["tasks"][row["task"]])
+    if not lm_eval_judge.is_judged_by(config):
         return row
     lines = (line for line in read_responses(path / "responses.jsonl") if line["task"] == row["task"])
     mine = (line for line in lines if line["model"] == row["model"])
-    found = lm_eval_tasks.aggregated(
+    found = lm_eval_judge.aggregated(
         config, ((samples[row["task"], line["sample_id"]], restored(line)) for line in mine)
     )
     told = {name: {"value": value, "low": None, "high": None, "method": "lm-eval"} for name, value in found.items()}
@@ -54,9 +54,9 @@ def judged(path: Path) -> list[Record]:
 
 def _judged(path: Path) -> tuple[list[Record], verdicts.Heard]:
     plan = read_json(path / "plan.json")
-    configs = {name: TaskConfig.model_validate(config) for name, config in plan["tasks"].items()}
+    configs = {name: task_from_old(config) for name, config in plan["tasks"].items()}
     for name, config in configs.items():
-        lm_eval_tasks.refuse_unknown(config)
+        lm_eval_judge.refuse_unknown(config)
         for spec in config.scores:
             own_python.refuse_unknown(spec, name)
     samples = read_samples(path)

@@ -57,7 +57,7 @@ def heard(
     for line in attempts(path):
         lines_of.setdefault(line["key"], []).append(line)
     replies = {key: restored(every[-1]) for key, every in lines_of.items()}
-    judged = {name: task for name, task in tasks.items() if task.rubric is not None}
+    judged = {name: task for name, task in tasks.items() if task.judged_by is not None}
     mine = [(line, restored(line)) for line in lines if line["task"] in judged]
     baseline = plan["config"]["baseline"] or plan["config"]["models"][0]["name"]
     told: dict[Place, dict[int, Told]] = {}

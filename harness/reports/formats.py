@@ -47,6 +47,9 @@ def latex(summary: Mapping[str, Any], view: View = "run") -> str:
     return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*_legend(summary, view), *summary["notes"])), ""])
 
 
+_WORDS = {"loglikelihood": "score"}  # of the column `mode` since the first CSV: spreadsheets look for them
+
+
 def csv_text(summary: Mapping[str, Any], view: View = "run") -> str:
     """Returns one line a row (or a slice, or a label) with every number at full precision; unknown is empty.
 
@@ -61,7 +64,9 @@ def csv_text(summary: Mapping[str, Any], view: View = "run") -> str:
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows({key: _safe(value) for key, value in row.items()} for row in flat)
+    writer.writerows(
+        {key: _safe(_WORDS.get(value, value) if key == "mode" else value) for key, value in row.items()} for row in flat
+    )
     return out.getvalue()
 
 

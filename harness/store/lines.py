@@ -7,12 +7,39 @@ A model whose next request could exceed a spend limit stops there, and what it o
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.runs.requests import Cell
-from harness.values import Request, Response
+from harness.store.log import read_attempts, read_responses
+from harness.store.renamed import renamed
+from harness.store.rows import read_json
+from harness.store.schema import MEASUREMENTS, PLANS, RESPONSE_LINES, Measurement, PlanFile, ResponseLine, migrated
+from harness.values import LoglikelihoodRequest, Request, Response
+
+
+def read_plan(folder: Path) -> PlanFile:
+    """Returns what a run folder's `plan.json` says. Raises StoreError."""
+    return PLANS.read(migrated("plan", read_json(folder / "plan.json")), str(folder / "plan.json"))
+
+
+def read_response_lines(log: Path) -> Iterator[ResponseLine]:
+    """Yields the lines of a log of responses that count, as `read_responses` does. Raises StoreError."""
+    for payload in read_responses(log):
+        yield RESPONSE_LINES.read(migrated("response", payload), str(log))
+
+
+def read_attempt_lines(log: Path) -> Iterator[ResponseLine]:
+    """Yields all lines of a log of responses, those too that others took the place of. Raises StoreError."""
+    for payload in read_attempts(log):
+        yield RESPONSE_LINES.read(migrated("response", payload), str(log))
+
+
+def read_measurements(folder: Path) -> Iterator[Measurement]:
+    """Yields the lines of `measurements.jsonl` of a run folder, of each its class; a torn last line is left out."""
+    for line in measurements(folder):
+        yield MEASUREMENTS.read(migrated("measurement", line), str(folder / "measurements.jsonl"))
 
 
 def measurements(path: Path) -> list[dict[str, Any]]:
@@ -21,13 +48,13 @@ def measurements(path: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     whole = (line for line in file.read_text(encoding="utf-8").split("\n")[:-1] if line)
-    return [json.loads(line) for line in whole]
+    return [renamed(json.loads(line)) for line in whole]
 
 
 def characters(request: Request) -> int:
     """Returns the characters a request gives to read, as its input tokens are counted: once, with the longest pair."""
-    said = [request.prompt] if isinstance(request.prompt, str) else [turn.content for turn in request.prompt]
-    return sum(map(len, said)) + max((len(given + text) for given, text in request.pairs), default=0)
+    pairs = request.pairs if isinstance(request, LoglikelihoodRequest) else ()
+    return request.prompt.characters + max((len(given + text) for given, text in pairs), default=0)
 
 
 def restored(line: Mapping[str, Any]) -> Response:

@@ -9,9 +9,10 @@ from typing import Any
 from harness.config.task import TaskConfig
 from harness.scoring.scorers import COUNTS, FOLLOWED
 from harness.stats.totals import total
-from harness.tasks.prompts import asked
+from harness.tasks.kinds.conversation import ConversationTask, asked, turn_of
+from harness.tasks.kinds.written import shown, written
 from harness.tasks.rubric import NOT_ASKED, Told
-from harness.tasks.score_answer import NO_TURNS, ByTurn, Place, _counted, judge, shown, turn_of, written
+from harness.tasks.score_answer import NO_TURNS, ByTurn, Place, counted, judge
 from harness.values import Failure, Record, Response, Sample, Score, Turn
 
 
@@ -25,7 +26,7 @@ def record(
         line,
         (response,),
         answer=score.answer,
-        value=_counted(task, score),
+        value=counted(task, score),
         failure=score.failure,
         choice_logprobs=response.logprobs,
         text=None if response.text is None else written(task, response),
@@ -64,7 +65,7 @@ def _texts(told: Told) -> tuple[str, ...]:
 
 
 def conversation(
-    task: TaskConfig,
+    task: ConversationTask,
     sample: Sample,
     line: Mapping[str, Any],
     responses: Sequence[Response],
@@ -107,7 +108,7 @@ def _turn(task: TaskConfig, sample: Sample, turn: int, response: Response, score
         text=None if response.text is None else written(task, response),
         expected=None if score is None else sample.expected[sample.scored.index(turn)],
         answer=None if score is None else score.answer,
-        value=None if score is None else _counted(task, score),
+        value=None if score is None else counted(task, score),
         failure=unasked if score is None else score.failure,
         input_tokens=response.input_tokens,
         output_tokens=response.output_tokens,
@@ -139,7 +140,7 @@ def records(
     for line, response in lines:
         task, sample = tasks[line["task"]], samples[line["task"], line["sample_id"]]
         said = told.get(place(line), NO_TURNS)
-        if not sample.scored:
+        if not isinstance(task, ConversationTask):
             yield record(task, sample, line, response, said.get(1, NOT_ASKED))
             continue
         so_far = talks.setdefault(place(line), [])

@@ -6,9 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer, stream_to
 
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import dispatch
 from harness.backends.servers.meanings import ENDINGS, Ending, Meaning, ending, refusal
 from harness.backends.servers.reading import Reading
@@ -21,10 +20,11 @@ from harness.backends.servers.replies import (
     openai_piece,
     openai_usage,
 )
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.errors import HarnessError
 from harness.measure.load.drive import Scenario, run_load
-from harness.values import Request
+from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt
+from tests.support.servers import Reply, SyntheticServer, stream_to
 
 REASON = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}
 FIELD = {"fieldViolations": [{"field": "generation_config.topK", "description": "not supported"}]}
@@ -40,7 +40,7 @@ REFUSALS: list[tuple[int, dict[str, Any], Meaning]] = [
     (400, {"error": {"code": None, "param": "seed", "type": "invalid_request_error"}}, Meaning.PARAMETER),
     (500, {"error": {"type": "server_error"}}, Meaning.TRANSIENT),
     # Azure
-    (400, {"error": {"code": "content_filter", "innererror": {"code": "ResponsibleAIPolicyViolation"}}}, Meaning.WITHHELD),
+    (400, {"error": {"innererror": {"code": "ResponsibleAIPolicyViolation"}}}, Meaning.WITHHELD),
     # Anthropic
     (529, {"type": "error", "error": {"type": "overloaded_error"}}, Meaning.BUSY),
     (429, {"type": "error", "error": {"type": "rate_limit_error"}}, Meaning.BUSY),
@@ -100,8 +100,8 @@ def test_a_load_reads_refusals_by_the_same_table(status, body, meaning):
     assert refusal(status, {}, body).kind == f"http {status}"
 
 
-def asked(prompt: str = "hello") -> Request:
-    return Request("k", "s", "generate", prompt, max_tokens=9)
+def asked(prompt: str = "hello") -> GenerateRequest:
+    return GenerateRequest("k", "s", Prompt(prompt), max_tokens=9)
 
 
 FATAL = {Meaning.NO_CREDIT, Meaning.KEY, Meaning.NO_MODEL, Meaning.NOT_HERE}
@@ -116,12 +116,12 @@ def test_a_refusal_leads_to_the_same_at_every_provider(kind, meaning, monkeypatc
     script = lambda order, sent: Reply(status=status, body=json.dumps(body).encode()) if sent else Reply(status=404)
     with SyntheticServer(script) as server:
         given = {"name": "m", "backend": kind, "base_url": server.url, "api_key_env": "A_KEY"}
-        model = BACKENDS[kind](ModelConfig(**given))
+        model = load(model_of(**given))
         if meaning in FATAL:
             with pytest.raises(HarnessError):
-                list(model.generate([asked()]))
+                list(model.answer([asked()]))
         else:
-            (response,) = model.generate([asked()])
+            (response,) = model.answer([asked()])
             assert response.error.startswith("context too long")
 
 
@@ -153,9 +153,7 @@ def events(*chunks: dict[str, Any]) -> Reply:
 
 def answered(reply: Reply):
     with SyntheticServer(lambda order, body: reply if body else Reply(status=404)) as server:
-        (response,) = BACKENDS["openai"](ModelConfig(name="m", backend="openai", base_url=server.url)).generate(
-            [asked()]
-        )
+        (response,) = load(model_of(name="m", backend="openai", base_url=server.url)).answer([asked()])
         timed = run_load(stream_to(server.url), [asked()], Scenario("concurrency", requests=1, warmup=0)).timed[0]
     return response, timed
 
@@ -188,7 +186,8 @@ SAME = {  # one answer in the words of each: two words, seven tokens in and nine
     "anthropic": (
         anthropic_piece,
         [
-            {"type": "message_start", "message": {"usage": {"input_tokens": 2, "cache_read_input_tokens": 5, "output_tokens": 1}}},
+            {"type": "message_start",
+             "message": {"usage": {"input_tokens": 2, "cache_read_input_tokens": 5, "output_tokens": 1}}},
             {"type": "content_block_delta", "delta": {"thinking": "hmm"}},
             {"type": "content_block_delta", "delta": {"text": "hi"}},
             {"type": "message_delta", "delta": {"stop_reason": "max_tokens"},
@@ -251,8 +250,8 @@ def test_a_parameter_that_a_message_only_mentions_stays_where_leaving_it_out_doe
 
     with SyntheticServer(script) as server:
         limits = {"concurrency": 1}
-        model = BACKENDS["openai"](ModelConfig(name="m", backend="openai", base_url=server.url, limits=limits))
-        (bad,), (good,) = model.generate([asked("bad")]), model.generate([asked("good")])
+        model = load(model_of(name="m", backend="openai", base_url=server.url, limits=limits))
+        (bad,), (good,) = model.answer([asked("bad")]), model.answer([asked("good")])
         assert "temperature" in server.bodies[-1]
     assert bad.error == "http 400: bad at any temperature" and len(bad.details["attempts"]) == 2
     assert good.error is None and "refused" not in good.details
@@ -270,7 +269,7 @@ def test_a_text_that_a_server_refuses_does_not_stop_the_scoring_of_others():
 
     with SyntheticServer(script) as server:
         given = {"name": "m", "backend": "openai", "base_url": server.url, "api": "completions"}
-        model = BACKENDS["openai"](ModelConfig(**given, limits={"concurrency": 1}))
-        requests = [Request(name, name, "score", name, (" b",)) for name in ("bad", "a")]
-        found = {response.key: response for response in model.score(requests)}
+        model = load(model_of(**given, limits={"concurrency": 1}))
+        requests = [LoglikelihoodRequest(name, name, Prompt(name), (" b",)) for name in ("bad", "a")]
+        found = {response.key: response for response in model.answer(requests)}
     assert found["a"].logprobs == (-0.5,) and found["bad"].error.startswith("http 400")

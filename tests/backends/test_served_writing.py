@@ -7,19 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
-from harness.api import finish
-from harness.backends import BACKENDS
+from harness.api import score as finish
+from harness.backends import load
 from harness.backends.servers import dispatch
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.store.rows import read_jsonl
-from harness.values import Form, Request, Response, Sampling, Writing
+from harness.values import Form, GenerateRequest, Prompt, Response, Sampling, Writing
+from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0}
 SCHEMA = '{"type": "object"}'
@@ -49,9 +49,9 @@ def served(reply: Any, *, kind: str = "openai", request: dict[str, Any] | None =
     answer = lambda order, body: Reply(status=404) if not body else reply(body) if callable(reply) else reply
     with SyntheticServer(answer) as server:
         given = {"name": "m", "backend": kind, "base_url": server.url, "price": PRICE}
-        model = BACKENDS[kind](ModelConfig(**given | changes))
+        model = load(model_of(**given | changes))
         asked = {"max_tokens": 50, **(request or {})}
-        (response,) = model.generate([Request("k", "s", "generate", "why is it so", **asked)])
+        (response,) = model.answer([GenerateRequest("k", "s", Prompt("why is it so"), **asked)])
         return response, server.bodies[-1]
 
 

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from golden.outer import (
+
+import harness
+from tests.golden.outer import (
     RUNS,
     bench_again,
     command,
@@ -24,8 +26,6 @@ from golden.outer import (
     views,
     without_computer,
 )
-
-import harness
 
 
 def check_shown(name: str, folder: Path) -> None:

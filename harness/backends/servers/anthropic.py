@@ -9,16 +9,16 @@ from typing import Any
 
 import anthropic
 
+from harness.backends.servers.about import AnthropicAbout
 from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.batch import RETRIES, Result
-from harness.backends.servers.openai_protocol import turns
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import anthropic_events, anthropic_piece
-from harness.config.model import ModelConfig
-from harness.values import Request
+from harness.config.model import RemoteModel
+from harness.values import GenerateRequest
 
 
-class AnthropicBackend(ApiBackend):
+class AnthropicBackend(AnthropicAbout, ApiBackend):
     """One model at Anthropic, or at a server that speaks its interface."""
 
     package = "anthropic"
@@ -27,7 +27,7 @@ class AnthropicBackend(ApiBackend):
     required = frozenset({"model", "messages", "max_tokens", "stream", "extra_body"})
     wordless = frozenset({"seed", "min_p", "repetition_penalty"})
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.client = anthropic.Anthropic(
             api_key="put in by the guard when a request is sent",
@@ -38,9 +38,9 @@ class AnthropicBackend(ApiBackend):
         )
         self.known = self.probe(lambda: (model.id for model in self.client.models.list(limit=1000).data))
 
-    def params(self, request: Request) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the arguments of `messages.create`. Sampling goes by `extra_body`: newer models take none."""
-        said = turns(request)
+        said = request.prompt.turns
         asked: dict[str, Any] = {
             "model": self.model,
             "max_tokens": request.max_tokens,
@@ -60,17 +60,17 @@ class AnthropicBackend(ApiBackend):
         extra |= self.form(request) | self.thinking(request)
         return asked | {"extra_body": extra | dict(self.config.extra)}
 
-    def unsent(self, request: Request) -> dict[str, str]:
+    def unsent(self, request: GenerateRequest) -> dict[str, str]:
         blank = any(not stop.strip() for stop in request.stop)
         return super().unsent(request) | ({"stop": "white space alone is not taken; it is cut here"} if blank else {})
 
-    def form(self, request: Request) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, Any]:
         form = request.writing.form
         if form is None or not form.schema:
             return {}
         return {"output_config": {"format": {"type": "json_schema", "schema": json.loads(form.schema)}}}
 
-    def thinking(self, request: Request) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the switch, with the budget where one is given; newer models decide by themselves how long."""
         writing = request.writing
         if writing.thinking == "off":

@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 
 import httpx2
 
+from harness.backends.base import ModelCard, by_mode
 from harness.backends.servers.batch import Batches, Result, collect, handed_over
 from harness.backends.servers.dispatch import (
     Answer,
@@ -34,17 +35,16 @@ from harness.backends.servers.dispatch import (
     unpriced,
 )
 from harness.backends.servers.meanings import ABOUT_THE_REQUEST, Ending, Meaning, Refused, ending, refusal
-from harness.backends.servers.openai_protocol import turns
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import NEVER_SENT, BadReply, transport_failure
-from harness.config.model import ModelConfig
+from harness.config.model import RemoteModel
 from harness.cost.prices import price_request
 from harness.engine.text.stop_strings import cut
 from harness.engine.text.token_counts import counter_of
 from harness.errors import BackendError, ConfigError, HarnessError, nearest
-from harness.security.egress import server, where
+from harness.security.egress import place_of, server
 from harness.security.secrets import redact
-from harness.values import Request, Response
+from harness.values import SENSITIVITIES, GenerateRequest, LoglikelihoodRequest, Request, Response
 
 FILTERED = "content filter"  # of the provider, on a prompt: its way to refuse, and no error
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}  # the other name of each
@@ -62,16 +62,16 @@ class ApiBackend:
     required: ClassVar[frozenset[str]]  # arguments that cannot be left out
     wordless: ClassVar[frozenset[str]] = frozenset()  # parts of Sampling that the interface does not take
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         self.config = config
         self.server = server(config)
-        self.model = config.model or config.name
+        self.model = config.served_as
         self.own = self.server.own
-        self.price = price_of(config, config.backend if self.own else None)
+        self.price = price_of(config)
         if config.limits.max_cost is not None and self.price is None:
             raise unpriced(config)
         self.purse = Purse(config.limits.max_cost)
-        self.count = counter_of(config.path)  # our own, where the server's count is missing or cannot be true
+        self.count = counter_of(config.tokenizer)  # our own, where the server's count is missing or cannot be true
         self.server.key()
         self.refused: dict[str, str] = {}  # parameter -> what the server said
         self.trials: dict[str, dict[str, str]] = {}  # key of a request -> what was left out of it to see if it helps
@@ -82,7 +82,7 @@ class ApiBackend:
         )
         self.known: tuple[str, ...] = ()  # models the server lists
 
-    def params(self, request: Request) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the arguments of the SDK's call, `extra_body` among them. What was refused is taken out later."""
         raise NotImplementedError
 
@@ -90,7 +90,7 @@ class ApiBackend:
         """Sends a request and reads the answer; calls `check` for each piece."""
         raise NotImplementedError
 
-    def unsent(self, request: Request) -> dict[str, str]:
+    def unsent(self, request: GenerateRequest) -> dict[str, str]:
         """Returns what the task asks about drawing and writing that this interface has no word for."""
         sampling, writing, said = request.sampling, request.writing, "not asked of the server"
         drawn = sampling.temperature > 0
@@ -106,11 +106,11 @@ class ApiBackend:
             found["thinking"] = f"{said}: set it in the model's `extra`"
         return found
 
-    def form(self, request: Request) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the parameters that hold an answer to its form; none where the interface has none."""
         return {}
 
-    def thinking(self, request: Request) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the parameters that switch thinking on or off, or bound it; none where the interface has none."""
         return {}
 
@@ -124,37 +124,45 @@ class ApiBackend:
             f"backend {self.config.backend} has no batches", where=f"model {self.config.name}", fix="set `batch: false`"
         )
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields a response to each request: see `Backend`."""
+        for request in requests:
+            self.server.refuse(request.sensitivity)
+        texts, given = by_mode(requests)
+        if texts:
+            yield from self._texts(texts)
+        if given:
+            yield from self._loglikelihoods(given)
+
+    def _texts(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         """Yields texts as they finish. A single request is never a batch: it is asked for its time, or is the last."""
         if self.config.batch and len(requests) > 1:
             return self._batched(requests)
         return run(requests, self._generate, limits=self.config.limits, price=self.price, purse=self.purse)
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Raises BackendError: this interface does not tell the log-probability of given text."""
-        raise self.cannot_score()
+        raise self.cannot_tell_loglikelihoods()
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe(self) -> ModelCard:
         """Returns what is known of the model and its server."""
-        return {
-            "model": self.model,
-            "backend": self.config.backend,
-            "dtype": None,
-            "device": None,
-            "parameters": None,
-            "context_length": None,
-            "chat_template_sha256": None,
-            "where": where(self.config),
-            "api": self.config.api,
-            "price": None if self.price is None else self.price.model_dump(mode="json", exclude_none=True),
-            "versions": {self.package: version(self.package)},
-        }
+        return ModelCard(
+            self.model,
+            self.config.backend,
+            place_of(self.config).name,
+            api=self.config.api,
+            price=None if self.price is None else self.price.model_dump(mode="json", exclude_none=True),
+            versions={self.package: version(self.package)},
+        )
+
+    def computed(self) -> None:
+        """Returns None: what a server computed is not told."""
 
     def close(self) -> None:
         """Closes the connections."""
         self.http.close()
 
-    def cannot_score(self, why: str = "") -> BackendError:
+    def cannot_tell_loglikelihoods(self, why: str = "") -> BackendError:
         """Returns what is raised where choices cannot be scored."""
         return BackendError(
             "the server does not tell the log-probability of given text" + (f": {why}" if why else ""),
@@ -187,7 +195,8 @@ class ApiBackend:
         by_key = {request.key: request for request in requests}
         lines = {request.key: _flat(self._kept(self.params(request), request.key)) for request in requests}
         try:
-            for result in collect(self.batches(), self.server.host, lines):
+            most = max((request.sensitivity for request in requests), key=SENSITIVITIES.index)
+            for result in collect(self.batches(), self.server.host, lines, sensitivity=most):
                 yield self._from_batch(by_key[result.key], result)
         except self.sdk_error as error:
             failure = self.failure(error, {}, Reading(time.perf_counter()))
@@ -272,7 +281,7 @@ class ApiBackend:
         shifted = {name: None if s is None or not alone else s + attempt.handed_s for name, s in times.items()}
         return Response(
             key=request.key,
-            prompt=request.prompt if isinstance(request.prompt, str) else None,
+            prompt=request.prompt.text,
             text=text,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
@@ -296,7 +305,7 @@ class ApiBackend:
         if self.count is None:
             return None, None, {"usage": why, **told}
         written = self.count("".join((*reading.thinking, *reading.text)))
-        asked = self.count("\n".join(turn.content for turn in turns(request)))
+        asked = self.count(request.prompt.content)
         return asked, written, {"usage": f"counted here, {why}", **told}
 
     # --- what goes wrong
@@ -420,7 +429,7 @@ def _doubt(request: Request, reading: Reading) -> str | None:
         return f"{used.output} output tokens, and {request.max_tokens} were allowed"
     if used.output == 0 and text.strip():
         return "no output tokens for an answer that has text"
-    if used.input == 0 and any(turn.content for turn in turns(request)):
+    if used.input == 0 and request.prompt.characters:
         return "no input tokens for a prompt that has text"
     return None
 

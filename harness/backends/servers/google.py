@@ -9,17 +9,17 @@ from typing import Any
 from google import genai
 from google.genai import errors, types
 
+from harness.backends.servers.about import GoogleAbout
 from harness.backends.servers.base import ApiBackend
-from harness.backends.servers.openai_protocol import turns
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import google_piece
-from harness.config.model import ModelConfig
-from harness.values import Request
+from harness.config.model import RemoteModel
+from harness.values import GenerateRequest
 
 ROLES = {"user": "user", "assistant": "model"}
 
 
-class GoogleBackend(ApiBackend):
+class GoogleBackend(GoogleAbout, ApiBackend):
     """One Gemini model."""
 
     package = "google-genai"
@@ -28,7 +28,7 @@ class GoogleBackend(ApiBackend):
     required = frozenset({"contents"})
     wordless = frozenset({"min_p", "repetition_penalty"})
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.client = genai.Client(
             api_key="put in by the guard when a request is sent",
@@ -41,9 +41,9 @@ class GoogleBackend(ApiBackend):
             lambda: ((model.name or "").removeprefix("models/") for model in self.client.models.list())
         )
 
-    def params(self, request: Request) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the content and settings, flat, so that a refused setting can be left out by its name."""
-        said, sampling = turns(request), request.sampling
+        said, sampling = request.prompt.turns, request.sampling
         asked: dict[str, Any] = {
             "contents": [
                 {"role": ROLES[turn.role], "parts": [{"text": turn.content}]} for turn in said if turn.role != "system"
@@ -62,7 +62,7 @@ class GoogleBackend(ApiBackend):
             asked["response_logprobs"] = True
         return asked | self.form(request) | self.thinking(request) | dict(self.config.extra)
 
-    def form(self, request: Request) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, Any]:
         form = request.writing.form
         if form is not None and form.schema:
             schema = json.loads(form.schema)
@@ -72,7 +72,7 @@ class GoogleBackend(ApiBackend):
             return {"response_mime_type": "text/x.enum", "response_schema": enum}
         return {}
 
-    def thinking(self, request: Request) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the budget in tokens: none is no thinking, -1 as much as the model likes."""
         writing = request.writing
         budget = {"off": 0, "on": -1}.get(writing.thinking)

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import openai
 
-from harness.backends.capabilities import can_score
+from harness.backends.servers.about import OpenAIAbout
 from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.batch import RETRIES, Result
 from harness.backends.servers.dispatch import Answer, Attempt, AttemptFailed, bill, run
@@ -24,17 +24,17 @@ from harness.backends.servers.meanings import ABOUT_THE_REQUEST
 from harness.backends.servers.openai_protocol import MOST_STOPS, Wire
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import openai_piece, openai_usage
-from harness.config.model import ModelConfig
+from harness.config.model import RemoteModel
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.security.secrets import redact
-from harness.values import Request, Response
+from harness.values import GenerateRequest, LoglikelihoodRequest, Response
 
 PROBE_S = 10.0  # for the list of models
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)
 
 
-class OpenAIBackend(ApiBackend):
+class OpenAIBackend(OpenAIAbout, ApiBackend):
     """One model at one server that speaks the OpenAI interface."""
 
     package = "openai"
@@ -42,7 +42,7 @@ class OpenAIBackend(ApiBackend):
     sdk_error = openai.APIError
     required = frozenset({"model", "messages", "prompt", "stream", "extra_body"})
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.wire = Wire(self.model, config.api, self.own)
         self.limit_name = self.wire.limit_name
@@ -59,7 +59,7 @@ class OpenAIBackend(ApiBackend):
         probe = self.client.with_options(timeout=httpx2.Timeout(min(PROBE_S, config.limits.silence_s)))
         self.known = self.probe(lambda: (model.id for model in probe.models.list().data))
 
-    def params(self, request: Request) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, Any]:
         if self.config.api != "chat":
             _text(request)
         asked = self.wire.asked(request) | {"stream": self.config.stream}
@@ -80,10 +80,10 @@ class OpenAIBackend(ApiBackend):
                 check()
                 reading.take(openai_piece(chunk.to_dict(warnings=False)))
 
-    def form(self, request: Request) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, Any]:
         return self.wire.form(request)
 
-    def thinking(self, request: Request) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
         return self.wire.thinking(request)
 
     def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
@@ -93,22 +93,25 @@ class OpenAIBackend(ApiBackend):
         path = "/v1/chat/completions" if self.config.api == "chat" else "/v1/completions"
         return OpenAIBatches(self.client, path)
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
-        if not can_score(self.config):
-            raise self.cannot_score()
+        if not self.capabilities(self.config).loglikelihood:
+            raise self.cannot_tell_loglikelihoods()
         tried: list[dict[str, Any]] = []
         if requests and not self.order_checked:
             tried = self._check_order(requests)
             self.order_checked = True
-        for response in run(requests, self._score, limits=self.config.limits, price=self.price, purse=self.purse):
+        for response in run(
+            requests, self._loglikelihood, limits=self.config.limits, price=self.price, purse=self.purse
+        ):
             yield _also_paid(response, tried) if tried else response
             tried = []
 
     # --- scoring
 
-    def _score(self, request: Request, attempt: Attempt) -> Answer:
-        if not isinstance(request.prompt, str):
+    def _loglikelihood(self, request: LoglikelihoodRequest, attempt: Attempt) -> Answer:
+        prompt = request.prompt.text
+        if prompt is None:
             raise AttemptFailed("unsupported", "a chat prompt cannot be scored by a server", retry=False, billed=False)
         began, way = time.perf_counter(), self.way
         logprobs, greedy, tokens, model = [], [], [], None
@@ -116,12 +119,12 @@ class OpenAIBackend(ApiBackend):
         try:
             for given, continuation in request.pairs:
                 attempt.check()
-                whole = request.prompt + given + continuation
+                whole = prompt + given + continuation
                 params = {"model": self.model, "prompt": whole, "max_tokens": 1, "temperature": 0.0, "stream": False}
                 reply = self.client.completions.create(**params, extra_body={**WAYS[way], **self.config.extra})
                 body = reply.to_dict(warnings=False)
                 model = body.get("model")
-                value, most_likely = given_logprob(body, request.prompt + given, whole)
+                value, most_likely = given_logprob(body, prompt + given, whole)
                 used = openai_usage(body.get("usage"))
                 logprobs.append(value)
                 greedy.append(most_likely)
@@ -143,7 +146,7 @@ class OpenAIBackend(ApiBackend):
         details = {"times": {"e2e_s": elapsed}, "in_flight": attempt.in_flight, "model_version": model}
         response = Response(
             key=request.key,
-            prompt=request.prompt,
+            prompt=prompt,
             logprobs=tuple(logprobs),
             greedy=tuple(greedy),
             input_tokens=max(tokens) if known else None,
@@ -158,7 +161,7 @@ class OpenAIBackend(ApiBackend):
         self.way = max(self.way, min(way + 1, len(WAYS) - 1))
         if way + 1 < len(WAYS):
             return AttemptFailed(f"not told by {next(iter(WAYS[way]))}", why, used=used, wait_s=0.0)
-        return AttemptFailed("unsupported", why, retry=False, used=used, fatal=self.cannot_score(why))
+        return AttemptFailed("unsupported", why, retry=False, used=used, fatal=self.cannot_tell_loglikelihoods(why))
 
     def _refused_way(self, way: int, failure: AttemptFailed, used: TokenCount) -> AttemptFailed:
         """Returns what a refusal means where no way has told anything yet: of the way, or of this text alone.
@@ -167,23 +170,26 @@ class OpenAIBackend(ApiBackend):
         """
         if way + 1 < len(WAYS):
             return self._other_way(way, failure.detail, used)
-        taken = next((i for i in range(len(WAYS)) if self._takes(i)), None)
-        if taken is None:
+        told = next((i for i in range(len(WAYS)) if self._tells(i)), None)
+        if told is None:
             return self._other_way(way, failure.detail, used)
-        self.way = taken
+        self.way = told
         return failure
 
-    def _takes(self, way: int) -> bool:
-        """Returns whether the server takes one way to ask; what it tells is not looked at."""
+    def _tells(self, way: int) -> bool:
+        """Returns whether the server tells the log-probability of a short text when it is asked in one way."""
+        asked = {"model": self.model, "max_tokens": 1, "extra_body": {**WAYS[way], **self.config.extra}}
         try:
-            self.client.completions.create(
-                model=self.model, prompt="a", max_tokens=1, extra_body={**WAYS[way], **self.config.extra}
-            )
+            given_logprob(self.client.completions.create(prompt="a b", **asked).to_dict(warnings=False), "a", "a b")
         except openai.APIStatusError as error:
             return error.status_code not in ABOUT_THE_REQUEST
+        except NotTold:
+            return False
+        except Misspelt:
+            return True
         return True
 
-    def _check_order(self, requests: Sequence[Request]) -> list[dict[str, Any]]:
+    def _check_order(self, requests: Sequence[LoglikelihoodRequest]) -> list[dict[str, Any]]:
         """Asks two requests in both orders, and returns these attempts. Raises BackendError if scores change.
 
         Some servers with a prefix cache read log-probabilities from memory that another request wrote
@@ -194,7 +200,7 @@ class OpenAIBackend(ApiBackend):
         seen: dict[str, tuple[float, ...]] = {}
         tried: list[dict[str, Any]] = []
         for order in (pair, pair[::-1]):
-            for response in run(order, self._score, limits=limits, price=self.price, purse=self.purse):
+            for response in run(order, self._loglikelihood, limits=limits, price=self.price, purse=self.purse):
                 tried += [
                     line | {"outcome": f"order check: {line['outcome']}"} for line in response.details["attempts"]
                 ]
@@ -251,9 +257,9 @@ class OpenAIBatches:
                     yield Result(told["custom_id"], None, str(fault.get("message") or "no answer"), not final)
 
 
-def _text(request: Request) -> str:
-    if isinstance(request.prompt, str):
-        return request.prompt
+def _text(request: GenerateRequest) -> str:
+    if request.prompt.text is not None:
+        return request.prompt.text
     raise AttemptFailed(
         "unsupported", "completions take text, not messages: use `api: chat`", retry=False, billed=False
     )

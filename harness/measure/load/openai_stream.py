@@ -28,7 +28,7 @@ from harness.values import Request
 if TYPE_CHECKING:
     import aiohttp
 
-    from harness.config.model import ModelConfig
+    from harness.config.model import RemoteModel
 
 CONNECT_S = 10.0  # a server that takes no connection for this long is not there
 LINE_BYTES = 1 << 20  # the longest event read: a server that sends a longer line is not speaking this protocol
@@ -44,11 +44,11 @@ class OpenAIStream:
 
     streams = True
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         self.place = server(config)
         self.place.key()  # raises if it is needed and not there
         self.config, self.url = config, self.place.url
-        self._wire = Wire(config.model or config.name, config.api, self.place.own)
+        self._wire = Wire(config.served_as, config.api, self.place.own)
         self._path = "/chat/completions" if config.api == "chat" else "/completions"
         first_hop = urlsplit(self.place.proxy) if self.place.proxy is not None else None
         self._hop = (self.place.host, self.place.port) if first_hop is None else (first_hop.hostname, first_hop.port)
@@ -79,7 +79,7 @@ class OpenAIStream:
         """Yields what the server streams. Raises `RequestFailed` for anything but a complete answer."""
         import aiohttp
 
-        if self.config.api != "chat" and not isinstance(request.prompt, str):
+        if self.config.api != "chat" and request.prompt.text is None:
             raise BackendError("the completions interface takes text, not messages", fix="use api: chat")
         to, proxy = self.url + self._path, self.place.proxy
         answering, finish = False, None

@@ -221,8 +221,8 @@ def count_tokens(text: str) -> int:
 
 def stream_to(url: str, *, timeout_s: float = 600.0, **settings: Any) -> Any:
     """Returns a server as a target of loads, with the settings of a model in a run file."""
-    from harness.config.model import LimitsConfig, ModelConfig
+    from harness.config.model import model_of
     from harness.measure.load.openai_stream import OpenAIStream
 
-    given = {"name": "m", "backend": "openai", "base_url": url, "limits": LimitsConfig(sample_s=timeout_s)}
-    return OpenAIStream(ModelConfig(**given | settings))
+    given = {"name": "m", "backend": "openai", "base_url": url, "limits": {"sample_s": timeout_s}}
+    return OpenAIStream(model_of(**given | settings))
