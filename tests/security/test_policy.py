@@ -21,7 +21,7 @@ from harness.reports import tables
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.security.policy import PolicyConfig, Used, broken, read_policy, refuse_egress
-from harness.values import Response
+from harness.values import Billing, PaidAttempt, Response
 
 TASK = """task: letters
 sensitivity: SENSITIVITY
@@ -107,8 +107,9 @@ class Asked:
 
     def generate(self, requests: Any) -> Any:
         for i, request in enumerate(requests):
-            tries = [{}] * (3 if i == 1 else 1)
-            yield Response(request.key, None, text="b", finish_reason="stop", details={"attempts": tries})
+            tries = (PaidAttempt("answered", None),) * (3 if i == 1 else 1)
+            paid = Billing(attempts=tries)
+            yield Response(request.key, None, text="b", finish_reason="stop", billing=paid)
 
     def describe(self) -> dict[str, Any]:
         return {"model": self.name}
