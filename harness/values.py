@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
-Mode = Literal["score", "generate"]
+Mode = Literal["loglikelihood", "generate"]
+Sensitivity = Literal["public", "internal", "restricted"]
 Finish = Literal["stop", "length", "time", "error"]
+SENSITIVITIES: tuple[Sensitivity, ...] = get_args(Sensitivity)  # from what may go anywhere to what never leaves
 AnswerPlace = tuple[str, str, str, int]  # model, task, sample id, epoch: one answer, or one conversation
 CellName = tuple[str, str]  # model, task
 
@@ -51,6 +53,7 @@ class Sample:
     right: tuple[int, ...] = ()  # choice tasks where several choices are right: the indexes of all of them
     cluster: str | None = None  # samples of one cluster are not independent
     scored: tuple[int, ...] = ()  # conversations: the turns that are judged, from 1; `expected` holds one for each
+    marks: tuple[str, ...] = ()  # choice tasks: what stands before each choice where a prompt lists them, as (A)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,37 +91,113 @@ class Writing:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """One thing asked of a model.
+class Prompt:
+    """What a model is given to read: a text as it is, or the messages of a conversation. Exactly one is set.
 
-    `score`: the log-probability of each of `continuations` after `prompt`, or after `prompt` and its own text in
-    `given`. `generate`: a text after `prompt`. `rolling`: the one continuation is a text of any length that begins a
-    document, read in as many windows as it takes.
-    A prompt of messages is rendered by the backend with the model's own chat template; text is sent as it is. Where
-    the last message is the assistant's, the model goes on from it.
+    Text is sent as it is. Messages are rendered by the backend with the model's own chat template; where the last one
+    is the assistant's, the model goes on from it.
+    """
+
+    text: str | None = None
+    messages: tuple[Message, ...] = ()
+
+    def __post_init__(self) -> None:
+        if (self.text is None) == (not self.messages):
+            raise ValueError("a prompt is a text or messages: give exactly one of them")
+
+    @property
+    def turns(self) -> tuple[Message, ...]:
+        """Returns the messages; a text is one of the user's."""
+        return self.messages if self.text is None else (Message("user", self.text),)
+
+    @property
+    def begun(self) -> str:
+        """Returns how the answer begins, where the last message is the assistant's; else nothing."""
+        return self.messages[-1].content if self.messages and self.messages[-1].role == "assistant" else ""
+
+    @property
+    def before(self) -> tuple[Message, ...]:
+        """Returns the messages without the beginning of an answer."""
+        return self.messages[:-1] if self.begun else self.messages
+
+    @property
+    def content(self) -> str:
+        """Returns all that it says, as one text, without the roles."""
+        return "\n".join(turn.content for turn in self.turns)
+
+    @property
+    def characters(self) -> int:
+        """Returns the characters of its texts."""
+        return sum(len(turn.content) for turn in self.turns)
+
+    @property
+    def size_bytes(self) -> int:
+        """Returns the bytes of its texts in UTF-8."""
+        return sum(len(turn.content.encode("utf-8", "surrogatepass")) for turn in self.turns)
+
+    def answered(self, answer: str, more: Prompt) -> Prompt:
+        """Returns this prompt, the answer to it (without the beginning that it holds), and what is added then."""
+        if self.text is not None:
+            return Prompt(self.text + answer + (more.text or ""))
+        return Prompt(messages=(*self.before, Message("assistant", self.begun + answer), *more.messages))
+
+    def as_json(self) -> str | list[dict[str, str]]:
+        """Returns the text, or the messages as mappings."""
+        if self.text is not None:
+            return self.text
+        return [{"role": turn.role, "content": turn.content} for turn in self.messages]
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateRequest:
+    """A text asked of a model after `prompt`.
+
     A conversation is a request for each turn. After the first, `follows` names the one before, and `prompt` is what
     is added to its prompt and the model's answer to it.
     """
 
+    mode: ClassVar[Mode] = "generate"
+
     key: str  # digest of everything that could change the answer
     sample_id: str
-    mode: Mode
-    prompt: str | tuple[Message, ...]
-    continuations: tuple[str, ...] = ()
-    given: tuple[str, ...] = ()  # one for each continuation, or none
-    rolling: bool = False
+    prompt: Prompt
     max_tokens: int = 256
     stop: tuple[str, ...] = ()
     sampling: Sampling = Sampling()
+    writing: Writing = Writing()
     epoch: int = 0
     turn: int = 1
     follows: str = ""  # key of the turn before; empty: `prompt` is whole
-    writing: Writing = Writing()
+    sensitivity: Sensitivity = "restricted"  # of what it holds; what nobody has classified stays here
+
+
+@dataclass(frozen=True, slots=True)
+class LoglikelihoodRequest:
+    """The log-probability of each of `continuations` after `prompt`, or after `prompt` and its own text in `given`.
+
+    `rolling`: the one continuation is a text of any length that begins a document, read in as many windows as it takes.
+    """
+
+    mode: ClassVar[Mode] = "loglikelihood"
+    epoch: ClassVar[int] = 0  # it is asked once, and is no conversation
+    turn: ClassVar[int] = 1
+    follows: ClassVar[str] = ""
+
+    key: str  # digest of everything that could change the answer
+    sample_id: str
+    prompt: Prompt
+    continuations: tuple[str, ...]
+    given: tuple[str, ...] = ()  # one for each continuation, or none
+    rolling: bool = False
+    sensitivity: Sensitivity = "restricted"  # as above
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Returns (what stands between the prompt and it, continuation) for each continuation."""
         return tuple(zip(self.given or ("",) * len(self.continuations), self.continuations, strict=True))
+
+
+Request: TypeAlias = GenerateRequest | LoglikelihoodRequest  # one thing asked of a model
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +305,11 @@ class Response:
     key: str
     prompt: str | None  # as sent, after any chat template; None if it was never rendered
     text: str | None = None  # generate: what the model wrote, without thinking and without a prefill
-    logprobs: tuple[float, ...] | None = None  # score: summed nats, one per continuation
-    greedy: tuple[bool, ...] | None = None  # score: each token of the continuation was the most likely one
-    # real tokens of the prompt (and of the longest continuation when scoring; of a rolling text all); no padding
+    logprobs: tuple[float, ...] | None = None  # loglikelihood: summed nats, one per continuation
+    greedy: tuple[bool, ...] | None = None  # loglikelihood: each token of the continuation was the most likely one
+    # real tokens of the prompt (and of the longest continuation, if any; of a rolling text all); no padding
     input_tokens: int | None = 0
-    output_tokens: int | None = 0  # real tokens generated, thinking included; 0 when scoring. None: nobody knows
+    output_tokens: int | None = 0  # real tokens generated, thinking included; 0 of given text. None: nobody knows
     truncated_left: int = 0  # prompt tokens cut off on the left to fit the context
     finish_reason: Finish | None = None
     stop_string: str | None = None

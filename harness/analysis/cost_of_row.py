@@ -1,141 +1,258 @@
-"""What a recorded run says about money: a machine at several utilisations, against an API, and what it hangs on.
+"""What one row says about money: a machine at several utilisations, against an API, and what it hangs on.
 
-Reads rows and records, runs nothing. Each figure has its label: measured, assumed (a price nobody quoted, a stated
+Reads a row and its records, runs nothing. Each figure has its label: measured, assumed (a price nobody quoted, a stated
 utilisation) or list price with its day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from harness.config.machine import MachineConfig
-from harness.cost.attribution import attribute
-from harness.cost.breakeven import Service, Workload, break_even, replicas, tornado, usd_per_month, utilisation
-from harness.cost.capacity import Capacity
-from harness.cost.machines import hourly
-from harness.cost.prices import Packaged, Price, Processing, TokenCount, frozen, price_request
+from harness.cost.attribution import CostBreakdown, Pass, attribute
+from harness.cost.breakeven import (
+    Bar,
+    BreakEven,
+    Service,
+    Workload,
+    break_even,
+    replicas,
+    tornado,
+    usd_per_month,
+    utilisation,
+)
+from harness.cost.capacity import Capacity, Shape
+from harness.cost.machines import HourlyCost, hourly
+from harness.cost.prices import Packaged, Price, Processing, TokenCount, price_request
 from harness.stats.bootstrap import ratio_of_sums
+from harness.store.schema import Throughput
+from harness.values import Estimate, Record
 
 UTILISATIONS = (1.0, 0.5, 0.3, 0.1)  # production is said to lie between 0.3 and 0.6
+Way = Literal["input", "output"]
+
+
+@dataclass(frozen=True, slots=True)
+class PricedMachine:
+    """A machine and what an hour of it costs, with the source and the day of its price."""
+
+    name: str
+    source: str
+    date: str
+    hour: HourlyCost
+
+
+@dataclass(frozen=True, slots=True)
+class CostAt:
+    """What a pass cost with the machine busy for a share of its paid hours."""
+
+    utilisation: float
+    cost: CostBreakdown
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A month of so many requests: the machines that serve it, how busy they are, and their bill in USD."""
+
+    requests: float
+    replicas: int
+    utilisation: float
+    usd: float
+
+
+@dataclass(frozen=True, slots=True)
+class ApiCost:
+    """What the same requests cost at an API, each priced on its own. USD; None: unknown, and `reason` says why."""
+
+    price: Price | Packaged
+    processing: Processing
+    label: str
+    usd_per_request: float | None
+    usd_per_1k_samples: float | None
+    usd_per_correct_at_this_accuracy: float | None
+    reason: str | None
+    usd_month: float | None = None  # of the volume asked about; None: none was, or it is unknown
+
+
+@dataclass(frozen=True, slots=True)
+class MachineCost:
+    """What a row costs on a machine. None is unknown, or not asked about."""
+
+    machine: PricedMachine
+    by_utilisation: Mapping[float, CostBreakdown]
+    stated: CostAt  # at the utilisation that the machine's file states
+    usd_per_correct: Estimate | None  # there, with its interval over samples
+    at_capacity: CostAt | None  # within the bounds of the service, if that is known better than from this pass
+    service: Service | None
+    month: Month | None
+    api: ApiCost | None
+    break_even: BreakEven | None
+    tornado: tuple[Bar, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FittedCost:
+    """What a row's requests cost by the seconds that tokens take on a busy server, each at its own lengths."""
+
+    label: str
+    shapes: int  # that the seconds were fitted on
+    error_mean: float | None  # by which a shape left out was missed, relative
+    error_max: float | None
+    input_tokens: float  # of a request, on average
+    output_tokens: float
+    requests_per_s: float | None  # of the whole machine
+    by_utilisation: Mapping[float, CostBreakdown]  # the parts sum to the bill of all requests
+    usd_per_correct: Estimate  # at the stated utilisation
+    beyond: tuple[Way, ...] = ()  # which mean lengths lie outside those of the shapes
+
+
+@dataclass(frozen=True, slots=True)
+class NoFit:
+    """Why no cost follows from the seconds of a token."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a row is asked: a volume, and an API to compare with at the tokens of this model's own tokenizer."""
+
+    requests_per_month: float | None = None
+    price: Price | Packaged | None = None
+    processing: Processing = "standard"
 
 
 def cost_report(
-    row: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
+    done: Throughput,
+    records: Sequence[Record],
     machine: MachineConfig,
+    asked: Question = Question(),
     *,
-    requests_per_month: float | None = None,
-    price: Price | Packaged | None = None,
-    processing: Processing = "standard",
     service: Service | None = None,
     measured_watts: float | None = None,
-) -> dict[str, Any]:
-    """Returns the costs of one row of `summary.json`, whose `records` are given, as JSON values. Unknown is None.
+) -> MachineCost:
+    """Returns the costs of one row: of a pass that took so much, and gave these `records`.
 
     `service`: replicas, peaks and capacity, if known better than from this pass; its price and speed are then used.
-    `price`: of the API to compare with, at the tokens this model used on the same samples (its own tokenizer's).
     """
-    done = row["throughput"]
     hour = hourly(machine, measured_watts)
-    correct = [record["value"] or 0.0 for record in records]
-    passed = {
-        "wall_s": done["wall_s"],
-        "prefill_s": done["prefill_s"],
-        "decode_s": done["decode_s"],
-        "input_tokens": done["input_tokens"] or 0,
-        "output_tokens": done["output_tokens"] or 0,
-        "samples": done["samples"] or 0,
-        "correct": sum(correct) * (done["samples"] or 0) / len(records) if records else 0.0,
-        "usd_per_hour": hour.total,
-    }
-    report: dict[str, Any] = {
-        "machine": {"name": machine.name, "source": machine.source, "date": machine.date, **asdict(hour)},
-        "by_utilisation": {f"{u:g}": asdict(attribute(**passed, utilisation=u)) for u in UTILISATIONS},
-        "stated": {
-            "utilisation": machine.utilisation,
-            "label": "assumed",
-            **asdict(attribute(**passed, utilisation=machine.utilisation)),
-        },
-        "usd_per_correct_interval": _interval(row, records, correct, machine.utilisation, hour.total),
-    }
-    speed = None if not done["wall_s"] or not done["samples"] else done["samples"] / done["wall_s"]
+    passed = _passed(done, records)
+    correct = sum(record.value or 0.0 for record in records)
+    speed = passed.samples / passed.wall_s if passed.wall_s and passed.samples else None
+
+    def at(share: float) -> CostBreakdown:
+        return attribute(passed, usd_per_hour=hour.total, utilisation=share)
+
+    capacity = None
     if service is not None and speed is not None:
         share = service.requests_per_s / speed  # how much of this pass's speed is left within the bounds (u_SLO)
-        report["at_capacity"] = {"utilisation": share, **asdict(attribute(**passed, utilisation=share))}
+        capacity = CostAt(share, at(share))
     if service is None and speed is not None and hour.total is not None:
         service = service_of(machine, hour.total, speed)
-    report["service"] = None if service is None else asdict(service)
-    if service is not None and requests_per_month is not None:
-        report["month"] = {
-            "requests": requests_per_month,
-            "replicas": replicas(service, requests_per_month),
-            "utilisation": utilisation(service, requests_per_month),
-            "usd": usd_per_month(service, requests_per_month),
-        }
-    if price is not None:
-        report["api"] = _api(records, price, processing, sum(correct))
-        each = report["api"]["usd_per_request"]
-        if service is not None and each is not None:
-            report["break_even"] = asdict(break_even(service, each))
-            if requests_per_month is not None:
-                report["api"]["usd_month"] = each * requests_per_month
-    work = _workload(passed, machine.utilisation, len(records), sum(correct))
-    report["tornado"] = None if work is None else [asdict(bar) for bar in tornado(work)]
-    return report
+    api = None if asked.price is None else _api(records, asked, correct)
+    each = None if api is None else api.usd_per_request
+    work = _workload(passed, machine.utilisation, hour.total, len(records), correct)
+    return MachineCost(
+        machine=PricedMachine(machine.name, machine.source, machine.date, hour),
+        by_utilisation={share: at(share) for share in UTILISATIONS},
+        stated=CostAt(machine.utilisation, at(machine.utilisation)),
+        usd_per_correct=_interval(passed, records, machine.utilisation, hour.total),
+        at_capacity=capacity,
+        service=service,
+        month=None if service is None else _month(service, asked.requests_per_month),
+        api=api,
+        break_even=None if service is None or each is None else break_even(service, each),
+        tornado=None if work is None else tornado(work),
+    )
+
+
+def _passed(done: Throughput, records: Sequence[Record]) -> Pass:
+    """Returns what a row's pass took. Of a pass that holds part of the answers, the same share was right."""
+    samples = done.samples or 0
+    correct = sum(record.value or 0.0 for record in records)
+    return Pass(
+        wall_s=done.wall_s,
+        prefill_s=done.prefill_s,
+        decode_s=done.decode_s,
+        input_tokens=done.input_tokens or 0,
+        output_tokens=done.output_tokens or 0,
+        samples=samples,
+        correct=correct * samples / len(records) if records else 0.0,
+    )
+
+
+def _month(service: Service, requests: float | None) -> Month | None:
+    if requests is None:
+        return None
+    busy, usd = utilisation(service, requests), usd_per_month(service, requests)
+    return Month(requests, replicas(service, requests), busy, usd)
 
 
 def fitted_report(
     capacity: Capacity,
-    row: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
+    records: Sequence[Record],
     machine: MachineConfig,
     measured_watts: float | None = None,
-) -> dict[str, Any]:
-    """Returns what the requests of a row cost by the seconds that tokens take on a busy server, as JSON values.
+) -> FittedCost | NoFit:
+    """Returns what the requests behind these records cost by the seconds that tokens take on a busy server.
 
-    Each request at its own lengths, as if nothing of it was cached. The parts of `by_utilisation` sum to the bill of
-    all of them. Where no cost follows from the fit only `reason` says why.
+    Each request at its own lengths, as if nothing of it was cached. Where no cost follows from the fit, why.
     """
-    hour, n = hourly(machine, measured_watts), len(records)
-    if row["kind"] == "conversation":
-        return {"reason": "the turns of a conversation have no length of their own"}
-    if not n or _uncounted(records):
-        return {"reason": "the tokens of some answers are not known"}
+    hour, n, counts = hourly(machine, measured_watts), len(records), _counted(records)
+    if has_turns(records):
+        return NoFit("the turns of a conversation have no length of their own")
+    if not n or counts is None:
+        return NoFit("the tokens of some answers are not known")
     if hour.total is None:
-        return {"reason": hour.reason}
-    reading = capacity.a * sum(r["input_tokens"] for r in records)
-    seconds = [capacity.gpu_s(r["input_tokens"], r["output_tokens"]) for r in records]
-    parts_s = {"input": reading, "output": max(0.0, sum(seconds) - reading)}
-    tokens = {way: sum(r[f"{way}_tokens"] for r in records) for way in parts_s}
-    correct = [record["value"] or 0.0 for record in records]
+        return NoFit(hour.reason or "the price of an hour is not known")
+    usd_per_s = hour.total / machine.gpus / 3600.0
+    reading_s = capacity.a * sum(count.input for count in counts)
+    seconds = [capacity.gpu_s(count.input, count.output) for count in counts]
+    writing_s = max(0.0, sum(seconds) - reading_s)
+    read, written = sum(count.input for count in counts), sum(count.output for count in counts)
+    correct = [record.value or 0.0 for record in records]
 
-    def usd_per_s(share: float) -> float:
-        return hour.total / machine.gpus / 3600.0 / share
-
-    def cost(share: float) -> dict[str, Any]:
-        usd = {way: parts_s[way] * usd_per_s(share) for way in parts_s}
-        rates = {f"usd_per_1m_{way}": usd[way] / tokens[way] * 1e6 if tokens[way] else None for way in usd}
+    def cost(share: float) -> CostBreakdown:
+        usd = {"input": reading_s * usd_per_s / share, "output": writing_s * usd_per_s / share}
         bill = sum(usd.values())
-        each = {"usd_per_1k_samples": bill / n * 1e3, "usd_per_correct": bill / sum(correct) if sum(correct) else None}
-        return {"usd": bill, "parts": usd, **rates, **each}
+        return CostBreakdown(
+            usd=bill,
+            parts=usd,
+            usd_per_1m_input=usd["input"] / read * 1e6 if read else None,
+            usd_per_1m_output=usd["output"] / written * 1e6 if written else None,
+            usd_per_1k_samples=bill / n * 1e3,
+            usd_per_correct=bill / sum(correct) if sum(correct) else None,
+        )
 
-    stated = usd_per_s(machine.utilisation)
-    return {
-        "reason": None,
-        "label": capacity.label,
-        "shapes": capacity.n,
-        "error_mean": capacity.error_mean,
-        "error_max": capacity.error_max,
-        "input_tokens": tokens["input"] / n,
-        "output_tokens": tokens["output"] / n,
-        "requests_per_s": machine.gpus * n / sum(seconds) if sum(seconds) else None,
-        "by_utilisation": {f"{u:g}": cost(u) for u in sorted({*UTILISATIONS, machine.utilisation}, reverse=True)},
-        "usd_per_correct_interval": asdict(
-            ratio_of_sums([each * stated for each in seconds], correct, _clusters(records))
-        ),
-    }
+    stated = [each * usd_per_s / machine.utilisation for each in seconds]
+    return FittedCost(
+        label=capacity.label,
+        shapes=capacity.n,
+        error_mean=capacity.error_mean,
+        error_max=capacity.error_max,
+        input_tokens=read / n,
+        output_tokens=written / n,
+        requests_per_s=machine.gpus * n / sum(seconds) if sum(seconds) else None,
+        by_utilisation={u: cost(u) for u in sorted({*UTILISATIONS, machine.utilisation}, reverse=True)},
+        usd_per_correct=ratio_of_sums(stated, correct, _clusters(records)),
+    )
+
+
+def beyond(found: FittedCost, shapes: Sequence[Shape]) -> FittedCost:
+    """Returns the costs with those mean lengths named that lie outside the lengths of the shapes."""
+    read, written = [shape.input_tokens for shape in shapes], [shape.output_tokens for shape in shapes]
+    lengths: tuple[tuple[Way, float, list[float]], ...] = (
+        ("input", found.input_tokens, read),
+        ("output", found.output_tokens, written),
+    )
+    return replace(found, beyond=tuple(way for way, mean, seen in lengths if not min(seen) <= mean <= max(seen)))
+
+
+def has_turns(records: Sequence[Record]) -> bool:
+    """Returns whether the records are of conversations."""
+    return any(record.turns for record in records)
 
 
 def service_of(machine: MachineConfig, usd_per_hour: float, requests_per_s: float) -> Service:
@@ -149,71 +266,77 @@ def service_of(machine: MachineConfig, usd_per_hour: float, requests_per_s: floa
     )
 
 
-def _rates(done: Mapping[str, Any]) -> tuple[float, float] | None:
+def _rates(done: Pass) -> tuple[float, float] | None:
     """Returns the machine seconds an input and an output token took, idle time shared out; None if not split."""
-    busy = None if done["prefill_s"] is None or done["decode_s"] is None else done["prefill_s"] + done["decode_s"]
-    if not busy or not done["wall_s"] or not done["input_tokens"]:
+    if done.prefill_s is None or done.decode_s is None or not done.wall_s or not done.input_tokens:
         return None
-    scale = done["wall_s"] / busy
-    writing = done["decode_s"] * scale / done["output_tokens"] if done["output_tokens"] else 0.0
-    return done["prefill_s"] * scale / done["input_tokens"], writing
+    busy = done.prefill_s + done.decode_s
+    if not busy:
+        return None
+    scale = done.wall_s / busy
+    writing = done.decode_s * scale / done.output_tokens if done.output_tokens else 0.0
+    return done.prefill_s * scale / done.input_tokens, writing
 
 
-def _interval(
-    row: Mapping[str, Any],
-    records: Sequence[Mapping[str, Any]],
-    correct: Sequence[float],
-    share: float,
-    usd_per_hour: float | None,
-) -> dict[str, Any] | None:
+def _interval(done: Pass, records: Sequence[Record], share: float, usd_per_hour: float | None) -> Estimate | None:
     """Returns the bootstrap interval of USD for a correct answer over samples, each costed by its own tokens."""
-    rates = _rates(row["throughput"])
-    if rates is None or usd_per_hour is None or not records or _uncounted(records):
+    rates, counts = _rates(done), _counted(records)
+    if rates is None or usd_per_hour is None or not counts:
         return None
     usd_per_s = usd_per_hour / 3600.0 / share
-    each = [(r["input_tokens"] * rates[0] + r["output_tokens"] * rates[1]) * usd_per_s for r in records]
-    return asdict(ratio_of_sums(each, correct, _clusters(records)))
+    each = [(count.input * rates[0] + count.output * rates[1]) * usd_per_s for count in counts]
+    return ratio_of_sums(each, [record.value or 0.0 for record in records], _clusters(records))
 
 
-def _clusters(records: Sequence[Mapping[str, Any]]) -> list[str] | None:
-    return [r["cluster"] for r in records] if all(r.get("cluster") is not None for r in records) else None
+def _clusters(records: Sequence[Record]) -> list[str] | None:
+    named = [record.cluster for record in records if record.cluster is not None]
+    return named if len(named) == len(records) else None
 
 
-def _uncounted(records: Sequence[Mapping[str, Any]]) -> bool:
-    return any(record["input_tokens"] is None or record["output_tokens"] is None for record in records)
+def _counted(records: Sequence[Record]) -> list[TokenCount] | None:
+    """Returns the tokens of each answer; None where those of any are unknown."""
+    counts = [
+        TokenCount(record.input_tokens, record.output_tokens)
+        for record in records
+        if record.input_tokens is not None and record.output_tokens is not None
+    ]
+    return counts if len(counts) == len(records) else None
 
 
-def _api(
-    records: Sequence[Mapping[str, Any]], price: Price | Packaged, processing: Processing, correct: float
-) -> dict[str, Any]:
+def _api(records: Sequence[Record], asked: Question, correct: float) -> ApiCost:
     """Returns what the same requests cost at an API, each priced on its own."""
-    counts = [] if _uncounted(records) else [TokenCount(r["input_tokens"], r["output_tokens"]) for r in records]
-    costs = [price_request(price, count, processing) for count in counts]
-    unknown = next((cost.reason for cost in costs if cost.usd is None), None)
-    unknown = "the tokens of some answers are not known" if _uncounted(records) else unknown
-    total = None if unknown or not costs else sum(cost.usd for cost in costs)
+    assert asked.price is not None
+    price, counts = asked.price, _counted(records)
+    costs = [price_request(price, count, asked.processing) for count in counts or ()]
+    known = [cost.usd for cost in costs if cost.usd is not None]
+    reason = next((cost.reason for cost in costs if cost.usd is None), None)
+    reason = "the tokens of some answers are not known" if counts is None else reason
+    total = None if reason or not costs else sum(known)
+    each = None if total is None else total / len(costs)
     origin = price.source if isinstance(price, Packaged) else price.retrieved.isoformat()
-    return {
-        "price": frozen(price),
-        "processing": processing,
-        "label": f"list price of {origin}, at this model's own token counts",
-        "usd_per_request": None if total is None else total / len(costs),
-        "usd_per_1k_samples": None if total is None else total / len(costs) * 1e3,
-        "usd_per_correct_at_this_accuracy": total / correct if total is not None and correct else None,
-        "reason": unknown,
-    }
+    month = None if each is None or asked.requests_per_month is None else each * asked.requests_per_month
+    return ApiCost(
+        price=price,
+        processing=asked.processing,
+        label=f"list price of {origin}, at this model's own token counts",
+        usd_per_request=each,
+        usd_per_1k_samples=None if each is None else each * 1e3,
+        usd_per_correct_at_this_accuracy=total / correct if total is not None and correct else None,
+        reason=reason,
+        usd_month=month,
+    )
 
 
-def _workload(done: Mapping[str, Any], share: float, n: int, correct: float) -> Workload | None:
+def _workload(done: Pass, share: float, usd_per_hour: float | None, n: int, correct: float) -> Workload | None:
     rates = _rates(done)
-    if rates is None or not n or not correct or done["usd_per_hour"] is None:
+    if rates is None or not n or not correct or usd_per_hour is None:
         return None
     return Workload(
-        usd_per_hour=done["usd_per_hour"],
+        usd_per_hour=usd_per_hour,
         gpu_s_per_input_token=rates[0],
         gpu_s_per_output_token=rates[1],
-        input_tokens=done["input_tokens"] / done["samples"],
-        output_tokens=done["output_tokens"] / done["samples"],
+        input_tokens=done.input_tokens / done.samples,
+        output_tokens=done.output_tokens / done.samples,
         utilisation=share,
         accuracy=correct / n,
     )

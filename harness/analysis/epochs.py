@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
 
+from harness.config.task import BestBy
 from harness.stats import maj_at_k, over_problems, pass_at_k, pass_hat_k
-from harness.values import Record
+from harness.values import Estimate, Record
 
-Rule = str | Mapping[str, str]
+Rule = str | BestBy
+
+
+def clusters_of(records: Sequence[Record]) -> list[str] | None:
+    """Returns what samples that are not independent share: the task's cluster, or the sample of several epochs."""
+    if any(record.cluster is not None for record in records):
+        return [str(record.cluster) for record in records]
+    if any(record.epoch > 0 for record in records):
+        return [record.sample_id for record in records]
+    return None
 
 
 def reduce_epochs(records: Sequence[Record], rule: Rule) -> list[Record]:
@@ -24,12 +33,12 @@ def reduce_epochs(records: Sequence[Record], rule: Rule) -> list[Record]:
     reduced = []
     for group in _by_sample(records).values():
         counted = [record for record in group if record.value is not None]
-        value = _RULES[_name(rule)](counted, rule) if counted else None
+        value = _reduced(counted, rule) if counted else None
         reduced.append(replace(group[0], value=value))
     return reduced
 
 
-def repeated(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
+def repeated(records: Sequence[Record]) -> dict[str, Estimate]:
     """Returns pass@k, pass^k and maj@k with intervals where every sample has the same k > 1 right-or-wrong answers.
 
     Chen et al. 2021 (unbiased pass@k), Yao et al. 2024 (pass^k); by bootstrap over samples.
@@ -39,16 +48,16 @@ def repeated(records: Sequence[Record]) -> dict[str, dict[str, Any]]:
     k = sizes.pop() if len(sizes) == 1 else 0
     if k < 2 or any(record.value not in (0.0, 1.0) for group in groups for record in group):
         return {}
-    right = [int(sum(record.value for record in group)) for group in groups]
+    right = [int(sum(_values(group))) for group in groups]
     clusters = [group[0].cluster for group in groups]
     known = clusters if all(cluster is not None for cluster in clusters) else None
     found = {
         "pass@1": [pass_at_k(k, c, 1) for c in right],
         f"pass@{k}": [pass_at_k(k, c, k) for c in right],
         f"pass^{k}": [pass_hat_k(k, c, k) for c in right],
-        f"maj@{k}": [_vote(group, "majority") for group in groups],
+        f"maj@{k}": [_vote(group) for group in groups],
     }
-    return {name: _shown(over_problems(values, known)) for name, values in found.items()}
+    return {name: over_problems(values, known) for name, values in found.items()}
 
 
 def _by_sample(records: Sequence[Record]) -> dict[str, list[Record]]:
@@ -58,26 +67,24 @@ def _by_sample(records: Sequence[Record]) -> dict[str, list[Record]]:
     return groups
 
 
-def _vote(group: Sequence[Record], rule: Rule) -> float:
-    return maj_at_k([record.answer for record in group], [record.value for record in group], len(group))
+def _reduced(counted: Sequence[Record], rule: Rule) -> float | None:
+    """Returns the value of one sample's answers, which all have one."""
+    if isinstance(rule, BestBy):
+        name = rule.best_by
+        return max(counted, key=lambda record: record.metrics.get(name, float("-inf"))).value
+    return _RULES[rule](counted)
 
 
-def _best(group: Sequence[Record], rule: Rule) -> float:
-    name = rule["best_by"]
-    return max(group, key=lambda record: record.metrics.get(name, float("-inf"))).value
+def _vote(group: Sequence[Record]) -> float:
+    return maj_at_k([record.answer for record in group], _values(group), len(group))
 
 
-_RULES: Mapping[str, Callable[[Sequence[Record], Any], float]] = {
+def _values(group: Sequence[Record]) -> list[float]:
+    return [record.value for record in group if record.value is not None]
+
+
+_RULES: Mapping[str, Callable[[Sequence[Record]], float]] = {
     "majority": _vote,
-    "any": lambda group, rule: max(record.value for record in group),
-    "all": lambda group, rule: min(record.value for record in group),
-    "best_by": _best,
+    "any": lambda group: max(_values(group)),
+    "all": lambda group: min(_values(group)),
 }
-
-
-def _name(rule: Rule) -> str:
-    return rule if isinstance(rule, str) else "best_by"
-
-
-def _shown(estimate: Any) -> dict[str, Any]:
-    return {key: asdict(estimate)[key] for key in ("value", "low", "high", "stderr", "method", "reason")}

@@ -8,48 +8,47 @@ holds if those are a uniform random draw of all.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
 
 from harness.analysis.verdicts import Heard
 from harness.config.task import TaskConfig
 from harness.stats import accuracy, cohen_kappa, ppi_mean
+from harness.store.schema import Agreement, BothOrders, Corrected, Note, NoteCode, Subject
+from harness.tasks.kinds.written import text_to_judge
 from harness.tasks.rubric import agreed_verdict, as_verdict, worth
-from harness.tasks.score_answer import text_to_judge
-from harness.values import Estimate, Record, Sample
+from harness.values import Record, Sample
 
 ENOUGH = 30  # texts judged by people and by the judge; with fewer the intervals of agreement and correction do not hold
 
 Samples = Mapping[tuple[str, str], Sample]
 
 
-def agreement(name: str, task: TaskConfig, samples: Samples, heard: Heard) -> dict[str, Any] | None:
+def agreement(name: str, task: TaskConfig, samples: Samples, heard: Heard) -> Agreement | None:
     """Returns how far the judge agrees with people on a task: a share, and Cohen's kappa. None without their verdicts.
 
     Kappa has quadratic weights on a scale of numbers. `n` counts texts with both verdicts, `unreadable` those of which
     the judge gave none.
     """
-    rubric = task.rubric
+    rubric = task.judged_by
     if rubric is None or rubric.human is None:
         return None
     replies = heard.labelled.get(name, {})
     people = {id: as_verdict(rubric, samples[name, id].row[rubric.human]) for id in replies}
     judge = {id: agreed_verdict(rubric, told) for id, told in replies.items()}
     both = [(judge[id], people[id]) for id in replies if judge[id] is not None]
-    found = {"n": len(both), "unreadable": len(replies) - len(both), "raw": None, "kappa": None}
+    unreadable = len(replies) - len(both)
     if not both:
-        return found
+        return Agreement(0, unreadable)
     raw = accuracy([float(a == b) for a, b in both])
     kappa = cohen_kappa(*zip(*both), ordered=rubric.against is None and not isinstance(rubric.scale, Mapping))
-    return {**found, "raw": _shown(raw), "kappa": _shown(kappa)}
+    return Agreement(len(both), unreadable, raw, kappa)
 
 
-def corrected(task: TaskConfig, records: Sequence[Record], samples: Samples) -> dict[str, Any] | None:
+def corrected(task: TaskConfig, records: Sequence[Record], samples: Samples) -> Corrected | None:
     """Returns the mean that people would give, estimated from the judge's verdicts and theirs; None without theirs.
 
     `records` are those of one model on one task. Where people judged every answer it is the mean of their verdicts.
     """
-    rubric = task.rubric
+    rubric = task.judged_by
     if rubric is None or not isinstance(rubric.of, str) or any(record.epoch > 0 for record in records):
         return None
     human, judge, rest = [], [], []
@@ -67,36 +66,28 @@ def corrected(task: TaskConfig, records: Sequence[Record], samples: Samples) -> 
     if len(human) < 2:
         return None
     found = ppi_mean(human, judge, rest) if rest else accuracy(human)
-    return {**_shown(found), "labels": len(human)}
+    return Corrected(found, len(human))
 
 
-def position(records: Sequence[Record]) -> dict[str, Any] | None:
+def both_orders(records: Sequence[Record]) -> BothOrders | None:
     """Returns how often pairs got one verdict in both orders, and else how often what stood first was preferred."""
     same = [r.metrics["same_in_both_orders"] for r in records if "same_in_both_orders" in r.metrics]
     if not same:
         return None
     first = [r.metrics["first_preferred"] > 0.5 for r in records if "first_preferred" in r.metrics]
-    return {
-        "pairs": len(same),
-        "consistent": _shown(accuracy(same)),
-        "first": sum(first),
-        "second": len(first) - sum(first),
-    }
+    return BothOrders(len(same), accuracy(same), first=sum(first), second=len(first) - sum(first))
 
 
-def warning(found: Mapping[str, Any] | None) -> str | None:
+def warning(task: str, found: Agreement | None) -> Note | None:
     """Returns why a judged score is to be read with care; None where agreement with people has been shown."""
+    about = Subject(tasks=(task,))
     if found is None:
-        return "nobody has checked its verdicts: one model's opinion (`human:` and `of:` in the rubric name people's)"
-    if found["n"] < ENOUGH:
-        return f"only {found['n']} texts that people judged too, and {ENOUGH} are the fewest that say something"
-    kappa = found["kappa"]
-    if kappa["value"] is None:
-        return f"its agreement with people cannot be told: {kappa['reason']}"
-    if (kappa["low"] if kappa["low"] is not None else kappa["value"]) <= 0:
-        return "it agrees with people no better than chance would"
+        return Note(NoteCode.VERDICTS_UNCHECKED, "warning", about)
+    if found.n < ENOUGH:
+        return Note(NoteCode.VERDICTS_CHECKED_ON_FEW, "warning", about, {"n": found.n, "enough": ENOUGH})
+    kappa = found.kappa
+    if kappa is None or kappa.value is None:
+        return Note(NoteCode.AGREEMENT_UNKNOWN, "warning", about, {"reason": kappa and kappa.reason})
+    if (kappa.low if kappa.low is not None else kappa.value) <= 0:
+        return Note(NoteCode.AGREEMENT_BY_CHANCE, "warning", about)
     return None
-
-
-def _shown(estimate: Estimate) -> dict[str, Any]:
-    return {key: asdict(estimate)[key] for key in ("value", "low", "high", "stderr", "n", "method", "reason")}

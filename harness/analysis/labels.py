@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 from harness.config import named_functions
+from harness.config.task import Judging, OneAnswer, TaskConfig
 from harness.scoring.scorers.choice import labels_in, plain
 from harness.stats import Classification, multi_label, single_label
 from harness.values import Record, Sample
@@ -20,16 +21,17 @@ OTHER = "(other)"  # a label of a set that no sample expects
 
 
 def by_label(
-    task: Mapping[str, Any],
+    task: TaskConfig,
     records: Sequence[Record],
     samples: Mapping[tuple[str, str], Sample],
     clusters: Sequence[Hashable] | None,
 ) -> Classification | None:
     """Returns how the records of one model on one task do on its labels; None for a task without labels.
 
-    `task` is its configuration in plan.json; `records` all have a value, and `clusters` one entry for each or is None.
+    `records` all have a value, and `clusters` one entry for each or is None.
     """
-    first = task["score"][0] if isinstance(task["score"], list) and task["score"] else task["score"]
+    score = task.score if isinstance(task, OneAnswer | Judging) else None
+    first = score[0] if isinstance(score, list | tuple) and score else score
     name = None if first is None else named_functions.name_of(first)
     if not records:
         return None

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from harness.analysis import verdicts
+from harness.analysis.facts import RunFacts, by_cell
 from harness.analysis.summary import summarise
 from harness.analysis.usage import CellUsage, Usage
 from harness.errors import StoreError
 from harness.scoring.scorers import own_python
 from harness.store.files import RESPONSES, VERDICTS
-from harness.store.lines import measurements, read_log, read_plan, read_response_lines
-from harness.store.rows import _refuse_no_run, read_json, read_samples
-from harness.store.schema import PlanFile
-from harness.tasks import lm_eval_tasks
+from harness.store.lines import read_log, read_measurements, read_plan, read_response_lines
+from harness.store.rows import read_json, read_samples, refuse_no_run
+from harness.store.schema import PlanFile, Row, Summary, summary_from_json
+from harness.tasks import lm_eval_judge
 from harness.tasks.records import records
-from harness.values import CellName, Record, ResponseLine, Sample
+from harness.values import CellName, Estimate, Record, ResponseLine, Sample
 
 Samples = Mapping[tuple[str, str], Sample]  # by task and sample id
 
@@ -39,13 +39,13 @@ def judged_run(path: Path) -> JudgedRun:
     """Returns what follows from a run's responses. Raises StoreError for a response that was not planned."""
     plan, samples = read_plan(path), read_samples(path)
     for name, config in plan.tasks.items():
-        lm_eval_tasks.refuse_unknown(config)
+        lm_eval_judge.refuse_unknown(config)
         for spec in config.scores:
             own_python.refuse_unknown(spec, name)
     replies = list(read_log(path / VERDICTS)) if (path / VERDICTS).exists() else []
     heard = verdicts.NOTHING_HEARD
     if plan.judge is not None:
-        tasks = {name for name, task in plan.tasks.items() if task.rubric is not None}
+        tasks = {name for name, task in plan.tasks.items() if task.judged_by is not None}
         answers = [line for line in read_response_lines(path / RESPONSES) if line.task in tasks]
         heard = verdicts.heard(plan, samples, answers, (line for line, _ in replies))
     usage, whole = Usage(), _Whole(plan)
@@ -61,28 +61,40 @@ def judged(path: Path) -> list[Record]:
     return judged_run(path).records
 
 
-def _summarised(path: Path) -> tuple[list[Record], dict[str, Any]]:
+def summarised(path: Path) -> tuple[list[Record], Summary]:
     """Returns the records and the summary that follow from the responses of a run, without the heads of its chains."""
-    _refuse_no_run(path)
+    refuse_no_run(path)
     run = judged_run(path)
-    plan = read_json(path / "plan.json")
-    summary = summarise(plan, run.samples, run.records, measurements(path), run.usage, run.heard)
-    summary["rows"] = [_with_lm_eval(row, run) for row in summary["rows"]]
-    return run.records, summary
+    measured = tuple(read_measurements(path))
+    facts = RunFacts(run.plan, run.samples, by_cell(run.records), measured, run.usage, run.heard)
+    summary = summarise(facts)
+    return run.records, replace(summary, rows=tuple(_with_lm_eval(row, run) for row in summary.rows))
 
 
-def _with_lm_eval(row: dict[str, Any], run: JudgedRun) -> dict[str, Any]:
+def summary_of(path: Path) -> Summary:
+    """Returns the summary that a run folder holds; one of an earlier version is made anew from its responses.
+
+    Raises StoreError where there is none.
+    """
+    file = path / "summary.json"
+    held = read_json(file)
+    return summary_from_json(held, str(file)) or replace(
+        summarised(path)[1], head=held.get("head"), verdicts_head=held.get("verdicts_head")
+    )
+
+
+def _with_lm_eval(row: Row, run: JudgedRun) -> Row:
     """Returns a row with what lm-eval makes of all answers together, if the task is one of its own."""
-    found = run.lm_eval.get((row["model"], row["task"]), {})
-    told = {name: {"value": value, "low": None, "high": None, "method": "lm-eval"} for name, value in found.items()}
-    return {**row, "metrics": {**row["metrics"], **told}} if told else row
+    found = run.lm_eval.get((row.model, row.task), {})
+    told = {name: Estimate(value, method="lm-eval") for name, value in found.items()}
+    return replace(row, metrics={**row.metrics, **told}) if told else row
 
 
 class _Whole:
     """Keeps the answers that are judged all together: those to tasks of lm-eval that judge themselves."""
 
     def __init__(self, plan: PlanFile) -> None:
-        self._tasks = {name: task for name, task in plan.tasks.items() if lm_eval_tasks.is_judged_by(task)}
+        self._tasks = {name: task for name, task in plan.tasks.items() if lm_eval_judge.is_judged_by(task)}
         self._kept: dict[CellName, list[ResponseLine]] = {}
 
     def seen(self, lines: Iterator[ResponseLine]) -> Iterator[ResponseLine]:
@@ -93,7 +105,7 @@ class _Whole:
 
     def metrics(self, samples: Samples) -> dict[CellName, Mapping[str, float]]:
         return {
-            (model, task): lm_eval_tasks.aggregated(
+            (model, task): lm_eval_judge.aggregated(
                 self._tasks[task], ((samples[task, line.sample_id], line) for line in lines)
             )
             for (model, task), lines in self._kept.items()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from harness.stats import accuracy, holm
+from harness.store.schema import Slice
 from harness.values import Record, Sample
 
 EMPTY = "(empty)"
+Values = NDArray[np.float64]
+Chosen = NDArray[np.bool_]
 
 
 def value_of(sample: Sample, column: str) -> str:
@@ -25,7 +28,7 @@ def by_slice(
     clusters: Sequence[Hashable] | None,
     samples: Mapping[tuple[str, str], Sample],
     columns: Sequence[str],
-) -> list[dict[str, Any]]:
+) -> tuple[Slice, ...]:
     """Returns for each slice its accuracy with interval and its difference to the rest, worst first in each column.
 
     `p` is of "this slice is no different from all other samples"; `p_holm` is corrected for all slices of all
@@ -33,38 +36,46 @@ def by_slice(
     sample, or no spread. `records` all have a value; `clusters` (one for each) are samples that are not independent.
     """
     values = np.array([record.value for record in records], dtype=float)
-    found = []
+    found: list[Slice] = []
     for column in columns:
         names = np.array([value_of(samples[record.task, record.sample_id], column) for record in records])
-        lines = []
-        for name in sorted(set(names.tolist())):
-            inside = names == name
-            own = None if clusters is None else [c for c, here in zip(clusters, inside) if here]
-            estimate = asdict(accuracy(values[inside].tolist(), own))
-            lines.append(
-                {
-                    "column": column,
-                    "value": name,
-                    "n": int(inside.sum()),
-                    "accuracy": {key: estimate[key] for key in ("value", "low", "high", "stderr", "method", "reason")},
-                    "rest": float(values[~inside].mean()) if not inside.all() else None,
-                    "p": difference_p(values, inside, clusters),
-                }
-            )
-        found += sorted(lines, key=lambda line: line["accuracy"]["value"])
-    known = [i for i, line in enumerate(found) if line["p"] is not None]
-    adjusted = dict(zip(known, holm([found[i]["p"] for i in known]))) if known else {}
-    return [{**line, "p_holm": adjusted.get(i), "compared": len(known)} for i, line in enumerate(found)]
+        parts = [_slice(column, name, values, names == name, clusters) for name in sorted(set(names.tolist()))]
+        found += sorted(parts, key=lambda part: part.accuracy.value or 0.0)
+    known = {i: part.p for i, part in enumerate(found) if part.p is not None}
+    adjusted = dict(zip(known, holm(list(known.values())))) if known else {}
+    return tuple(replace(part, p_holm=adjusted.get(i), compared=len(known)) for i, part in enumerate(found))
 
 
-def worst(slices: Sequence[Mapping[str, Any]], level: float = 0.05) -> Mapping[str, Any] | None:
+def _slice(column: str, name: str, values: Values, inside: Chosen, clusters: Sequence[Hashable] | None) -> Slice:
+    """Returns one slice, its p value not yet corrected."""
+    own = None if clusters is None else [cluster for cluster, here in zip(clusters, inside) if here]
+    return Slice(
+        column=column,
+        value=name,
+        n=int(inside.sum()),
+        accuracy=accuracy(values[inside].tolist(), own),
+        rest=float(values[~inside].mean()) if not inside.all() else None,
+        p=difference_p(values, inside, clusters),
+        p_holm=None,
+        compared=0,
+    )
+
+
+def worst(slices: Sequence[Slice], level: float = 0.05) -> Slice | None:
     """Returns the lowest slice that is below the rest beyond chance after Holm's correction, None if there is none."""
-    clear = (s for s in slices if s["p_holm"] is not None and s["p_holm"] < level)
-    lower = [s for s in clear if s["accuracy"]["value"] < s["rest"]]
-    return min(lower, key=lambda s: s["accuracy"]["value"], default=None)
+    lower = [
+        (part.accuracy.value, i)
+        for i, part in enumerate(slices)
+        if part.p_holm is not None
+        and part.p_holm < level
+        and part.accuracy.value is not None
+        and part.rest is not None
+        and part.accuracy.value < part.rest
+    ]
+    return slices[min(lower)[1]] if lower else None
 
 
-def difference_p(values: np.ndarray, inside: np.ndarray, clusters: Sequence[Hashable] | None) -> float | None:
+def difference_p(values: Values, inside: Chosen, clusters: Sequence[Hashable] | None) -> float | None:
     """Returns the two-sided p value of "mean inside = mean outside"; None where it is undefined.
 
     Scores of 0 and 1 without clusters: Fisher's exact test. Else t = difference / its cluster-robust error (CR1; each

@@ -58,7 +58,7 @@ def heard(
     for line in replies:
         said[line.key] = line
         bytes_of[line.key] = bytes_of.get(line.key, 0) + (line.sent_bytes or 0)
-    judged = {name: task for name, task in plan.tasks.items() if task.rubric is not None}
+    judged = {name: task for name, task in plan.tasks.items() if task.judged_by is not None}
     mine = [response for response in responses if response.task in judged]
     told: dict[AnswerPlace, dict[int, Told]] = {}
     sent: dict[AnswerPlace, int] = {}

@@ -19,14 +19,13 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import model_registry
 from lm_eval.utils import simple_parse_args_string
 
-from harness.backends import BACKENDS
-from harness.backends.base import Backend
+from harness.backends.local.backend import TransformersBackend
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import LocalModel
 from harness.errors import BackendError, ConfigError, HarnessError
 from harness.models.find import resolve_model
 from harness.tasks.lm_eval_tasks import generation_of
-from harness.values import Request, Response, Sampling
+from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt, Response, Sampling
 
 
 class HarnessLM(LM):
@@ -35,13 +34,13 @@ class HarnessLM(LM):
     def __init__(self, pretrained: str, seed: int = 0, **settings: Any) -> None:
         """Loads the model. Raises a HarnessError for settings that a run file would refuse too."""
         super().__init__()
-        folder = resolve_model(pretrained, revision=settings.get("revision"))
-        self.config = validate(ModelConfig, {"name": "harness", **settings, "path": str(folder)}, "--model_args")
-        if self.config.backend != "transformers":
+        if settings.pop("backend", "transformers") not in ("transformers", "local"):
             fix = "lm-eval has models of its own for servers"
             raise ConfigError("only models in this process can be asked here", where="--model_args: backend", fix=fix)
+        folder = resolve_model(pretrained, revision=settings.get("revision"))
+        self.config = validate(LocalModel, {"name": "harness", **settings, "path": str(folder)}, "--model_args")
         self.seed = int(seed)
-        self.backend: Backend = BACKENDS[self.config.backend](self.config)
+        self.backend = TransformersBackend(self.config)
 
     @classmethod
     def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict | None = None) -> HarnessLM:
@@ -58,25 +57,29 @@ class HarnessLM(LM):
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         """Returns log-probability (nats) and greediness of each continuation after its context."""
-        asked = [Request(str(i), str(i), "score", one.args[0], (one.args[1],)) for i, one in enumerate(requests)]
-        return [(found.logprobs[0], found.greedy[0]) for found in self._answers(self.backend.score(asked), len(asked))]
+        asked = [
+            LoglikelihoodRequest(str(i), str(i), Prompt(one.args[0]), (one.args[1],)) for i, one in enumerate(requests)
+        ]
+        return [(found.logprobs[0], found.greedy[0]) for found in self._answers(self.backend.answer(asked), len(asked))]
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Returns the log-probability (nats) of each whole text; the token that opens it is not judged."""
-        asked = [Request(str(i), str(i), "score", "", (one.args[0],), rolling=True) for i, one in enumerate(requests)]
-        return [found.logprobs[0] for found in self._answers(self.backend.score(asked), len(asked))]
+        asked = [
+            LoglikelihoodRequest(str(i), str(i), Prompt(""), (one.args[0],), rolling=True)
+            for i, one in enumerate(requests)
+        ]
+        return [found.logprobs[0] for found in self._answers(self.backend.answer(asked), len(asked))]
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Returns the text written after each context, up to a stop string."""
         asked = [self._writing(i, *one.args[:2]) for i, one in enumerate(requests)]
-        return [found.text or "" for found in self._answers(self.backend.generate(asked), len(asked))]
+        return [found.text or "" for found in self._answers(self.backend.answer(asked), len(asked))]
 
-    def _writing(self, i: int, context: str, settings: dict[str, Any]) -> Request:
+    def _writing(self, i: int, context: str, settings: dict[str, Any]) -> GenerateRequest:
         keys = generation_of(settings, "--gen_kwargs")
-        limits = {"max_tokens": keys["max_tokens"], "stop": tuple(keys["stop"])}
-        return Request(
-            str(i), str(i), "generate", context, **limits, sampling=Sampling(**keys["generation"], seed=self.seed)
-        )
+        sampling = Sampling(**keys["generation"], seed=self.seed)
+        stop = tuple(keys["stop"])
+        return GenerateRequest(str(i), str(i), Prompt(context), keys["max_tokens"], stop, sampling)
 
     def _answers(self, responses: Iterable[Response], n: int) -> Sequence[Response]:
         """Returns the responses in the order of the requests. Raises BackendError for one that has no answer."""

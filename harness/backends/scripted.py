@@ -23,10 +23,12 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator
 
+from harness.backends.base import Capabilities, ModelCard, by_mode
 from harness.config.base import Strict, validate
-from harness.config.model import ModelConfig
+from harness.config.model import ScriptedModel
 from harness.config.yaml_file import read_yaml
-from harness.values import Applied, Message, Request, Response, Thinking
+from harness.security.egress import HERE, Place
+from harness.values import Applied, GenerateRequest, LoglikelihoodRequest, Prompt, Request, Response, Thinking
 
 
 class Rule(Strict):
@@ -58,7 +60,7 @@ class Rule(Strict):
 
 
 class Script(Strict):
-    """What a fake model answers and how long it says it took."""
+    """What a scripted model answers and how long it says it took."""
 
     answers: tuple[Rule, ...] = ()
     prefill_s_per_token: float = Field(0.001, ge=0)  # seconds told per prompt token
@@ -67,7 +69,7 @@ class Script(Strict):
 
 
 def read_script(
-    script: str | Path | Mapping[str, Any] | Sequence[Any], where: str = "the fake model's script"
+    script: str | Path | Mapping[str, Any] | Sequence[Any], where: str = "the scripted model's script"
 ) -> Script:
     """Returns the script in a YAML or JSON file, its content as already read, or its rules. Raises ConfigError."""
     if isinstance(script, list | tuple):
@@ -77,19 +79,33 @@ def read_script(
     return validate(Script, read_yaml(Path(script)).data, str(script))
 
 
-class FakeBackend:
+class ScriptedBackend:
     """Answers from a script; passes the same contract tests as the real backends."""
 
-    def __init__(self, script: Script | None = None, *, name: str = "fake") -> None:
-        self.script, self.name = script or Script(), name
+    def __init__(self, config: ScriptedModel) -> None:
+        self.config = config
+        given = config.script
+        self.script = Script() if given is None else read_script(given, f"script of {config.name}")
 
     @classmethod
-    def from_config(cls, config: ModelConfig) -> FakeBackend:
-        """Returns the fake a run file asks for."""
-        given = config.script
-        return cls(None if given is None else read_script(given, f"script of {config.name}"), name=config.name)
+    def capabilities(cls, config: ScriptedModel) -> Capabilities:
+        """Returns all that there is; a form is checked as for a real model, and not held to."""
+        return Capabilities(loglikelihood=True, rolling=True, grammars=True, load=True, file=True)
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+    @classmethod
+    def place(cls, config: ScriptedModel) -> Place:
+        """Returns this machine."""
+        return HERE
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields a response to each request: see `Backend`."""
+        texts, given = by_mode(requests)
+        if texts:
+            yield from self._texts(texts)
+        if given:
+            yield from self._loglikelihoods(given)
+
+    def _texts(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         """Yields scripted texts, cut at stop strings and at `max_tokens` words."""
         for request in requests:
             prompt, rule = self._open(request)
@@ -99,7 +115,7 @@ class FakeBackend:
             text = rule.text if rule.text is not None else _digest(prompt, request.sampling.seed, request.epoch)[:8]
             yield self._thinking(rule.thinking, request, prompt, text)
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields scripted log-probabilities, or ones that prefer the scripted text, or made-up ones."""
         for request in requests:
             prompt, rule = self._open(request)
@@ -126,19 +142,12 @@ class FakeBackend:
                 e2e_s=seconds,
             )
 
-    def describe(self) -> Mapping[str, Any]:
-        """Returns a description with the same keys as the transformers backend's."""
-        return {
-            "model": self.name,
-            "backend": "fake",
-            "dtype": None,
-            "device": None,
-            "parameters": None,
-            "context_length": None,
-            "chat_template_sha256": None,
-            "where": "this machine",
-            "versions": {},
-        }
+    def describe(self) -> ModelCard:
+        """Returns its name and place: there is nothing else to it."""
+        return ModelCard(self.config.name, self.config.backend, HERE.name)
+
+    def computed(self) -> None:
+        """Returns None: nothing is computed."""
 
     def close(self) -> None:
         """Does nothing: there is nothing to free."""
@@ -148,7 +157,7 @@ class FakeBackend:
         prompt = _render(request.prompt)
         return prompt, next((rule for rule in self.script.answers if rule.fits(request, prompt)), Rule())
 
-    def _thinking(self, thinking: str | None, request: Request, prompt: str, text: str) -> Response:
+    def _thinking(self, thinking: str | None, request: GenerateRequest, prompt: str, text: str) -> Response:
         """Returns the response with what was thought before it, which takes of its tokens and its time."""
         held = {"constraint": "not held to: the answer is scripted"}
         noted = Applied(otherwise=held) if request.writing.form is not None else None
@@ -176,7 +185,7 @@ class FakeBackend:
             thinking=Thinking(kept, tokens, cut, forced),
         )
 
-    def _generated(self, request: Request, prompt: str, text: str) -> Response:
+    def _generated(self, request: GenerateRequest, prompt: str, text: str) -> Response:
         words = re.findall(r"\s*\S+", text)
         found = [(text.find(stop), stop) for stop in request.stop if stop and stop in text]
         cut, stop = min(found, default=(len(text), None))
@@ -201,12 +210,11 @@ class FakeBackend:
         )
 
 
-def _render(prompt: str | tuple[Message, ...]) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    begun = f" {prompt[-1].content}" if prompt[-1].role == "assistant" else ""
-    turns = prompt[:-1] if begun else prompt
-    return "".join(f"{turn.role}: {turn.content}\n" for turn in turns) + f"assistant:{begun}"
+def _render(prompt: Prompt) -> str:
+    if prompt.text is not None:
+        return prompt.text
+    begun = f" {prompt.begun}" if prompt.begun else ""
+    return "".join(f"{turn.role}: {turn.content}\n" for turn in prompt.before) + f"assistant:{begun}"
 
 
 def _count(text: str) -> int:

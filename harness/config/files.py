@@ -22,6 +22,11 @@ def bundled(kind: Literal["tasks", "configs"]) -> Path:
     return inside if inside.is_dir() else package.parent / kind
 
 
+def bundled_names(kind: Literal["tasks", "configs"]) -> list[str]:
+    """Returns the names of the task or run files that ship with the package."""
+    return sorted(path.stem for path in bundled(kind).glob("*.yaml"))
+
+
 def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> Path:
     """Returns the file for a path, or for the name of a bundled one. Raises ConfigError with the nearest name."""
     path = Path(name)

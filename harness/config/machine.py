@@ -97,9 +97,17 @@ class MachineConfig(Strict):
         return chip
 
     @property
+    def paid(self) -> Rented | Owned:
+        """Returns how its hours are paid: the one of `rented` and `owned` that is given."""
+        if self.rented is not None:
+            return self.rented
+        assert self.owned is not None  # `_one_kind` lets no other machine be
+        return self.owned
+
+    @property
     def gpus(self) -> int:
         """Returns the accelerators in the machine."""
-        return (self.rented or self.owned).gpus
+        return self.paid.gpus
 
     @property
     def sheet(self) -> Chip | None:

@@ -13,14 +13,12 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.base import Name, Strict, _by_shape, _checked
+from harness.config.base import Name, Strict, _by_shape
 from harness.config.bench import BenchConfig, LatencyConfig
-from harness.config.files import find_file
 from harness.config.machine import MachineConfig
-from harness.config.model import ModelConfig, model_from_path
-from harness.config.task import Sensitivity
-from harness.config.yaml_file import read_yaml
-from harness.errors import ConfigError, nearest
+from harness.config.model import Model, model_from_path
+from harness.errors import nearest
+from harness.values import Sensitivity
 
 
 class TaskUse(Strict):
@@ -40,9 +38,9 @@ class RunConfig(Strict):
 
     run: Name
     tasks: tuple[TaskUse, ...] = ()  # none only where `bench` has lengths of its own
-    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    models: Annotated[tuple[Model, ...], Field(min_length=1)]
     baseline: str | None = None  # model the others are compared with; default: the first
-    judge: ModelConfig | None = None  # scores the tasks that have a `rubric`; by name alone: as a model, or one of them
+    judge: Model | None = None  # scores the tasks that have a `rubric`; by name alone: as a model, or one of them
     machine: (
         Annotated[Annotated[str, Tag("(text)")] | Annotated[MachineConfig, Tag("(keys)")], Discriminator(_by_shape)]
         | None
@@ -70,7 +68,7 @@ class RunConfig(Strict):
     def _name_to_judge(cls, data: Any) -> Any:
         if not isinstance(data, Mapping) or not isinstance(name := data.get("judge"), str):
             return data
-        models = [m for m in data.get("models") or () if isinstance(m, Mapping) and m.get("name") == name]
+        models = [model for model in data.get("models") or () if _name(model) == name]
         return {**data, "judge": models[0] if models else model_from_path(name)}
 
     @field_validator("models", mode="before")
@@ -100,6 +98,6 @@ class RunConfig(Strict):
         return self
 
 
-def read_run(name: str) -> RunConfig:
-    """Returns the run of a file or bundled name."""
-    return _checked(RunConfig, read_yaml(find_file(name, "configs")), ConfigError)
+def _name(model: Any) -> Any:
+    """Returns the name of a model's entry, which may be checked already."""
+    return model.get("name") if isinstance(model, Mapping) else getattr(model, "name", None)

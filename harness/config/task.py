@@ -1,15 +1,17 @@
-"""Run, model, machine and task files as frozen values, checked once at the edge.
+"""What task files are made of: the keys of every task, and the blocks of keys that several kinds of task share.
 
-    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
+    TaskConfig: every task      Asking: what stands around a question    Question: a prompt, its variants and shots
+    Writing: how text is drawn  Judging: how a text is judged            (the kinds: harness.tasks.kinds)
 
-Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
+A kind is a class made of these blocks, so that a key which means nothing for it is no key of its file. What the rest
+of the house asks a task (does the model write? is it one whole text?) is answered by the class, never by its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -17,8 +19,8 @@ from pydantic_core import PydanticCustomError
 from harness.config.base import SHA256, TASK_NAME, Name, Strict, _by_shape, _checked
 from harness.config.yaml_file import YamlFile, read_yaml
 from harness.errors import TaskError
+from harness.values import Sensitivity
 
-Sensitivity = Literal["public", "internal", "restricted"]
 Switch = Literal["auto", "on", "off"]
 STOP_LIMIT = 200  # characters; a longer stop string is a mistake in the task, and makes every step slower
 Stop = Annotated[str, Field(min_length=1, max_length=STOP_LIMIT)]
@@ -178,10 +180,23 @@ class RubricConfig(Strict):
 
 
 Cost = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Costs = Mapping[str, Mapping[str, Cost]]
+Reduction = Annotated[
+    Annotated[Literal["mean", "majority", "any", "all"], Tag("(text)")] | Annotated[BestBy, Tag("(keys)")],
+    Discriminator(_by_shape),
+]
+Wrong = Literal["no_answer", "truncated", "thinking_cut", "scorer_error", "backend_error"]
 
 
 class TaskConfig(Strict):
-    """One evaluation, complete in itself."""
+    """One evaluation, complete in itself: the keys that every kind has, and what may be asked of a task of any kind."""
+
+    writes: ClassVar[bool] = False  # the model is asked for text, not for the log-probability of given text
+    rolling: ClassVar[bool] = False  # it is asked about one whole text, which begins a document
+    several_turns: ClassVar[bool] = False  # the model is asked more than once about a sample, each after the other
+    reads: ClassVar[str] = "choices"  # what the log-probability of is told, where it does not write
+    templated: ClassVar[bool] = True  # the model's chat template may be put around what is asked
+    unwritten: ClassVar[frozenset[str]] = frozenset()  # keys of no file: they are set for lm-eval's tasks
 
     task: Annotated[str, Field(pattern=TASK_NAME, max_length=100)]
     version: Annotated[int, Field(ge=1)] = 1
@@ -191,49 +206,103 @@ class TaskConfig(Strict):
     citation: str = ""
     sensitivity: Sensitivity = "public"
     data: DataConfig
-    prepare: str | None = None  # a named function of harness.tasks.load.PREPARE that brings rows to one shape
-    # cloze: would the model itself write the answer, token by token? perplexity: how surprising is the text `answer`?
-    # pairs: how likely is each of several texts after a context of its own? (lm-eval's tasks only)
-    kind: Literal["choice", "cloze", "generate", "perplexity", "conversation", "pairs"]
-    system: str | None = None
-    description: str = ""  # printed once, before shots and question
-    prompt: str = ""
-    prompts: Annotated[Mapping[Name, PromptConfig], Field(min_length=1)] | None = None  # instead: a row for each
-    turns: (
-        Annotated[
-            Annotated[tuple[str, ...], Tag("(list)"), Field(min_length=1)] | Annotated[str, Tag("(text)")],
-            Discriminator(_by_shape),
-        ]
-        | None
-    ) = None  # a conversation: what the user says, turn by turn; or a column that holds a list of it
-    scored: Annotated[Mapping[Annotated[int, Field(ge=1)], TurnConfig], Field(min_length=1)] | None = (
-        None  # turns whose answers are judged, by number from 1; default: those with a value in the list in `answer`
-    )
-    over_turns: Literal["mean", "all"] = "mean"  # what a conversation is worth; all: 1 if each scored turn is right
-    transcript: str = "User: {turn}\nAssistant:"  # a turn as text, for a model without chat template
-    delimiter: str = " "  # between a prompt and its answer, in shots and before each scored choice
-    separator: str = "\n\n"  # between shots, and between the turns of a transcript
-    choices: (
-        Annotated[
-            Annotated[tuple[str, ...], Tag("(list)")]
-            | Annotated[str, Tag("(text)")]
-            | Annotated[Columns, Tag("(keys)")],
-            Discriminator(_by_shape),
-        ]
-        | None
-    ) = None  # a fixed list, a column that holds a list, or {columns: [...]}
-    labels: Labels = "A."  # how {choices} are labelled: A. A) (A) a. a) (a) 1. 1) (1)
-    rotate: Annotated[int, Field(ge=0, le=1000)] = 0  # places by which the choices of each row are turned round
-    continuation: Literal["text", "letter"] = "text"  # what is scored for each choice; letter: its label
-    ending: str = ""  # scored instead: this text, the same after each choice, which is then part of the prompt
-    answer: str | None = None  # column (a list of one for each turn of a conversation); optional only with a `rubric`
-    answer_is: Literal["auto", "text", "letter", "index", "flags"] = "auto"  # choice tasks; flags: 1 for each right one
-    target: str = ""  # the right answer as one would write it, in shots for instance; default: the answer
-    costs: Mapping[str, Mapping[str, Cost]] | None = None  # right label -> answer -> cost of it; unnamed answers cost 1
-    shots: ShotsConfig | None = None
+    prepare: str | None = None  # a named function of harness.tasks.data.prepare that brings rows to one shape
+    kind: str  # what sort of task: one of harness.tasks.kinds
+    answer: str | None = None  # column with what is right
     cluster: str | None = None  # column: samples that share it are not independent
     slices: tuple[str, ...] = ()  # columns: each of their values gets a row of its own beside the whole
+    wrong: tuple[Wrong, ...] = (
+        "no_answer",
+        "truncated",
+        "thinking_cut",
+    )  # failures that count as wrong; the others are left out and counted apart
+
+    @property
+    def scores(self) -> tuple[Any, ...]:
+        """Returns each `score:` of the task: its own, and those of the turns of a conversation."""
+        return ()
+
+    @property
+    def judged_by(self) -> RubricConfig | None:
+        """Returns what a judge model scores the answers by; None where none does."""
+        return None
+
+    @property
+    def knows_answers(self) -> bool:
+        """Returns whether some column holds what is right."""
+        return self.answer is not None
+
+    @property
+    def answer_costs(self) -> Costs | None:
+        """Returns what answers cost, by right label and answer; None where they are only right or wrong."""
+        return None
+
+    @property
+    def reduction(self) -> str | BestBy:
+        """Returns what several answers to one sample are worth together."""
+        return "mean"
+
+    @property
+    def choice_names(self) -> frozenset[str]:
+        """Returns the names under which a prompt can show the sample's choices; none where there are no choices."""
+        return frozenset()
+
+    @property
+    def answer_template(self) -> str:
+        """Returns the template of the right answer as one would write it; empty: the answer as it is."""
+        return ""
+
+    @property
+    def turn_texts(self) -> tuple[str, ...]:
+        """Returns what the user says in a conversation, turn by turn, where the task file has it."""
+        return ()
+
+
+class Asking(TaskConfig):
+    """What stands around what is asked."""
+
+    system: str | None = None
+    description: str = ""  # printed once, before shots and question
+    delimiter: str = " "  # between a prompt and its answer, in shots and before each scored choice
+    separator: str = "\n\n"  # between shots, and between the turns of a transcript
     chat: Switch = "auto"  # auto: generated tasks use the model's chat template if it has one; scored tasks never
+
+
+class Question(Asking):
+    """One question about each sample."""
+
+    prompt: str = ""
+    prompts: Annotated[Mapping[Name, PromptConfig], Field(min_length=1)] | None = None  # instead: a row for each
+    target: str = ""  # the right answer as one would write it, in shots for instance; default: the answer
+    shots: ShotsConfig | None = None
+
+    @property
+    def answer_template(self) -> str:
+        """Returns the template of the right answer as one would write it; empty: the answer as it is."""
+        return self.target
+
+    @field_validator("prompts", mode="before")
+    @classmethod
+    def _texts_to_prompts(cls, value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: {"prompt": one} if isinstance(one, str) else one for name, one in value.items()}
+        return value
+
+    @model_validator(mode="after")
+    def _one_question(self) -> Self:
+        if bool(self.prompt) == (self.prompts is not None):
+            raise PydanticCustomError("one_prompt", "give either `prompt` or `prompts`")
+        for name, prompt in (self.prompts or {}).items():
+            for key, value in prompt:
+                if value is not None and key not in type(self).model_fields:
+                    what = "a {kind} task has no `{key}`: leave it out of prompt {name}"
+                    raise PydanticCustomError("prompts", what, {"kind": self.kind, "key": key, "name": name})
+        return self
+
+
+class Writing(TaskConfig):
+    """How a text is written, where a model is asked for one."""
+
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 256
     stop: tuple[Stop, ...] = ()
     generation: GenerationConfig = GenerationConfig()
@@ -244,110 +313,70 @@ class TaskConfig(Strict):
     constrain: ConstrainConfig | None = None  # what the answer must be
     thinking: ThinkingConfig = ThinkingConfig()
     logprobs: bool = False  # metrics `confidence` (of the mean token), `confidence_min`, `confidence_first`
-    wall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # seconds for the task, in each sitting
     epochs: Annotated[int, Field(ge=1, le=1000)] = 1  # answers drawn to each sample
-    reduce: Annotated[
-        Annotated[Literal["mean", "majority", "any", "all"], Tag("(text)")] | Annotated[BestBy, Tag("(keys)")],
-        Discriminator(_by_shape),
-    ] = "mean"  # what several answers to one sample are worth
-    extract: Any = "text"  # a name or {name: options}; or {extractions: ...} through `also`
-    score: Any = None  # a name or {name: options}; default: exact_match
-    rubric: RubricConfig | None = None  # instead: another model judges; what `score` then names is a metric beside it
+    reduce: Reduction = "mean"  # what several answers to one sample are worth
     also: Mapping[str, Any] = Field(default_factory=dict)  # further extractions of the same text: name -> extract spec
-    wrong: tuple[Literal["no_answer", "truncated", "thinking_cut", "scorer_error", "backend_error"], ...] = (
-        "no_answer",
-        "truncated",
-        "thinking_cut",
-    )  # failures that count as wrong; the others are left out and counted apart
 
-    @field_validator("choices", mode="before")
-    @classmethod
-    def _choices_are_text(cls, value: Any) -> Any:
-        if isinstance(value, list):
-            for item in value:
-                if not isinstance(item, str):
-                    raise PydanticCustomError(
-                        "text", "choice {item} is not text: put it in quotes", {"item": repr(item)}
-                    )
-            if len(value) < 2:
-                raise PydanticCustomError("few", "a choice task needs two or more choices")
-            if len(set(value)) < len(value):
-                raise PydanticCustomError("twice", "the same choice stands twice")
-        return value
+    @property
+    def reduction(self) -> str | BestBy:
+        """Returns what several answers to one sample are worth together."""
+        return self.reduce
 
-    @field_validator("prompts", mode="before")
-    @classmethod
-    def _texts_to_prompts(cls, value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: {"prompt": one} if isinstance(one, str) else one for name, one in value.items()}
-        return value
+    @property
+    def wall_limit_s(self) -> float | None:
+        """Returns the seconds for all answers that are asked for together; None: no limit."""
+        return None
 
-    @model_validator(mode="after")
-    def _kinds(self) -> TaskConfig:
-        if self.kind == "choice" and self.choices is None:
-            raise PydanticCustomError("choices", "a choice task needs `choices`: a list, a column, or {columns: [...]}")
-        if self.kind != "choice" and self.choices is not None:
-            raise PydanticCustomError(
-                "choices", "a {kind} task has no `choices`; use `kind: choice`", {"kind": self.kind}
-            )
-        if self.kind != "choice" and (self.ending or self.answer_is == "flags"):
-            raise PydanticCustomError("choices", "`ending` and `answer_is: flags` are for `kind: choice`")
-        if self.kind == "pairs" and not (isinstance(self.score, Mapping) and "lm_eval" in self.score):
-            raise PydanticCustomError("pairs", "`kind: pairs` is for tasks of lm-eval; use `kind: choice` or `cloze`")
-        if self.rubric is not None and self.kind not in {"generate", "conversation"}:
-            raise PydanticCustomError("rubric", "`rubric` judges text: it is for `generate` and `conversation`")
-        if self.kind == "conversation":
-            return self._conversation()
-        if self.answer is None and (self.rubric is None or self.score is not None or self.shots is not None):
-            raise PydanticCustomError("answer", "key `answer` is missing: add `answer: COLUMN`")
-        if self.turns is not None or self.scored is not None:
-            raise PydanticCustomError("turns", "`turns` and `scored` are for `kind: conversation`")
-        if self.kind == "perplexity":
-            asked = next(
-                (key for key in ("prompt", "prompts", "system", "description", "shots") if getattr(self, key)), ""
-            )
-            if asked:
-                raise PydanticCustomError("asks", "a perplexity task asks nothing: it has no `{key}`", {"key": asked})
-        elif bool(self.prompt) == (self.prompts is not None):
-            raise PydanticCustomError("one_prompt", "give either `prompt` or `prompts`")
-        return self
 
-    def _conversation(self) -> TaskConfig:
-        if self.turns is None:
-            raise PydanticCustomError("turns", "a conversation needs `turns`: a list of texts, or a column with one")
-        unused = ("prompt", "prompts", "shots", "target", "costs", "wall_s")
-        if wrong := next((key for key in unused if getattr(self, key)), None):
-            raise PydanticCustomError("unused", "a conversation has no `{key}`: leave it out", {"key": wrong})
-        if self.rubric is not None and (self.rubric.against is not None or self.rubric.human is not None):
-            what = "a conversation has no `against` or `human`: each answer follows what its own model said before"
-            raise PydanticCustomError("rubric", f"rubric: {what}")
-        open_turns = any(turn.answer is None for turn in (self.scored or {0: TurnConfig()}).values())
-        if self.answer is None and open_turns and not (self.rubric is not None and self.scored):
-            raise PydanticCustomError(
-                "answer", "what is right is missing: add `answer: COLUMN`, or `scored: {2: {answer: COLUMN}}`"
-            )
-        if isinstance(self.turns, tuple) and (past := max(self.scored or {0: None})) > len(self.turns):
-            raise PydanticCustomError(
-                "past", "turn {past} is scored, and there are {n}", {"past": past, "n": len(self.turns)}
-            )
-        if self.transcript.count("{turn}") != 1 or not self.transcript.partition("{turn}")[2].strip():
-            raise PydanticCustomError(
-                "transcript", "`transcript` needs {turn} once, and after it what an answer follows"
-            )
-        return self
+class OneAnswer(Question, Writing):
+    """One answer to each sample, out of which a person may make a decision."""
+
+    costs: Costs | None = None  # right label -> answer -> cost of it; unnamed answers cost 1
+    wall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # seconds for the task, in each sitting
+    score: Any = None  # a name or {name: options}; default: exact_match
 
     @property
     def scores(self) -> tuple[Any, ...]:
-        """Returns each `score:` of the task: its own, and those of the turns of a conversation."""
-        return tuple(one for one in (self.score, *(turn.score for turn in (self.scored or {}).values())) if one)
+        """Returns the `score:` of the task, if it has one."""
+        return (self.score,) if self.score else ()
 
     @property
-    def writes(self) -> bool:
-        """Returns whether the model is asked for text."""
-        return self.kind in {"generate", "conversation"}
+    def answer_costs(self) -> Costs | None:
+        """Returns what answers cost, by right label and answer; None where they are only right or wrong."""
+        return self.costs
+
+    @property
+    def wall_limit_s(self) -> float | None:
+        """Returns the seconds for all answers that are asked for together; None: no limit."""
+        return self.wall_s
 
 
-def read_task(path: Path) -> tuple[TaskConfig, YamlFile]:
-    """Returns the task of a file, and the file (for the lines that messages name)."""
+class Judging(Asking, Writing):
+    """How a text that a model wrote is judged."""
+
+    writes: ClassVar[bool] = True
+
+    extract: Any = "text"  # a name or {name: options}; or {extractions: ...} through `also`
+    score: Any = None  # a name or {name: options}; default: exact_match
+    rubric: RubricConfig | None = None  # instead: another model judges; what `score` then names is a metric beside it
+
+    @property
+    def judged_by(self) -> RubricConfig | None:
+        """Returns what a judge model scores the answers by; None where none does."""
+        return self.rubric
+
+
+def read_data(path: Path) -> DataConfig:
+    """Returns where the rows of a task file are, whatever its kind is. Raises TaskError."""
     file = read_yaml(path)
-    return _checked(TaskConfig, file, TaskError), file
+    found = file.data.get("data")
+    if not isinstance(found, Mapping):
+        raise TaskError("key 'data' is missing", where=file.where(("data",)), fix="add `data: {file: ...}`")
+    lines = {key[1:]: line for key, line in file.lines.items() if key[:1] == ("data",)}
+    return _checked(DataConfig, YamlFile(file.path, found, lines), TaskError)
+
+
+def need_answer(task: TaskConfig) -> None:
+    """Raises an error of validation for a task that does not say which column holds what is right."""
+    if task.answer is None:
+        raise PydanticCustomError("answer", "key `answer` is missing: add `answer: COLUMN`")

@@ -27,24 +27,25 @@ class CostBreakdown:
     reasons: Mapping[str, str] = field(default_factory=dict)
 
 
-def attribute(
-    *,
-    wall_s: float | None,
-    prefill_s: float | None,
-    decode_s: float | None,
-    input_tokens: int,
-    output_tokens: int,
-    samples: int,
-    correct: float | None,
-    usd_per_hour: float | None,
-    utilisation: float,
-) -> CostBreakdown:
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """What a pass over a task took and brought. None: it was not measured."""
+
+    wall_s: float | None  # elapsed
+    prefill_s: float | None  # machine seconds inside it, reading prompts
+    decode_s: float | None  # and writing answers
+    input_tokens: int  # real ones, no padding
+    output_tokens: int
+    samples: int
+    correct: float | None  # the sum of the values in [0, 1]: partial credit counts in part
+
+
+def attribute(passed: Pass, *, usd_per_hour: float | None, utilisation: float) -> CostBreakdown:
     """Returns the cost of one pass, by token, by sample and by correct answer.
 
-    `wall_s` is the elapsed time of the pass, `prefill_s` and `decode_s` the machine seconds inside it, tokens are real
-    ones (no padding). `correct` is the sum of the values in [0, 1]: partial credit counts in part. `utilisation` is
-    the share of paid hours that serve requests, in (0, 1].
+    `utilisation` is the share of paid hours that serve requests, in (0, 1].
     """
+    wall_s, prefill_s, decode_s = passed.wall_s, passed.prefill_s, passed.decode_s
     reasons: dict[str, str] = {}
 
     def over(field_name: str, usd: float | None, count: float | None, per: float, none_left: str) -> float | None:
@@ -65,21 +66,21 @@ def attribute(
     else:
         bill = wall_s / 3600.0 * usd_per_hour / utilisation
 
-    busy = None if prefill_s is None or decode_s is None else prefill_s + decode_s
     reading = writing = None
-    if bill is not None and busy:
-        reading = bill * prefill_s / busy
+    split = prefill_s is not None and decode_s is not None and prefill_s + decode_s > 0
+    if bill is not None and prefill_s is not None and decode_s is not None and split:
+        reading = bill * prefill_s / (prefill_s + decode_s)
         writing = bill - reading
-    if bill is not None and not busy:
+    if bill is not None and not split:
         unsplit = "the seconds of prefill and decode were not measured"
         reasons["usd_per_1m_input"] = reasons["usd_per_1m_output"] = unsplit
 
     return CostBreakdown(
         usd=bill,
         parts={"input": reading, "output": writing},
-        usd_per_1m_input=over("usd_per_1m_input", reading, input_tokens, 1e6, "no input tokens"),
-        usd_per_1m_output=over("usd_per_1m_output", writing, output_tokens, 1e6, "no output tokens"),
-        usd_per_1k_samples=over("usd_per_1k_samples", bill, samples, 1e3, "no samples"),
-        usd_per_correct=over("usd_per_correct", bill, correct, 1.0, "no correct answer"),
+        usd_per_1m_input=over("usd_per_1m_input", reading, passed.input_tokens, 1e6, "no input tokens"),
+        usd_per_1m_output=over("usd_per_1m_output", writing, passed.output_tokens, 1e6, "no output tokens"),
+        usd_per_1k_samples=over("usd_per_1k_samples", bill, passed.samples, 1e3, "no samples"),
+        usd_per_correct=over("usd_per_correct", bill, passed.correct, 1.0, "no correct answer"),
         reasons=reasons,
     )

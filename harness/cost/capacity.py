@@ -9,9 +9,9 @@ I²/2 is missing. Source: reference/latency_and_cost.md §3.2, tested there and 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from harness.errors import ConfigError
 
@@ -147,13 +147,3 @@ def split_fleet(
         usd_per_1m_output=writing * per_node / output_tokens * 1e6,
         usd_per_1m=(reading + writing) * per_node / (input_tokens + output_tokens) * 1e6,
     )
-
-
-def shape_of(summary: Mapping[str, Any], gpus: int = 1) -> Shape | None:
-    """Returns the shape of a saturated scenario (`measure.summary`), uncached input; None if its tokens are unknown."""
-    read, written, rate = summary["input_tokens"], summary["output_tokens"], summary["requests_per_s"]
-    answered = summary["n"] - sum(summary["failed"].values())
-    if read is None or written is None or not rate or not answered:
-        return None
-    uncached = read - (summary["cached_tokens"] or 0)
-    return Shape(uncached / answered, written / answered, gpus / rate)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from harness.config.machine import MachineConfig
+from harness.config.machine import MachineConfig, Rented
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +31,22 @@ class HourlyCost:
 def hourly(machine: MachineConfig, measured_watts: float | None = None) -> HourlyCost:
     """Returns the cost of one hour, in USD. Measured watts (J/s, the whole machine) win over stated ones."""
     label = "assumed" if machine.assumed else "quoted"
-    if machine.rented is not None:
-        rent = machine.rented.per_hour * machine.rented.gpus
+    paid = machine.paid
+    if isinstance(paid, Rented):
+        rent = paid.per_hour * paid.gpus
         return HourlyCost(total=rent, parts={"rent": rent}, label=label)
-
-    owned = machine.owned
-    hours = owned.hours_available
-    stated = None if owned.watts == "measured" else owned.watts
+    hours = paid.hours_available
+    stated = None if paid.watts == "measured" else paid.watts
     watts = stated if measured_watts is None else measured_watts
-    parts = {
-        "capital": (owned.price - owned.salvage) / (owned.years * hours),
-        "financing": owned.price * owned.financing_rate / hours,
-        "power": None if watts is None else watts / 1000.0 * owned.pue * owned.power_price,
-        "colocation": owned.colocation_per_hour,
-        "staff": owned.staff_per_hour,
+    power = None if watts is None else watts / 1000.0 * paid.pue * paid.power_price
+    bought = {
+        "capital": (paid.price - paid.salvage) / (paid.years * hours),
+        "financing": paid.price * paid.financing_rate / hours,
     }
-    if watts is None:
+    kept = {"colocation": paid.colocation_per_hour, "staff": paid.staff_per_hour}
+    parts = {**bought, "power": power, **kept}
+    if power is None:
         reason = f"machine '{machine.name}' says `watts: measured`, and no power was measured"
         return HourlyCost(total=None, parts=parts, label=label, reason=reason)
-    power = "assumed" if measured_watts is None else "measured"
-    return HourlyCost(total=sum(parts.values()), parts=parts, label=label, power=power)
+    total = sum([*bought.values(), power, *kept.values()])
+    return HourlyCost(total=total, parts=parts, label=label, power="assumed" if measured_watts is None else "measured")

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import Field
 
@@ -152,24 +152,41 @@ def frozen(price: Price | Packaged) -> dict[str, Any]:
     return price.model_dump(mode="json", exclude_none=True)
 
 
-def list_prices(prices: Sequence[Price], today: date) -> list[dict[str, Any]]:
-    """Returns a row for each price with its age in days and whether it is older than `STALE_DAYS`."""
-    return [
-        {
-            "provider": p.provider,
-            "model": p.model,
-            "input": p.input,
-            "output": p.output,
-            "cache_read": p.cache_read,
-            "batch": p.batch is not None,
-            "tiers": len(p.tiers),
-            "retrieved": p.retrieved.isoformat(),
-            "age_days": (today - p.retrieved).days,
-            "stale": (today - p.retrieved).days > STALE_DAYS,
-            "source": p.source,
-        }
+@dataclass(frozen=True, slots=True)
+class ListedPrice:
+    """A price and how old it is. USD for 1M tokens."""
+
+    provider: str
+    model: str
+    input: float
+    output: float
+    cache_read: float | None
+    batch: bool  # a batch price is listed
+    tiers: int  # further prices, of prompts beyond a length
+    retrieved: str  # YYYY-MM-DD
+    age_days: int
+    stale: bool  # older than `STALE_DAYS`
+    source: str
+
+
+def list_prices(prices: Sequence[Price], today: date) -> tuple[ListedPrice, ...]:
+    """Returns each price with its age in days and whether it is older than `STALE_DAYS`."""
+    return tuple(
+        ListedPrice(
+            provider=p.provider,
+            model=p.model,
+            input=p.input,
+            output=p.output,
+            cache_read=p.cache_read,
+            batch=p.batch is not None,
+            tiers=len(p.tiers),
+            retrieved=p.retrieved.isoformat(),
+            age_days=(today - p.retrieved).days,
+            stale=(today - p.retrieved).days > STALE_DAYS,
+            source=p.source,
+        )
         for p in prices
-    ]
+    )
 
 
 def find_packaged(provider: str, model: str) -> Packaged | None:
@@ -198,10 +215,11 @@ def genai_request(provider: str, model: str, used: TokenCount, processing: Proce
         count = Usage(
             input_tokens=used.input,
             output_tokens=used.output,
-            **({"cache_read_tokens": used.cache_read} if used.cache_read else {}),
-            **({"cache_write_tokens": used.cache_write} if used.cache_write else {}),
+            cache_read_tokens=used.cache_read or None,
+            cache_write_tokens=used.cache_write or None,
         )
-        found = calc_price(count, model, provider_id=provider, **({"price_context": context} if context else {}))
+        named = cast(Any, provider)  # the package lists the providers it knows; of another it raises LookupError
+        found = calc_price(count, model, provider_id=named, price_context=context)
         parts = {"input": float(found.input_price), "output": float(found.output_price)}
         return RequestCost(float(found.total_price), parts)
 

@@ -14,21 +14,22 @@ Source: reference/latency_and_cost.md §3.2, tested in tests/cost on NVIDIA's pu
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from harness.config.accelerators import Chip
 from harness.config.machine import MachineConfig
-from harness.cost.capacity import Capacity, TokenPrice, token_price
+from harness.cost.capacity import Capacity, token_price
 from harness.cost.machines import hourly
 from harness.errors import ConfigError
 from harness.models.footprint import (
     NUMBER_BYTES,
     SHARE,
     Footprint,
-    Layers,
     footprint,
     parameter_sizes,
     text_config,
@@ -65,8 +66,14 @@ class Served:
     reason: str | None = None  # why there is no projection, whatever the chip
 
     def cache_bytes(self, tokens: float, chips: int = 1) -> float:
-        """Returns the cache of one sequence on all chips of a copy: what cannot be divided, each of them keeps."""
-        return self.memory.cache_bytes(tokens) * max(1.0, chips / self.memory.cache_heads)
+        """Returns the cache of one sequence on all chips of a copy: what cannot be divided, each of them keeps.
+
+        Raises ConfigError where the cache is unknown.
+        """
+        held = self.memory.cache_bytes(tokens)
+        if held is None:
+            raise ConfigError(self.memory.reason or "its cache is unknown", fix="measure it instead")
+        return held * max(1.0, chips / self.memory.cache_heads)
 
     def at_a_time(self, chip: Chip, tokens: float, chips: int) -> int:
         """Returns how many sequences of `tokens` one copy holds beside its weights."""
@@ -123,15 +130,13 @@ def _summed(config: Mapping[str, Any], number_bytes: int) -> int | None:
 
 def restored(values: Mapping[str, Any]) -> Served:
     """Returns what a plan keeps of a model, as it was."""
-    memory = dict(values["memory"])
-    layers = memory["layers"] and Layers(**memory["layers"])
-    return Served(**{**values, "memory": Footprint(**{**memory, "layers": layers})})
+    return TypeAdapter(Served).validate_python(values)
 
 
 def project(chip: Chip, model: Served, *, context: float, chips: int = 1, shares: Shares = ASSUMED) -> Capacity:
     """Returns what a saturated server of a model should need, a copy on so many chips, at a mean `context` in tokens.
 
-    Raises ConfigError where the weights do not fit, and for what the chip's sheet does not tell.
+    Raises ConfigError where the weights do not fit, and for what the model's files or the chip's sheet do not tell.
     """
     weights, memory = model.memory.weight_bytes, chip.memory_bytes * chips
     free = memory * SHARE - weights
@@ -141,41 +146,130 @@ def project(chip: Chip, model: Served, *, context: float, chips: int = 1, shares
             where="projection",
             fix="project for a larger chip, or for quantized weights",
         )
+    if model.active_parameters is None:
+        raise ConfigError("how many of its parameters a token uses is unknown", fix="measure it instead")
     flops = {8: chip.flops_8bit or chip.flops, 16: chip.flops, 32: chip.flops_32bit}[model.bits]
-    if flops is None or (chips > 1 and (chip.link_bytes_per_s is None or model.summed_bytes is None)):
-        key, what = ("tflops_32bit", "operations in 32 bit") if flops is None else ("link_gb_per_s", "links")
-        raise ConfigError(f"the chip's {what} are unknown", where="projection", fix=f"add `{key}` to the machine file")
-    summing = 2.0 * (chips - 1) * model.summed_bytes / chip.link_bytes_per_s if chips > 1 else 0.0
-    per_token = 2.0 * model.active_parameters / (shares.compute * flops) + summing
+    if flops is None:
+        raise _unlisted("operations in 32 bit", "tflops_32bit")
+    per_token = 2.0 * model.active_parameters / (shares.compute * flops) + _summing_s(chip, model, chips)
     cache = model.cache_bytes(context, chips) / context
     per_context = cache * (1.0 + weights / free) / (shares.bandwidth * chip.bytes_per_s)
     return Capacity(a=per_token, b=per_token, c=per_context, label="projected")
 
 
+def _summing_s(chip: Chip, model: Served, chips: int) -> float:
+    """Returns the seconds that the chips of a copy take to add up what they found for a token."""
+    if chips == 1:
+        return 0.0
+    if chip.link_bytes_per_s is None or model.summed_bytes is None:
+        raise _unlisted("links", "link_gb_per_s")
+    return 2.0 * (chips - 1) * model.summed_bytes / chip.link_bytes_per_s
+
+
+def _unlisted(what: str, key: str) -> ConfigError:
+    return ConfigError(f"the chip's {what} are unknown", where="projection", fix=f"add `{key}` to the machine file")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPrice:
+    """USD of the tokens of a projected request. None: no answer is written."""
+
+    usd_per_1m_input: float
+    usd_per_1m_output: float | None
+    usd_per_request: float
+
+
+@dataclass(frozen=True, slots=True)
+class MachineHour:
+    """What an hour of the whole machine costs, in USD. None: unknown, and `reason` says why."""
+
+    usd_per_hour: float | None
+    label: str
+    date: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Assumed:
+    """The shares that a projection rests on."""
+
+    compute: float  # of the chip's peak operations
+    bandwidth: float  # of its memory's peak bandwidth
+    memory: float  # of its memory
+    utilisation: float  # of the paid hours
+
+
+@dataclass(frozen=True, slots=True)
+class Projected:
+    """What a machine should do for requests of so many tokens in and out. Seconds are GPU-seconds of a busy machine."""
+
+    machine: str
+    input_tokens: float
+    output_tokens: float
+    chip: str
+    chips: int  # in the machine
+    chips_a_copy: int
+    gpu_s: float  # of a request
+    gpu_s_low: float  # at the best shares
+    gpu_s_high: float  # at the worst
+    requests_per_s: float  # of the whole machine, as all that follow
+    input_tokens_per_s: float
+    output_tokens_per_s: float
+    tpot_s_at_least: float | None  # of one stream; None: no answer is written
+    requests_at_a_time: int
+    memory_bytes: float
+    bits: int  # in which it computes
+    active_parameters: int
+    used_share: float  # of all parameters
+    assumed: Assumed
+    price: MachineHour
+    by_utilisation: Mapping[float, RequestPrice]  # by the share of paid hours in use; empty without a price
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the projection as JSON values."""
+        shares = {f"{share:g}": asdict(cost) for share, cost in self.by_utilisation.items()}
+        return {"label": "projected", "reason": None, **asdict(self), "by_utilisation": shares}
+
+
+@dataclass(frozen=True, slots=True)
+class NoProjection:
+    """Why a machine is not projected for a model."""
+
+    machine: str
+    input_tokens: float | None
+    output_tokens: float | None
+    reason: str
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the reason as JSON values."""
+        return {"label": "projected", **asdict(self)}
+
+
+Projection = Projected | NoProjection
+
+
 def projection(
     model: Served, machine: MachineConfig, input_tokens: float | None, output_tokens: float | None
-) -> dict[str, Any]:
-    """Returns what a machine should do for requests of so many tokens in and out, as JSON values.
+) -> Projection:
+    """Returns what a machine should do for requests of so many tokens in and out, or why that is unknown.
 
     Of a machine with several chips, copies of the model fill it, each on as few or many chips as make a request
-    cheapest. Where there is no projection only `reason` says why.
+    cheapest.
     """
-    asked = {"machine": machine.name, "input_tokens": input_tokens, "output_tokens": output_tokens}
     try:
-        found = {"reason": None, **_projected(model, machine, input_tokens, output_tokens)}
+        return _projected(model, machine, input_tokens, output_tokens)
     except ConfigError as error:
-        found = {"reason": f"{error.what}; {error.fix}"}
-    return {"label": "projected", **asked, **found}
+        return NoProjection(machine.name, input_tokens, output_tokens, f"{error.what}; {error.fix}")
 
 
-def _projected(model: Served, machine: MachineConfig, read: float | None, written: float | None) -> dict[str, Any]:
+def _projected(model: Served, machine: MachineConfig, read: float | None, written: float | None) -> Projected:
     if (chip := machine.sheet) is None:
         raise ConfigError(f"machine '{machine.name}' names no chip", fix="add `chip:` to its file")
-    if None in (read, written):
+    if read is None or written is None:
         raise ConfigError("the lengths of its requests are unknown", fix="harness models projects at stated ones")
     longest, context = model.memory.context_length, read + written / 2.0
-    if model.reason is not None:
-        raise ConfigError(model.reason, fix="measure it instead")
+    if model.reason is not None or model.active_parameters is None or model.parameters is None:
+        raise ConfigError(model.reason or "its parameters are unknown", fix="measure it instead")
     if longest is not None and read + written > longest:
         what = f"{read + written:,.0f} tokens are more than the model's context of {longest:,}"
         raise ConfigError(what, fix="project for shorter requests")
@@ -186,29 +280,46 @@ def _projected(model: Served, machine: MachineConfig, read: float | None, writte
     )
     each = capacity.gpu_s(read, written)
     used, hour = model.active_parameters / model.parameters, hourly(machine)
+    return Projected(
+        machine=machine.name,
+        input_tokens=read,
+        output_tokens=written,
+        chip=machine.chip if isinstance(machine.chip, str) else "chip",
+        chips=machine.gpus,
+        chips_a_copy=chips,
+        gpu_s=each,
+        gpu_s_low=fast,
+        gpu_s_high=slow,
+        requests_per_s=machine.gpus / each,
+        input_tokens_per_s=machine.gpus / each * read,
+        output_tokens_per_s=machine.gpus / each * written,
+        tpot_s_at_least=model.memory.weight_bytes * used / (chips * chip.bytes_per_s) if written else None,
+        requests_at_a_time=model.at_a_time(chip, read + written, chips) * (machine.gpus // chips),
+        memory_bytes=chip.memory_bytes * machine.gpus,
+        bits=model.bits if model.bits != 8 or chip.flops_8bit else 16,
+        active_parameters=model.active_parameters,
+        used_share=used,
+        assumed=Assumed(ASSUMED.compute, ASSUMED.bandwidth, SHARE, machine.utilisation),
+        price=MachineHour(hour.total, hour.label, machine.date, hour.reason),
+        by_utilisation=_by_utilisation(capacity, machine, hour.total, read, written),
+    )
+
+
+def _by_utilisation(
+    capacity: Capacity, machine: MachineConfig, usd_per_hour: float | None, read: float, written: float
+) -> dict[float, RequestPrice]:
+    """Returns what a request costs on an always busy machine, and at its stated utilisation."""
+    if usd_per_hour is None:
+        return {}
+    shares = dict.fromkeys((1.0, machine.utilisation))
+    prices = {s: token_price(capacity, read, written, usd_per_hour / machine.gpus, s) for s in shares}
     return {
-        "chip": machine.chip if isinstance(machine.chip, str) else "chip",
-        "chips": machine.gpus,
-        "chips_a_copy": chips,
-        "gpu_s": each,
-        "gpu_s_low": fast,
-        "gpu_s_high": slow,
-        "requests_per_s": machine.gpus / each,
-        "input_tokens_per_s": machine.gpus / each * read,
-        "output_tokens_per_s": machine.gpus / each * written,
-        "tpot_s_at_least": model.memory.weight_bytes * used / (chips * chip.bytes_per_s) if written else None,
-        "requests_at_a_time": model.at_a_time(chip, read + written, chips) * (machine.gpus // chips),
-        "memory_bytes": chip.memory_bytes * machine.gpus,
-        "bits": model.bits if model.bits != 8 or chip.flops_8bit else 16,
-        "active_parameters": model.active_parameters,
-        "used_share": used,
-        "assumed": asdict(ASSUMED) | {"memory": SHARE, "utilisation": machine.utilisation},
-        "price": {"usd_per_hour": hour.total, "label": hour.label, "date": machine.date, "reason": hour.reason},
-        "by_utilisation": {
-            f"{share:g}": _priced(token_price(capacity, read, written, hour.total / machine.gpus, share), written)
-            for share in dict.fromkeys((1.0, machine.utilisation))
-            if hour.total is not None
-        },
+        share: RequestPrice(
+            usd_per_1m_input=price.usd_per_1m_input,
+            usd_per_1m_output=price.usd_per_1m_output if written else None,
+            usd_per_request=price.usd_per_request,
+        )
+        for share, price in prices.items()
     }
 
 
@@ -225,60 +336,6 @@ def _cheapest(chip: Chip, model: Served, gpus: int, read: float, written: float)
             refused = error  # the reason at the largest size is told, if none will do
         else:
             found.append((chips, capacity))
-    if not found:
+    if not found:  # one chip is always tried, so something was refused
         raise refused
     return min(found, key=lambda one: one[1].gpu_s(read, written))
-
-
-def _priced(price: TokenPrice, written: float) -> dict[str, float | None]:
-    return {
-        "usd_per_1m_input": price.usd_per_1m_input,
-        "usd_per_1m_output": price.usd_per_1m_output if written else None,
-        "usd_per_request": price.usd_per_request,
-    }
-
-
-def lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """Yields a projection for a person: a heading, and lines that stand below it."""
-    read, written = found["input_tokens"], found["output_tokens"]
-    asked = "" if None in (read, written) else f": requests of {read:,.0f} tokens in, {written:,.0f} out"
-    yield f"  projected     for {found['machine']}, not measured{asked}"
-    told = [("unknown", found["reason"])] if found["reason"] is not None else _told(found)
-    yield from (f"    {label:11} {text}" for label, text in told)
-
-
-def _told(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yields (label, text) of what is projected and of what it rests on, each for one line of a terminal."""
-    rates = f"{found['input_tokens_per_s']:,.0f} tokens/s in and {found['output_tokens_per_s']:,.0f} out, together"
-    yield "saturated", f"{rates}, by the whole machine"
-    span = f"{found['gpu_s_low']:.3g} to {found['gpu_s_high']:.3g} over the range of the shares"
-    yield "a request", f"{found['gpu_s']:.3g} GPU-seconds ({span})"
-    if (least := found["tpot_s_at_least"]) is not None:
-        yield "one stream", f"TPOT {least * 1e3:.3g} ms or more: the weights in use are read for each token"
-    copies, size = found["chips"] // found["chips_a_copy"], f"{found['chips_a_copy']} × {found['chip']}"
-    held = f"1 copy on {size}" if copies == 1 else f"{copies} copies, each on {size}"
-    many = f"{found['requests_at_a_time']:,} such requests at a time"
-    yield "fits", f"{held}; {many} in {found['memory_bytes'] / 1e9:,.0f} GB"
-    price = found["price"]
-    if price["reason"] is not None:
-        yield "unknown", f"the cost: {price['reason']}"
-    else:
-        yield "price", f"${price['usd_per_hour']:.4g}/h ({price['label']}, {price['date']})"
-    for share, cost in found["by_utilisation"].items():
-        written = "" if cost["usd_per_1m_output"] is None else f", ${cost['usd_per_1m_output']:.3g}/1M out"
-        rate = f"${cost['usd_per_1m_input']:.3g}/1M in{written}, ${cost['usd_per_request']:.3g} a request"
-        yield f"{100 * float(share):.0f} % in use", rate
-    peaks = f"{_range('compute')} of the {found['bits']}-bit peak, {_range('bandwidth')} of bandwidth"
-    yield "assumed", f"{peaks}, {100 * SHARE:.0f} % of memory"
-    if found["active_parameters"] < TESTED:
-        yield "at best", "these shares are of larger models: a small one keeps less of a chip busy"
-    if found["used_share"] < 1.0:
-        used = f"{100 * found['used_share']:.1f} %"
-        yield "at best", f"a token uses {used} of the parameters, as if experts were equally busy"
-    if found["input_tokens"] > LONG_PROMPT:
-        yield "at best", f"attention over prompts beyond {LONG_PROMPT:,} tokens is not in it"
-
-
-def _range(share: str) -> str:
-    assumed, worst, best = (f"{100 * getattr(case, share):.0f}" for case in (ASSUMED, WORST, BEST))
-    return f"{assumed} % ({worst} to {best} %)"

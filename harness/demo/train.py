@@ -29,9 +29,11 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from harness.config.task import TaskConfig, read_task
 from harness.demo import data
 from harness.scoring.scorers.fields import fields
+from harness.tasks.kinds import read_task
+from harness.tasks.kinds.choice import ChoiceTask
+from harness.tasks.kinds.generate import GenerateTask
 from harness.tasks.prompts import as_text, fill
 
 MODELS_DIR = Path(__file__).resolve().parent / "models"
@@ -85,9 +87,11 @@ class Piece:
 
 
 @cache
-def task_of(task: str) -> TaskConfig:
+def task_of(task: str) -> ChoiceTask | GenerateTask:
     """Returns what a task file says."""
-    return read_task(data.TASKS_DIR / f"{task}.yaml")[0]
+    found = read_task(data.TASKS_DIR / f"{task}.yaml")[0]
+    assert isinstance(found, ChoiceTask | GenerateTask)
+    return found
 
 
 def question(task: str, row: Mapping[str, Any]) -> str:
@@ -280,7 +284,7 @@ def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: 
     shown = shots[: config.shots.n] if config.shots else []
     head = "".join(f"{question(task, shot)} {answer(task, shot)}{config.separator}" for shot in shown)
     prompts = [head + question(task, row) for row in rows]
-    if config.kind == "generate":
+    if isinstance(config, GenerateTask):
         texts = generate(model, tokenizer, prompts, config.max_tokens)
         scores = (fields(row[config.answer], text, **config.score["fields"])[0] for row, text in zip(rows, texts))
         return sum(scores) / len(rows)

@@ -39,19 +39,16 @@ def reset_peaks() -> None:
     import sys
 
     with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()
 
 
 def used_memory(device: str = "cpu") -> dict[str, int | None]:
     """Returns the bytes this process holds and held at most, and the most that torch allocated on a GPU."""
-    import resource
-    import sys
-
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    most = _peak_rss()
     status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.is_file() else []
+    lines = status.read_text(encoding="utf-8").splitlines() if status.is_file() else []
     held = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines if line.startswith(("VmRSS:", "VmHWM:"))}
     allocated = None
     if device.startswith("cuda"):
@@ -63,3 +60,16 @@ def used_memory(device: str = "cpu") -> dict[str, int | None]:
         "peak_rss_bytes": held.get("VmHWM", most),
         "peak_allocated_bytes": allocated,
     }
+
+
+def _peak_rss() -> int | None:
+    """Returns the most bytes this process held; None where the system does not tell."""
+    import sys
+
+    import psutil
+
+    try:
+        import resource
+    except ImportError:  # Windows tells it in another place
+        return getattr(psutil.Process().memory_info(), "peak_wset", None)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

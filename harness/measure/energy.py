@@ -188,7 +188,7 @@ class Rapl:
 
 
 def _microjoules(file: Path) -> float:
-    return int(file.read_text()) / 1e6
+    return int(file.read_text(encoding="utf-8")) / 1e6
 
 
 def find_rapl(root: Path = POWERCAP) -> Rapl | str:

@@ -10,15 +10,19 @@ reference/latency_and_cost.md §1.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from harness.values import Estimate, Response
+from harness.values import Estimate
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 TAIL = 10  # values that must lie beyond a percentile before it is given
 
 
-def percentile(values: Sequence[float], q: float, confidence: float = 0.95) -> Estimate:
+def percentile(values: Sequence[float] | NDArray[np.float64], q: float, confidence: float = 0.95) -> Estimate:
     """Returns the q-th percentile (0 < q < 1, linear interpolation as numpy's) of `values` with its interval.
 
     Unknown, with the reason, when fewer than `TAIL` values lie beyond it on either side. Where the ranks of the
@@ -48,39 +52,20 @@ def percentile(values: Sequence[float], q: float, confidence: float = 0.95) -> E
     )
 
 
-def tpot(response: Response) -> float | None:
+class Times(Protocol):
+    """What is known of one request that ran alone, in seconds from the moment it was handed over."""
+
+    @property
+    def output_tokens(self) -> int | None: ...
+    @property
+    def ttft_s(self) -> float | None: ...
+    @property
+    def last_token_s(self) -> float | None: ...
+
+
+def tpot(timed: Times) -> float | None:
     """Returns seconds per output token after the first; None for fewer than two tokens or without times."""
-    if (response.output_tokens or 0) < 2 or response.ttft_s is None or response.last_token_s is None:
+    tokens = timed.output_tokens or 0
+    if tokens < 2 or timed.ttft_s is None or timed.last_token_s is None:
         return None
-    return (response.last_token_s - response.ttft_s) / (response.output_tokens - 1)
-
-
-def latency_summary(responses: Iterable[Response], *, warmup: int = 0) -> dict[str, Any]:
-    """Returns the summary of requests that ran alone: seconds, `n`, and how many warm-up requests came before.
-
-    Failed requests are left out and counted. A key is None where it is unknown; `reasons` has why, by key, and
-    `intervals` the 95 % interval of each known one.
-    """
-    every = list(responses)
-    good = [r for r in every if r.error is None and r.e2e_s is not None]
-    measured = {
-        "ttft": [r.ttft_s for r in good if r.ttft_s is not None],
-        "tpot": [t for t in map(tpot, good) if t is not None],
-        "e2e": [r.e2e_s for r in good],
-    }
-    wanted = {
-        "ttft_p50_s": ("ttft", 0.50),
-        "ttft_p95_s": ("ttft", 0.95),
-        "tpot_p50_s": ("tpot", 0.50),
-        "e2e_p50_s": ("e2e", 0.50),
-        "e2e_p95_s": ("e2e", 0.95),
-    }
-    found = {key: percentile(measured[what], q) for key, (what, q) in wanted.items()}
-    return {
-        **{key: estimate.value for key, estimate in found.items()},
-        "n": len(good),
-        "failed": len(every) - len(good),
-        "warmup": warmup,
-        "intervals": {key: [e.low, e.high] for key, e in found.items() if e.value is not None},
-        "reasons": {key: e.reason for key, e in found.items() if e.value is None},
-    }
+    return (timed.last_token_s - timed.ttft_s) / (tokens - 1)

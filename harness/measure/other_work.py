@@ -48,7 +48,7 @@ def reading(proc: Path = PROC) -> Reading | None:
         started = [str(child.pid) for child in multiprocessing.active_children()]
         own = sum(_ticks((proc / process / "stat").read_text()) for process in ("self", *started))
         return parsed((proc / "stat").read_text(), own, os.sysconf("SC_CLK_TCK"), time.monotonic())
-    except (OSError, ValueError, IndexError):
+    except (OSError, ValueError, IndexError, AttributeError):  # Windows has no sysconf
         return None
 
 

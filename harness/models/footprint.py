@@ -39,7 +39,7 @@ class Footprint:
     reason: str | None = None
     cache_heads: int = 1  # parts into which the cache of a token can be divided, a chip each
 
-    def cache_bytes(self, tokens: int) -> float | None:
+    def cache_bytes(self, tokens: float) -> float | None:
         """Returns the cache of one sequence of `tokens`: a windowed layer keeps no more than its window."""
         if self.cache_bytes_per_token is None:
             return None

@@ -348,22 +348,5 @@ def describe(folder: Path) -> Openness:
     )
 
 
-def lines(found: Openness) -> Iterator[str]:
-    """Yields what to tell a person, as label and text."""
-    yield f"licence       {found.licence or 'unknown'}; commercial use: {found.commercial} ({found.reason})"
-    if len(found.chain) > 1:
-        yield "made from     " + " <- ".join(f"{link.name} ({link.licence or 'unknown'})" for link in found.chain)
-    yield "openness      " + ", ".join(f"{part} {state}" for part, state in found.parts.items())
-    yield f"              MOF class {found.mof_class}; Open Source AI Definition: {found.osaid}"
-    yield f"publisher     {found.publisher or 'unknown'}; country {found.country or 'unknown'}"
-    work = found.compute
-    if work.flop is None:
-        yield f"training      unknown: {work.source}"
-        return
-    yield f"training      {work.flop:.1e} FLOP (6·N·D, {work.low:.1e} to {work.high:.1e}), {work.source}"
-    for limit, what, verdict in work.thresholds:
-        yield f"              {verdict} {limit:.0e}, {what}"
-
-
 def _text(value: Any) -> str | None:
     return str(value) if isinstance(value, str | int | float) and str(value).strip() else None

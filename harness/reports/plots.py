@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.cost.breakeven import Service, usd_per_month, utilisation
 from harness.errors import ConfigError
 from harness.measure.load.series import knee, too_much
+from harness.measure.load.summary import LoadSummary
+from harness.values import Estimate
 
 STYLES = (
     {"color": "black", "linestyle": "-", "marker": "o"},
@@ -27,20 +30,20 @@ KINDS = {"rate": "arrivals", "concurrency": "so many at a time", "offline": "all
 BANDS = ((0.0, 0.1, "0.80"), (0.1, 0.3, "0.88"), (0.3, 1.0, "0.95"))  # utilisation; shade
 
 
-def latency_against_load(summaries: Sequence[Mapping[str, Any]], path: Path) -> tuple[Path, Path]:
-    """Draws response times (mean, p50, p95 where known) over requests a second of `measure.summary`, knee marked.
+def latency_against_load(summaries: Sequence[LoadSummary], path: Path) -> tuple[Path, Path]:
+    """Draws response times (mean, p50, p95 where known) over requests a second of loads, knee marked.
 
     A line joins loads of one kind: a number of requests out is no arrival rate. Loads that ended early, or that were
     more than was served, are hollow.
     """
     figure, axes = _figure("requests answered a second", "response time, s")
-    points = sorted((s for s in summaries if s["requests_per_s"]), key=lambda s: s["level"])
+    points = sorted((s for s in summaries if s.requests_per_s), key=lambda s: s.level)
     for (kind, label), marker in zip(KINDS.items(), "osD", strict=True):
         for key, line in (("mean", "-"), ("p50", "--"), ("p95", ":")):
-            known = [s for s in points if s["kind"] == kind and s["response_s"][key] is not None]
+            known = [s for s in points if s.kind == kind and getattr(s.response_s, key) is not None]
             if not known:
                 continue
-            x, y = [s["requests_per_s"] for s in known], [s["response_s"][key] for s in known]
+            x, y = [s.requests_per_s for s in known], [getattr(s.response_s, key) for s in known]
             axes.plot(x, y, linestyle=line, marker=marker, color="black", markersize=4, label=f"{label}, {key}")
             hollow = [(a, b) for a, b, s in zip(x, y, known, strict=True) if too_much(s)]
             if hollow:
@@ -49,10 +52,10 @@ def latency_against_load(summaries: Sequence[Mapping[str, Any]], path: Path) -> 
         axes.plot([], [], "o", color="black", markerfacecolor="white", markersize=7, label="too much, or ended early")
     at = knee(points)
     if at is not None:
-        x = points[at]["requests_per_s"]
-        axes.axvline(x, color="0.6", linewidth=0.8)
+        most = points[at].requests_per_s
+        axes.axvline(most, color="0.6", linewidth=0.8)
         axes.annotate(
-            f"knee: {x:.3g}/s", (x, 0.97), xycoords=("data", "axes fraction"), va="top", ha="right", rotation=90
+            f"knee: {most:.3g}/s", (most, 0.97), xycoords=("data", "axes fraction"), va="top", ha="right", rotation=90
         )
     axes.set_yscale("log")
     return _save(figure, axes, path)
@@ -104,15 +107,27 @@ def cost_against_volume(
     return _save(figure, axes, path)
 
 
-def cost_against_accuracy(rows: Sequence[Mapping[str, Any]], path: Path) -> tuple[Path, Path]:
-    """Draws rows of `summary.json`: USD for 1,000 samples over accuracy. Rows of unknown cost are left out."""
+@dataclass(frozen=True, slots=True)
+class Priced:
+    """A point of `cost_against_accuracy`: what is drawn under which name."""
+
+    name: str
+    accuracy: Estimate
+    usd_per_1k_samples: float | None
+
+
+def cost_against_accuracy(points: Sequence[Priced], path: Path) -> tuple[Path, Path]:
+    """Draws USD for 1,000 samples over accuracy. Points of unknown cost are left out."""
     figure, axes = _figure("accuracy", "USD for 1,000 samples")
-    known = [r for r in rows if r["cost"]["usd_per_1k_samples"] is not None and r["accuracy"]["value"] is not None]
-    for i, row in enumerate(known):
-        accuracy, cost = row["accuracy"], row["cost"]["usd_per_1k_samples"]
-        ends = [accuracy["value"] - (accuracy["low"] or math.nan)], [(accuracy["high"] or math.nan) - accuracy["value"]]
-        style = STYLES[i % len(STYLES)] | {"linestyle": "none"}
-        axes.errorbar(accuracy["value"], cost, xerr=ends, label=f"{row['model']}, {row['task']}", capsize=2, **style)
+    known = 0
+    for point in points:
+        value, low, high = point.accuracy.value, point.accuracy.low, point.accuracy.high
+        if value is None or point.usd_per_1k_samples is None:
+            continue
+        ends = [value - (low or math.nan)], [(high or math.nan) - value]
+        style = STYLES[known % len(STYLES)] | {"linestyle": "none"}
+        axes.errorbar(value, point.usd_per_1k_samples, xerr=ends, label=point.name, capsize=2, **style)
+        known += 1
     axes.set_xlim(0, 1)
     if known:
         axes.set_yscale("log")

@@ -8,30 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.machine import read_machine
-from harness.config.model import ModelConfig
+from harness.config.model import ScriptedModel
 from harness.config.run import RunConfig
 from harness.measure.device_memory import free_memory
 from harness.models.openness import describe
 from harness.runs.ask_judge import foreseen
 from harness.runs.forecast import Forecast, forecasts, memory_line
+from harness.runs.given import NOTHING, Given
 from harness.runs.plan import Plan, make_plan
 from harness.runs.planned_model import PlannedModel
 from harness.runs.preview import Tokens, balance, excerpt, shots, tokens
 from harness.runs.requests import Cell
 from harness.runs.spending import Spending, estimate
 from harness.scoring.scorers import own_python
-from harness.security.egress import PROVIDERS, egress, server, where
+from harness.security.egress import FILE
 from harness.security.policy import PolicyConfig, Used, broken
 from harness.security.seal import why_unsealed
+from harness.tasks.kinds import kind_of, prompt_of
 from harness.tasks.prompt_layouts import differences
-from harness.tasks.prompts import ANSWER, render, replied
+from harness.tasks.prompts import ANSWER
 from harness.tasks.rubric import texts_of
 from harness.tasks.score_answer import right_answers
 from harness.tasks.self_test import SelfTest, messy, self_test
 from harness.tasks.task import Task
-from harness.values import Message, Sample
+from harness.values import Prompt, Sample
 
-NO_MODEL = ModelConfig(name="none", backend="fake")  # stands in a plan that only shows its tasks
+NO_MODEL = ScriptedModel(name="none")  # stands in a plan that only shows its tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Report:
             "digest": self.plan.digest,
             "policy": None if self.policy is None else {"name": self.policy.policy, "breaks": self.breaks},
             "requests": len(requests),
-            "prompt_characters": sum(len(str(request.prompt)) for request in requests),
+            "prompt_characters": sum(request.prompt.characters for request in requests),
             "tasks": [
                 {**asdict(test), "messy": self.messy.get(task.name, {}), "format_of": task.format_of or None}
                 for task, test in zip(self.plan.tasks, self.self_tests)
@@ -74,8 +76,8 @@ class Report:
             "models": [
                 {
                     "model": model.config.name,
-                    "runs_on": where(model.config),
-                    "leaves_the_machine": f"every prompt, to {host}" if (host := egress(model.config)) else "nothing",
+                    "runs_on": model.place.name,
+                    "leaves_the_machine": f"every prompt, to {host}" if (host := model.place.egress) else "nothing",
                 }
                 for model in self.plan.models
             ],
@@ -83,10 +85,10 @@ class Report:
         }
 
     def _judge(self) -> dict[str, Any]:
-        config = self.plan.judge.config
-        leaves = f"every answer it judges, with its question, to {host}" if (host := egress(config)) else "nothing"
+        judge = self.plan.judge
+        leaves = f"every answer it judges, with its question, to {host}" if (host := judge.place.egress) else "nothing"
         asked = sum(times * len(cell.requests) for cell, times in self.foreseen)
-        return {"model": config.name, "runs_on": where(config), "leaves_the_machine": leaves, "asked": asked}
+        return {"model": judge.config.name, "runs_on": judge.place.name, "leaves_the_machine": leaves, "asked": asked}
 
     def text(self) -> str:
         """Returns the report as text."""
@@ -104,13 +106,13 @@ class Report:
             by_place = task.config.data.id is None and task.samples[0].id == "0"
             counted = "; its ids are positions from 0: row 1 is sample 0" if by_place else ""
             yield f"  data: {task.data_origin}{counted}"
-            scripts = cell.scripts(replied(task.config, ANSWER, cell.chat))
+            scripts = cell.scripts(kind_of(task.config).replied(task.config, ANSWER, cell.chat))
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
             yield from (f"    | {line}" for line in excerpt(_prompt_text(scripts[0].prompt)))
             yield from (f"  {line}" for line in right_answers(task.config, samples[0]))
-            sizes = sorted(len(_prompt_text(request.prompt)) for request in scripts)
+            sizes = sorted(request.prompt.characters for request in scripts)
             yield f"  prompt length in characters: median {sizes[len(sizes) // 2]}, longest {sizes[-1]}"
-            longest = max(scripts, key=lambda request: len(_prompt_text(request.prompt)))
+            longest = max(scripts, key=lambda request: request.prompt.characters)
             if longest is not scripts[0]:
                 yield f"  the longest prompt, of sample {longest.sample_id}:"
                 yield from (f"    | {line}" for line in excerpt(_prompt_text(longest.prompt)))
@@ -131,7 +133,7 @@ class Report:
                 yield "model: none named; of one (--model PATH) tokens, memory and time are told too"
                 continue
             if model.info is None:
-                yield f"model {model.config.name}: {_elsewhere(model.config)}"
+                yield f"model {model.config.name}: {_elsewhere(model)}"
                 continue
             size = f"{model.info.parameters / 1e6:.3g} M parameters, {model.info.bytes / 1e6:.3g} MB of weights"
             context = f"context {model.info.context_length} tokens"
@@ -155,7 +157,7 @@ class Report:
         own_python = next(one for one in self.plan.tasks if one.name == task.format_of)
         yield f"  {task.name}: {'; '.join(differences(own_python.config, task.config))}"
         sample = self.plan.samples(task)[0]
-        yield from (f"    | {line}" for line in render(task.config, sample, (), chat=False).split("\n"))
+        yield from (f"    | {line}" for line in prompt_of(task.config, sample, (), chat=False).content.split("\n"))
         if not test.passed:
             yield from (f"  self-test: {line}" for line in test.lines())
 
@@ -165,18 +167,18 @@ class Report:
             leaves = told["leaves_the_machine"]
             sent = "nothing leaves this machine" if leaves == "nothing" else f"sent: {leaves}"
             yield f"judge {told['model']}: runs on {told['runs_on']}; {sent}; {told['asked']} verdicts at most"
-        elif any(task.config.rubric is not None for task in self.plan.tasks):
+        elif any(task.config.judged_by is not None for task in self.plan.tasks):
             yield "judge: none named; a run needs one: `judge: MODEL` in the run file, or --judge MODEL"
 
 
-def _elsewhere(config: ModelConfig) -> str:
+def _elsewhere(model: PlannedModel) -> str:
     """Returns where a model that has no files here runs, what is sent there, and which key is missing."""
-    if config.backend == "recorded":
+    if model.place == FILE:
         return "nothing is asked; its answers are read from a file; nothing leaves this machine"
-    host = egress(config)
+    host = model.place.egress
     leaves = "nothing leaves this machine" if host is None else f"every prompt is sent to {host}"
-    missing = server(config).missing_key() if config.backend in PROVIDERS else ""
-    return f"runs on {where(config)}; {leaves}" + (f"; MISSING: {missing}" if missing else "")
+    lacks = f"; MISSING: {model.place.lacks}" if model.place.lacks else ""
+    return f"runs on {model.place.name}; {leaves}{lacks}"
 
 
 def _times(forecasts: Sequence[Forecast]) -> Iterator[str]:
@@ -196,7 +198,7 @@ def _times(forecasts: Sequence[Forecast]) -> Iterator[str]:
 
 def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[tuple[Cell, int]]) -> Iterator[str]:
     """Yields what a judge is asked, with the right answer in the model's place, and whether people judged too."""
-    rubric = task.config.rubric
+    rubric = task.config.judged_by
     if rubric is None:
         return
     asked = next(cell for cell, _ in foreseen if cell.task is task).requests
@@ -216,12 +218,12 @@ def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[tuple[C
     yield "no judge is asked here: in the self-test its best and worst verdicts stand for it"
 
 
-def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0) -> Report:
+def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0, given: Given = NOTHING) -> Report:
     """Returns what a run would do, and whether it keeps a policy. Reads data and model files.
 
     Weights are loaded only for a `probe` of so many requests of each task, by the models of this machine.
     """
-    plan = make_plan(config)
+    plan = make_plan(config, given)
     breaks = () if policy is None else _breaks(policy, plan)
     asked_of_judge = tuple(foreseen(plan))
     cells = (*plan.cells, *(cell for cell, _ in asked_of_judge if plan.judge is not None))
@@ -237,16 +239,16 @@ def _breaks(policy: PolicyConfig, plan: Plan) -> tuple[str, ...]:
     why, tasks = why_unsealed(plan.config), [task.config for task in plan.tasks]
     found = broken(policy, [_used(model) for model in plan.models], tasks, why)
     if plan.judge is not None:
-        found += broken(policy, [_used(plan.judge)], [task for task in tasks if task.rubric is not None], why)
+        found += broken(policy, [_used(plan.judge)], [task for task in tasks if task.judged_by is not None], why)
     return tuple(dict.fromkeys(found))
 
 
 def _used(model: PlannedModel) -> Used:
-    about = None if model.info is None else describe(Path(str(model.config.path)))
-    return Used(model.config, tuple(model.files), about)
+    about = None if model.info is None else describe(Path(str(model.config.tokenizer)))
+    return Used(model.config, tuple(model.files), about, model.place)
 
 
-def _prompt_text(prompt: str | tuple[Message, ...]) -> str:
-    if isinstance(prompt, str):
-        return prompt
-    return "\n".join(f"[{turn.role}] {turn.content}" for turn in prompt)
+def _prompt_text(prompt: Prompt) -> str:
+    if prompt.text is not None:
+        return prompt.text
+    return "\n".join(f"[{turn.role}] {turn.content}" for turn in prompt.messages)

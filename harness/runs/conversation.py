@@ -13,7 +13,7 @@ from harness.runs.requests import Cell
 from harness.store.files import RESPONSES
 from harness.store.folder import RunFolder
 from harness.store.lines import read_response_lines
-from harness.tasks.prompts import continued, replied
+from harness.tasks.kinds import kind_of
 from harness.values import Billing, Request, Response
 
 
@@ -43,8 +43,8 @@ def _whole(
         if not request.follows:
             found[request.key] = request
         elif request.follows in asked and said[request.follows].error is None:
-            text = replied(cell.task.config, said[request.follows].text or "", cell.chat)
-            found[request.key] = replace(request, prompt=continued(asked[request.follows].prompt, text, request.prompt))
+            text = kind_of(cell.task.config).replied(cell.task.config, said[request.follows].text or "", cell.chat)
+            found[request.key] = replace(request, prompt=asked[request.follows].prompt.answered(text, request.prompt))
     return found
 
 

@@ -15,18 +15,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from harness.backends import BACKENDS
-from harness.backends.base import Backend
-from harness.config.model import ModelConfig
+from harness.backends import load
+from harness.backends.base import Backend, ModelCard
+from harness.config.model import ModelConfig, RemoteModel
 from harness.errors import LimitReached
 from harness.measure.energy import Meter
 from harness.runs.conversation import _said, _turns, _unasked, _whole
 from harness.runs.latency_pass import _latency, at_rest, counters_of, untimed
 from harness.runs.plan import Plan
-from harness.runs.planned_model import limits_of
+from harness.runs.planned_model import PlannedModel, limits_of
 from harness.runs.requests import Cell
 from harness.runs.steps import Phase, Step, _sent, measure
-from harness.security.egress import PROVIDERS
 from harness.stats.totals import total
 from harness.store.files import RESPONSES, VERDICTS
 from harness.store.folder import RunFolder
@@ -36,11 +35,6 @@ from harness.store.schema import ChargeLine, EnergyLine, EngineLine, PassLine, S
 from harness.values import Request, Response, ResponseLine, placed
 
 Load = Callable[[ModelConfig], Backend]
-
-
-def load(config: ModelConfig) -> Backend:
-    """Returns the backend a model asks for, its weights in memory."""
-    return BACKENDS[config.backend](config)
 
 
 def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None = None) -> Iterator[Step]:
@@ -55,7 +49,7 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None
         cells = [cell for cell in plan.cells if cell.model is model]
         if not any(owed(cell, folder) or untimed(cell, plan, folder) for cell in cells):
             continue
-        with at_work(model.config, plan, folder, load, sealed) as backend:
+        with at_work(model, plan, folder, load, sealed) as backend:
             for cell in cells:
                 yield from _answers(cell, backend, folder, idle)
                 if untimed(cell, plan, folder):
@@ -63,26 +57,32 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None
 
 
 @contextmanager
-def at_work(config: ModelConfig, plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Backend]:
+def at_work(model: PlannedModel, plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Backend]:
     """Gives a model with what is left to spend, and writes down what it is. A limit that is reached ends its work."""
     started = time.perf_counter()
-    with closing(load(_limited(config, plan, folder.path))) as backend:
-        measure(folder, model_line(config.name, time.perf_counter() - started, sealed, backend.describe()))
+    with closing(load(_limited(model, plan, folder.path))) as backend:
+        seconds = time.perf_counter() - started
+        measure(folder, model_line(model.config.name, seconds, sealed, _known(backend.describe())))
         try:
             yield backend
         except LimitReached as reached:
-            measure(folder, StoppedLine(model=config.name, reason=reached.what))
-            logging.getLogger("harness").warning(f"{config.name}: {reached.what}")
+            measure(folder, StoppedLine(model=model.config.name, reason=reached.what))
+            logging.getLogger("harness").warning(f"{model.config.name}: {reached.what}")
 
 
-def _limited(config: ModelConfig, plan: Plan, path: Path) -> ModelConfig:
+def _known(card: ModelCard) -> dict[str, Any]:
+    """Returns what a model says of itself, without what does not apply; under the name its server has for it too."""
+    return {"model": card.model} | {name: value for name, value in asdict(card).items() if value is not None}
+
+
+def _limited(model: PlannedModel, plan: Plan, path: Path) -> ModelConfig:
     """Returns a model's settings with what is left to spend in a run folder, of its own limit and the run's, as limit.
 
     Counted is what this run paid so far, in every sitting; what is unknown as the most it can be. Only requests that
     were under way when a sitting was killed left no trace, and are not counted.
     """
-    limits = limits_of(config, plan.config)
-    if limits == (None, None):
+    limits, config = limits_of(model, plan.config), model.config
+    if limits == (None, None) or not isinstance(config, RemoteModel):
         return config
     spent = _spent(path)
     so_far = (spent.get(config.name, 0.0), sum(spent.values()))
@@ -113,7 +113,6 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder, idle: dict[str, fl
         return
     asked: dict[str, Request] = {}
     said = _said(cell, folder)
-    ask = backend.score if cell.mode == "score" else backend.generate
     rest = at_rest(backend, idle)
     counters, reason = counters_of(backend)
     meter = Meter(counters, reason=reason)
@@ -125,7 +124,7 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder, idle: dict[str, fl
                 due = [request for request in turn if request.key not in done]
                 now = [asked[request.key] for request in due if request.key in asked]
                 unasked = [_unasked(request, said) for request in due if request.key not in asked]
-                for step in keep(cell, "answers", chain(unasked, ask(now) if now else ()), kept, asked):
+                for step in keep(cell, "answers", chain(unasked, backend.answer(now) if now else ()), kept, asked):
                     said[step.response.key] = step.response
                     yield step
     finally:
@@ -142,7 +141,7 @@ def sitting(cell: Cell, log: ResponseLog, asked: Mapping[str, Request], folder: 
 
     `asked` are the requests as they are sent, by key: whoever sends them may add to it meanwhile.
     """
-    served = cell.model.config.backend in PROVIDERS  # what a server answered may have cost money: stored at once
+    served = cell.model.place.asked is not None  # what a server answered may have cost money: stored at once
     kept = Paced(log, at_once=served)
     started = time.perf_counter()
     cut_off = True  # from outside, with requests under way
@@ -173,8 +172,7 @@ def keep(
 
 def _engine(cell: Cell, backend: Backend) -> Mapping[str, Any] | None:
     """Returns what the scoring engine says it computed and what a server without sharing would bill, if it knows."""
-    statistics = getattr(backend, "statistics", None)
-    return statistics() if cell.mode == "score" and statistics is not None else None
+    return backend.computed() if cell.mode == "loglikelihood" else None
 
 
 def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> ResponseLine:

@@ -12,14 +12,12 @@ from itertools import cycle, islice
 
 from harness.backends.base import Backend
 from harness.config.bench import LatencyConfig
-from harness.config.model import ModelConfig
 from harness.measure.energy import Counter, find_counters, idle_watts
 from harness.measure.other_work import between, reading
 from harness.runs.conversation import _said, _turns, _whole
 from harness.runs.plan import Plan
 from harness.runs.requests import Cell
 from harness.runs.steps import Step, _sent, _times, measure
-from harness.security.egress import PROVIDERS, server
 from harness.store.folder import RunFolder
 from harness.store.lines import read_measurements
 from harness.store.schema import ChargeLine, LatencyLine
@@ -38,15 +36,10 @@ def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
 
 def counters_of(backend: Backend) -> tuple[tuple[Counter, ...], str | None]:
     """Returns what counts the joules of the device a model runs on, and the reason where nothing does."""
-    device = backend.describe().get("device")
+    device = backend.describe().device
     if device is None:
         return (), "the model does not run on a device of this machine"
     return find_counters(str(device), os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-def served_here(config: ModelConfig) -> bool:
-    """Returns whether a model is a server on this computer, whose work is no bystander's."""
-    return config.backend in PROVIDERS and server(config).local
 
 
 def at_rest(backend: Backend, known: dict[str, float | None]) -> float | None:
@@ -54,7 +47,7 @@ def at_rest(backend: Backend, known: dict[str, float | None]) -> float | None:
 
     Measured once for each device (`IDLE_S` seconds, where there are counters) and kept in `known`.
     """
-    device = str(backend.describe().get("device"))
+    device = str(backend.describe().device)
     if device not in known:
         known[device] = idle_watts(counters_of(backend)[0])
     return known[device]
@@ -81,16 +74,15 @@ def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Ite
     said = _said(cell, folder)
     for turn in _turns(cell):
         asked |= _whole(cell, turn, asked, said)
-    ask = backend.score if cell.mode == "score" else backend.generate
     timed = []
     before = reading()
     for i, request in enumerate(timed_requests(tuple(asked.values()), wanted)):
-        for response in ask([request]):
+        for response in backend.answer([request]):
             _charge(cell, asked, response, folder)
             if i >= wanted.warmup:
                 timed.append(_times(response))
                 yield Step(cell, "latency", response)
-    beside = between(before, reading(), served_here=served_here(cell.model.config))
+    beside = between(before, reading(), served_here=cell.model.place.served_here)
     name = cell.model.config.name
     line = LatencyLine(
         model=name,

@@ -18,7 +18,7 @@ from harness.runs.planned_model import PlannedModel
 from harness.runs.requests import Cell
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
-from harness.values import Request, Sample
+from harness.values import GenerateRequest, LoglikelihoodRequest, Request, Sample
 
 COUNTED = 2000  # prompts of a cell that are tokenised, and the longest one
 SHOWN = 3000  # characters of the longest prompt that are shown
@@ -62,21 +62,21 @@ def tokens(cell: Cell) -> Tokens | None:
     if cell.model.info is None:
         return None
     try:
-        tokenizer = _tokenizer(str(cell.model.config.path))
+        tokenizer = _tokenizer(cell.model.weights.path)
     except ModelError:
-        if cell.model.config.trust_remote_code:
+        if cell.model.weights.trust_remote_code:
             return None
         raise
-    stated = cell.model.config.max_length or cell.model.info.context_length
+    stated = cell.model.weights.max_length or cell.model.info.context_length
     context = stated or (tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None)
     whole = cell.scripts()
     requests = whole[:COUNTED]
-    longest = max(whole, key=lambda request: len(str(request.prompt)))
+    longest = max(whole, key=lambda request: request.prompt.characters)
     requests = (*requests, *(() if longest in requests else (longest,)))
     lengths = _lengths(tokenizer, requests)
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     most = order[-1]
-    kept = [0 if cell.mode == "score" else request.max_tokens * request.turn for request in requests]
+    kept = [r.max_tokens * r.turn if isinstance(r, GenerateRequest) else 0 for r in requests]
     cut = None if context is None else sum(length + room > context for length, room in zip(lengths, kept))
     return Tokens(
         model=cell.model.config.name,
@@ -96,20 +96,21 @@ def tokens(cell: Cell) -> Tokens | None:
 def _lengths(tokenizer: Any, requests: tuple[Request, ...]) -> list[int]:
     """Returns the tokens the model reads for each request: of the longest choice where choices are scored."""
     prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    if requests[0].mode == "generate":
+    asked = [request for request in requests if isinstance(request, LoglikelihoodRequest)]
+    if not asked:
         texts = [_text(tokenizer, request) for request in requests]
         ids = encode_texts(tokenizer, texts, prefix_token=prefix)
         return [len(ids[text]) for text in texts]
-    pairs = [(_text(tokenizer, request), choice) for request in requests for choice in request.continuations]
+    pairs = [(_text(tokenizer, request), choice) for request in asked for choice in request.continuations]
     sequences = iter(encode_pairs(tokenizer, pairs, max_length=10**9, prefix_token=prefix))
-    return [max(len(next(sequences).ids) - 1 for _ in request.continuations) for request in requests]
+    return [max(len(next(sequences).ids) - 1 for _ in request.continuations) for request in asked]
 
 
 def _text(tokenizer: Any, request: Request) -> str:
-    if isinstance(request.prompt, str):
-        return request.prompt
-    begun = request.prompt[-1].content if request.prompt[-1].role == "assistant" else ""
-    turns = [{"role": turn.role, "content": turn.content} for turn in request.prompt[: -1 if begun else None]]
+    if request.prompt.text is not None:
+        return request.prompt.text
+    begun = request.prompt.begun
+    turns = [{"role": turn.role, "content": turn.content} for turn in request.prompt.before]
     try:
         return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True) + begun
     except Exception:  # whatever a template raises; the run says so in words, here the turns' own text is near enough
@@ -130,8 +131,8 @@ def _needs(model: PlannedModel) -> Footprint:
     """Returns what a model needs in the type its weights are run in."""
     named = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "F32": "float32", "BF16": "bfloat16"}
     stored = named.get(str(model.info.dtype), "float16")
-    dtype = model.config.quantization or named.get(model.config.dtype) or stored
-    config = json.loads((Path(str(model.config.path)) / "config.json").read_text(encoding="utf-8"))
+    dtype = model.weights.quantization or named.get(model.weights.dtype) or stored
+    config = json.loads((Path(model.weights.path) / "config.json").read_text(encoding="utf-8"))
     assert dtype in NUMBER_BYTES
     return footprint(config, parameters=model.info.parameters, dtype=dtype)
 

@@ -8,18 +8,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.backends.capabilities import can_write
-from harness.config.model import ModelConfig
-from harness.config.task import TaskConfig
+from harness.backends import Capabilities
+from harness.config.model import LocalModel, ModelConfig
+from harness.config.task import Writing
 from harness.config.yaml_file import read_yaml
 from harness.engine.generate.constrained import check_supported
 from harness.errors import BackendError, ModelError, TaskError
 from harness.models.info import ModelInfo
 from harness.tasks.answer_form import form_of
 from harness.tasks.task import Task
-from harness.values import Sample, Sampling, Writing
+from harness.values import Sampling
 
-LOCAL = {"transformers", "fake"}  # recorded answers are as they are; servers do less
 UNHEEDED = {  # of a generation_config.json: would change what is drawn, and is not done here
     "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0,
@@ -40,21 +39,7 @@ UNHEEDED = {  # of a generation_config.json: would change what is drawn, and is 
 }
 
 
-def writing_of(task: TaskConfig, sample: Sample) -> Writing:
-    """Returns how the answer to one sample is written."""
-    held = task.constrain is not None and task.constrain.enforce
-    return Writing(
-        form=form_of(task.constrain, sample) if held else None,
-        prefill=task.prefill,
-        thinking=task.thinking.switch,
-        thinking_budget=task.thinking.budget,
-        markers=task.thinking.markers,
-        logprobs=task.logprobs,
-        wall_s=task.wall_s,
-    )
-
-
-def sampling_of(task: TaskConfig, config: ModelConfig, info: ModelInfo | None, seed: int) -> Sampling:
+def sampling_of(task: Writing, config: ModelConfig, info: ModelInfo | None, seed: int) -> Sampling:
     """Returns how tokens are drawn: as the task says, or with `model_defaults` as `generate` would for this model.
 
     Keys that the task itself gives go before the model's. Raises ModelError for a model without such a file, or with a
@@ -87,7 +72,7 @@ def sampling_of(task: TaskConfig, config: ModelConfig, info: ModelInfo | None, s
 
 def generation_defaults(config: ModelConfig, info: ModelInfo | None) -> dict[str, Any] | None:
     """Returns the model's own generation_config.json; None if it has none, or is no model folder."""
-    if info is None or config.path is None:
+    if info is None or not isinstance(config, LocalModel):
         return None
     try:
         found = json.loads((Path(config.path) / "generation_config.json").read_text(encoding="utf-8"))
@@ -96,35 +81,36 @@ def generation_defaults(config: ModelConfig, info: ModelInfo | None) -> dict[str
     return found if isinstance(found, dict) else None
 
 
-def check_writing(task: Task, config: ModelConfig, info: ModelInfo | None) -> None:
-    """Raises a HarnessError, with the line of the task file, for what this model cannot do for this generated task."""
-    if config.backend not in LOCAL:
-        if config.backend != "recorded":
-            _refuse_beyond_server(task, config)
-        return
-    _check_form(task)
-    context = config.max_length or (info.context_length if info is not None else None)
-    if context is not None and task.config.max_tokens >= context:
+def check_writing(task: Task, wanted: Writing, config: ModelConfig, info: ModelInfo | None, can: Capabilities) -> None:
+    """Raises a HarnessError, with the line of the task file, for what this model cannot do for this generated task.
+
+    `wanted` is the task's configuration.
+    """
+    _refuse_beyond(task, wanted, config, can)
+    if can.grammars:
+        _check_form(task, wanted)
+    stated = config.max_length if isinstance(config, LocalModel) else None
+    context = stated or (info.context_length if info is not None else None)
+    if context is not None and wanted.max_tokens >= context:
         raise TaskError(
-            f"max_tokens {task.config.max_tokens} leaves no room for a prompt in the {context} tokens that "
+            f"max_tokens {wanted.max_tokens} leaves no room for a prompt in the {context} tokens that "
             f"{config.name} reads",
             where=_line(task, "max_tokens"),
             fix="lower `max_tokens`",
         )
 
 
-def _check_form(task: Task) -> None:
+def _check_form(task: Task, wanted: Writing) -> None:
     """Raises TaskError naming what of a schema or regex an answer cannot be held to."""
-    wanted = task.config.constrain
-    if wanted is not None and wanted.enforce:
-        check_supported(form_of(wanted, task.samples[0]), _line(task, "constrain"))
+    held = wanted.constrain
+    if held is not None and held.enforce:
+        check_supported(form_of(held, task.samples[0]), _line(task, "constrain"))
 
 
-def _refuse_beyond_server(task: Task, config: ModelConfig) -> None:
+def _refuse_beyond(task: Task, wanted: Writing, config: ModelConfig, able: Capabilities) -> None:
     """Raises BackendError for what the task asks and the model's interface has no word for."""
-    wanted, can = task.config, can_write(config)
-    held = wanted.constrain is not None and wanted.constrain.enforce
-    form = asdict(form_of(wanted.constrain, task.samples[0])) if held else {}
+    can, held = able.writing, wanted.constrain
+    form = asdict(form_of(held, task.samples[0])) if held is not None and held.enforce else {}
     switched, bounded = wanted.thinking.switch != "auto", wanted.thinking.budget is not None
     beyond: Mapping[str, tuple[bool, str]] = {
         "constrain": (
@@ -140,8 +126,11 @@ def _refuse_beyond_server(task: Task, config: ModelConfig) -> None:
             "set it in the model's `extra`, as its server has it",
         ),
         "logprobs": (wanted.logprobs and "logprobs" not in can, "leave it out: its server tells none"),
-        "model_defaults": (wanted.model_defaults, "leave it out: a server draws as `generation` says"),
-        "wall_s": (wanted.wall_s is not None, "set the model's `limits`"),
+        "model_defaults": (
+            wanted.model_defaults and "model_defaults" not in can,
+            "leave it out: a server draws as `generation` says",
+        ),
+        "wall_s": (wanted.wall_limit_s is not None and "wall_s" not in can, "set the model's `limits`"),
     }
     for key, (asked, fix) in beyond.items():
         if asked:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
+from harness.config.task import Asking, Writing
 from harness.errors import ModelError
 from harness.runs.planned_model import PlannedModel, _has_template
-from harness.runs.request_settings import check_writing, sampling_of, writing_of
-from harness.tasks import prompts
-from harness.tasks.rows import digest
+from harness.runs.request_settings import check_writing, sampling_of
+from harness.tasks.kinds import kind_of
+from harness.tasks.kinds.base import Manner
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
-from harness.values import Message, Mode, Request, Sample, Sampling, Writing
-
-SEMANTICS = 1  # raised when the same configuration would be asked or judged differently
+from harness.values import Mode, Request, Sample, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +41,26 @@ class Cell:
         whole: dict[str, Request] = {}
         for request in self.requests:
             before = whole.pop(request.follows, None)
-            said = request.prompt if before is None else prompts.continued(before.prompt, answer, request.prompt)
+            said = request.prompt if before is None else before.prompt.answered(answer, request.prompt)
             whole[request.key] = replace(request, prompt=said)
         return tuple(whole.values())
 
 
 def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: int) -> Cell:
-    chat = _uses_chat(model, task)
-    mode: Mode = "generate" if task.config.writes else "score"
-    if mode == "generate":
-        check_writing(task, model.config, model.info)
-    requests = tuple(r for sample in samples for r in _requests(model, task, sample, mode, chat, seed))
-    return Cell(model, task, mode, chat, samples, requests)
+    chat, config = _uses_chat(model, task), task.config
+    mode: Mode = "generate" if config.writes else "loglikelihood"
+    sampling = Sampling()
+    if isinstance(config, Writing) and config.writes:
+        check_writing(task, config, model.config, model.info, model.capabilities)
+        sampling = sampling_of(config, model.config, model.info, seed)
+    manner, requests = Manner(model.key, chat, sampling), kind_of(config).requests
+    asked = (r for sample in samples for r in requests(config, sample, shots_for(task, sample, seed), manner))
+    return Cell(model, task, mode, chat, samples, tuple(asked))
 
 
 def _uses_chat(model: PlannedModel, task: Task) -> bool:
-    wanted = model.config.chat_template if model.config.chat_template != "auto" else task.config.chat
+    stated = task.config.chat if isinstance(task.config, Asking) else "auto"
+    wanted = model.config.chat_template if model.config.chat_template != "auto" else stated
     available = _has_template(model)
     if wanted == "on" and model.info is not None and not available:
         raise ModelError(
@@ -67,47 +68,6 @@ def _uses_chat(model: PlannedModel, task: Task) -> bool:
             where=f"model {model.config.name}, task {task.name}",
             fix="set `chat_template: off` for the model",
         )
-    if task.config.kind in {"perplexity", "pairs"}:
+    if not task.config.templated:
         return False
     return wanted == "on" or (wanted == "auto" and task.config.writes and available)
-
-
-def _requests(model: PlannedModel, task: Task, sample: Sample, mode: Mode, chat: bool, seed: int) -> Iterator[Request]:
-    """Yields what is asked about one sample: once, or for each epoch of a generated task, each turn."""
-    config = task.config
-    scores, writes = mode == "score", mode == "generate"
-    prompt = prompts.render(config, sample, shots_for(task, sample, seed), chat)
-    more = prompts.later(config, sample, chat)
-    stop = (*config.stop, *prompts.ends_turn(config, chat))
-    scored = prompts.continuations(config, sample, chat) if scores else ()
-    given = prompts.given(config, sample) if scores else ()
-    sampling = sampling_of(config, model.config, model.info, seed) if writes else Sampling()
-    writing = writing_of(config, sample) if writes else Writing()
-    rolling = config.kind == "perplexity"
-    asked = {
-        "semantics": SEMANTICS,
-        "model": model.key,
-        "task": [config.task, config.version],
-        "sample": sample.id,
-        "mode": mode,
-        "continuations": scored,
-        "given": given,
-        "rolling": rolling,
-        "max_tokens": config.max_tokens if writes else None,
-        "stop": stop if writes else None,
-        "sampling": asdict(sampling) if writes else None,
-        "writing": asdict(writing) if writes else None,
-    }
-    limits = {"max_tokens": config.max_tokens, "stop": stop}
-    base = Request("", sample.id, mode, prompt, scored, given, rolling, **limits, sampling=sampling, writing=writing)
-    for epoch in range(config.epochs if writes else 1):
-        follows = ""
-        for turn, added in enumerate((prompt, *more), 1):
-            before = {"follows": follows} if follows else {}
-            key = digest({**asked, "prompt": _as_json(added), "epoch": epoch, **before})
-            yield replace(base, key=key, prompt=added, epoch=epoch, turn=turn, follows=follows)
-            follows = key
-
-
-def _as_json(prompt: str | tuple[Message, ...]) -> Any:
-    return prompt if isinstance(prompt, str) else [asdict(turn) for turn in prompt]

@@ -15,13 +15,11 @@ from harness.cost.prices import Price, Processing, TokenCount, price_request
 from harness.runs.ask_judge import foreseen
 from harness.runs.latency_pass import timed_requests
 from harness.runs.plan import Plan
-from harness.runs.planned_model import limits_of, listed_price
+from harness.runs.planned_model import limits_of
 from harness.runs.requests import Cell
-from harness.security.egress import egress
 from harness.store.lines import characters
 from harness.tasks.judge_requests import name_of
-from harness.tasks.prompts import continued
-from harness.values import Request
+from harness.values import GenerateRequest, Request
 
 CHARACTERS = 4  # a token: about right for English, high for most other languages
 
@@ -53,11 +51,11 @@ def estimate(plan: Plan, done: Collection[str] = ()) -> tuple[Spending, ...]:
     """Returns what each model elsewhere, or with a price, may cost; `done` are the keys of requests answered."""
     found = []
     for model in plan.models:
-        price = listed_price(model.config)
-        if price is None and egress(model.config) is None:
+        price = model.price
+        if price is None and model.place.egress is None:
             continue
         cells = [cell for cell in plan.cells if cell.model is model]
-        limits = tuple(limit for limit in limits_of(model.config, plan.config) if limit is not None)
+        limits = tuple(limit for limit in limits_of(model, plan.config) if limit is not None)
         low, high, most = (
             None if price is None else _sum(*(_cell_usd(price, cell, plan, done, usd, said) for cell in cells))
             for usd, said in ((_low, 0), (_high, CHARACTERS), (_most, 1))
@@ -71,10 +69,10 @@ def _of_judge(plan: Plan) -> Iterator[Spending]:
     """Yields what a judge elsewhere, or with a price, may cost; verdicts that are there already are not taken off."""
     if plan.judge is None:
         return
-    price = listed_price(plan.judge.config)
-    if price is None and egress(plan.judge.config) is None:
+    price = plan.judge.price
+    if price is None and plan.judge.place.egress is None:
         return
-    limits = tuple(limit for limit in limits_of(plan.judge.config, plan.config) if limit is not None)
+    limits = tuple(limit for limit in limits_of(plan.judge, plan.config) if limit is not None)
     low, high, most = (
         None
         if price is None
@@ -91,7 +89,7 @@ def _times(times: int, usd: float | None) -> float | None:
 
 def _cell_usd(price: Price, cell: Cell, plan: Plan, done: Collection[str], usd: Usd, said: int) -> float | None:
     answers, timed = _sent(cell, plan, done, said)
-    usual: Processing = "batch" if cell.model.config.batch and len(answers) > 1 else "standard"
+    usual: Processing = "batch" if cell.model.config.in_batches and len(answers) > 1 else "standard"
     return _sum(usd(price, answers, usual), usd(price, timed, "standard"))
 
 
@@ -104,7 +102,7 @@ def _sent(cell: Cell, plan: Plan, done: Collection[str], said: int) -> tuple[lis
     for request in cell.requests:
         if (before := whole.get(request.follows)) is not None:
             answer = "x" * (said * before.max_tokens)
-            request = replace(request, prompt=continued(before.prompt, answer, request.prompt))
+            request = replace(request, prompt=before.prompt.answered(answer, request.prompt))
         whole[request.key] = request
     owed = [request for key, request in whole.items() if key not in done]
     timed = () if cell.task.format_of else timed_requests(tuple(whole.values()), plan.config.latency)
@@ -125,10 +123,9 @@ def _high(price: Price, requests: Sequence[Request], processing: Processing) -> 
 def _likely(price: Price, requests: Sequence[Request], processing: Processing, written: int | None) -> float | None:
     """Returns the price of requests whose answers have so many tokens (None: as many as they may)."""
     counts = [
-        TokenCount(
-            input=math.ceil(characters(one) * max(1, len(one.continuations)) / CHARACTERS),
-            output=1 if one.mode == "score" else written or one.max_tokens,
-        )
+        TokenCount(math.ceil(characters(one) / CHARACTERS), written or one.max_tokens)
+        if isinstance(one, GenerateRequest)
+        else TokenCount(math.ceil(characters(one) * max(1, len(one.continuations)) / CHARACTERS), 1)
         for one in requests
     ]
     return _sum(*(price_request(price, count, processing).usd for count in counts))

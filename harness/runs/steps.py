@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from harness.runs.requests import Cell
-from harness.security.egress import egress
 from harness.security.secrets import redacted
 from harness.store.files import append_jsonl
 from harness.store.folder import RunFolder
 from harness.store.paths import portable
 from harness.store.schema import MEASUREMENTS, Measurement, TimedAlone
-from harness.values import Request, Response
+from harness.values import GenerateRequest, Request, Response
 
 Phase = Literal["answers", "latency", "verdicts"]
 
@@ -38,7 +37,7 @@ def measure(folder: RunFolder, line: Measurement) -> None:
 
 def _sent(cell: Cell, asked: Mapping[str, Request], responses: Sequence[Response]) -> int:
     """Returns the bytes of text that left this machine for these responses, in all their attempts."""
-    if egress(cell.model.config) is None:
+    if cell.model.place.egress is None:
         return 0
     sent = [response for response in responses if response.key in asked]
     attempts = (len(response.attempts) or 1 for response in sent)
@@ -47,10 +46,10 @@ def _sent(cell: Cell, asked: Mapping[str, Request], responses: Sequence[Response
 
 def _bytes(request: Request) -> int:
     """Returns the bytes of a request's text. Each continuation is scored after the prompt, and sent with it."""
-    turns = [request.prompt] if isinstance(request.prompt, str) else [turn.content for turn in request.prompt]
-    prompt = "".join(turns).encode("utf-8", "replace")
-    ends = "".join(request.continuations).encode("utf-8", "replace")
-    return len(prompt) * max(1, len(request.continuations)) + len(ends)
+    if isinstance(request, GenerateRequest):
+        return request.prompt.size_bytes
+    ends = "".join(request.continuations).encode("utf-8", "surrogatepass")
+    return request.prompt.size_bytes * max(1, len(request.continuations)) + len(ends)
 
 
 def _times(response: Response) -> TimedAlone:

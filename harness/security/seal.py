@@ -36,31 +36,24 @@ from typing import Literal
 
 from harness.config import lm_eval_names
 from harness.config.files import find_file
-from harness.config.model import ModelConfig
+from harness.config.model import LocalModel, ModelConfig, RemoteModel
+from harness.config.objects import is_object
 from harness.config.run import RunConfig
-from harness.config.task import read_task
+from harness.config.task import read_data
 from harness.models.find import resolve_model
-from harness.security.egress import PROVIDERS, server
+from harness.security.egress import server
+from harness.security.environment import OFFLINE, QUIET
 
 Kind = Literal["kernel", "namespace", "none"]
-
-# Read by the hub client, datasets and transformers when they are imported.
-OFFLINE = {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_EVALUATE_OFFLINE": "1"}
-QUIET = {  # no telemetry, in any run
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "DISABLE_TELEMETRY": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "WANDB_MODE": "disabled",
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Seal:
-    """What keeps a run on this machine. `reason` is set where nothing does."""
+    """What keeps a run on this machine. `reason` is set where nothing does, and `fix` where another machine would."""
 
     kind: Kind
     reason: str = ""
+    fix: str = ""
 
     def __str__(self) -> str:
         return f"{self.kind} ({self.reason})" if self.reason else self.kind
@@ -77,6 +70,7 @@ def seal_run(config: RunConfig, methods: Sequence[Kind] = ("kernel",)) -> Seal:
     missing = [
         (path, model.revision, model.trust_remote_code)
         for model in _models(config)
+        if isinstance(model, LocalModel)
         for path in (model.path, model.adapter)
         if path is not None and "/" in path and not Path(path).expanduser().exists()
     ]
@@ -93,6 +87,9 @@ def why_unsealed(config: RunConfig) -> str:
     return _no_seal_here() or _needs_network(config)
 
 
+ELSEWHERE = "where data must not leave: run it on Linux, or on a machine without a network"
+
+
 def _no_seal_here() -> str:
     if sys.platform.startswith("linux"):
         return ""
@@ -102,17 +99,19 @@ def _no_seal_here() -> str:
 def _needs_network(config: RunConfig) -> str:
     """Returns why a run cannot do without a network; empty if it can."""
     for model in _models(config):
-        if model.backend in PROVIDERS:
+        if isinstance(model, RemoteModel):
             role = "judge" if model is config.judge else "model"
             return f"{role} {model.name} is asked at {server(model).host}"
     for use in config.tasks:
+        if is_object(use.task):
+            continue  # its rows are here
         if lm_eval_names.is_named(use.task):
             if use.data is None and lm_eval_names.reads_hub(use.task):
                 return f"task {use.task} reads what lm-eval fetches: give a local copy with --data"
             continue
-        task, _ = read_task(find_file(use.task, "tasks"))
-        if task.data.hub is not None and use.data is None and not Path(task.data.hub).is_dir():
-            return f"task {task.task} reads {task.data.hub} from the hub: give a local copy with --data"
+        data = read_data(file := find_file(use.task, "tasks"))
+        if data.hub is not None and use.data is None and not Path(data.hub).is_dir():
+            return f"task {file.stem} reads {data.hub} from the hub: give a local copy with --data"
     return ""
 
 
@@ -135,7 +134,7 @@ def apply(methods: Sequence[Kind] = ("kernel",)) -> Seal:
     The method `namespace` starts the program again: only for a command line that has done nothing yet.
     """
     if why := _no_seal_here():
-        return Seal("none", why)
+        return Seal("none", why, ELSEWHERE)
     if found := open_sockets():
         return Seal("none", f"already open: {'; '.join(found[:3])}")
     reasons = []

@@ -11,7 +11,8 @@ import logging
 import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from functools import lru_cache
+from typing import TypeVar, cast
 
 HIDDEN = "[secret]"
 SHORTEST = 6  # characters of a value that is taken for a secret because of its variable's name
@@ -34,6 +35,7 @@ _LOOKS = re.compile(
 )
 
 
+Json = TypeVar("Json")  # what goes in comes out in the same shape
 _KEPT_OUT: set[str] = set()  # secrets of this process that no environment variable holds
 
 
@@ -42,6 +44,7 @@ def keep_out(value: str) -> None:
     _KEPT_OUT.add(value)
 
 
+@lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Returns whether an environment variable of this name holds a secret."""
     return _NAMED.search(name) is not None
@@ -54,7 +57,7 @@ def redact(text: str, environment: Mapping[str, str] | None = None) -> str:
     key. Values under SHORTEST characters are left: hiding them would garble the text. `environment` defaults to that
     of the process.
     """
-    return _LOOKS.sub(HIDDEN, _without_values(text, environment, SHORTEST))
+    return _without_looks(text, _values(environment, SHORTEST))
 
 
 def without_own(text: str, environment: Mapping[str, str] | None = None) -> str:
@@ -63,24 +66,40 @@ def without_own(text: str, environment: Mapping[str, str] | None = None) -> str:
     Nothing is judged by its look: a task may be about keys. Only values of LONG characters or more are hidden, so that
     a placeholder such as `unused` does not change an answer.
     """
-    return _without_values(text, environment, LONG)
+    return _without(text, _values(environment, LONG))
 
 
-def _without_values(text: str, environment: Mapping[str, str] | None, shortest: int) -> str:
+def redacted(value: Json) -> Json:
+    """Returns a JSON value with every text in it redacted, keys too, by the secrets that are known when it is called.
+
+    They are collected once for the whole value: a plan has thousands of texts, an environment hundreds of variables.
+    """
+    return cast("Json", _redacted(value, _values(None, SHORTEST)))
+
+
+def _redacted(value: object, secrets: tuple[str, ...]) -> object:
+    if isinstance(value, str):
+        return _without_looks(value, secrets)
+    if isinstance(value, Mapping):
+        return {_redacted(key, secrets): _redacted(inner, secrets) for key, inner in value.items()}
+    return [_redacted(inner, secrets) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def _values(environment: Mapping[str, str] | None, shortest: int) -> tuple[str, ...]:
+    """Returns the secrets that are known by value, the longest first: one may hold another."""
     environment = os.environ if environment is None else environment
-    values = {value.strip() for name, value in environment.items() if is_secret(name)} | _KEPT_OUT
-    for value in sorted((value for value in values if len(value) >= shortest), key=len, reverse=True):
+    named = {environment[name].strip() for name in tuple(environment) if is_secret(name)} | _KEPT_OUT
+    return tuple(sorted((value for value in named if len(value) >= shortest), key=len, reverse=True))
+
+
+def _without(text: str, secrets: tuple[str, ...]) -> str:
+    for value in secrets:
         text = text.replace(value, HIDDEN)
     return text
 
 
-def redacted(value: Any) -> Any:
-    """Returns a JSON value with every text in it redacted, keys too."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {redacted(key): redacted(inner) for key, inner in value.items()}
-    return [redacted(inner) for inner in value] if isinstance(value, list | tuple) else value
+def _without_looks(text: str, secrets: tuple[str, ...]) -> str:
+    return _LOOKS.sub(HIDDEN, _without(text, secrets))
 
 
 class Redacting(logging.Formatter):

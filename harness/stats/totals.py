@@ -9,9 +9,16 @@ Read from the log of responses alone, so that a run that was killed has its sums
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
 
 
-def total(values: Iterable[float | None]) -> float | None:
+def total(values: Iterable[Number | None]) -> Number | None:
     """Returns the sum; None if any part is unknown."""
-    parts = list(values)
-    return None if None in parts else sum(parts)
+    whole: Number = 0
+    for value in values:
+        if value is None:
+            return None
+        whole += value
+    return whole

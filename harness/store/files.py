@@ -20,6 +20,7 @@ import contextlib
 import errno
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 
 from harness.errors import StoreError
 
+BINARY = getattr(os, "O_BINARY", 0)  # Windows would otherwise write another end of line
 PLAN, RESPONSES, VERDICTS, LOCK = "plan.json", "responses.jsonl", "verdicts.jsonl", ".lock"
 
 
@@ -86,7 +88,7 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK
                     disk.truncate(file.fileno(), size)
                 raise
     except OSError as error:
-        raise _disk_error(error, path) from None
+        raise disk_error(error, path) from None
 
 
 def _whole_lines(file: Any, block: int = 1 << 16) -> int:
@@ -105,7 +107,7 @@ def _whole_lines(file: Any, block: int = 1 << 16) -> int:
 def _write_atomic(path: Path, chunks: Iterable[bytes], disk: Disk) -> None:
     temporary = _temporary(path)
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY, 0o644)
         try:
             buffer = bytearray()
             for chunk in chunks:
@@ -123,7 +125,7 @@ def _write_atomic(path: Path, chunks: Iterable[bytes], disk: Disk) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):
-            raise _disk_error(error, path) from None
+            raise disk_error(error, path) from None
         raise
 
 
@@ -153,15 +155,17 @@ def _write_all(fd: int, data: bytes, disk: Disk) -> None:
 
 
 def _sync_folder(folder: Path, disk: Disk) -> None:
-    """Makes the names in a folder last: a new file whose name is lost is lost."""
-    fd = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    """Makes the names in a folder last: a new file whose name is lost is lost. Windows opens no folder."""
+    if sys.platform == "win32":
+        return
+    fd = os.open(folder, os.O_RDONLY)
     try:
         disk.fsync(fd)
     finally:
         os.close(fd)
 
 
-def _disk_error(error: OSError, path: Path) -> StoreError:
+def disk_error(error: OSError, path: Path) -> StoreError:
     again = "then run the same command again: it goes on where it stopped"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError("the disk is full", where=str(path), fix=f"free some space, {again}")

@@ -16,8 +16,6 @@ which then counts in its place. Any other key stands once.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
@@ -33,17 +31,18 @@ from harness.store.files import (
     VERDICTS,
     Disk,
     _compact,
-    _disk_error,
     _temporary,
+    disk_error,
     write_json_atomic,
 )
+from harness.store.lock import Lock
 from harness.store.log import ResponseLog
 
 
 class RunFolder:
     """A folder that one process writes to, under one plan. Leave it through `with` or `close()`."""
 
-    def __init__(self, path: Path, resumed: bool, lock: int, disk: Disk) -> None:
+    def __init__(self, path: Path, resumed: bool, lock: Lock, disk: Disk) -> None:
         self.path, self.resumed, self._lock, self._disk = path, resumed, lock, disk
         self._logs: dict[str, ResponseLog] = {}
 
@@ -61,11 +60,11 @@ class RunFolder:
         except FileExistsError:
             raise StoreError("this is a file, no run folder", where=str(path), fix="name a folder: --out DIR") from None
         except OSError as error:
-            raise _disk_error(error, path) from None
+            raise disk_error(error, path) from None
         if PLAN not in names and names - {LOCK, _temporary(Path(PLAN)).name}:
             what = f"the folder holds other files and no {PLAN}: it is no run folder"
             raise StoreError(what, where=str(path), fix="name a new or empty folder: --out DIR")
-        lock = _lock(path / LOCK)
+        lock = Lock(path / LOCK)
         try:
             resumed = (path / PLAN).exists()
             if resumed:
@@ -73,7 +72,7 @@ class RunFolder:
             else:
                 write_json_atomic(path / PLAN, plan, disk)
         except BaseException:
-            _unlock(path / LOCK, lock)
+            lock.release()
             raise
         return cls(path, resumed, lock, disk)
 
@@ -93,54 +92,13 @@ class RunFolder:
     def close(self) -> None:
         for log in self._logs.values():
             log.close()
-        if self._lock >= 0:
-            _unlock(self.path / LOCK, self._lock)
-            self._lock = -1
+        self._lock.release()
 
     def __enter__(self) -> RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _lock(path: Path) -> int:
-    """Returns a file descriptor that holds the lock until it is closed, even by a crash."""
-    while True:
-        try:
-            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except OSError as error:
-            raise _disk_error(error, path) from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(fd, 32, 0).decode(errors="replace").strip()
-            os.close(fd)
-            what = "another run is writing here" + (f" (process {holder})" if holder else "")
-            raise StoreError(
-                what, where=str(path.parent), fix="wait for it to end, or name another --out DIR"
-            ) from None
-        except OSError as error:
-            os.close(fd)
-            raise _disk_error(error, path) from None
-        if _same_file(path, fd):  # else the one before us removed the file between our open and our lock
-            os.ftruncate(fd, 0)
-            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
-            return fd
-        os.close(fd)
-
-
-def _same_file(path: Path, fd: int) -> bool:
-    try:
-        return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
-        return False
-
-
-def _unlock(path: Path, fd: int) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink(missing_ok=True)
-    os.close(fd)
 
 
 def _read_plan(path: Path) -> dict[str, Any]:
@@ -152,7 +110,7 @@ def _read_plan(path: Path) -> dict[str, Any]:
         fix = "restore it from a copy, or start anew: --out DIR"
         raise StoreError("the plan of this run cannot be read", where=str(path), fix=fix) from None
     except OSError as error:
-        raise _disk_error(error, path) from None
+        raise disk_error(error, path) from None
 
 
 def _require_same(before: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:

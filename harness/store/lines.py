@@ -14,9 +14,10 @@ from typing import Any
 from harness.runs.requests import Cell
 from harness.security.secrets import redact, redacted, without_own
 from harness.store.log import read_attempts, read_responses, superseded
+from harness.store.renamed import renamed
 from harness.store.rows import read_json
 from harness.store.schema import MEASUREMENTS, PARTS, PLANS, RESPONSE_LINES, Measurement, PlanFile, migrated
-from harness.values import Request, ResponseLine
+from harness.values import LoglikelihoodRequest, Request, ResponseLine
 
 
 def read_plan(folder: Path) -> PlanFile:
@@ -63,13 +64,13 @@ def measurements(path: Path) -> list[dict[str, Any]]:
     if not file.exists():
         return []
     whole = (line for line in file.read_text(encoding="utf-8").split("\n")[:-1] if line)
-    return [json.loads(line) for line in whole]
+    return [renamed(json.loads(line)) for line in whole]
 
 
 def characters(request: Request) -> int:
     """Returns the characters a request gives to read, as its input tokens are counted: once, with the longest pair."""
-    said = [request.prompt] if isinstance(request.prompt, str) else [turn.content for turn in request.prompt]
-    return sum(map(len, said)) + max((len(given + text) for given, text in request.pairs), default=0)
+    pairs = request.pairs if isinstance(request, LoglikelihoodRequest) else ()
+    return request.prompt.characters + max((len(given + text) for given, text in pairs), default=0)
 
 
 def _named(cell: Cell, kind: str) -> dict[str, Any]:

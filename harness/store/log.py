@@ -27,7 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.store.files import DISK, Disk, _compact, _disk_error, _sync_folder, _write_all
+from harness.store.files import BINARY, DISK, Disk, _compact, _sync_folder, _write_all, disk_error
+from harness.store.renamed import renamed
 
 SYNC_SHARE = 0.05  # of the time that may go into waiting for the disk
 PROVISIONAL = b'"provisional":true'  # as such a payload is written
@@ -57,16 +58,16 @@ class ResponseLog:
         self.path, self._disk, self.note = Path(path), disk, None
         try:
             new = not self.path.exists()
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
         except OSError as error:
-            raise _disk_error(error, self.path) from None
+            raise disk_error(error, self.path) from None
         try:
             if new:
                 _sync_folder(self.path.parent, disk)
             self._recover()
         except OSError as error:
             self.close()
-            raise _disk_error(error, self.path) from None
+            raise disk_error(error, self.path) from None
         except BaseException:
             self.close()
             raise
@@ -124,7 +125,7 @@ class ResponseLog:
         except BaseException as error:
             self._take_back()
             if isinstance(error, OSError):
-                raise _disk_error(error, self.path) from None
+                raise disk_error(error, self.path) from None
             raise
         self._keys |= keys
         self._head, self._size = head, self._size + len(data)
@@ -210,7 +211,7 @@ def _lines_of(path: Path) -> Iterator[bytes]:
         with Path(path).open("rb") as file:
             yield from file
     except OSError as error:
-        raise _disk_error(error, Path(path)) from None
+        raise disk_error(error, Path(path)) from None
 
 
 def _key_of(data: bytes) -> tuple[str, bool]:
@@ -285,7 +286,7 @@ def _checked_lines(path: Path) -> Iterator[_Line]:
                     return
                 head = line.hash
     except OSError as error:
-        raise _disk_error(error, Path(path)) from None
+        raise disk_error(error, Path(path)) from None
 
 
 def _why_broken(line: bytes, head: str) -> str | None:
@@ -315,7 +316,7 @@ def _end(body: bytes) -> bytes:
 def _take_key(seen: dict[str, bool], line: _Line, path: Path) -> dict[str, Any]:
     """Returns the payload of a line, its key added to those seen, with whether it is provisional."""
     try:
-        payload = json.loads(line.data)
+        payload = renamed(json.loads(line.data))
         del payload["prev"], payload["hash"]
         key = payload["key"]
     except (ValueError, KeyError, TypeError):  # sealed right, but not by us

@@ -12,6 +12,7 @@ from typing import Any
 from harness.errors import StoreError, nearest
 from harness.runs.plan import Plan
 from harness.store.log import read_attempts
+from harness.store.renamed import renamed
 from harness.values import Failure, Record, Sample
 
 
@@ -27,7 +28,7 @@ def read_samples(path: Path) -> dict[tuple[str, str], Sample]:
     return {(line["task"], line["id"]): _sample(line) for line in read_jsonl(path / "samples.jsonl")}
 
 
-def _refuse_no_run(folder: Path) -> None:
+def refuse_no_run(folder: Path) -> None:
     """Raises StoreError for a folder that holds no run, naming those that could be meant."""
     if not (folder / "plan.json").is_file():
         runs = [plan.parent.name for plan in folder.parent.glob("*/plan.json")]
@@ -42,7 +43,7 @@ def _refuse_no_run(folder: Path) -> None:
 def read_json(path: Path) -> Any:
     """Returns the content of a JSON file of a run. Raises StoreError if it is missing or broken."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return renamed(json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise StoreError(f"no {path.name}", where=str(path.parent), fix="run `harness score` on the folder") from None
     except ValueError as error:
@@ -55,7 +56,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
     with path.open(encoding="utf-8", newline="\n") as lines:
         for line in lines:
             with suppress(ValueError):
-                found.append(json.loads(line))
+                found.append(renamed(json.loads(line)))
     return found
 
 
@@ -66,11 +67,11 @@ def _sample_lines(plan: Plan) -> Iterator[dict[str, Any]]:
 
 
 def _sample(line: Mapping[str, Any]) -> Sample:
-    several = {key: tuple(line.get(key, ())) for key in ("choices", "labels", "right", "scored")}
+    several = {key: tuple(line.get(key, ())) for key in ("choices", "labels", "right", "scored", "marks")}
     return Sample(**{**line, **several})
 
 
-def _record_line(record: Record) -> dict[str, Any]:
+def record_line(record: Record) -> dict[str, Any]:
     line = asdict(record)
     if not record.turns:
         del line["turns"]

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.config.task import TaskConfig
-from harness.tasks.rubric import NOTHING, Judge, ask, texts_of
-from harness.tasks.score_answer import answer_to_judge, text_to_judge, turn_of
+from harness.config.task import Judging
+from harness.tasks.kinds.conversation import ConversationTask, turn_of
+from harness.tasks.kinds.written import answer_to_judge, text_to_judge
+from harness.tasks.rubric import NOTHING, Judge, ask, rubric_of, texts_of
 from harness.values import AnswerPlace, Request, Response, ResponseLine, Sample
 
 Samples = Mapping[tuple[str, str], Sample]  # by task and sample id
@@ -24,7 +25,7 @@ def name_of(judge: str) -> str:
 
 
 def _wanted(
-    tasks: Mapping[str, TaskConfig], samples: Samples, responses: Sequence[ResponseLine], judge: Judge, baseline: str
+    tasks: Mapping[str, Judging], samples: Samples, responses: Sequence[ResponseLine], judge: Judge, baseline: str
 ) -> dict[str, dict[str, Request]]:
     """Returns all that the judge is to be asked, by task and key."""
     found: dict[str, dict[str, Request]] = {name: {} for name in tasks}
@@ -37,7 +38,7 @@ def _wanted(
 
 
 def _asked(
-    tasks: Mapping[str, TaskConfig], samples: Samples, responses: Sequence[ResponseLine], judge: Judge, baseline: str
+    tasks: Mapping[str, Judging], samples: Samples, responses: Sequence[ResponseLine], judge: Judge, baseline: str
 ) -> dict[AnswerPlace, dict[int, tuple[Request, ...] | None]]:
     """Returns what is asked about each answer, or each scored turn of a conversation, by turn from 1.
 
@@ -54,11 +55,11 @@ def _asked(
         before.append(response)
         if sample.scored and len(before) not in sample.scored:
             continue
-        if sample.scored:
+        if isinstance(task, ConversationTask):
             task, sample = turn_of(task, sample, len(before), before)
         answer = answer_to_judge(task, sample, response)
         by_turn = found.setdefault(where, {})
-        if task.rubric.against is None:
+        if rubric_of(task).against is None:
             by_turn[len(before)] = () if answer is None else ask(task, sample, answer, judge)
         elif where[0] == baseline:
             by_turn[1] = None
@@ -68,16 +69,16 @@ def _asked(
     return found
 
 
-def _rival(task: TaskConfig, sample: Sample, response: Response | None) -> str | None:
+def _rival(task: Judging, sample: Sample, response: Response | None) -> str | None:
     """Returns the baseline's answer; that it gave none is an answer too, unless it was never really asked."""
     if response is None or response.error is not None:
         return None
     return answer_to_judge(task, sample, response) or NOTHING
 
 
-def _labelled(task: TaskConfig, samples: Sequence[Sample], judge: Judge) -> dict[str, tuple[Request, ...]]:
+def _labelled(task: Judging, samples: Sequence[Sample], judge: Judge) -> dict[str, tuple[Request, ...]]:
     """Returns what is asked about each text, or pair of texts, that people judged, by sample id."""
-    rubric, found = task.rubric, {}
+    rubric, found = rubric_of(task), {}
     for sample in samples if rubric.human is not None else ():
         cells = [sample.row.get(column) for column in texts_of(rubric)]
         if sample.row.get(rubric.human) in (None, "") or not all(cells):

@@ -11,31 +11,25 @@ a whole text (rolling), the token that opens it is not judged; lm-eval does so t
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
 import json
-import logging
-import math
 import os
-import random
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.config.base import validate
 from harness.config.lm_eval_names import PREFIX, _is_path, _text
 from harness.config.task import TaskConfig
-from harness.errors import DataError, HarnessError, TaskError, nearest
+from harness.errors import DataError, HarnessError, TaskError
 from harness.tasks.data.files import DataSource
 from harness.tasks.data.read import load_rows
-from harness.values import Failure, Response, Sample, Score
+from harness.tasks.kinds import KINDS, keys_of, task_from
+from harness.tasks.lm_eval_catalogue import SEEDS, as_lm_eval, file_of, manager_of, need_lm_eval
+from harness.tasks.lm_eval_judge import BUILT, key_of
+from harness.values import Sample
 
-SEEDS = {"python": 0, "numpy": 1234, "shots": 1234}  # lm-eval's own defaults
 ANSWER_TOKENS = 256  # where the task says nothing: lm-eval's default for models in process
 ASKED_AS = {"loglikelihood": "pairs", "generate_until": "generate", "loglikelihood_rolling": "perplexity"}
 SETTINGS = {  # of `generation_kwargs`, beside those read below: what changes nothing
@@ -44,7 +38,6 @@ SETTINGS = {  # of `generation_kwargs`, beside those read below: what changes no
     "early_stopping": (False,),
     "num_return_sequences": (1,),
 }
-_BUILT: dict[str, Any] = {}  # lm-eval's task by our `score:` key as JSON; this process only
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,26 +49,15 @@ class Loaded:
     origin: str
 
 
-def file_of(task: str) -> Path:
-    """Returns the file that defines a task of lm-eval. Raises TaskError with the nearest name."""
-    name = task.removeprefix(PREFIX)
-    _need_lm_eval(task)
-    if _is_path(name):
-        return Path(name)
-    if name not in catalogue():
-        raise TaskError(f"lm-eval has no task '{name}'", where="tasks", fix=nearest(name, catalogue()))
-    return catalogue()[name]
-
-
 def load(task: str, data: Path | None, num_fewshot: int | None) -> tuple[Loaded, ...]:
     """Returns a task of lm-eval, or all of a group or tag, with their prompts written.
 
     `data` is a local copy in place of what lm-eval would fetch; `num_fewshot` is lm-eval's. Raises TaskError for what
     is not there or cannot be asked here, DataError for data that cannot be read.
     """
-    _need_lm_eval(task)
+    need_lm_eval(task)
     name = task.removeprefix(PREFIX)
-    with _as_lm_eval():
+    with as_lm_eval():
         try:
             found = _build(name, data)
             return tuple(_loaded(one, file, data, num_fewshot) for one, file in found)
@@ -87,43 +69,13 @@ def load(task: str, data: Path | None, num_fewshot: int | None) -> tuple[Loaded,
             raise TaskError(what, where=task, fix=fix) from None
 
 
-def _need_lm_eval(task: str) -> None:
-    if find_spec("lm_eval") is None:
-        what = f"'{task}' needs the package lm-eval, which is not installed"
-        raise TaskError(what, where="tasks", fix="pip install 'openweights-harness[lm-eval]'")
-
-
-NAMED = re.compile(r"^(?:task|group):[ \t]*['\"]?([^\s'\"#\[\]]+)", re.MULTILINE)
-TAGGED = re.compile(r"^tag:((?:[ \t]*\S+)?(?:\n[ \t]*- .+)*)", re.MULTILINE)
-
-
-@cache
-def catalogue() -> Mapping[str, Path]:
-    """Returns the file of every task, group and tag of the installed catalogue (of a tag: of one of its tasks).
-
-    lm-eval's own index of it takes minutes.
-    """
-    import lm_eval
-
-    files = sorted((Path(lm_eval.__file__).parent / "tasks").rglob("*.yaml"))
-    texts = {path: _text(path) for path in files}
-    tags = {
-        tag: path
-        for path, text in texts.items()
-        for found in TAGGED.findall(text)
-        for tag in found.split()
-        if tag != "-"
-    }
-    return tags | {name: path for path, text in texts.items() for name in NAMED.findall(text)}
-
-
 def _build(name: str, data: Path | None) -> list[tuple[Any, Path | None]]:
     """Returns lm-eval's task objects, each with its file if that is the user's own."""
     own = _is_path(name)
     path = file_of(name)
     if re.search(r"^unsafe_code:\s*true", _text(path), re.MULTILINE):  # its import alone would load what runs code
         _refuse_code(name)
-    manager = _manager(path.parent)
+    manager = manager_of(path.parent)
     index = manager.task_index
     if own:
         name = next((each for each, entry in index.items() if _is_at(entry, path)), "")
@@ -144,13 +96,6 @@ def _build(name: str, data: Path | None) -> list[tuple[Any, Path | None]]:
 
 def _is_at(entry: Any, path: Path) -> bool:
     return entry.yaml_path is not None and Path(entry.yaml_path).resolve() == path.resolve()
-
-
-def _manager(folder: Path) -> Any:
-    """Returns lm-eval's index of one folder of task files."""
-    from lm_eval.tasks import TaskManager
-
-    return TaskManager(include_path=str(folder), include_defaults=False)
 
 
 class _Splits(dict):
@@ -192,25 +137,6 @@ def _refuse_code(name: str) -> None:
     )
 
 
-@contextlib.contextmanager
-def _as_lm_eval() -> Iterator[None]:
-    """Seeds what lm-eval seeds before it makes tasks, and keeps its progress bars off the screen."""
-    import numpy as np
-
-    log = logging.getLogger("lm_eval")
-    level, state, numpy_state = log.level, random.getstate(), np.random.get_state()
-    log.setLevel(logging.ERROR)
-    random.seed(SEEDS["python"])
-    np.random.seed(SEEDS["numpy"])
-    try:
-        with contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        log.setLevel(level)
-        random.setstate(state)
-        np.random.set_state(numpy_state)
-
-
 def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | None) -> Loaded:
     name = f"{PREFIX}{task.task_name}"
     if getattr(task, "UNSAFE_CODE", False):
@@ -228,7 +154,8 @@ def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | 
     kind = _kind(by_doc.values(), name)
     score = {"task": task.task_name, "file": None if file is None else _digested(file)}
     score |= {"multiple_input": bool(task.multiple_input), "multiple_target": bool(task.multiple_target)}
-    asked = generation_of(next(iter(by_doc.values()))[0].args[1], name) if kind == "generate" else {}
+    known = KINDS[kind].CONFIG
+    asked = generation_of(next(iter(by_doc.values()))[0].args[1], name) if known.writes else {}
     hub = str(task.get_config("dataset_path") or "lm-eval")
     values = {
         "task": name,
@@ -237,16 +164,16 @@ def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | 
         "source": f"lm-evaluation-harness {_lm_eval_version()}",
         "data": {"hub": hub},
         "kind": kind,
-        "prompt": "" if kind == "perplexity" else "{context}",
+        "prompt": "{context}",
         "delimiter": "",
-        "answer": "text" if kind == "perplexity" else "target",
+        "answer": "text" if known.rolling else "target",
         "chat": "off",
         "extract": "raw",
         "score": {"lm_eval": score},
         **asked,
     }
-    config = validate(TaskConfig, values, name)
-    _BUILT[_key(config)] = task
+    config = task_from({key: value for key, value in values.items() if key in keys_of(known)}, name)
+    BUILT[key_of(config)] = task
     samples = tuple(_sample(config, task, str(doc_id), instances) for doc_id, instances in by_doc.items())
     return Loaded(config, samples, str(data) if data is not None else f"lm-eval's {hub}")
 
@@ -296,11 +223,11 @@ def generation_of(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
 def _sample(config: TaskConfig, task: Any, id: str, instances: Sequence[Any]) -> Sample:
     doc = _plain(instances[0].doc)
     row: dict[str, Any] = {"doc": doc, "target": _plain(task.doc_to_target(instances[0].doc))}
-    if config.kind == "perplexity":
+    if config.rolling:
         return Sample(id, config.task, row | {"text": instances[0].args[0]}, instances[0].args[0])
     contexts = [instance.args[0] for instance in instances]
     row["context"] = os.path.commonprefix(contexts)  # noqa: RUF071  (of texts)
-    if config.kind == "generate":
+    if config.writes:
         return Sample(id, config.task, row, row["target"])
     given = [context[len(row["context"]) :] for context in contexts]
     row |= {"given": given if any(given) else [], "continuations": [instance.args[1] for instance in instances]}
@@ -342,153 +269,3 @@ def _lm_eval_version() -> str:
 
 def _digested(file: Path) -> dict[str, str]:
     return {"name": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-
-
-def is_judged_by(config: TaskConfig) -> bool:
-    """Tells if lm-eval judges the answers to a task."""
-    return isinstance(config.score, Mapping) and "lm_eval" in config.score
-
-
-def refuse_unknown(config: TaskConfig) -> None:
-    """Raises TaskError for a task file of a user's that this process was not given: a run folder brings no code."""
-    if is_judged_by(config) and config.score["lm_eval"]["file"] is not None and _key(config) not in _BUILT:
-        raise TaskError(
-            f"answers to {config.task} are judged by lm-eval's task file {config.score['lm_eval']['file']['name']}",
-            where="a run folder never brings code to run",
-            fix="judge it again with the command that made it: harness run CONFIG --out RUN",
-        )
-
-
-def judge(config: TaskConfig, sample: Sample, response: Response) -> Score:
-    """Returns lm-eval's judgement: the value is its first metric that is in [0, 1] and averaged.
-
-    Metrics carry lm-eval's names, with the filter where there is one ("exact_match,flexible-extract"). Where only all
-    answers together tell something (BLEU), single ones have no value; see `aggregated`.
-    """
-    try:
-        found = _results(config, sample, response)
-    except Exception as error:  # a scorer's fault is one sample's failure, not the run's
-        return Score(None, f"{type(error).__name__}: {error}"[:200], Failure.SCORER_ERROR)
-    task = _built(config, sample)
-    shares = {name: share for name, value in found.items() if (share := _share(task, name, value)) is not None}
-    if config.kind == "perplexity":
-        return _of_text(found, shares, sample, response)
-    answer = response.text if config.kind == "generate" else _preferred(sample, response)
-    metrics = shares | ({"nats": -float(found["perplexity"])} if "perplexity" in found else {})
-    if not shares:
-        return Score(None, answer, Failure.UNSCORED, metrics)
-    return Score(next(iter(shares.values())), answer, None, metrics)
-
-
-def aggregated(config: TaskConfig, answers: Iterable[tuple[Sample, Response]]) -> dict[str, float]:
-    """Returns what lm-eval makes of all answers together, for metrics that are no mean of shares; by `lm_eval:name`."""
-    items: dict[str, list[Any]] = {}
-    task = None
-    for sample, response in answers:
-        if response.error is not None:
-            continue
-        task = _built(config, sample)
-        with contextlib.suppress(Exception):  # it is a record's scorer_error already
-            for name, value in _results(config, sample, response).items():
-                items.setdefault(name, []).append(value)
-    told = {
-        name: values
-        for name, values in items.items()
-        if name not in _OURS and any(_share(task, name, value) is None for value in values)
-    }
-    return {f"{PREFIX}{name}": float(_aggregation(task, name)(values)) for name, values in told.items()}
-
-
-_OURS = {"perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte"}  # from the sums in the records
-
-
-def _results(config: TaskConfig, sample: Sample, response: Response) -> dict[str, Any]:
-    """Returns lm-eval's metrics of one answer, by name: those of its first filter first."""
-    from lm_eval.api.instance import Instance
-
-    task = _built(config, sample)
-    doc, row = sample.row["doc"], sample.row
-    if config.kind == "pairs":
-        given = row["given"] or [""] * len(row["continuations"])
-        asked = [(row["context"] + more, text) for more, text in zip(given, row["continuations"], strict=True)]
-        greedy = response.greedy or (False,) * len(asked)
-        answers: list[Any] = list(zip(response.logprobs or (), greedy, strict=True))
-        kind = "loglikelihood"
-    elif config.kind == "perplexity":
-        asked, answers, kind = [(row["text"],)], list(response.logprobs or ()), "loglikelihood_rolling"
-    else:
-        asked, answers, kind = [(row["context"], {})], [response.text or ""], "generate_until"
-    named = (config.task, 0, 1)
-    instances = [
-        Instance(kind, doc, arguments, i, named, [answer])
-        for i, (arguments, answer) in enumerate(zip(asked, answers, strict=True))
-    ]
-    task._instances = instances
-    task.apply_filters()
-    found: dict[str, Any] = {}
-    for name in instances[0].filtered_resps:
-        for metric, value in task.process_results(doc, [one.filtered_resps[name] for one in instances]).items():
-            found[metric if name == "none" else f"{metric},{name}"] = value
-    return found
-
-
-def _of_text(found: Mapping[str, Any], shares: Mapping[str, float], sample: Sample, response: Response) -> Score:
-    """Returns the judgement of a whole text: the probability of a byte, and the sums that perplexities are made of."""
-    size = {"bytes": "bits_per_byte", "words": "word_perplexity"}
-    spread = {name: float(found[metric][1]) for name, metric in size.items() if metric in found}
-    spread.setdefault("bytes", float(len(sample.row["text"].encode("utf-8", "surrogatepass"))))
-    nats = -float(response.logprobs[0])
-    return Score(math.exp(-max(nats, 0.0) / spread["bytes"]), None, None, {**shares, "nats": nats, **spread})
-
-
-def _preferred(sample: Sample, response: Response) -> str | None:
-    if not response.logprobs:
-        return None
-    texts = sample.labels or tuple(text.strip() for text in sample.row["continuations"])
-    return texts[max(range(len(texts)), key=lambda i: response.logprobs[i])]
-
-
-def _share(task: Any, name: str, value: Any) -> float | None:
-    """Returns a value in [0, 1] that lm-eval averages, None for any other."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        return None
-    mean = getattr(_aggregation(task, name), "__name__", "") == "mean"
-    return number if mean and 0.0 <= number <= 1.0 else None
-
-
-def _aggregation(task: Any, name: str) -> Callable[[Sequence[Any]], Any]:
-    from lm_eval.api.metrics import mean
-
-    return task.aggregation().get(name.partition(",")[0], mean)
-
-
-def _key(config: TaskConfig) -> str:
-    return json.dumps(config.score, sort_keys=True)
-
-
-def _built(config: TaskConfig, sample: Sample) -> Any:
-    """Returns lm-eval's task: the one that asked, or in a later process one of the catalogue, without its data."""
-    if _key(config) not in _BUILT:
-        refuse_unknown(config)
-        _BUILT[_key(config)] = _rebuilt(config.score["lm_eval"], sample)
-    return _BUILT[_key(config)]
-
-
-def _rebuilt(score: Mapping[str, Any], sample: Sample) -> Any:
-    from datasets import Dataset
-
-    class One(dict):
-        def __missing__(self, split: str) -> Any:
-            return Dataset.from_list([sample.row["doc"]])
-
-    if find_spec("lm_eval") is None or score["task"] not in catalogue():
-        what = f"answers to {PREFIX}{score['task']} are judged by lm-eval, which is not installed or lacks the task"
-        raise TaskError(what, where="score", fix="pip install 'openweights-harness[lm-eval]'")
-    without = {"custom_dataset": lambda **_: One(), "process_docs": None, "fewshot_config": None, "num_fewshot": 0}
-    spec = {"group": "harness", "task": [{"task": score["task"], **without}]}
-    with _as_lm_eval():
-        (task,) = _manager(catalogue()[score["task"]].parent).load(spec)["tasks"].values()
-    task.multiple_input, task.multiple_target = score["multiple_input"], score["multiple_target"]
-    return task

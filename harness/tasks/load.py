@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from harness.config import lm_eval_names
-from harness.config.files import bundled, find_file
+from harness.config.files import bundled, bundled_names, find_file
 from harness.config.run import TaskUse
-from harness.config.task import TaskConfig, read_task
+from harness.config.task import Judging, OneAnswer, Question, TaskConfig, Writing
 from harness.config.yaml_file import YamlFile
 from harness.errors import TaskError, nearest
 from harness.scoring import extractors, scorers
@@ -16,12 +17,16 @@ from harness.scoring.scorers import own_python
 from harness.tasks import lm_eval_tasks
 from harness.tasks.answer_form import check_form
 from harness.tasks.data.prepare import PREPARE
+from harness.tasks.data.read import Rows
+from harness.tasks.kinds import read_task, samples_of
+from harness.tasks.kinds.choice import ChoiceTask
+from harness.tasks.kinds.conversation import ConversationTask
+from harness.tasks.prompt_layouts import asked_by
 from harness.tasks.rows import _rows, digest
-from harness.tasks.samples import NO_ANSWER, _need_column, _samples
-from harness.tasks.shots import _pool
-from harness.tasks.task import Task, asked_by
-
-_SENSITIVITY = ("public", "internal", "restricted")
+from harness.tasks.samples import NO_ANSWER, need_column
+from harness.tasks.shots import pool_of
+from harness.tasks.task import Task
+from harness.values import SENSITIVITIES
 
 
 def load_tasks(use: TaskUse) -> tuple[Task, ...]:
@@ -32,7 +37,8 @@ def load_tasks(use: TaskUse) -> tuple[Task, ...]:
         fix = "change `shots` in the task file; num_fewshot is for lm_eval: tasks"
         raise TaskError(f"task '{use.task}' has no num_fewshot", where="tasks", fix=fix)
     task = _load(use)
-    return tuple(asked_by(task, name, prompt) for name, prompt in (task.config.prompts or {}).items()) or (task,)
+    prompts = task.config.prompts if isinstance(task.config, Question) else None
+    return tuple(asked_by(task, name, prompt) for name, prompt in (prompts or {}).items()) or (task,)
 
 
 def _of_lm_eval(use: TaskUse) -> tuple[Task, ...]:
@@ -57,7 +63,13 @@ def load_task(use: TaskUse) -> Task:
 def _load(use: TaskUse) -> Task:
     path = find_file(use.task, "tasks")
     config, file = read_task(path)
-    config = _raised(config, use)
+    return task_of(_raised(config, use), file, path, Path(use.data) if use.data is not None else None)
+
+
+def task_of(
+    config: TaskConfig, file: YamlFile, path: Path, override: Path | None = None, rows: Rows | None = None
+) -> Task:
+    """Returns a task of its checked file and its data: `rows`, else those that the file or `override` names."""
     if config.prepare is not None and config.prepare not in PREPARE:
         raise TaskError(
             f"no function '{config.prepare}'", where=file.where(("prepare",)), fix=nearest(config.prepare, PREPARE)
@@ -65,15 +77,14 @@ def _load(use: TaskUse) -> Task:
     _check_extractors(config, file)
     config = _admitted(config, path, file)
     _check_costs(config, file)
-    if config.constrain is not None:
+    if isinstance(config, Writing) and config.constrain is not None:
         check_form(config.constrain, file.where(("constrain",)))
-    override = Path(use.data) if use.data is not None else None
-    rows = _rows(config, path, override, config.data.split)
-    samples = _samples(config, rows, path, config.data.id)
-    for scorer, column in scorers.columns_of(config.score) if config.score is not None else ():
+    rows = rows or _rows(config, path, override, config.data.split)
+    samples = samples_of(config, rows, path, config.data.id)
+    for scorer, column in (named for spec in config.scores for named in scorers.columns_of(spec)):
         for sample in samples:
-            _need_column(sample.row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {sample.id}")
-    return Task(config, path, samples, _pool(config, path, override, samples), rows.digest, rows.origin)
+            need_column(sample.row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {sample.id}")
+    return Task(config, path, samples, pool_of(config, path, override, samples), rows.digest, rows.origin)
 
 
 def _own_folder(config: TaskConfig, path: Path) -> Path | None:
@@ -83,15 +94,21 @@ def _own_folder(config: TaskConfig, path: Path) -> Path | None:
 
 
 def _check_extractors(config: TaskConfig, file: YamlFile) -> None:
-    extractors.check_spec(config.extract, file.where(("extract",)))
-    for name, spec in config.also.items():
-        extractors.check_spec(spec, file.where(("also", name)))
-    for name, prompt in (config.prompts or {}).items():
-        if prompt.extract is not None:
-            extractors.check_spec(prompt.extract, file.where(("prompts", name, "extract")))
-    for turn, judged in (config.scored or {}).items():
-        if judged.extract is not None:
-            extractors.check_spec(judged.extract, file.where(("scored", turn, "extract")))
+    for key, spec in _extractors(config):
+        if spec is not None:
+            extractors.check_spec(spec, file.where(key))
+
+
+def _extractors(config: TaskConfig) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Yields each `extract:` of a task file, and each of its `also:`, after the keys under which it stands."""
+    if isinstance(config, Judging):
+        yield ("extract",), config.extract
+    if isinstance(config, Writing):
+        yield from ((("also", name), spec) for name, spec in config.also.items())
+    if isinstance(config, Question):
+        yield from ((("prompts", name, "extract"), one.extract) for name, one in (config.prompts or {}).items())
+    if isinstance(config, ConversationTask):
+        yield from ((("scored", turn, "extract"), judged.extract) for turn, judged in (config.scored or {}).items())
 
 
 def _admitted(config: TaskConfig, path: Path, file: YamlFile) -> TaskConfig:
@@ -103,16 +120,21 @@ def _admitted(config: TaskConfig, path: Path, file: YamlFile) -> TaskConfig:
         scorers.check_spec(spec, file.where(key))
         return own_python.admit(spec, _own_folder(config, path), str(path))
 
-    turns = {
-        turn: judged.model_copy(update={"score": checked(judged.score, "scored", turn, "score")})
-        for turn, judged in (config.scored or {}).items()
-    }
-    return config.model_copy(update={"score": checked(config.score, "score"), "scored": turns or None})
+    changes: dict[str, Any] = {}
+    if isinstance(config, ConversationTask):
+        turns = {
+            turn: judged.model_copy(update={"score": checked(judged.score, "scored", turn, "score")})
+            for turn, judged in (config.scored or {}).items()
+        }
+        changes["scored"] = turns or None
+    if isinstance(config, OneAnswer | Judging):
+        changes["score"] = checked(config.score, "score")
+    return config.model_copy(update=changes)
 
 
 def _check_costs(config: TaskConfig, file: YamlFile) -> None:
     """Raises TaskError for a label in `costs` that is none of the task's choices, where those are a fixed list."""
-    if config.costs is None or not isinstance(config.choices, tuple):
+    if not isinstance(config, ChoiceTask) or config.costs is None or not isinstance(config.choices, tuple):
         return
     for right, costs in config.costs.items():
         for label in (right, *costs):
@@ -125,13 +147,13 @@ def _check_costs(config: TaskConfig, file: YamlFile) -> None:
 
 def task_names() -> list[str]:
     """Returns the names of the tasks that ship with the package."""
-    return sorted(path.stem for path in bundled("tasks").glob("*.yaml"))
+    return bundled_names("tasks")
 
 
 def _raised(config: TaskConfig, use: TaskUse) -> TaskConfig:
     if use.sensitivity is None:
         return config
-    if _SENSITIVITY.index(use.sensitivity) < _SENSITIVITY.index(config.sensitivity):
+    if SENSITIVITIES.index(use.sensitivity) < SENSITIVITIES.index(config.sensitivity):
         raise TaskError(
             f"sensitivity '{config.sensitivity}' cannot be lowered to '{use.sensitivity}'",
             where=f"task {config.task} in the run file",

@@ -11,10 +11,15 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
-from harness.config.task import Columns, PromptConfig, TaskConfig
+from harness.config.task import PromptConfig, Question, TaskConfig
+from harness.tasks.data.lazy import made
+from harness.tasks.kinds import kind_of
+from harness.tasks.labels import label_of
 from harness.tasks.prompts import columns_of
-from harness.tasks.task import LETTERS, Task, asked_by, label_of
+from harness.tasks.task import LETTERS, Task, part_of
 
 MARKS = (":", " :", "::", " -")  # after a label
 CASES: tuple[Callable[[str], str], ...] = (str, str.upper, str.lower, str.title)  # of a label
@@ -27,20 +32,31 @@ _LABEL = re.compile(r"^([^\W\d_]\w*(?: \w+){0,2}):", re.MULTILINE)
 _LETTERED = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 
 
+def asked_by(task: Task, name: str, prompt: PromptConfig, format_of: str = "") -> Task:
+    """Returns the task with another of its prompts; it is then named `task[name]`, or `task[its prompt.name]`."""
+    before = task.config
+    given: dict[str, Any] = {key: value for key, value in prompt if value is not None}
+    config = before.model_copy(update={**given, "task": part_of(task.name, name), "prompts": None})
+    relaid = kind_of(config).relaid
+    samples, pool = (made(several, lambda _, one: relaid(config, one, before)) for several in (task.samples, task.pool))
+    return replace(task, config=config, samples=samples, pool=pool, format_of=format_of)
+
+
 def formats(task: Task, n: int, seed: int) -> tuple[Task, ...]:
     """Returns up to `n` variants of a task, fewer where its prompt has fewer formats; the first are those of less `n`.
 
     Conversations and texts without a prompt have none.
     """
-    if not task.config.prompt:
+    config = task.config
+    if not isinstance(config, Question) or not config.prompt:
         return ()
     draw = random.Random(f"{seed}|{task.name}")
     most = max((len(sample.choices) for sample in task.samples), default=0) if n else 0
-    found = [_own(task.config)]
+    found = [_own(config)]
     for _ in range(n * DRAWS):
         if len(found) > n:
             break
-        one = _drawn(task.config, most, draw)
+        one = _drawn(config, most, draw)
         if one not in found:
             found.append(one)
     return tuple(asked_by(task, f"format-{i}", one, format_of=task.name) for i, one in enumerate(found[1:], 1))
@@ -49,15 +65,20 @@ def formats(task: Task, n: int, seed: int) -> tuple[Task, ...]:
 def differences(own: TaskConfig, variant: TaskConfig) -> Iterator[str]:
     """Yields what a format changes, for people."""
     for key in PromptConfig.model_fields:
-        if getattr(own, key) != getattr(variant, key):
+        if getattr(own, key, None) != getattr(variant, key, None):
             yield f"{key}: {getattr(variant, key)!r}"
 
 
-def _own(config: TaskConfig) -> PromptConfig:
-    return PromptConfig(**{key: getattr(config, key) for key in PromptConfig.model_fields})
+def _own(config: Question) -> PromptConfig:
+    return PromptConfig(**{key: getattr(config, key) for key in _varied(config)})
 
 
-def _drawn(config: TaskConfig, most: int, draw: random.Random) -> PromptConfig:
+def _varied(config: TaskConfig) -> Iterator[str]:
+    """Yields the keys of a prompt that the task's kind has too."""
+    return (key for key in PromptConfig.model_fields if key in type(config).model_fields)
+
+
+def _drawn(config: Question, most: int, draw: random.Random) -> PromptConfig:
     """Returns a format for a task of at most so many choices.
 
     What the prompt has nothing of is drawn too, so that each part has draws of its own.
@@ -66,8 +87,9 @@ def _drawn(config: TaskConfig, most: int, draw: random.Random) -> PromptConfig:
     separator, labels, turn = draw.choice(SEPARATORS), draw.choice(LABELS), draw.random()
     lettered = _LETTERED.findall(config.prompt)
     listed = "choices" in columns_of(config.prompt) or lettered == list(LETTERS[: len(lettered)]) != []
+    own = _own(config)
     if not listed or ("1" in labels and most > MOST_NUMBERED):
-        labels = config.labels
+        labels = own.labels or labels
     if config.shots is None or config.shots.n == 0:
         separator = config.separator
 
@@ -77,20 +99,15 @@ def _drawn(config: TaskConfig, most: int, draw: random.Random) -> PromptConfig:
     prompt = marked(config.prompt)
     if listed:
         prompt = _LETTERED.sub(lambda found: f"{label_of(labels, LETTERS.index(found[1]))} ", prompt)
+    visible = not config.choice_names.isdisjoint(columns_of(config.prompt))  # the order of the choices is
     changes = {
         "prompt": _joined(prompt, line),
-        "stop": (*config.stop, *_further_stops(config, marked, separator)),
+        "stop": (*(own.stop or ()), *_further_stops(config, own.stop or (), marked, separator)),
         "separator": separator,
         "labels": labels,
-        "rotate": (config.rotate + int(turn * most)) % most if _shows_choices(config) else config.rotate,
+        "rotate": ((own.rotate or 0) + int(turn * most)) % most if visible else own.rotate,
     }
-    return _own(config).model_copy(update=changes)
-
-
-def _shows_choices(config: TaskConfig) -> bool:
-    """Returns whether the order of the choices can be seen in the prompt."""
-    named = config.choices.columns if isinstance(config.choices, Columns) else (config.choices,)
-    return config.kind == "choice" and not {"choices", *named}.isdisjoint(columns_of(config.prompt))
+    return own.model_copy(update={key: value for key, value in changes.items() if key in _varied(config)})
 
 
 def _joined(prompt: str, line: str) -> str:
@@ -100,11 +117,13 @@ def _joined(prompt: str, line: str) -> str:
     return before + re.sub(r"\n+", lambda _: line, inner) + after if line and inner else prompt
 
 
-def _further_stops(config: TaskConfig, marked: Callable[[str], str], separator: str) -> Iterator[str]:
+def _further_stops(
+    config: Question, stops: tuple[str, ...], marked: Callable[[str], str], separator: str
+) -> Iterator[str]:
     """Yields what the task's stop strings are in this format: the next question's label, what stands before it."""
     for found in _LABEL.finditer(config.prompt):
-        named = any(stop.strip() and found[0].startswith(stop.strip()) for stop in config.stop)
-        if named and marked(found[0]) not in config.stop:
+        named = any(stop.strip() and found[0].startswith(stop.strip()) for stop in stops)
+        if named and marked(found[0]) not in stops:
             yield marked(found[0])
-    if config.separator in config.stop and separator not in config.stop:
+    if config.separator in stops and separator not in stops:
         yield separator

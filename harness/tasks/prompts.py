@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.config.task import TaskConfig
+from harness.config.task import Asking, Question, TaskConfig
 from harness.errors import TaskError, nearest
-from harness.tasks.task import LETTERS, label_of
-from harness.values import Message, Sample
+from harness.values import Message, Prompt, Sample
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}\n]*)\}")
 
@@ -56,9 +55,9 @@ SHOWN = ASKED[:3]  # what a shot is made of
 def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys: Sequence[str] = ASKED) -> None:
     """Raises TaskError for a `{column}` of the task's `keys` that its data, or one of their rows, do not have."""
     known = set(samples[0].row)
-    extra = {"choices"} if task.choices is not None else set()
-    named = [(key, getattr(task, key) or "") for key in keys]
-    named += [("turns", turn) for turn in task.turns] if isinstance(task.turns, tuple) else []
+    extra = {"choices"} & task.choice_names
+    named = [(key, getattr(task, key, None) or "") for key in keys]
+    named += [("turns", turn) for turn in task.turn_texts]
     for key, template in named:
         for column in columns_of(template):
             if column not in known | extra:
@@ -74,127 +73,69 @@ def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys:
                 raise TaskError(what, where=where, fix="give the row that key, empty if it has no value")
 
 
-def render(task: TaskConfig, sample: Sample, shots: Sequence[Sample], chat: bool) -> str | tuple[Message, ...]:
-    """Returns what is asked about one sample.
-
-    Text: description, then each shot with its answer, then the question. Messages (`chat`): system text and
-    description as the system message, a user and an assistant turn for each shot, then the question. Of a generated
-    task either ends with the answer's beginning (`prefill`), where a shot has its answer. Of a conversation it is what
-    the first answer follows.
-    """
-    description = fill(task.description, _values(task, sample)) if task.description else ""
-    question = _said(task, asked(task, sample)[0], chat)
-    begun = task.prefill if task.writes else ""
-    if not chat:
-        system = task.system + task.separator if task.system else ""
-        examples = "".join(
-            asked(task, shot)[0] + _answered(task, shot, task.delimiter) + task.separator for shot in shots
-        )
-        return system + description + examples + question + (task.delimiter + begun if begun else "")
-    head = "\n\n".join(part.strip() for part in (task.system, description) if part and part.strip())
-    turns = [Message("system", head)] if head else []
-    for shot in shots:
-        turns += [Message("user", asked(task, shot)[0]), Message("assistant", _answered(task, shot, ""))]
-    return (*turns, Message("user", question), *([Message("assistant", begun)] if begun else []))
-
-
-def asked(task: TaskConfig, sample: Sample) -> tuple[str, ...]:
-    """Returns what the user says: one text, or that of each turn. The texts of a column are no templates."""
-    if task.turns is None:
-        return (fill(task.prompt, _values(task, sample)),)
-    if isinstance(task.turns, str):
-        return tuple(sample.row[task.turns])
-    return tuple(fill(turn, sample.row) for turn in task.turns)
-
-
-def later(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str | tuple[Message, ...], ...]:
-    """Returns what is added after each answer of a conversation but the last: the user's next turn."""
-    begun = task.prefill
-    if chat:
-        ends = [Message("assistant", begun)] if begun else []
-        return tuple((Message("user", turn), *ends) for turn in asked(task, sample)[1:])
-    end = task.delimiter + begun if begun else ""
-    return tuple(task.separator + _said(task, turn, chat) + end for turn in asked(task, sample)[1:])
-
-
-def replied(task: TaskConfig, answer: str, chat: bool) -> str:
-    """Returns an answer as it stands in a conversation: as it is in messages, in a transcript as a shot's answer does.
-
-    Tokenizers differ in whether they tell the blank before the first word; so it is the task's.
-    """
-    if chat:
-        return answer
-    return answer.rstrip() if task.prefill else (task.delimiter + answer.strip()).rstrip()
-
-
-def continued(
-    prompt: str | tuple[Message, ...], answer: str, more: str | tuple[Message, ...]
-) -> str | tuple[Message, ...]:
-    """Returns a prompt, the answer to it (without its prefill) as `replied` gives it, and what is added then."""
-    if isinstance(prompt, str):
-        return prompt + answer + more
-    begun = prompt[-1].content if prompt[-1].role == "assistant" else ""
-    return (*prompt[: -1 if begun else None], Message("assistant", begun + answer), *more)
-
-
-ANSWER = "(the model's answer)"  # in what is shown to people: where a conversation goes on after it
-
-
-def script(task: TaskConfig, sample: Sample, shots: Sequence[Sample]) -> str:
-    """Returns what is asked about one sample, for people: of a conversation all turns, as text."""
-    prompt = render(task, sample, shots, chat=False)
-    for more in later(task, sample, chat=False):
-        prompt = continued(prompt, replied(task, ANSWER, chat=False), more)
-    return str(prompt)
-
-
-def ends_turn(task: TaskConfig, chat: bool) -> tuple[str, ...]:
-    """Returns what ends an answer in a transcript, beside the task's stop strings: the opening of the user's turn."""
-    opening = task.transcript.partition("{turn}")[0].strip()
-    return (f"\n{opening}",) if task.kind == "conversation" and not chat and opening else ()
-
-
-def _said(task: TaskConfig, text: str, chat: bool) -> str:
-    """Returns a turn of the user as it is put before the model."""
-    return task.transcript.replace("{turn}", text) if task.kind == "conversation" and not chat else text
-
-
-def continuations(task: TaskConfig, sample: Sample, chat: bool) -> tuple[str, ...]:
-    """Returns what is scored after the prompt: for each choice, or the answer (cloze, perplexity).
-
-    Under a chat template it comes without the delimiter, unless something is `given` before it.
-    """
-    if task.kind == "perplexity":
-        return (answer_text(task, sample),)
-    if task.kind == "pairs":
-        return tuple(sample.row["continuations"])
-    if task.ending:
-        return (task.delimiter + fill(task.ending, sample.row),) * len(sample.choices)
-    scored = sample.labels if task.kind == "choice" else (answer_text(task, sample),)
-    return tuple(("" if chat else task.delimiter) + text for text in scored)
-
-
-def given(task: TaskConfig, sample: Sample) -> tuple[str, ...]:
-    """Returns what follows the prompt before each continuation: the choices, if it is an ending that is scored."""
-    if task.kind == "pairs":
-        return tuple(sample.row["given"])
-    return sample.choices if task.ending else ()
+def values_of(sample: Sample) -> Mapping[str, Any]:
+    """Returns what the columns of a template stand for: the sample's row, and `choices` where it has some."""
+    if not sample.choices:
+        return sample.row
+    return {**sample.row, "choices": "\n".join(f"{mark} {text}" for mark, text in zip(sample.marks, sample.choices))}
 
 
 def answer_text(task: TaskConfig, sample: Sample) -> str:
     """Returns the right answer as one would write it."""
-    return fill(task.target, sample.row) if task.target else as_text(sample.expected)
+    return fill(task.answer_template, sample.row) if task.answer_template else as_text(sample.expected)
 
 
-def _answered(task: TaskConfig, shot: Sample, delimiter: str) -> str:
-    """Returns what follows the prompt of a shot."""
-    if task.ending:
-        return shot.choices[shot.gold or 0] + task.delimiter + fill(task.ending, shot.row)
+def question(task: Question, sample: Sample) -> str:
+    """Returns the question about a sample, without anything around it."""
+    return fill(task.prompt, values_of(sample))
+
+
+def answered(task: Question, shot: Sample, delimiter: str) -> str:
+    """Returns what follows the question of a shot: its right answer."""
     return delimiter + answer_text(task, shot)
 
 
-def _values(task: TaskConfig, sample: Sample) -> Mapping[str, Any]:
-    if not sample.choices:
-        return sample.row
-    lines = "\n".join(f"{label_of(task.labels, i)} {text}" for i, text in enumerate(sample.choices[: len(LETTERS)]))
-    return {**sample.row, "choices": lines}
+def render(
+    task: Question,
+    sample: Sample,
+    shots: Sequence[Sample],
+    chat: bool,
+    begun: str = "",
+    answered: Callable[[Question, Sample, str], str] = answered,
+) -> Prompt:
+    """Returns what is asked about one sample; `begun` is how its answer begins, which stands at the end.
+
+    Text: system text and description, then each shot with its answer, then the question. Messages (`chat`): system
+    text and description as the system message, a user and an assistant turn for each shot, then the question.
+    """
+    if not chat:
+        examples = (question(task, shot) + answered(task, shot, task.delimiter) + task.separator for shot in shots)
+        return opened(task, sample, question(task, sample), False, begun, "".join(examples))
+    pairs = ((Message("user", question(task, s)), Message("assistant", answered(task, s, ""))) for s in shots)
+    return opened(task, sample, question(task, sample), True, begun, turns=[turn for pair in pairs for turn in pair])
+
+
+def opened(
+    task: Asking,
+    sample: Sample,
+    first: str,
+    chat: bool,
+    begun: str = "",
+    shown: str = "",
+    turns: Sequence[Message] = (),
+) -> Prompt:
+    """Returns the prompt that ends with what the user says `first`: after system text, description and shots.
+
+    The shots are text that is `shown`, or `turns` of a chat.
+    """
+    description = fill(task.description, values_of(sample)) if task.description else ""
+    if not chat:
+        system = task.system + task.separator if task.system else ""
+        return Prompt(system + description + shown + first + (task.delimiter + begun if begun else ""))
+    head = "\n\n".join(part.strip() for part in (task.system, description) if part and part.strip())
+    opens = [Message("system", head)] if head else []
+    ends = [Message("assistant", begun)] if begun else []
+    return Prompt(messages=(*opens, *turns, Message("user", first), *ends))
+
+
+ANSWER = "(the model's answer)"  # in what is shown to people: where a conversation goes on after it

@@ -9,9 +9,10 @@ from typing import Any
 from harness.config.task import TaskConfig
 from harness.scoring.scorers import COUNTS, FOLLOWED
 from harness.stats.totals import total
-from harness.tasks.prompts import asked
+from harness.tasks.kinds.conversation import ConversationTask, asked, turn_of
+from harness.tasks.kinds.written import shown, written
 from harness.tasks.rubric import NOT_ASKED, Told
-from harness.tasks.score_answer import NO_TURNS, ByTurn, _counted, judge, shown, turn_of, written
+from harness.tasks.score_answer import NO_TURNS, ByTurn, counted, judge
 from harness.values import AnswerPlace, Failure, Record, Response, ResponseLine, Sample, Score, Turn
 
 
@@ -22,7 +23,7 @@ def record(task: TaskConfig, sample: Sample, response: ResponseLine, told: Told 
         sample,
         (response,),
         answer=score.answer,
-        value=_counted(task, score),
+        value=counted(task, score),
         failure=score.failure,
         choice_logprobs=response.logprobs,
         text=None if response.text is None else written(task, response),
@@ -56,7 +57,7 @@ def _texts(told: Told) -> tuple[str, ...]:
 
 
 def conversation(
-    task: TaskConfig,
+    task: ConversationTask,
     sample: Sample,
     responses: Sequence[ResponseLine],
     told: ByTurn = NO_TURNS,
@@ -97,7 +98,7 @@ def _turn(task: TaskConfig, sample: Sample, turn: int, response: Response, score
         text=None if response.text is None else written(task, response),
         expected=None if score is None else sample.expected[sample.scored.index(turn)],
         answer=None if score is None else score.answer,
-        value=None if score is None else _counted(task, score),
+        value=None if score is None else counted(task, score),
         failure=unasked if score is None else score.failure,
         input_tokens=response.input_tokens,
         output_tokens=response.output_tokens,
@@ -129,7 +130,7 @@ def records(
     for response in responses:
         task, sample = tasks[response.task], samples[response.task, response.sample_id]
         said = told.get(response.place, NO_TURNS)
-        if not sample.scored:
+        if not isinstance(task, ConversationTask):
             yield record(task, sample, response, said.get(1, NOT_ASKED))
             continue
         so_far = talks.setdefault(response.place, [])

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.config.task import DataConfig, TaskConfig
+from harness.config.task import DataConfig, ShotsConfig, TaskConfig
 from harness.errors import TaskError
 from harness.tasks.data.read import DataSource, Rows, load_rows
 
@@ -46,6 +46,5 @@ def _source(data: DataConfig, config: str | None) -> DataSource:
     return DataSource(**{**data.model_dump(), "config": config})
 
 
-def _same_split(config: TaskConfig) -> bool:
-    shots = config.shots
-    return shots is not None and shots.file is None and shots.split in {None, config.data.split}
+def _same_split(config: TaskConfig, shots: ShotsConfig) -> bool:
+    return shots.file is None and shots.split in {None, config.data.split}

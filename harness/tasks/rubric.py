@@ -22,13 +22,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from harness.config.task import RubricConfig, TaskConfig
+from harness.config.task import Judging, Question, RubricConfig, TaskConfig
 from harness.errors import TaskError, nearest
 from harness.scoring.extractors import read_json
 from harness.tasks.prompts import answer_text, columns_of, fill, render
 from harness.tasks.rows import digest
 from harness.tasks.task import Task
-from harness.values import Form, Message, Request, Response, Sample, Sampling, Writing
+from harness.values import Form, GenerateRequest, Message, Prompt, Request, Response, Sample, Sampling, Writing
 
 Verdict = str | float
 DEFAULT_SCALE = (1, 5)
@@ -87,25 +87,26 @@ NOT_ASKED = Told()
 
 def with_prompt(task: Task) -> Task:
     """Returns a task with all of its rubric in it, checked against its data. Raises TaskError."""
-    rubric = task.config.rubric
-    if rubric is None:
+    config = task.config
+    if not isinstance(config, Judging) or config.rubric is None:
         return task
+    rubric = config.rubric
     whole = rubric.model_copy(
         update={
-            "prompt": rubric.prompt or default_prompt(task.config),
+            "prompt": rubric.prompt or default_prompt(config),
             "scale": None if rubric.against else rubric.scale or DEFAULT_SCALE,
         }
     )
     _check_columns(task, whole)
     _check_people(task, whole)
-    return replace(task, config=task.config.model_copy(update={"rubric": whole}))
+    return replace(task, config=config.model_copy(update={"rubric": whole}))
 
 
-def default_prompt(task: TaskConfig) -> str:
+def default_prompt(task: Judging) -> str:
     """Returns what a judge is asked where the task does not say."""
     pair = task.rubric is not None and task.rubric.against is not None
     opens = _OPENS.replace("{what}", "which of two answers is better" if pair else "an answer")
-    known = task.answer is not None or any(turn.answer is not None for turn in (task.scored or {}).values())
+    known = task.knows_answers
     return opens + (_RIGHT if known else "") + (_TWO if pair else _ONE) + _ENDS
 
 
@@ -144,6 +145,13 @@ def _check_people(task: Task, rubric: RubricConfig) -> None:
             )
 
 
+def rubric_of(task: TaskConfig) -> RubricConfig:
+    """Returns the rubric of a task that has one."""
+    if task.judged_by is None:
+        raise ValueError(f"task {task.task} has no rubric")
+    return task.judged_by
+
+
 def texts_of(rubric: RubricConfig) -> tuple[str, ...]:
     """Returns the columns with the texts that people judged: one, of a pair two, or none."""
     return () if rubric.of is None else (rubric.of,) if isinstance(rubric.of, str) else rubric.of
@@ -152,7 +160,7 @@ def texts_of(rubric: RubricConfig) -> tuple[str, ...]:
 # --- asking ----------------------------------------------------------------------------------------------------------
 
 
-def ask(task: TaskConfig, sample: Sample, answer: str, judge: Judge, rival: str | None = None) -> tuple[Request, ...]:
+def ask(task: Judging, sample: Sample, answer: str, judge: Judge, rival: str | None = None) -> tuple[Request, ...]:
     """Returns what the judge is asked about an answer; with a `rival`, once in each order.
 
     The key of a request holds what is asked and who is asked, and not whose answer it is: the same text is judged once.
@@ -166,12 +174,12 @@ def ask(task: TaskConfig, sample: Sample, answer: str, judge: Judge, rival: str 
 PAIR_WORDS = ("answer_a", "answer_b")
 
 
-def _request(task: TaskConfig, sample: Sample, judge: Judge, answers: Mapping[str, str], order: int) -> Request:
-    rubric = task.rubric
-    text = fill(rubric.prompt, {**sample.row, **_words(task, sample, answers)})
-    prompt = (Message("user", text),) if judge.chat else text
+def _request(task: Judging, sample: Sample, judge: Judge, answers: Mapping[str, str], order: int) -> Request:
+    rubric = rubric_of(task)
+    text = fill(rubric.prompt or "", {**sample.row, **_words(task, sample, answers)})
+    prompt = Prompt(messages=(Message("user", text),)) if judge.chat else Prompt(text)
     sampling = Sampling(seed=judge.seed)
-    writing = Writing(form=form(rubric) if "reply" in columns_of(rubric.prompt) else None)
+    writing = Writing(form=form(rubric) if "reply" in columns_of(rubric.prompt or "") else None)
     asked = {
         "judge": judge.key,
         "task": [task.task, task.version],
@@ -183,27 +191,35 @@ def _request(task: TaskConfig, sample: Sample, judge: Judge, answers: Mapping[st
         "sampling": asdict(sampling),
         "writing": asdict(writing),
     }
-    limits = {"max_tokens": rubric.max_tokens, "sampling": sampling, "writing": writing}
-    return Request(digest(asked), sample.id, "generate", prompt, epoch=order, **limits)
+    return GenerateRequest(
+        digest(asked),
+        sample.id,
+        prompt,
+        max_tokens=rubric.max_tokens,
+        sampling=sampling,
+        writing=writing,
+        epoch=order,
+        sensitivity=task.sensitivity,
+    )
 
 
-def _words(task: TaskConfig, sample: Sample, answers: Mapping[str, str]) -> dict[str, str]:
+def _words(task: Judging, sample: Sample, answers: Mapping[str, str]) -> dict[str, str]:
     """Returns what the words of a judge's prompt stand for. The mark depends on the answers: none can hold it."""
     mark = hashlib.sha256("\0".join(answers.values()).encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return {
         "asked": _asked(task, sample),
         "expected": "" if sample.expected is None else answer_text(task, sample),
-        "criteria": task.rubric.criteria.strip(),
-        "reply": how_to_reply(task.rubric),
+        "criteria": rubric_of(task).criteria.strip(),
+        "reply": how_to_reply(rubric_of(task)),
         "mark": f"=== {mark} ===",
         **answers,
     }
 
 
-def _asked(task: TaskConfig, sample: Sample) -> str:
+def _asked(task: Judging, sample: Sample) -> str:
     """Returns what the model was asked, without shots; of a turn of a conversation all that was said before it."""
-    if "_question_1" not in sample.row:
-        return render(task.model_copy(update={"prefill": ""}), sample, (), chat=False)
+    if isinstance(task, Question) and "_question_1" not in sample.row:
+        return render(task, sample, (), chat=False).content
     parts = [f"[system] {task.system.strip()}"] if task.system else []
     turn = 1
     while (question := sample.row.get(f"_question_{turn}")) is not None:
@@ -227,16 +243,17 @@ def _allowed(rubric: RubricConfig) -> str:
         return '"A" or "B", whichever answer is better, or "tie"'
     if isinstance(rubric.scale, Mapping):
         return "one of " + ", ".join(f'"{word}"' for word in rubric.scale)
-    worst, best = rubric.scale or DEFAULT_SCALE
+    worst, best = _scale(rubric)
     return f"a {'whole ' if _whole(rubric) else ''}number from {worst} (worst) to {best} (best)"
 
 
 def form(rubric: RubricConfig) -> Form:
     """Returns what the reply must be: the reason first, so that the verdict follows from it."""
-    if rubric.against is not None or isinstance(rubric.scale, Mapping):
-        verdict: dict[str, Any] = {"enum": list(PAIR if rubric.against is not None else rubric.scale)}
+    verdict: dict[str, Any]
+    if (words := _words_of(rubric)) is not None:
+        verdict = {"enum": list(words)}
     else:
-        low, high = sorted(rubric.scale or DEFAULT_SCALE)
+        low, high = _ends(rubric)
         verdict = {"type": "integer" if _whole(rubric) else "number", "minimum": low, "maximum": high}
     schema = {
         "type": "object",
@@ -247,8 +264,26 @@ def form(rubric: RubricConfig) -> Form:
     return Form(schema=json.dumps(schema))
 
 
+def _words_of(rubric: RubricConfig) -> tuple[str, ...] | None:
+    """Returns the words that a verdict is one of; None where it is a number."""
+    if rubric.against is not None:
+        return PAIR
+    return tuple(rubric.scale) if isinstance(rubric.scale, Mapping) else None
+
+
+def _ends(rubric: RubricConfig) -> tuple[float, float]:
+    """Returns the lowest and the highest number that a verdict can be."""
+    low, high = sorted(_scale(rubric))
+    return low, high
+
+
+def _scale(rubric: RubricConfig) -> tuple[float, float]:
+    """Returns the worst and the best of a scale of numbers."""
+    return DEFAULT_SCALE if rubric.scale is None or isinstance(rubric.scale, Mapping) else rubric.scale
+
+
 def _whole(rubric: RubricConfig) -> bool:
-    return all(isinstance(end, int) for end in rubric.scale or DEFAULT_SCALE)
+    return all(isinstance(end, int) for end in _scale(rubric))
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -274,21 +309,20 @@ def as_verdict(rubric: RubricConfig, told: Any) -> Verdict | None:
         return None
     whole = str(told).strip()
     text = whole.strip("*\"'.` ")
-    if rubric.against is not None or isinstance(rubric.scale, Mapping):
-        words = PAIR if rubric.against is not None else rubric.scale
+    if (words := _words_of(rubric)) is not None:
         return next((word for word in words if word.casefold() in (whole.casefold(), text.casefold())), None)
     if not NUMBER.fullmatch(text):
         return None
-    number, (low, high) = float(text), sorted(rubric.scale or DEFAULT_SCALE)
+    number, (low, high) = float(text), _ends(rubric)
     return number if low <= number <= high and not (_whole(rubric) and not number.is_integer()) else None
 
 
 def worth(rubric: RubricConfig, found: Verdict) -> float:
     """Returns what a verdict is worth in [0, 1]."""
     if isinstance(rubric.scale, Mapping):
-        return float(rubric.scale[found])
-    worst, best = rubric.scale or DEFAULT_SCALE
-    return (found - worst) / (best - worst)
+        return float(rubric.scale[str(found)])
+    worst, best = _scale(rubric)
+    return (float(found) - worst) / (best - worst)
 
 
 def judged(rubric: RubricConfig, told: Told) -> tuple[float | None, dict[str, float]]:
@@ -300,14 +334,16 @@ def judged(rubric: RubricConfig, told: Told) -> tuple[float | None, dict[str, fl
     """
     if told.itself:
         return 0.5, {}
-    found = [verdict(rubric, reply) for reply in told.replies]
-    if not found or None in found:
+    said = [verdict(rubric, reply) for reply in told.replies]
+    found = [one for one in said if one is not None]
+    if not found or len(found) < len(said):
         return None, {}
     if rubric.against is None:
         return worth(rubric, found[0]), {}
-    ours = (_PREFERS[found[0]], 1 - _PREFERS[found[1]])
+    first, second = (_PREFERS[str(one)] for one in found)
+    ours = (first, 1 - second)
     same = ours[0] == ours[1]
-    bias = {} if same else {"first_preferred": (_PREFERS[found[0]] + _PREFERS[found[1]]) / 2}
+    bias = {} if same else {"first_preferred": (first + second) / 2}
     return (ours[0] if same else 0.5), {"same_in_both_orders": float(same), **bias}
 
 
@@ -336,7 +372,7 @@ def _every(rubric: RubricConfig) -> Iterable[Verdict]:
 
 
 def _replies(rubric: RubricConfig, found: Verdict) -> tuple[Response, ...]:
-    said: Sequence[Verdict] = (found,) if rubric.against is None else (found, {"A": "B", "B": "A"}[found])
+    said: Sequence[Verdict] = (found,) if rubric.against is None else (found, {"A": "B", "B": "A"}[str(found)])
     return tuple(
         Response(key="", prompt=None, text=json.dumps({"reason": "", "verdict": one}), finish_reason="stop")
         for one in said

@@ -7,25 +7,25 @@ from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from harness.config.task import TaskConfig
+from harness.config.task import Question, ShotsConfig, TaskConfig
 from harness.errors import TaskError, nearest
 from harness.tasks.data.lazy import picked
 from harness.tasks.data.read import DataSource, load_rows
+from harness.tasks.kinds import samples_of
 from harness.tasks.rows import _rows, _same_split
-from harness.tasks.samples import _samples
 from harness.tasks.task import Task
 from harness.values import Sample
 
 
 def shots_for(task: Task, sample: Sample, seed: int) -> tuple[Sample, ...]:
     """Returns the examples shown before one sample; they depend on nothing but the task, the sample and the seed."""
-    shots = task.config.shots
-    if shots is None or shots.n == 0:
+    shots = _shots(task.config)
+    if shots is None:
         return ()
     pool = task.pool
-    if shots.match is not None:
-        pool = picked(pool, lambda shot: shot.row[shots.match] == sample.row[shots.match])
-    if _same_split(task.config):
+    if (column := shots.match) is not None:
+        pool = picked(pool, lambda shot: shot.row[column] == sample.row[column])
+    if _same_split(task.config, shots):
         pool = picked(pool, lambda shot: shot.id != sample.id)
     if len(pool) < shots.n:
         raise TaskError(
@@ -35,20 +35,26 @@ def shots_for(task: Task, sample: Sample, seed: int) -> tuple[Sample, ...]:
         )
     if shots.pick == "random":
         return tuple(random.Random(f"{seed}|{task.family}|{sample.id}").sample(pool, shots.n))
-    return pool[: shots.n]
+    return tuple(pool[: shots.n])
 
 
-def _pool(config: TaskConfig, path: Path, override: Path | None, samples: Sequence[Sample]) -> Sequence[Sample]:
-    shots = config.shots
-    if shots is None or shots.n == 0:
+def _shots(config: TaskConfig) -> ShotsConfig | None:
+    """Returns which examples a task shows, None where it shows none."""
+    shots = config.shots if isinstance(config, Question) else None
+    return None if shots is None or shots.n == 0 else shots
+
+
+def pool_of(config: TaskConfig, path: Path, override: Path | None, samples: Sequence[Sample]) -> Sequence[Sample]:
+    shots = _shots(config)
+    if shots is None:
         return ()
-    if _same_split(config):
+    if _same_split(config, shots):
         pool = samples
     elif shots.file is not None:
         rows = load_rows(DataSource(file=shots.file), base=path.parent)
-        pool = _samples(config.model_copy(update={"prepare": None}), rows, path, None)
+        pool = samples_of(config.model_copy(update={"prepare": None}), rows, path, None)
     else:
-        pool = _samples(config, _rows(config, path, override, shots.split), path, config.data.id)
+        pool = samples_of(config, _rows(config, path, override, shots.split), path, config.data.id)
     if shots.match is not None and any(shots.match not in sample.row for sample in chain(pool, samples)):
         raise TaskError(
             f"shots: match names column '{shots.match}', which the data do not have",

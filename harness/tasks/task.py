@@ -1,14 +1,12 @@
-"""A task file and its rows to samples, and the shots shown before each."""
+"""A task with its samples: what every later step is given."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from harness.config.task import Columns, PromptConfig, TaskConfig
-from harness.tasks.data.lazy import made
+from harness.config.task import TaskConfig
 from harness.values import Sample
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -42,45 +40,6 @@ class Task:
         return f"{self.path} ({self.data_origin})"
 
 
-def asked_by(task: Task, name: str, prompt: PromptConfig, format_of: str = "") -> Task:
-    """Returns the task with another of its prompts; it is then named `task[name]`, or `task[its prompt.name]`."""
-    given = {key: value for key, value in prompt if value is not None}
-    config = task.config.model_copy(update={**given, "task": part_of(task.name, name), "prompts": None})
-    turn = config.rotate - task.config.rotate
-    laid_out = lambda _, one: _laid_out(config, one, turn)
-    samples, pool = (made(several, laid_out) for several in (task.samples, task.pool))
-    return replace(task, config=config, samples=samples, pool=pool, format_of=format_of)
-
-
 def part_of(task: str, name: str) -> str:
     """Returns what a task is called that is one way to ask another: `task[name]`, of `task[a]` it is `task[a.name]`."""
     return f"{task[:-1]}.{name}]" if task.endswith("]") else f"{task}[{name}]"
-
-
-def name_of(labels: str, i: int) -> str:
-    """Returns what the i-th choice is called, from 0: A, a or 1 for the first, as the style of labels has it."""
-    return str(i + 1) if "1" in labels else LETTERS[i].lower() if "a" in labels else LETTERS[i]
-
-
-def label_of(labels: str, i: int) -> str:
-    """Returns the label before the i-th choice: its name in the dress of the style, as (A) or 1."""
-    return re.sub("[Aa1]", name_of(labels, i), labels)
-
-
-def _laid_out(config: TaskConfig, sample: Sample, turn: int) -> Sample:
-    """Returns a sample of the task's with its choices turned round by so many places, and labelled in its style."""
-    n = len(sample.choices)
-    if n == 0:
-        return replace(sample, task=config.task)
-    order = [(i + turn) % n for i in range(n)]
-    choices = tuple(sample.choices[i] for i in order)
-    labels = choices if config.continuation == "text" else tuple(name_of(config.labels, i) for i in range(n))
-    right = tuple(sorted(order.index(i) for i in sample.right))
-    gold = right[0] if right else order.index(sample.gold)
-    row = dict(sample.row)
-    if isinstance(config.choices, Columns):
-        row |= {column: sample.row[config.choices.columns[i]] for column, i in zip(config.choices.columns, order)}
-    elif isinstance(config.choices, str):
-        row[config.choices] = list(choices)
-    changed = {"row": row, "expected": labels[gold], "choices": choices, "labels": labels, "gold": gold}
-    return replace(sample, task=config.task, right=right, **changed)

@@ -14,7 +14,9 @@ from harness.scoring.scorers.bbq import bias
 from harness.tasks.data.prepare import bbq
 from harness.values import Record
 
-BASE = dict(model="m", task="t", epoch=0, mode="score", answer=None, failure=None, input_tokens=0, output_tokens=0)
+BASE = dict(
+    model="m", task="t", epoch=0, mode="loglikelihood", answer=None, failure=None, input_tokens=0, output_tokens=0
+)
 RECORD = Record(
     **BASE,
     sample_id="0",

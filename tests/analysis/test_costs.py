@@ -11,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import harness
-from servers import Reply, SyntheticServer
 
-from harness.analysis import costs
-from harness.cli import listing
+from harness.cost.prices import list_prices, read_prices
+from harness.models.folder import fit
 from harness.models.footprint import SHARE
+from harness.reports import cost_text
 from harness.reports.layout import number
+from harness.reports.model_text import memory_lines
+from tests.support.commands import harness
+from tests.support.servers import Reply, SyntheticServer
 
 RUN = {
     "run": "mine",
@@ -325,7 +327,7 @@ def test_an_api_without_a_price_has_an_unknown_bill(capsys, monkeypatch):
         (["--machine", "salvage.yaml"], ["`salvage` 10 is more than the price 9"]),
         (["--machine", "chip.yaml"], ["'a100', 'h100', 'h200', 'l4' (given: 'h10')", "did you mean 'h100'?", ".yaml"]),
         (["--machine", "sheet.yaml"], ["key 'chip.gb_per_s' is missing"]),
-        (["--bench", "out"], ["the benchmark has no capacity of m on sums"]),
+        (["--bench", "out"], ["out holds no benchmark of load", "`harness bench` named"]),
     ],
 )
 def test_a_mistake_gets_short_lines_and_exit_code_2(capsys, arguments: list[str], messages: list[str]):
@@ -363,26 +365,27 @@ def test_a_run_without_a_machine_asks_for_one(capsys):
 def test_prices_are_listed_with_their_age_and_old_ones_are_named(capsys):
     code, out, _ = harness(capsys, "prices")
     assert code == 0 and "gpt-5-mini" in out and all(len(line) <= 100 for line in out.splitlines())
-    assert "WARNING" not in costs.prices(False, date(2025, 8, 13))
-    late = costs.prices(False, date(2028, 1, 1))
+    assert "WARNING" not in cost_text.prices(list_prices(read_prices(), date(2025, 8, 13)))
+    late = cost_text.prices(list_prices(read_prices(), date(2028, 1, 1)))
     assert "WARNING: 9 of 9 were read more than 90 days ago" in late and " old" in late
     rows = json.loads(harness(capsys, "prices", "--json")[1])
     assert {"provider", "model", "input", "output", "retrieved", "age_days", "stale", "source"} <= set(rows[0])
 
 
-def test_a_model_folder_says_what_it_takes_and_what_fits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_model_folder_says_what_it_takes_and_what_fits(tmp_path: Path):
     config = {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 64, "max_position_embeddings": 128}
     (tmp_path / "config.json").write_text(json.dumps(config))
     cache = 2 * 2 * 64 * 4  # keys and values of two layers, four bytes a number
-    monkeypatch.setattr("harness.cli.listing.free_memory", lambda: ((1000 + 70 * cache) / SHARE + 1, "GPU 0"))
-    memory = listing._memory(tmp_path, 1000, "F32")
-    assert memory["cache_bytes_per_token"] == cache
-    assert memory["largest_context"] == {"1": 70, "8": 8, "64": 1}
-    assert memory["concurrency_at_full_context"] == 0
-    shown = "\n".join(listing._memory_lines(memory))
+    free = (1000 + 70 * cache) / SHARE + 1
+    memory = fit(tmp_path, 1000, "F32", free, "GPU 0")
+    assert memory.cache_bytes_per_token == cache
+    assert memory.largest_context == {1: 70, 8: 8, 64: 1}
+    assert memory.concurrency_at_full_context == 0
+    assert memory.as_json()["largest_context"] == {"1": 70, "8": 8, "64": 1}
+    shown = "\n".join(memory_lines(memory))
     assert "1,024 bytes a token" in shown and "1 × 70, 8 × 8, 64 × 1 tokens" in shown and "GPU 0" in shown
     (tmp_path / "config.json").write_text("{}")
-    unknown = "\n".join(listing._memory_lines(listing._memory(tmp_path, 1000, "F32")))
+    unknown = "\n".join(memory_lines(fit(tmp_path, 1000, "F32", free, "GPU 0")))
     assert "unknown: " in unknown and "fits" not in unknown
 
 

@@ -40,7 +40,7 @@ RULES = [  # of two deliveries one is found; a refund is taken for none of these
 ]
 
 
-def run(folder: Path, task: dict[str, Any], rules: list[dict[str, Any]], as_text: bool = False) -> harness.Result:
+def run(folder: Path, task: dict[str, Any], rules: list[dict[str, Any]], as_text: bool = False) -> harness.Run:
     rows = [{"text": text, "intent": intent, "tags": [intent]} for text, intent in MESSAGES]
     (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "t.yaml").write_text(yaml.safe_dump({k: v for k, v in task.items() if v is not None}))
@@ -50,7 +50,7 @@ def run(folder: Path, task: dict[str, Any], rules: list[dict[str, Any]], as_text
     return harness.run(validate(RunConfig, config, "test"), out=folder / "out")
 
 
-def labels_of(result: harness.Result) -> dict[str, Any]:
+def labels_of(result: harness.Run) -> dict[str, Any]:
     (row,) = with_labels(result)["rows"]
     return row["labels"]
 
@@ -131,7 +131,7 @@ def test_the_77_intents_of_banking77_have_sklearns_macro_f1(shared: Path):
     answers = [one if draw.random() < 0.7 else draw.choice(names) for one in right]
     samples = {("b", str(i)): Sample(str(i), "b", {}, one, names, names) for i, one in enumerate(right)}
     records = [
-        Record("m", "b", str(i), 0, "score", one, answer, float(one == answer), None, 1, 0, None, None, None, 0)
+        Record("m", "b", str(i), 0, "loglikelihood", one, answer, float(one == answer), None, 1, 0, None, None, None, 0)
         for i, (one, answer) in enumerate(zip(right, answers))
     ]
     found = by_label({"score": None}, records, samples, None)

@@ -7,12 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from harness.backends import load
 from harness.backends.local.backend import TransformersBackend
 from harness.backends.local.render import ids_digest
-from harness.backends.scripted import FakeBackend, Rule, Script
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.task import STOP_LIMIT
-from harness.values import Form, Message, Request, Sampling, Writing
+from harness.values import Form, GenerateRequest, Message, Request, Sampling, Writing
+from tests.support.asking import prompt_of
 
 SCHEMA = {
     "type": "object",
@@ -26,7 +27,7 @@ LONG = "the cat sat on the red mat and the dog ran home far and " * 3
 @pytest.fixture(scope="module")
 def llama(models):
     path = models("llama", chat=True, context=256)
-    made = TransformersBackend(ModelConfig(name="m", path=str(path), device="cpu", dtype="fp32", threads=1))
+    made = TransformersBackend(model_of(name="m", path=str(path), device="cpu", dtype="fp32", threads=1))
     yield made
     made.close()
 
@@ -34,13 +35,13 @@ def llama(models):
 def ask(prompt="the cat", key="k", **changes) -> Request:
     names = Writing.__dataclass_fields__.keys() & changes.keys()
     writing = Writing(**{name: changes.pop(name) for name in names})
-    return Request(
-        key, changes.pop("sample_id", "7"), "generate", prompt, **{"max_tokens": 12, **changes}, writing=writing
+    return GenerateRequest(
+        key, changes.pop("sample_id", "7"), prompt_of(prompt), **{"max_tokens": 12, **changes}, writing=writing
     )
 
 
 def one(backend, request: Request):
-    (response,) = backend.generate([request])
+    (response,) = backend.answer([request])
     return response
 
 
@@ -54,7 +55,7 @@ def test_each_row_of_a_batch_is_held_to_its_own_form(llama):
         "choices": Form(choices=("red", "blue")),
     }
     requests = [ask(key=key, form=form, max_tokens=40) for key, form in forms.items()] + [ask(key="free")]
-    texts = {r.key: r.text for r in llama.generate(requests)}
+    texts = {r.key: r.text for r in llama.answer(requests)}
     assert isinstance(json.loads(texts["schema"])["ok"], bool)
     assert len(texts["regex"]) == 3 and set(texts["regex"]) <= set("abc")
     assert texts["choices"] in ("red", "blue")
@@ -75,7 +76,7 @@ def test_what_cannot_be_held_is_an_error_of_that_request(llama):
         ask(key="prefill", form=Form(choices=("red", "blue")), prefill="green"),
         ask(key="good", form=Form(choices=("red", "blue"))),
     ]
-    errors = {r.key: r.error for r in llama.generate(requests)}
+    errors = {r.key: r.error for r in llama.answer(requests)}
     assert "'schema' cannot be used" in errors["keyword"] and "uniqueItems" in errors["keyword"]
     assert errors["prefill"] == "sample '7': no answer of the form asked for begins with the prefill 'green'"
     assert errors["good"] is None
@@ -133,7 +134,7 @@ def test_confidence_is_told_where_it_is_asked_for(llama):
 
 
 def test_what_was_not_begun_in_time_is_an_error_and_not_an_empty_answer(llama):
-    responses = list(llama.generate([ask(key=str(i), wall_s=1e-9) for i in range(3)]))
+    responses = list(llama.answer([ask(key=str(i), wall_s=1e-9) for i in range(3)]))
     for response in responses:
         assert (response.text, response.finish_reason) == (None, "time")
         assert "wall_s were over before it was begun" in response.error
@@ -179,7 +180,7 @@ def test_bad_settings_are_an_error_of_that_request(llama, changes, what):
 def test_epochs_share_one_prefill_and_draw_apart(llama):
     drawn = Sampling(temperature=1.0, seed=5)
     requests = [ask(LONG, key=str(k), epoch=k, sampling=drawn) for k in range(4)]
-    together = {r.key: r for r in llama.generate(requests)}
+    together = {r.key: r for r in llama.answer(requests)}
     whole = len(llama.loaded.tokenizer.encode(LONG))
     assert all(r.applied.shared_tokens == whole - 1 for r in together.values())
     assert len({r.text for r in together.values()}) == 4
@@ -193,7 +194,7 @@ def test_epochs_share_one_prefill_and_draw_apart(llama):
 
 
 def test_the_scripted_model_thinks_before_its_answer():
-    fake = FakeBackend(Script(answers=[Rule(thinking="two and two", text="is four")]))
+    fake = load(model_of(name="m", backend="scripted", script=[{"thinking": "two and two", "text": "is four"}]))
     free = one(fake, ask())
     assert (free.text, free.output_tokens, free.thinking.text) == ("is four", 5, "two and two")
     short = one(fake, ask(thinking_budget=1))
@@ -204,6 +205,6 @@ def test_the_scripted_model_thinks_before_its_answer():
 
 def test_the_scripted_model_goes_on_from_a_prefill_and_says_that_it_is_held_to_nothing():
     messages = (Message("user", "hi"), Message("assistant", "Well"))
-    response = one(FakeBackend(), ask(messages, prefill="Well", form=Form(regex="a")))
+    response = one(load(model_of(name="m", backend="scripted")), ask(messages, prefill="Well", form=Form(regex="a")))
     assert response.prompt == "user: hi\nassistant: Well"
     assert response.applied.otherwise == {"constraint": "not held to: the answer is scripted"}

@@ -12,11 +12,12 @@ from typing import Any
 
 import pytest
 
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import batch
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.errors import ConfigError, LimitReached
-from harness.values import Request
+from harness.values import GenerateRequest, Prompt, Request
+from tests.support.asking import prompt_of
 
 PRICE = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-haiku-4-5"}  # at half price in a batch
 USD = {"openai": (7 * 0.625 + 2 * 5) / 1e6, "anthropic": (7 * 0.5 + 2 * 2.5) / 1e6}
@@ -125,11 +126,14 @@ def at_once(monkeypatch, tmp_path: Path):
 def model(provider: Provider, kind: str, **changes: Any):
     url = provider.url + ("/v1" if kind == "openai" else "")
     given = {"name": "m", "backend": kind, "base_url": url, "batch": True, "price": PRICE.get(kind)}
-    return BACKENDS[kind](ModelConfig(**given | changes))
+    return load(model_of(**given | changes))
 
 
 def requests(*prompts: str) -> list[Request]:
-    return [Request(f"key-{i}", str(i), "generate", text, max_tokens=9, stop=("!",)) for i, text in enumerate(prompts)]
+    return [
+        GenerateRequest(f"key-{i}", str(i), prompt_of(text), max_tokens=9, stop=("!",))
+        for i, text in enumerate(prompts)
+    ]
 
 
 def notes(folder: Path) -> list[Path]:
@@ -139,7 +143,7 @@ def notes(folder: Path) -> list[Path]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_is_handed_over_once_and_each_sample_ends_once_at_the_batch_price(provider, kind, tmp_path):
     asked = requests("say one", "a bad one", "say three", "a gone one")
-    found = {r.key: r for r in model(provider, kind).generate(asked)}
+    found = {r.key: r for r in model(provider, kind).answer(asked)}
     assert len(provider.batches) == 1 and len(found) == 4
     assert (found["key-0"].text, found["key-2"].text) == ("one", "three")
     assert found["key-1"].error == "no good" and found["key-3"].error == "the batch ended without an answer"
@@ -152,7 +156,7 @@ def test_a_batch_is_handed_over_once_and_each_sample_ends_once_at_the_batch_pric
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_is_asked_in_one_piece_with_the_same_settings(provider, kind):
-    list(model(provider, kind).generate(requests("say one", "say two")))
+    list(model(provider, kind).answer(requests("say one", "say two")))
     body = provider.batches[0]["key-0"]
     assert body["temperature"] == 0.0 and body["max_tokens"] == 9 and "stream" not in body and "extra_body" not in body
     assert body.get("stop", body.get("stop_sequences")) == ["!"]
@@ -161,35 +165,35 @@ def test_a_batch_is_asked_in_one_piece_with_the_same_settings(provider, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_stopped_while_it_waits_asks_for_the_same_batch_again(provider, kind, tmp_path):
     asked = requests("say one", "say two", "say three")
-    responses = model(provider, kind).generate(asked)
+    responses = model(provider, kind).answer(asked)
     first = next(responses)
     responses.close()  # as a kill would: the answers left are still owed
     (note,) = notes(tmp_path)
     assert "say" not in note.read_text()
     owed = [request for request in asked if request.key != first.key]
-    more = Request("key-9", "9", "generate", "say nine", max_tokens=9)
-    found = {r.key: r.text for r in model(provider, kind).generate([*owed, more])}
+    more = GenerateRequest("key-9", "9", Prompt("say nine"), max_tokens=9)
+    found = {r.key: r.text for r in model(provider, kind).answer([*owed, more])}
     assert [sorted(b) for b in provider.batches] == [["key-0", "key-1", "key-2"], ["key-9"]]
-    assert found == {r.key: r.prompt.split()[-1] for r in [*owed, more]}
+    assert found == {r.key: r.prompt.text.split()[-1] for r in [*owed, more]}
     assert notes(tmp_path) == []
 
 
 def test_a_batch_that_could_exceed_the_spend_limit_is_not_handed_over(provider):
     with pytest.raises(LimitReached, match=r"the batch could cost \$"):
-        list(model(provider, "openai", limits={"max_cost": 1e-6}).generate(requests("say one", "say two")))
+        list(model(provider, "openai", limits={"max_cost": 1e-6}).answer(requests("say one", "say two")))
     assert provider.batches == []
 
 
 def test_a_batch_that_was_handed_over_is_collected_whatever_is_left_to_spend(provider):
     asked = requests("say one", "say two", "say three")
-    responses = model(provider, "openai").generate(asked)
+    responses = model(provider, "openai").answer(asked)
     first = next(responses)
     responses.close()
     owed = [request for request in asked if request.key != first.key]
-    found = list(model(provider, "openai", limits={"max_cost": 1e-9}).generate(owed))
+    found = list(model(provider, "openai", limits={"max_cost": 1e-9}).answer(owed))
     assert {r.error for r in found} == {None} and len(found) == 2 and len(provider.batches) == 1
 
 
 def test_a_provider_without_batches_says_so(provider):
     with pytest.raises(ConfigError, match="google has no batches"):
-        list(model(provider, "google").generate(requests("say one", "say two")))
+        list(model(provider, "google").answer(requests("say one", "say two")))

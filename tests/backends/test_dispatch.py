@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 import pytest
 
 from harness.backends.servers import dispatch
-from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, most_usd, price_of, retry_after, run
-from harness.config.model import LimitsConfig, ModelConfig
+from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, most_usd, price_of, run
+from harness.backends.servers.meanings import retry_after
+from harness.config.model import LimitsConfig, model_of
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError, ConfigError, LimitReached
-from harness.values import Message, Request, Response
+from harness.values import GenerateRequest, Message, Prompt, Request, Response
 
-PRICE = price_of(ModelConfig(name="m", backend="openai", price={"input": 1.0, "output": 10.0}))
+PRICE = price_of(model_of(name="m", backend="openai", price={"input": 1.0, "output": 10.0}))
 
 
 @pytest.fixture(autouse=True)
@@ -25,7 +26,7 @@ def short_waits(monkeypatch):
 
 
 def requests(n: int, **changes) -> list[Request]:
-    return [Request(f"k{i}", str(i), "generate", "hi", **{"max_tokens": 10, **changes}) for i in range(n)]
+    return [GenerateRequest(f"k{i}", str(i), Prompt("hi"), **{"max_tokens": 10, **changes}) for i in range(n)]
 
 
 def answer(request: Request, used: TokenCount | None = TokenCount(100, 5)) -> Answer:  # noqa: B008
@@ -254,9 +255,11 @@ def test_a_batch_without_a_batch_price_costs_at_most_the_usual_price():
 
 
 def test_the_most_a_request_can_cost_is_above_what_it_does_cost():
-    text = Request("k", "s", "generate", "naïve ☃" * 10, max_tokens=7)
+    text = GenerateRequest("k", "s", Prompt("naïve ☃" * 10), max_tokens=7)
     assert most_usd(text, PRICE) >= (len(("naïve ☃" * 10).encode()) * 1.0 + 7 * 10.0) / 1e6
-    turns = Request("k", "s", "generate", (Message("user", "a" * 50), Message("assistant", "b" * 50)), max_tokens=7)
+    turns = GenerateRequest(
+        "k", "s", Prompt(messages=(Message("user", "a" * 50), Message("assistant", "b" * 50))), max_tokens=7
+    )
     assert most_usd(turns, PRICE) >= (100 * 1.0 + 7 * 10.0) / 1e6
 
 
@@ -277,13 +280,13 @@ def test_a_consumer_that_stops_leaves_nothing_waiting():
 
 def test_retry_after_is_seconds_or_a_date():
     now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
-    cases = {"7": 7.0, "0.5": 0.5, "-3": 0.0, "Thu, 01 Jan 2026 12:00:30 GMT": 30.0, "soon": None, "": None}
+    cases = {"7": 7.0, "0.5": 0.5, "-3": None, "Thu, 01 Jan 2026 12:00:30 GMT": 30.0, "soon": None, "": None}
     assert {value: retry_after(value, now) for value in cases} == cases
 
 
 def test_a_price_is_stated_listed_or_unknown():
     def priced(**changes):
-        return price_of(ModelConfig(name="gpt-5", backend="openai", **changes), "openai")
+        return price_of(model_of(name="gpt-5", backend="openai", **changes))
 
     assert priced().output == 10.0 and priced().provider == "openai"
     assert priced(price={"input": 1, "output": 2}).output == 2

@@ -8,29 +8,27 @@ import re
 import pytest
 
 from harness.backends.local.backend import TransformersBackend
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.engine import memory
 from harness.errors import BackendError
-from harness.values import Request
+from harness.values import LoglikelihoodRequest, Prompt
 
 HEAD = "the cat sat on the red mat and " * 2
 
 
 def build(path, **changes):
-    return TransformersBackend(
-        ModelConfig(**{"name": "m", "path": str(path), "device": "cpu", "threads": 1, **changes})
-    )
+    return TransformersBackend(model_of(**{"name": "m", "path": str(path), "device": "cpu", "threads": 1, **changes}))
 
 
 def requests():
     return [
-        Request(str(i), str(i), "score", HEAD + text, (" the cat", " red"))
+        LoglikelihoodRequest(str(i), str(i), Prompt(HEAD + text), (" the cat", " red"))
         for i, text in enumerate(("the dog", "a red cat", "the", "mat"))
     ]
 
 
 def scores(backend):
-    return {response.key: response.logprobs for response in backend.score(requests())}
+    return {response.key: response.logprobs for response in backend.answer(requests())}
 
 
 @pytest.fixture(scope="module")
@@ -41,8 +39,8 @@ def llama(models):
 
 
 def test_a_scoring_tells_the_tokens_billed_and_the_tokens_computed(llama):
-    responses = list(llama.score(requests()))
-    took = llama.statistics()
+    responses = list(llama.answer(requests()))
+    took = llama.computed()
     assert took["sequences"] == 8
     assert took["forwarded_tokens"] < took["prompt_tokens"] / 2
     assert took["distinct_tokens"] <= took["forwarded_tokens"] <= 1.03 * took["distinct_tokens"]
@@ -60,7 +58,7 @@ def test_half_precision_says_how_many_decisions_are_near_a_tie(models, caplog):
 
 def test_nothing_was_scored_and_nothing_is_told(models):
     backend = build(models("llama"))
-    assert backend.statistics() is None
+    assert backend.computed() is None
     backend.close()
 
 
@@ -98,7 +96,7 @@ def test_a_token_beyond_the_head_is_an_error_that_names_the_sample(llama):
     ids = llama.loaded.tokenizer(" red")["input_ids"]
     try:
         head.weight = torch.nn.Parameter(whole[: ids[-1]].detach(), requires_grad=False)
-        (response,) = llama.score([Request("k", "7", "score", "the cat", (" red",))])
+        (response,) = llama.answer([LoglikelihoodRequest("k", "7", Prompt("the cat"), (" red",))])
     finally:
         head.weight = whole
     assert response.error == f"sample '7': the tokenizer gives token {ids[-1]}, the model predicts {ids[-1]}"

@@ -6,29 +6,26 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from harness.analysis.verify import verified
-from harness.api import finish
-from harness.backends import BACKENDS
+from harness.api import score as finish
+from harness.backends import load
 from harness.backends.servers import dispatch
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
-from harness.values import Form, Message, Request, Sampling, Writing
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from servers import Reply, SyntheticServer
+from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling, Writing
+from tests.support.asking import prompt_of
+from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0}
 GOOD = Reply(tokens=3)
@@ -58,17 +55,20 @@ class Asked:
 def backend(server: SyntheticServer, **changes: Any):
     limits = {"concurrency": 4, "sample_s": 20.0, "silence_s": 5.0, **changes.pop("limits", {})}
     given = {"name": "m", "backend": "openai", "base_url": server.url, "price": PRICE, "limits": limits, **changes}
-    return BACKENDS["openai"](ModelConfig(**given))
+    return load(model_of(**given))
 
 
 def ask(*prompts: str, **changes: Any) -> list[Request]:
-    return [Request(f"key-{prompt}", prompt, "generate", prompt, **{"max_tokens": 5, **changes}) for prompt in prompts]
+    return [
+        GenerateRequest(f"key-{prompt}", prompt, prompt_of(prompt), **{"max_tokens": 5, **changes})
+        for prompt in prompts
+    ]
 
 
 def answered(server_replies: Callable[[int, dict[str, Any]], Reply] | Reply, *prompts: str, **changes: Any):
     with SyntheticServer(server_replies) as server:
         model = backend(server, **changes)
-        responses = {r.key.removeprefix("key-"): r for r in model.generate(ask(*prompts))}
+        responses = {r.key.removeprefix("key-"): r for r in model.answer(ask(*prompts))}
         model.close()
         return responses
 
@@ -112,7 +112,7 @@ def test_whatever_the_server_does_each_sample_ends_once_and_totals_are_exact():
     began = time.monotonic()
     with SyntheticServer(script) as server:
         model = backend(server)
-        responses = list(model.generate(ask(*FAULTS, "good")))
+        responses = list(model.answer(ask(*FAULTS, "good")))
     assert time.monotonic() - began < 30
     assert sorted(r.key for r in responses) == sorted(f"key-{name}" for name in [*FAULTS, "good"])
     for response in responses:
@@ -148,7 +148,7 @@ def test_a_body_that_drips_ends_with_the_samples_own_clock():
 def test_nobody_there_is_told_before_anything_is_asked():
     with SyntheticServer() as server:
         pass
-    with pytest.raises(BackendError, match="no answer: connection") as caught:
+    with pytest.raises(BackendError, match="no answer: refused") as caught:
         backend(server)
     assert "check that the server runs" in str(caught.value)
 
@@ -161,7 +161,7 @@ def test_a_host_that_is_not_found_is_told_and_later_is_a_failure_of_its_own_kind
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    responses = list(model.generate(ask("a")))
+    responses = list(model.answer(ask("a")))
     assert [outcomes(r) for r in responses] == [["dns"] * 3] and responses[0].usd == 0
     with pytest.raises(BackendError, match="no answer: dns") as caught:
         backend(server)
@@ -171,8 +171,8 @@ def test_a_host_that_is_not_found_is_told_and_later_is_a_failure_of_its_own_kind
 def test_a_server_that_goes_away_fails_the_samples_it_did_not_answer():
     with SyntheticServer(Asked()) as server:
         model = backend(server)
-    responses = list(model.generate(ask("a", "b")))
-    assert [outcomes(r) for r in responses] == [["connection"] * 3] * 2
+    responses = list(model.answer(ask("a", "b")))
+    assert [outcomes(r) for r in responses] == [["refused"] * 3] * 2
     assert all(r.usd == 0 for r in responses)
 
 
@@ -199,14 +199,14 @@ def test_an_unknown_model_is_told_with_the_nearest_one_the_server_lists():
     with SyntheticServer(script) as server:
         model = backend(server, model="llama-3-8")
         with pytest.raises(BackendError, match=r"no llama-3-8 \(404\): no model llama-3-8(.|\n)*'llama-3-8b'"):
-            list(model.generate(ask("a", "b", "c")))
+            list(model.answer(ask("a", "b", "c")))
 
 
 def test_an_account_without_credit_stops_the_run():
     broke = json.dumps({"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}).encode()
     script = lambda order, body: Reply(status=429, body=broke) if body else Reply(status=404)
     with SyntheticServer(script) as server, pytest.raises(BackendError, match="no credit left: You exceeded"):
-        list(backend(server).generate(ask("a", "b")))
+        list(backend(server).answer(ask("a", "b")))
 
 
 # --- what is sent ----------------------------------------------------------------------------------------------------
@@ -214,7 +214,7 @@ def test_an_account_without_credit_stops_the_run():
 
 def sent(*requests: Request, **changes: Any) -> tuple[dict[str, Any], dict[str, str]]:
     with SyntheticServer(Asked()) as server:
-        list(backend(server, **changes).generate(requests))
+        list(backend(server, **changes).answer(requests))
         return server.bodies[-1], server.headers[-1]
 
 
@@ -236,7 +236,7 @@ def test_requests_fit_the_sdks_typed_models():
 
 def test_messages_and_what_the_run_file_adds_are_sent_as_they_are():
     turns = (Message("system", "be brief"), Message("user", "hello"))
-    request = Request("k", "s", "generate", turns, sampling=Sampling(temperature=1.0, top_k=5, min_p=0.1))
+    request = GenerateRequest("k", "s", Prompt(messages=turns), sampling=Sampling(temperature=1.0, top_k=5, min_p=0.1))
     body, _ = sent(request, extra={"reasoning_effort": "low"})
     assert body["messages"] == [{"role": "system", "content": "be brief"}, {"role": "user", "content": "hello"}]
     assert (body["reasoning_effort"], body["top_k"], body["min_p"]) == ("low", 5, 0.1)
@@ -267,11 +267,12 @@ def test_a_refused_parameter_is_left_out_and_named_with_every_answer():
             return Reply(status=400, body=json.dumps({"error": said}).encode())
         if "max_tokens" in body:
             said = {"message": "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead."}
+            said |= {"param": "max_tokens", "code": "unsupported_parameter"}
             return Reply(status=400, body=json.dumps({"error": said}).encode())
         return GOOD if body else Reply(status=404)
 
     with SyntheticServer(script) as server:
-        responses = list(backend(server, limits={"concurrency": 1}).generate(ask("a", "b")))
+        responses = list(backend(server, limits={"concurrency": 1}).answer(ask("a", "b")))
         assert server.bodies[-1]["max_completion_tokens"] == 5
     assert [len(outcomes(r)) for r in responses] == [3, 1]
     assert all("does not support 0.0" in r.provider.refused["temperature"] for r in responses)
@@ -281,12 +282,12 @@ def test_the_form_of_an_answer_is_asked_for_where_the_interface_has_it_and_named
     schema = '{"type": "object"}'
     with SyntheticServer(Asked()) as server:
         chat, old = backend(server), backend(server, api="completions")
-        (held,) = chat.generate(ask("a", writing=Writing(form=Form(schema=schema))))
+        (held,) = chat.answer(ask("a", writing=Writing(form=Form(schema=schema))))
         assert server.bodies[-1]["response_format"]["json_schema"]["schema"] == {"type": "object"}
-        list(chat.generate(ask("a", writing=Writing(form=Form(choices=("yes", "no"))))))
+        list(chat.answer(ask("a", writing=Writing(form=Form(choices=("yes", "no"))))))
         assert server.bodies[-1]["structured_outputs"] == {"choice": ["yes", "no"]}
         assert server.bodies[-1]["regex"] == "(yes|no)"  # the same, for SGLang
-        (free,) = old.generate(ask("a", writing=Writing(form=Form(schema=schema), thinking="off")))
+        (free,) = old.answer(ask("a", writing=Writing(form=Form(schema=schema), thinking="off")))
         assert "response_format" not in server.bodies[-1]
         assert server.bodies[-1]["structured_outputs"] == {"json": {"type": "object"}}
     assert not held.provider.refused
@@ -296,7 +297,7 @@ def test_the_form_of_an_answer_is_asked_for_where_the_interface_has_it_and_named
 def test_stop_strings_are_cut_here_too_and_more_than_the_interface_takes():
     stops = ("one", "two", "three", "four", "END")
     with SyntheticServer(Asked(a=(Reply(text="all of it END and more"),))) as server:
-        (response,) = backend(server).generate(ask("a", stop=stops))
+        (response,) = backend(server).answer(ask("a", stop=stops))
         assert server.bodies[-1]["stop"] == list(stops[:4])
     assert (response.text, response.stop_string, response.finish_reason) == ("all of it ", "END", "stop")
     assert "stop" in response.provider.refused
@@ -308,8 +309,8 @@ def test_stop_strings_are_cut_here_too_and_more_than_the_interface_takes():
 def test_times_are_those_of_the_stream_and_told_when_the_request_ran_alone():
     with SyntheticServer(Reply(tokens=4, ttft_s=0.1, gap_s=0.05, empty_first=True)) as server:
         model = backend(server)
-        (alone,) = model.generate(ask("a"))
-        both = list(model.generate(ask("a", "b")))
+        (alone,) = model.answer(ask("a"))
+        both = list(model.answer(ask("a", "b")))
     assert 0.1 <= alone.ttft_s < alone.last_token_s <= alone.e2e_s  # an empty first chunk is no token
     assert alone.last_token_s - alone.ttft_s >= 0.14
     assert all(r.ttft_s is None and r.e2e_s is None for r in both)
@@ -319,7 +320,7 @@ def test_times_are_those_of_the_stream_and_told_when_the_request_ran_alone():
 
 def test_the_times_of_a_request_alone_include_its_failed_attempts():
     with SyntheticServer(Asked(a=(Reply(status=429, retry_after="0.2"), GOOD))) as server:
-        (response,) = backend(server).generate(ask("a"))
+        (response,) = backend(server).answer(ask("a"))
     assert response.ttft_s >= 0.2 > response.elapsed.first_token_s
 
 
@@ -381,9 +382,9 @@ def test_new_and_missing_fields_never_fail_an_answer(strange):
 
 
 def test_chat_prompts_need_the_chat_interface():
-    request = Request("k", "s", "generate", (Message("user", "hello"),))
+    request = GenerateRequest("k", "s", Prompt(messages=(Message("user", "hello"),)))
     with SyntheticServer(Asked()) as server:
-        (response,) = backend(server, api="completions").generate([request])
+        (response,) = backend(server, api="completions").answer([request])
     assert "use `api: chat`" in response.error
 
 
@@ -405,7 +406,7 @@ def test_chat_prompts_need_the_chat_interface():
 )
 def test_an_address_that_cannot_be_used_is_told(changes, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        BACKENDS["openai"](ModelConfig(name="m", backend="openai", **changes))
+        load(model_of(name="m", backend="openai", **changes))
     assert "planted" not in str(caught.value)
 
 
@@ -416,11 +417,11 @@ def test_a_spend_limit_needs_a_price():
 
 @pytest.mark.parametrize("api", ["chat", "completions"])
 def test_a_server_that_does_not_score_says_what_to_do(api):
-    request = Request("k", "s", "score", "hello", (" a", " b"))
+    request = LoglikelihoodRequest("k", "s", Prompt("hello"), (" a", " b"))
     silent = json.dumps({"choices": [{"text": "hello a", "finish_reason": "length"}]}).encode()
     told = pytest.raises(BackendError, match=r"does not tell the log-probability(.|\n)*as: generate")
     with SyntheticServer(Reply(body=silent)) as server, told:
-        list(backend(server, api=api).score([request]))
+        list(backend(server, api=api).answer([request]))
 
 
 def test_a_server_that_refuses_to_echo_says_so_with_its_own_words():
@@ -428,7 +429,7 @@ def test_a_server_that_refuses_to_echo_says_so_with_its_own_words():
     script = lambda order, body: Reply(status=400, body=said) if body else Reply(status=404)
     told = pytest.raises(BackendError, match="given text: echo is not supported with this model")
     with SyntheticServer(script) as server, told:
-        list(backend(server, api="completions").score([Request("k", "s", "score", "hello", (" a", " b"))]))
+        list(backend(server, api="completions").answer([LoglikelihoodRequest("k", "s", Prompt("hello"), (" a", " b"))]))
 
 
 def test_closing_twice_is_allowed():
@@ -502,7 +503,7 @@ def test_an_interrupted_run_ends_at_once_though_the_server_hangs():
         if child == 0:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             try:
-                list(backend(server, limits={"sample_s": 100, "silence_s": 100}).generate(ask("a", "b", "c")))
+                list(backend(server, limits={"sample_s": 100, "silence_s": 100}).answer(ask("a", "b", "c")))
             except KeyboardInterrupt:
                 os._exit(7)
             os._exit(1)

@@ -13,15 +13,16 @@ import time
 import pytest
 
 from harness.backends.local.backend import TransformersBackend
-from harness.config.model import ModelConfig
-from harness.values import Message, Request, Sampling
+from harness.config.model import model_of
+from harness.values import GenerateRequest, Message, Request, Sampling
+from tests.support.asking import prompt_of
 
 SHORT, LONG = "cat", "the cat sat on the red mat and ran home . " * 4
 
 
 def build(path, **changes) -> TransformersBackend:
     asked = {"name": "m", "path": str(path), "device": "cpu", "dtype": "fp32", "threads": 1}
-    return TransformersBackend(ModelConfig(**(asked | changes)))
+    return TransformersBackend(model_of(**(asked | changes)))
 
 
 @pytest.fixture(scope="module", params=["auto", "plain"])
@@ -32,11 +33,11 @@ def llama(request, models):
 
 
 def ask(prompt, key: str, max_tokens: int = 6, **changes) -> Request:
-    return Request(key, key, "generate", prompt, max_tokens=max_tokens, **changes)
+    return GenerateRequest(key, key, prompt_of(prompt), max_tokens=max_tokens, **changes)
 
 
 def answers(backend, *requests: Request) -> dict:
-    return {response.key: response for response in backend.generate(requests)}
+    return {response.key: response for response in backend.answer(requests)}
 
 
 def test_a_short_prompt_beside_a_long_one_is_charged_its_own_tokens(llama):
@@ -107,10 +108,10 @@ def test_two_models_at_once_answer_each_for_itself(llama, models, tmp_path):
     changed.save_pretrained(folder)
     other = build(folder, engine=llama.config.engine)
     requests = [ask(f"{SHORT} {n}", str(n)) for n in range(3)]
-    own, others = ({r.key: r.text for r in made.generate(requests)} for made in (llama, other))
+    own, others = ({r.key: r.text for r in made.answer(requests)} for made in (llama, other))
     assert own != others
     mixed = {"own": {}, "others": {}}
-    for mine, theirs in zip(llama.generate(requests), other.generate(requests), strict=True):
+    for mine, theirs in zip(llama.answer(requests), other.answer(requests), strict=True):
         mixed["own"][mine.key], mixed["others"][theirs.key] = mine.text, theirs.text
     other.close()
     assert mixed == {"own": own, "others": others}

@@ -6,13 +6,13 @@ import json
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import dispatch
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.errors import BackendError
-from harness.values import Message, Request, Sampling
+from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling
+from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0, "cache_read": 0.1, "cache_write": 2.0}
 TURNS = (Message("system", "be brief"), Message("user", "hello"), Message("assistant", "yes?"), Message("user", "why"))
@@ -70,8 +70,8 @@ def script(reply: Any) -> Any:
 def asked(kind: str, reply: Any, *, request: Request | None = None, **changes: Any):
     with SyntheticServer(script(reply)) as server:
         given = {"name": "m", "backend": kind, "base_url": server.url, "price": PRICE, "api_key_env": "A_KEY"}
-        model = BACKENDS[kind](ModelConfig(**given | changes))
-        (response,) = model.generate([request or Request("k", "s", "generate", "hello", max_tokens=9)])
+        model = load(model_of(**given | changes))
+        (response,) = model.answer([request or GenerateRequest("k", "s", Prompt("hello"), max_tokens=9)])
         model.close()
         return response, server
 
@@ -98,7 +98,9 @@ def test_what_is_sent_fits_anthropics_typed_model():
     from anthropic.types.message_create_params import MessageCreateParamsStreaming
     from pydantic import TypeAdapter
 
-    request = Request("k", "s", "generate", TURNS, stop=("\n", "END"), sampling=Sampling(temperature=0.5, top_k=3))
+    request = GenerateRequest(
+        "k", "s", Prompt(messages=TURNS), stop=("\n", "END"), sampling=Sampling(temperature=0.5, top_k=3)
+    )
     response, server = asked("anthropic", answer("anthropic"), request=request)
     assert "white space alone" in response.provider.refused["stop"]
     body = server.bodies[-1]
@@ -113,7 +115,9 @@ def test_what_is_sent_fits_anthropics_typed_model():
 def test_what_is_sent_fits_googles_typed_model():
     from google.genai import types
 
-    request = Request("k", "s", "generate", TURNS, stop=("END",), sampling=Sampling(temperature=0.5, seed=2))
+    request = GenerateRequest(
+        "k", "s", Prompt(messages=TURNS), stop=("END",), sampling=Sampling(temperature=0.5, seed=2)
+    )
     _, server = asked("google", answer("google"), request=request)
     body = server.bodies[-1]
     types.GenerateContentConfig.model_validate(body["generationConfig"])
@@ -163,9 +167,9 @@ def test_an_unknown_model_is_told_with_the_nearest_one_the_server_lists(kind):
     )
     with SyntheticServer(answers) as server:
         given = {"name": "m", "model": "model-x", "backend": kind, "base_url": server.url, "api_key_env": "A_KEY"}
-        model = BACKENDS[kind](ModelConfig(**given))
+        model = load(model_of(**given))
         with pytest.raises(BackendError, match=r"no model-x \(404\): no such model(.|\n)*'model-xl'"):
-            list(model.generate([Request("k", "s", "generate", "hello")]))
+            list(model.answer([GenerateRequest("k", "s", Prompt("hello"))]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -237,7 +241,9 @@ def test_faults_end_as_they_do_for_every_backend(kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_refused_key_is_told_without_the_key(kind):
-    said = {"error": {"message": "API key not valid: planted-secret-value", "status": "INVALID_ARGUMENT"}}
+    about = [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}]
+    message = "API key not valid: planted-secret-value"
+    said = {"error": {"message": message, "status": "INVALID_ARGUMENT", "details": about}}
     refused = Reply(status=400 if kind == "google" else 401, body=json.dumps(said).encode())
     with pytest.raises(BackendError, match="refuses the key in A_KEY") as caught:
         asked(kind, refused)
@@ -259,15 +265,15 @@ def test_a_refused_parameter_is_left_out_and_named(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_choices_are_not_scored_and_what_to_do_is_told(kind):
     with SyntheticServer(Reply(status=404)) as server, pytest.raises(BackendError, match="as: generate"):
-        model = BACKENDS[kind](ModelConfig(name="m", backend=kind, base_url=server.url))
-        list(model.score([Request("k", "s", "score", "a", ("b", "c"))]))
+        model = load(model_of(name="m", backend=kind, base_url=server.url))
+        list(model.answer([LoglikelihoodRequest("k", "s", Prompt("a"), ("b", "c"))]))
 
 
 @pytest.mark.parametrize(("kind", "variable"), [("anthropic", "ANTHROPIC_API_KEY"), ("google", "GEMINI_API_KEY")])
 def test_a_providers_own_key_is_needed_at_its_own_address_only(kind, variable, monkeypatch):
     monkeypatch.delenv(variable, raising=False)
     with pytest.raises(BackendError, match=f"{variable} is not set"):
-        BACKENDS[kind](ModelConfig(name="m", backend=kind))
+        load(model_of(name="m", backend=kind))
     monkeypatch.setenv(variable, "planted-secret-value")
     _, server = asked(kind, answer(kind), api_key_env=None)
     assert "planted-secret-value" not in json.dumps(server.headers)
@@ -278,6 +284,6 @@ def test_a_package_that_is_not_installed_is_told_with_how_to_install_it(kind, pa
     import sys
 
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.delitem(sys.modules, f"harness.backends.{kind}", raising=False)
+    monkeypatch.delitem(sys.modules, f"harness.backends.servers.{kind}", raising=False)
     with pytest.raises(BackendError, match=rf"needs the package {package}(.|\n)*\[api\]"):
-        BACKENDS[kind](ModelConfig(name="m", backend=kind))
+        load(model_of(name="m", backend=kind))

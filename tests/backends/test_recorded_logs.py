@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 
 import harness
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.recorded.logs import read_answers
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError, DataError
 from harness.measure.other_work import Bystanders
-from harness.values import Elapsed, Provider, Request
+from harness.values import Elapsed, GenerateRequest, Prompt, Provider, Request
+from tests.support.asking import request_of
 
 
 def table(folder: Path, *rows: dict[str, Any]) -> Path:
@@ -28,11 +29,12 @@ def table(folder: Path, *rows: dict[str, Any]) -> Path:
 
 
 def requests(*ids: str, mode: str = "generate", prompt: str = "{}?", choices: tuple[str, ...] = ()) -> list[Request]:
-    return [Request(f"k{i}", i, mode, prompt.format(i), choices) for i in ids]
+    more = {"continuations": choices} if mode == "loglikelihood" else {}
+    return [request_of(f"k{i}", i, prompt.format(i), mode, **more) for i in ids]
 
 
 def recorded(script: Any):
-    return BACKENDS["recorded"](ModelConfig(name="old", backend="recorded", script=script))
+    return load(model_of(name="old", backend="recorded", script=script))
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
@@ -48,7 +50,7 @@ def test_a_table_with_id_and_text_is_enough(tmp_path: Path):
 def test_times_tokens_and_cost_are_taken_where_told(tmp_path: Path):
     told = {"id": 1, "text": "a", "ttft_s": 0.5, "e2e_s": "2", "input_tokens": 7, "output_tokens": 3, "usd": 0.01}
     path = table(tmp_path, told | {"finish_reason": "length", "model": "old-1"})
-    (response,) = recorded(str(path)).generate(requests("1"))
+    (response,) = recorded(str(path)).answer(requests("1"))
     assert (response.text, response.input_tokens, response.output_tokens) == ("a", 7, 3)
     assert (response.ttft_s, response.e2e_s, response.finish_reason) == (0.5, 2.0, "length")
     assert response.provider == Provider(origin="recorded", model_version="old-1") and response.usd == 0.01
@@ -88,7 +90,7 @@ def test_times_that_were_recorded_elsewhere_are_not_told_to_be_measured_beside_o
 
 def test_columns_of_other_names_are_named_in_the_run_file(tmp_path: Path):
     path = table(tmp_path, {"ticket": "x1", "reply": "hi"})
-    (response,) = recorded({"file": str(path), "id": "ticket", "text": "reply"}).generate(requests("x1"))
+    (response,) = recorded({"file": str(path), "id": "ticket", "text": "reply"}).answer(requests("x1"))
     assert response.text == "hi"
     with pytest.raises(DataError, match=r"no column 'id'(.|\n)*script: \{file"):
         recorded(str(path))
@@ -96,7 +98,7 @@ def test_columns_of_other_names_are_named_in_the_run_file(tmp_path: Path):
 
 def test_a_sample_without_an_answer_is_an_error_of_that_sample(tmp_path: Path):
     path = table(tmp_path, {"id": "1", "text": "a"}, {"id": "2", "text": None, "error": "http 500"}, {"id": "3"})
-    found = {r.key: r for r in recorded(str(path)).generate(requests("1", "2", "3", "4"))}
+    found = {r.key: r for r in recorded(str(path)).answer(requests("1", "2", "3", "4"))}
     assert [found[f"k{i}"].error for i in "1234"] == [
         None,
         "http 500",
@@ -125,12 +127,12 @@ def test_answers_that_are_missing_are_counted_as_such_in_the_table(tmp_path: Pat
 
 def test_recorded_log_probabilities_are_scored_and_texts_are_not(tmp_path: Path):
     path = table(tmp_path, {"id": "1", "logprobs": [-1.0, -0.5]}, {"id": "2", "logprobs": "[-3, -4]"})
-    asked = requests("1", "2", mode="score", choices=(" a", " b"))
-    assert [r.logprobs for r in recorded(str(path)).score(asked)] == [(-1.0, -0.5), (-3.0, -4.0)]
-    (wrong,) = recorded(str(path)).score(requests("1", mode="score", choices=(" a", " b", " c")))
+    asked = requests("1", "2", mode="loglikelihood", choices=(" a", " b"))
+    assert [r.logprobs for r in recorded(str(path)).answer(asked)] == [(-1.0, -0.5), (-3.0, -4.0)]
+    (wrong,) = recorded(str(path)).answer(requests("1", mode="loglikelihood", choices=(" a", " b", " c")))
     assert wrong.error == "2 recorded log-probabilities for 3 choices"
     with pytest.raises(BackendError, match=r"are texts(.|\n)*as: generate"):
-        list(recorded(str(table(tmp_path, {"id": "1", "text": "a"}))).score(asked))
+        list(recorded(str(table(tmp_path, {"id": "1", "text": "a"}))).answer(asked))
 
 
 BAD = {
@@ -161,12 +163,12 @@ def test_a_missing_file_or_model_is_told_with_the_nearest(tmp_path: Path):
 
 def test_answers_one_place_off_are_refused(tmp_path: Path):
     words = ["alpha beta", "gamma delta", "epsilon zeta", "eta theta", "iota kappa"]
-    asked = [Request(f"k{i}", str(i), "generate", f"Question: {text} ?") for i, text in enumerate(words)]
+    asked = [GenerateRequest(f"k{i}", str(i), Prompt(f"Question: {text} ?")) for i, text in enumerate(words)]
     right = table(tmp_path, *({"id": str(i), "text": "a", "prompt": text} for i, text in enumerate(words)))
-    assert all(r.error is None for r in recorded(str(right)).generate(asked))
+    assert all(r.error is None for r in recorded(str(right)).answer(asked))
     off = table(tmp_path, *({"id": str(i), "text": "a", "prompt": words[i - 1]} for i in range(5)))
     with pytest.raises(BackendError, match=r"one place before or after(.|\n)*id: position"):
-        list(recorded(str(off)).generate(asked))
+        list(recorded(str(off)).answer(asked))
 
 
 # --- promptfoo: the documented form, written by hand -----------------------------------------------------------------
@@ -258,10 +260,10 @@ def test_inspect_logs_are_read(inspect_logs: Path, form: str):
 def test_inspect_counts_from_one_and_that_is_noticed(inspect_logs: Path):
     (path,) = inspect_logs.glob("*.eval")
     asked = ["alpha beta", "gamma delta", "epsilon zeta", "eta theta"]
-    positions = [Request(f"k{i}", str(i), "generate", text) for i, text in enumerate(asked)]
+    positions = [GenerateRequest(f"k{i}", str(i), Prompt(text)) for i, text in enumerate(asked)]
     with pytest.raises(BackendError, match="one place before or after"):
-        list(recorded(str(path)).generate(positions[1:]))
-    found = list(recorded({"file": str(path), "id": "position"}).generate(positions))
+        list(recorded(str(path)).answer(positions[1:]))
+    found = list(recorded({"file": str(path), "id": "position"}).answer(positions))
     assert [r.text for r in found[:2]] == ["billing", "shipping"]
 
 

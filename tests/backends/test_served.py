@@ -22,12 +22,13 @@ from typing import Any
 import pytest
 
 import harness
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError
-from harness.values import Message, Request
+from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request
+from tests.support.asking import prompt_of
 
 pytestmark = pytest.mark.shared
 
@@ -79,7 +80,7 @@ def url(chatty: Path, tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def here(chatty: Path) -> Any:
-    made = BACKENDS["transformers"](ModelConfig(name="m", path=str(chatty), dtype="fp32", device="cpu", threads=1))
+    made = load(model_of(name="m", path=str(chatty), dtype="fp32", device="cpu", threads=1))
     yield made
     made.close()
 
@@ -87,20 +88,20 @@ def here(chatty: Path) -> Any:
 def there(url: str, folder: Path, **changes: Any):
     limits = {"concurrency": 2}
     given = {"name": "m", "backend": "openai", "model": str(folder), "base_url": url, "limits": limits}
-    return BACKENDS["openai"](ModelConfig(**given | changes))
+    return load(model_of(**given | changes))
 
 
 def requests(chat: bool) -> list[Request]:
     prompts = [(Message("user", text),) if chat else text for text in PROMPTS]
-    return [Request(f"k{i}", str(i), "generate", p, max_tokens=24, stop=(".",)) for i, p in enumerate(prompts)]
+    return [GenerateRequest(f"k{i}", str(i), prompt_of(p), max_tokens=24, stop=(".",)) for i, p in enumerate(prompts)]
 
 
 @pytest.mark.parametrize("stream", [True, False], ids=["streamed", "in-one-piece"])
 @pytest.mark.parametrize("api", ["completions", "chat"])
 def test_a_served_model_writes_what_it_writes_in_process(url, chatty, here, api, stream):
     asked = requests(chat=api == "chat")
-    wanted = {r.key: r for r in here.generate(asked)}
-    served = {r.key: r for r in there(url, chatty, api=api, stream=stream).generate(asked)}
+    wanted = {r.key: r for r in here.answer(asked)}
+    served = {r.key: r for r in there(url, chatty, api=api, stream=stream).answer(asked)}
     for key, response in served.items():
         assert response.error is None
         assert response.text == wanted[key].text
@@ -123,7 +124,7 @@ extract: {regex: {pattern: "^ *([A-Za-z]+)"}}
 
 @pytest.mark.parametrize("api", ["completions", "chat"])
 def test_a_run_on_the_served_model_has_the_accuracy_of_a_run_in_process(url, chatty, here, tmp_path, api):
-    texts = {r.key: r.text for r in here.generate(requests(chat=api == "chat"))}
+    texts = {r.key: r.text for r in here.answer(requests(chat=api == "chat"))}
     words = [texts[f"k{i}"].split()[0].strip(",") if i % 2 else "never" for i in range(len(PROMPTS))]
     rows = [{"begin": prompt, "word": word} for prompt, word in zip(PROMPTS, words)]
     (tmp_path / "stories.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -143,7 +144,9 @@ def test_a_run_on_the_served_model_has_the_accuracy_of_a_run_in_process(url, cha
 
 def test_a_server_without_echo_says_that_choices_run_as_text(url, chatty):
     with pytest.raises(BackendError, match="as: generate"):
-        list(there(url, chatty, api="completions").score([Request("k", "s", "score", "Once", (" a", " b"))]))
+        list(
+            there(url, chatty, api="completions").answer([LoglikelihoodRequest("k", "s", Prompt("Once"), (" a", " b"))])
+        )
 
 
 # --- a server that echoes log-probabilities --------------------------------------------------------------------------
@@ -211,13 +214,16 @@ CHOICES = (" there was", " a cat", " the", " upon")
 
 
 def scored() -> list[Request]:
-    return [Request(f"k{i}", str(i), "score", prompt, CHOICES) for i, prompt in enumerate((*PROMPTS, "Once upon "))]
+    return [
+        LoglikelihoodRequest(f"k{i}", str(i), prompt_of(prompt), CHOICES)
+        for i, prompt in enumerate((*PROMPTS, "Once upon "))
+    ]
 
 
 def test_choices_scored_by_echo_have_the_log_probabilities_of_the_process(chatty, here):
-    wanted = {r.key: r for r in here.score(scored())}
+    wanted = {r.key: r for r in here.answer(scored())}
     with Echo(here.loaded) as echo:
-        served = list(there(echo.url, chatty, api="completions").score(scored()))
+        served = list(there(echo.url, chatty, api="completions").answer(scored()))
     assert len(served) == len(wanted)
     for response in served:
         assert response.error is None
@@ -227,4 +233,4 @@ def test_choices_scored_by_echo_have_the_log_probabilities_of_the_process(chatty
 
 def test_a_server_whose_scores_depend_on_the_order_is_refused(chatty, here):
     with Echo(here.loaded, drift=0.05) as echo, pytest.raises(BackendError, match="depend on the order"):
-        list(there(echo.url, chatty, api="completions").score(scored()))
+        list(there(echo.url, chatty, api="completions").answer(scored()))

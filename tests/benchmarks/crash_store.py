@@ -1,6 +1,6 @@
 """Kills the writer of a run folder again and again, loses what was not synced, resumes, and looks for harm.
 
-    python tests/benchmarks/crash_store.py --kills 3000
+    python -m tests.benchmarks.crash_store --kills 3000
 
 Each run stores 60 responses of 10 bytes to 8 kB, one at a time or a few together, and is killed (SIGKILL) until it
 ends or has died five times; then it is left to finish. Half of the deaths come at a system call of the writer (before

@@ -1,4 +1,4 @@
-"""Judges many damaged task and data files: python tests/benchmarks/fuzz_tasks.py [COUNT] [FIRST]
+"""Judges many damaged task and data files: python -m tests.benchmarks.fuzz_tasks [COUNT] [FIRST]
 
 Prints what went wrong (nothing should), the slowest mutants, and how much memory judging took beyond what the
 libraries take that are loaded anyway. Exits 1 if one raised, ran code, took over a second of CPU, or over 256 MB.
@@ -14,9 +14,8 @@ import time
 from pathlib import Path
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
-sys.path[:0] = [str(Path(__file__).resolve().parents[i]) for i in (1, 2)]
 
-from mutants import judge, mutant  # noqa: E402
+from tests.support.mutants import judge, mutant
 
 
 def peak_mb() -> float:

@@ -1,7 +1,7 @@
 """Generates with the engine and with its peers on the same weights, machine and prompts, and prints the ratios.
 
-    python tests/benchmarks/generation.py                                     # everything: an hour or two on two cores
-    python tests/benchmarks/generation.py --only gsm8k --rows 16 --layers 4   # a small part of it
+    python -m tests.benchmarks.generation                                     # everything: an hour or two on two cores
+    python -m tests.benchmarks.generation --only gsm8k --rows 16 --layers 4   # a small part of it
 
 The model has the shape of Qwen2-0.5B with random weights in bf16, and GPT-2's tokenizer. It has no end-of-sequence
 token, and every row's limit is the length of its reference answer: all methods write as many tokens. `generate` and
@@ -14,7 +14,6 @@ import argparse
 import json
 import logging
 import os
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -24,7 +23,6 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 

@@ -1,8 +1,8 @@
 """How good the load generator is, against a synthetic server in a process of its own.
 
-    python tests/benchmarks/load.py                        # about three minutes on two cores
-    python tests/benchmarks/load.py --guidellm PATH/TO/guidellm    # and compares with that program's numbers
-    chrt -f 10 python tests/benchmarks/load.py rate        # on a computer that others use: as if it were our own
+    python -m tests.benchmarks.load                        # about three minutes on two cores
+    python -m tests.benchmarks.load --guidellm PATH/TO/guidellm    # and compares with that program's numbers
+    chrt -f 10 python -m tests.benchmarks.load rate        # on a computer that others use: as if it were our own
 
 1. 200 requests a second on one core: how late requests are sent (p99 wanted under 5 ms).
 2. 100,000 requests: resident memory after each tenth (wanted flat).
@@ -28,18 +28,16 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-from servers import Reply, SyntheticServer  # noqa: E402
 
 from harness.measure.device_memory import used_memory  # noqa: E402
 from harness.measure.load.drive import Scenario, Timed, run_load  # noqa: E402
 from harness.measure.load.openai_stream import OpenAIStream  # noqa: E402
 from harness.measure.load.summary import Tally  # noqa: E402
 from harness.store.files import append_rows  # noqa: E402
-from harness.values import Request  # noqa: E402
+from harness.values import GenerateRequest, Prompt  # noqa: E402
+from tests.support.servers import Reply, SyntheticServer  # noqa: E402
 
-REQUESTS = [Request(key=str(i), sample_id=str(i), mode="generate", prompt="word " * 50) for i in range(100)]
+REQUESTS = [GenerateRequest(key=str(i), sample_id=str(i), prompt=Prompt("word " * 50)) for i in range(100)]
 FAST = {"tokens": 30, "ttft_s": 0.05, "gap_s": 0.01}
 SHOT = {"tokens": 2}
 DRAWN = {"tokens": 40, "ttft_s": 0.08, "gap_s": 0.012}
@@ -173,8 +171,8 @@ def ask_guidellm(program: str, url: str) -> dict[str, Any]:
 @contextmanager
 def server(reply: dict[str, Any], core: int) -> Iterator[str]:
     """Runs the synthetic server in another process, on another core where there is one."""
-    command = [sys.executable, __file__, "--serve", json.dumps({**reply, "core": core})]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.benchmarks.load", "--serve", json.dumps({**reply, "core": core})]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     try:
         yield process.stdout.readline().strip()
     finally:

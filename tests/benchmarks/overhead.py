@@ -1,6 +1,6 @@
 """What measuring in this process adds to the model: the single stream of `harness bench` against a bare loop.
 
-    python tests/benchmarks/overhead.py              # the demo model, half a minute on one core
+    python -m tests.benchmarks.overhead              # the demo model, half a minute on one core
 
 The bare loop calls `model(...)` with its cache on the same token ids, for as many tokens, and takes the likeliest. The
 two take turns request by request, so that what else the computer does meets both alike. Wanted: time a token (TPOT) at
@@ -11,13 +11,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from pathlib import Path
 from statistics import median
 from typing import Any
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 

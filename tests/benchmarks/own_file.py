@@ -1,4 +1,4 @@
-"""Times what a person's own file goes through, and prints a table: python tests/benchmarks/own_file.py [ROWS] [BIG]
+"""Times what a person's own file goes through, and prints a table: python -m tests.benchmarks.own_file [ROWS] [BIG]
 
 `init`, and `check` of 100 rows drawn, on ROWS (100,000) rows of CSV and on BIG (1,000,000) lines of JSONL, each in a
 process of its own with its peak memory; then every scorer on ROWS answers, with finding the answer, on one core.
@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
 os.environ |= {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 
 TARGETS = {"init": 5.0, "scorer": 20.0, "memory": 600}  # seconds, seconds, MB for the large file
@@ -86,8 +85,8 @@ def files(small: int, big: int) -> bool:
             write(path, n)
             size = f"{n:,} rows, {path.stat().st_size / 1e6:,.0f} MB {path.suffix[1:]}"
             for what in STEPS:
-                command = [sys.executable, __file__, "--step", what, str(path)]
-                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                command = [sys.executable, "-m", "tests.benchmarks.own_file", "--step", what, str(path)]
+                done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
                 cpu, wall, memory = json.loads(done.stdout)
                 missed = (timed and what == "init" and cpu > TARGETS["init"]) or memory > TARGETS["memory"]
                 good &= not missed
@@ -203,9 +202,8 @@ ROW |= {"kwargs": [{}, {"num_words": 40, "relation": "at least"}]}
 
 
 def scorers(n: int) -> bool:
-    from harness.config.base import validate
-    from harness.config.task import TaskConfig
     from harness.scoring.scorers import SCORERS
+    from harness.tasks.kinds import task_from
     from harness.tasks.score_answer import judge
     from harness.values import Response, Sample
 
@@ -214,13 +212,13 @@ def scorers(n: int) -> bool:
     good = True
     draw = random.Random(0)
     task = {"task": "t", "data": {"file": "t.jsonl"}, "prompt": "{q}", "answer": "a"}
-    pick = validate(TaskConfig, {**task, "kind": "choice", "choices": list(TEAMS)}, "benchmark")
+    pick = task_from({**task, "kind": "choice", "choices": list(TEAMS)}, "benchmark")
     logprobs = [tuple(-draw.random() for _ in TEAMS) for _ in range(1000)]
     sample = Sample("0", "t", {}, TEAMS[0], TEAMS, TEAMS, 0)
     responses = [(sample, Response("", None, logprobs=one)) for one in logprobs]
     cases = [("(choices by log-probability)", pick, responses)]
     for name, (extract, score, make) in FAMILIES.items():
-        config = validate(TaskConfig, {**task, "kind": "generate", "extract": extract, "score": score}, "benchmark")
+        config = task_from({**task, "kind": "generate", "extract": extract, "score": score}, "benchmark")
         made = [make(draw) for _ in range(1000)]
         pairs = [(Sample("0", "t", ROW, a), Response("", None, text=b, finish_reason="stop")) for a, b in made]
         cases.append((name, config, pairs))

@@ -1,7 +1,7 @@
 """Scores choices with the engine and with lm-eval on the same weights, machine and requests, and prints the ratios.
 
-    python tests/benchmarks/scoring.py                        # everything: about an hour on two cores
-    python tests/benchmarks/scoring.py --only mmlu --items 10 --dtypes bf16 --repeats 1
+    python -m tests.benchmarks.scoring                        # everything: about an hour on two cores
+    python -m tests.benchmarks.scoring --only mmlu --items 10 --dtypes bf16 --repeats 1
 
 The model has the shape of Qwen2-0.5B with random weights, and GPT-2's tokenizer. The peer runs at the best of several
 batch sizes, tried on a part of the requests. Both are timed from texts to log-probabilities, in alternating order.
@@ -28,7 +28,6 @@ from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 import torch
@@ -304,8 +303,8 @@ def preparation(args: argparse.Namespace, tokenizer: Any) -> list[str]:
     """Seconds from rows to token ids of all MMLU questions at hand, and of the 14,042 there are."""
     from harness.config.run import TaskUse
     from harness.engine.tokens import encode_pairs
+    from harness.tasks.kinds import prompt_of
     from harness.tasks.load import load_task
-    from harness.tasks.prompts import continuations, render
     from harness.tasks.shots import shots_for
 
     task = load_task(TaskUse(task="mmlu", data=str(args.shared / "data/mmlu")))
@@ -313,8 +312,8 @@ def preparation(args: argparse.Namespace, tokenizer: Any) -> list[str]:
     def ours() -> int:
         pairs = []
         for sample in task.samples:
-            prompt = render(task.config, sample, shots_for(task, sample, 0), False)
-            pairs += [(prompt, choice) for choice in continuations(task.config, sample, False)]
+            prompt = prompt_of(task.config, sample, shots_for(task, sample, 0), False)
+            pairs += [(prompt, choice) for choice in (f" {label}" for label in sample.labels)]
         return len(encode_pairs(tokenizer, pairs, max_length=2048, prefix_token=tokenizer.eos_token_id))
 
     def peer_tasks(folder: Path) -> list[Any]:

@@ -7,12 +7,14 @@ from typing import Any
 
 import pytest
 
+from harness.config.assemble import assemble
 from harness.config.base import validate
 from harness.config.files import bundled, find_file
 from harness.config.machine import MachineConfig, read_machine
-from harness.config.run import RunConfig, read_run
-from harness.config.task import Columns, TaskConfig, read_task
+from harness.config.run import RunConfig
+from harness.config.task import Columns
 from harness.errors import ConfigError, HarnessError, TaskError
+from harness.tasks.kinds import read_task, task_from
 
 RUN: dict[str, Any] = {"run": "r", "tasks": ["mmlu"], "models": ["some/model"]}
 MACHINE: dict[str, Any] = {"name": "m", "source": "s", "date": "2026-01-01", "rented": {"per_hour": 1.0}}
@@ -108,13 +110,13 @@ def test_a_machine_that_makes_no_sense_is_refused(changes: dict[str, Any], what:
 )
 def test_a_mistake_in_a_task_names_the_key(changes: dict[str, Any], what: str):
     with pytest.raises(ConfigError) as caught:
-        validate(TaskConfig, TASK | changes, "task.yaml")
+        task_from(TASK | changes, "task.yaml")
     assert what in caught.value.what
 
 
 def test_choices_are_a_list_a_column_or_several_columns():
     def choices(value: Any) -> Any:
-        return validate(TaskConfig, TASK | {"kind": "choice", "choices": value}, "t").choices
+        return task_from(TASK | {"kind": "choice", "choices": value}, "t").choices
 
     assert choices(["no", "yes"]) == ("no", "yes")
     assert choices("options") == "options"
@@ -133,7 +135,7 @@ def test_every_bundled_run_and_machine_can_be_read():
     runs = sorted(bundled("configs").glob("*.yaml"))
     machines = sorted((bundled("configs") / "machines").glob("*.yaml"))
     assert len(runs) >= 1 and len(machines) >= 5
-    assert all(read_run(str(path)).run == path.stem for path in runs)
+    assert all(assemble(path).run == path.stem for path in runs)
     for path in machines:
         machine = read_machine(path.stem)
         assert machine.name == path.stem

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest import approx
 
-from harness.cost.attribution import CostBreakdown, attribute
+from harness.cost.attribution import CostBreakdown, Pass, attribute
 
 PASS = {
     "wall_s": 100.0,
@@ -17,13 +17,13 @@ PASS = {
     "output_tokens": 50_000,
     "samples": 200,
     "correct": 150.0,
-    "usd_per_hour": 3.6,
-    "utilisation": 0.5,
 }
+PRICE = {"usd_per_hour": 3.6, "utilisation": 0.5}
 
 
 def cost(**changes: Any) -> CostBreakdown:
-    return attribute(**{**PASS, **changes})
+    price = {name: changes.pop(name, value) for name, value in PRICE.items()}
+    return attribute(Pass(**{**PASS, **changes}), **price)
 
 
 def test_a_pass_worked_by_hand():

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import pytest
-from public_tables import LENGTHS, LLAMA_8B_H100, LLAMA_8B_H200, LLAMA_70B_2_H100, LLAMA_70B_H200, table
 from pytest import approx
 
 from harness.cost.capacity import Capacity, Shape, fit, split_fleet, token_price
 from harness.errors import ConfigError
+from tests.support.public_tables import LENGTHS, LLAMA_8B_H100, LLAMA_8B_H200, LLAMA_70B_2_H100, LLAMA_70B_H200, table
 
 SHORT = slice(0, 9)  # without the shape of 20,000 tokens, as the reference fits its coefficients
 

@@ -104,9 +104,9 @@ def test_a_model_at_two_hosts_needs_the_name_of_one():
 
 
 def test_the_list_shows_ages_and_marks_old_prices():
-    rows = {row["model"]: row for row in list_prices(PRICES, date(2026, 11, 22))}
-    assert rows["gpt-5"]["age_days"] == 39 and not rows["gpt-5"]["stale"]
-    assert rows["llama-3.3-70b-versatile"]["stale"]
+    rows = {row.model: row for row in list_prices(PRICES, date(2026, 11, 22))}
+    assert rows["gpt-5"].age_days == 39 and not rows["gpt-5"].stale
+    assert rows["llama-3.3-70b-versatile"].stale
 
 
 # --- price files ------------------------------------------------------------------------------------------------------

@@ -10,15 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from public_tables import LLAMA_8B_H100, LLAMA_8B_H200, LLAMA_70B_2_H100, LLAMA_70B_H200, table
 from pytest import approx
 
 from harness.config.accelerators import CHIPS
 from harness.config.machine import MachineConfig
-from harness.cost.projection import BEST, WORST, Served, lines, project, projection, restored, served
+from harness.cost.projection import BEST, WORST, NoProjection, Projected, Served, project, projection, restored, served
 from harness.errors import ConfigError
 from harness.models.footprint import Footprint, Layers
 from harness.models.info import inspect_model
+from harness.reports.projection_text import lines
+from tests.support.public_tables import LLAMA_8B_H100, LLAMA_8B_H200, LLAMA_70B_2_H100, LLAMA_70B_H200, table
 
 
 def fp8(parameters: float, layers: int, hidden: int, heads: int = 8, active: float | None = None) -> Served:
@@ -58,14 +59,14 @@ def test_every_shape_of_the_public_tables_lies_within_the_range_of_the_shares(sp
 
 def test_a_model_divided_among_eight_chips_takes_what_was_published():
     found = projection(LLAMA_405B, machine(rented={"per_hour": 2.6, "gpus": 8}), 1000, 1000)
-    assert found["chips_a_copy"] == 8
-    assert found["output_tokens_per_s"] == approx(3330, rel=0.05)  # Llama-3.1-405B on 8 H200, 1000 in, 1000 out
+    assert found.chips_a_copy == 8
+    assert found.output_tokens_per_s == approx(3330, rel=0.05)  # Llama-3.1-405B on 8 H200, 1000 in, 1000 out
 
 
 def test_of_a_mixture_of_experts_it_is_a_bound_and_says_so():
     found = projection(QWEN_235B, machine(rented={"per_hour": 2.6, "gpus": 8}), 1000, 1000)
-    assert found["output_tokens_per_s"] * found["gpu_s"] / found["gpu_s_high"] > 23_789  # as published for 8 H200
-    assert found["tpot_s_at_least"] == approx(
+    assert found.output_tokens_per_s * found.gpu_s / found.gpu_s_high > 23_789  # as published for 8 H200
+    assert found.tpot_s_at_least == approx(
         22e9 / (4 * 4.8e12)
     )  # two copies on four chips; a byte a parameter, those in use
     said = "\n".join(lines(found))
@@ -76,33 +77,33 @@ def test_of_a_mixture_of_experts_it_is_a_bound_and_says_so():
 
 def test_the_figures_of_a_request_follow_from_one_another():
     found = projection(LLAMA_70B, machine(utilisation=0.3), 1000, 300)
-    assert (found["label"], found["reason"]) == ("projected", None)
-    assert found["gpu_s_low"] < found["gpu_s"] < found["gpu_s_high"]
-    assert found["requests_per_s"] == approx(1 / found["gpu_s"])
-    assert found["input_tokens_per_s"] == approx(1000 / found["gpu_s"])
-    assert found["output_tokens_per_s"] == approx(300 / found["gpu_s"])
-    assert found["tpot_s_at_least"] == approx(70.6e9 / 4.8e12)
-    assert found["requests_at_a_time"] == int((141e9 * 0.9 - 70.6e9) // (1300 * 163_840))
-    full, stated = found["by_utilisation"]["1"], found["by_utilisation"]["0.3"]
-    assert full["usd_per_request"] == approx(found["gpu_s"] * 2.6 / 3600)
-    assert 1000 * full["usd_per_1m_input"] + 300 * full["usd_per_1m_output"] == approx(1e6 * full["usd_per_request"])
-    assert stated["usd_per_request"] == approx(full["usd_per_request"] / 0.3)
+    assert isinstance(found, Projected)
+    assert found.gpu_s_low < found.gpu_s < found.gpu_s_high
+    assert found.requests_per_s == approx(1 / found.gpu_s)
+    assert found.input_tokens_per_s == approx(1000 / found.gpu_s)
+    assert found.output_tokens_per_s == approx(300 / found.gpu_s)
+    assert found.tpot_s_at_least == approx(70.6e9 / 4.8e12)
+    assert found.requests_at_a_time == int((141e9 * 0.9 - 70.6e9) // (1300 * 163_840))
+    full, stated = found.by_utilisation[1.0], found.by_utilisation[0.3]
+    assert full.usd_per_request == approx(found.gpu_s * 2.6 / 3600)
+    assert 1000 * full.usd_per_1m_input + 300 * full.usd_per_1m_output == approx(1e6 * full.usd_per_request)
+    assert stated.usd_per_request == approx(full.usd_per_request / 0.3)
 
 
 def test_a_model_that_fits_one_chip_has_a_copy_on_each_and_the_machine_is_paid_once():
     one = projection(LLAMA_8B, machine(), 1000, 300)
     eight = projection(LLAMA_8B, machine(rented={"per_hour": 2.6, "gpus": 8}), 1000, 300)
-    assert (eight["chips"], eight["chips_a_copy"]) == (8, 1)
-    assert eight["gpu_s"] == one["gpu_s"] and eight["by_utilisation"] == one["by_utilisation"]
-    assert eight["output_tokens_per_s"] == approx(8 * one["output_tokens_per_s"])
-    assert eight["requests_at_a_time"] == 8 * one["requests_at_a_time"]
+    assert (eight.chips, eight.chips_a_copy) == (8, 1)
+    assert eight.gpu_s == one.gpu_s and eight.by_utilisation == one.by_utilisation
+    assert eight.output_tokens_per_s == approx(8 * one.output_tokens_per_s)
+    assert eight.requests_at_a_time == 8 * one.requests_at_a_time
     assert "8 copies, each on 1 × h200" in "\n".join(lines(eight))
 
 
 def test_chips_that_share_a_copy_read_its_weights_together_and_pay_for_their_links():
     pair = machine(chip="h100", rented={"per_hour": 2, "gpus": 2})
     found = projection(LLAMA_70B, pair, 1000, 300)
-    assert found["chips_a_copy"] == 2 and found["tpot_s_at_least"] == approx(70.6e9 / (2 * 3.35e12))
+    assert found.chips_a_copy == 2 and found.tpot_s_at_least == approx(70.6e9 / (2 * 3.35e12))
     linked = project(CHIPS["h100"], LLAMA_70B, context=1150, chips=2)
     ideal = project(replace(CHIPS["h100"], link_bytes_per_s=math.inf), LLAMA_70B, context=1150, chips=2)
     assert linked.a - ideal.a == approx(2 * 2 * 80 * 8192 * 2 / 450e9)
@@ -151,8 +152,8 @@ OWN_SHEET = {"tflops": 100, "gb_per_s": 1000, "gb": 80}
 )
 def test_where_there_is_no_projection_the_reason_is_told_and_no_figure(model, changes, lengths, reason):
     found = projection(model, machine(**changes), *lengths)
-    assert reason in found["reason"] and found["label"] == "projected"
-    assert set(found) == {"label", "reason", "machine", "input_tokens", "output_tokens"}
+    assert isinstance(found, NoProjection) and reason in found.reason
+    assert set(found.as_json()) == {"label", "reason", "machine", "input_tokens", "output_tokens"}
     assert len(list(lines(found))) == 2 and reason in "\n".join(lines(found))
 
 
@@ -170,15 +171,15 @@ def test_a_sheet_of_ones_own_counts_as_a_listed_one_does():
 def test_an_owned_machine_says_how_many_chips_its_price_is_for():
     owned = {"price": 8760, "years": 1, "watts": 1000, "power_price": 1.0, "gpus": 2}
     found = projection(LLAMA_8B, machine(rented=None, owned=owned), 1000, 300)
-    assert found["by_utilisation"]["1"]["usd_per_request"] == approx(found["gpu_s"] * (1.0 + 1.0) / 2 / 3600)
+    assert found.by_utilisation[1.0].usd_per_request == approx(found.gpu_s * (1.0 + 1.0) / 2 / 3600)
     unknown = projection(LLAMA_8B, machine(rented=None, owned=owned | {"watts": "measured"}), 1000, 300)
-    assert unknown["by_utilisation"] == {} and unknown["gpu_s"] == found["gpu_s"]
+    assert unknown.by_utilisation == {} and unknown.gpu_s == found.gpu_s
     assert "unknown     the cost: machine 'box' says `watts: measured`" in "\n".join(lines(unknown))
 
 
 def test_answers_that_are_not_written_have_no_price_and_no_time():
     found = projection(LLAMA_8B, machine(), 1000, 0)
-    assert found["by_utilisation"]["1"]["usd_per_1m_output"] is None and found["tpot_s_at_least"] is None
+    assert found.by_utilisation[1.0].usd_per_1m_output is None and found.tpot_s_at_least is None
     said = "\n".join(lines(found))
     assert "TPOT" not in said and "/1M out" not in said and "/1M in" in said
 
@@ -285,4 +286,4 @@ def test_of_experts_those_chosen_are_counted_or_it_is_unknown(tmp_path: Path, te
 def test_a_state_that_is_no_known_cache_is_not_projected(tmp_path: Path):
     found = told(folder(tmp_path, {"a": ("BF16", [10])}, model_type="mamba", state_size=16))
     assert "no key-value cache known here" in found.reason
-    assert projection(found, machine(), 10, 10)["reason"].startswith("the state of mamba")
+    assert projection(found, machine(), 10, 10).reason.startswith("the state of mamba")

@@ -7,10 +7,10 @@ import random
 
 import pytest
 import torch
-from engine.architectures import CONTEXT, VOCABULARY, WINDOW, each, load
 
 from harness.engine.score import choose, prefix_walk
 from harness.engine.tokens import ScoreSequence
+from tests.support.architectures import CONTEXT, VOCABULARY, WINDOW, each, load
 
 SHARES = each(lambda architecture: architecture.shares)
 ALONE = each(lambda architecture: not architecture.shares)

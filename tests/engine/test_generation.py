@@ -20,8 +20,8 @@ from harness.engine.generate.shared_prefixes import Segment, shared_segments
 from harness.engine.plain_method import NOT_FINITE
 from harness.engine.text.thinking import Markers, Thinking
 from harness.values import Form, Sampling
-from tests.engine.architectures import CONTEXT, VOCABULARY, each, load
-from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
+from tests.support.architectures import CONTEXT, VOCABULARY, each, load
+from tests.support.bytes_tokenizer import bytes_tokenizer, ids_of
 
 torch.set_num_threads(1)
 
@@ -382,7 +382,7 @@ def test_machine_seconds_of_the_rows_add_up_to_the_run(talker: Generator, monkey
     clock, spent, forward = [0.0], {"prompt": 0, "step": 0}, talker.loaded.model.forward
 
     def timed(**given):
-        tokens, kind = given["input_ids"].numel(), type(given["past_key_values"]).__name__
+        tokens, kind = given["input_ids"].numel(), type(given[talker.loaded.cache_argument]).__name__
         spent["step" if kind == "_StepPass" else "prompt"] += tokens
         clock[0] += tokens
         return forward(**given)

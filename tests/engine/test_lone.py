@@ -12,7 +12,7 @@ from harness.engine.generate.batching import Generator, RowInput
 from harness.engine.generate.single_row import LoneDecoder
 from harness.engine.loaded import LoadedModel
 from harness.values import Sampling
-from tests.engine.architectures import load
+from tests.support.architectures import load
 
 
 @pytest.fixture(scope="module")

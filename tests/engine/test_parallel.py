@@ -7,13 +7,13 @@ from functools import partial
 
 import pytest
 import torch
-from engine.architectures import VOCABULARY, load
 
 from harness.engine import replicas
 from harness.engine.score import prefix_tree
 from harness.engine.score.prefix_walk import score
 from harness.engine.tokens import ScoreSequence
 from harness.errors import BackendError
+from tests.support.architectures import VOCABULARY, load
 
 
 def subjects(n: int = 4, each: int = 12) -> list[ScoreSequence]:

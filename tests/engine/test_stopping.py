@@ -8,7 +8,7 @@ import pytest
 
 from harness.engine.text.stop_strings import STOP_LIMIT, WINDOW, StopScanner, check_stop, visible_text
 from harness.errors import TaskError
-from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
+from tests.support.bytes_tokenizer import bytes_tokenizer, ids_of
 
 
 def found(text: str, *stop: str) -> tuple[str | None, str]:

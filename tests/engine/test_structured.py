@@ -12,7 +12,7 @@ import torch
 from harness.engine.generate.constrained import Constraint, Grammars
 from harness.errors import BackendError, TaskError
 from harness.values import Form
-from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
+from tests.support.bytes_tokenizer import bytes_tokenizer, ids_of
 
 EOS, VOCABULARY = 2, 270
 SCHEMA = {

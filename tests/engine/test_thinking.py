@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from harness.engine.text.thinking import Markers, Thinking, ThinkingTracker, markers_of
-from tests.engine.bytes_tokenizer import bytes_tokenizer, ids_of
+from tests.support.bytes_tokenizer import bytes_tokenizer, ids_of
 
 THINK = Markers("<think>", "</think>")
 WRITTEN = Markers("[begin thought]", "[end thought]")  # markers that are no tokens of their own

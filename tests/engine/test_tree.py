@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from engine.architectures import VOCABULARY, load
 
 from harness.engine import memory, plain_method
 from harness.engine.score import choose, prefix_tree, prefix_walk
 from harness.engine.score.prefix_readers import PackedReader, PaddedReader
 from harness.engine.tokens import ScoreSequence
+from tests.support.architectures import VOCABULARY, load
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,10 +6,10 @@ import math
 
 import pytest
 import torch
-from engine.architectures import load
 
 from harness.engine.score import choose
 from harness.engine.score.rolling_windows import rolling_windows
+from tests.support.architectures import load
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,7 +1,7 @@
 """Records the golden runs and writes down what they must show. Run by hand, from the repository's folder:
 
-    python tests/golden/make.py             what the recorded runs show now becomes what they must show
-    python tests/golden/make.py --record    the runs themselves are made anew first; their seconds change
+    python -m tests.golden.make             what the recorded runs show now becomes what they must show
+    python -m tests.golden.make --record    the runs themselves are made anew first; their seconds change
 
 Regenerate only when a figure is meant to change, and say so in the changelog. A failing golden test is otherwise a
 mistake in the code.
@@ -26,9 +26,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from golden.outer import (
+from tests.golden.outer import (
     HERE,
     ROOT,
     RUNS,
@@ -42,7 +40,7 @@ from golden.outer import (
     views,
     without_computer,
 )
-from servers import Reply, SyntheticServer
+from tests.support.servers import Reply, SyntheticServer
 
 TALKS, N = 7, 8  # samples of each task: few, as all of it is committed
 Rule = dict[str, str]

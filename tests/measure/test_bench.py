@@ -4,9 +4,7 @@ import time
 
 import pytest
 from pytest import approx
-from servers import Reply, SyntheticServer
 
-from harness.cost.capacity import Shape, shape_of
 from harness.errors import BackendError
 from harness.measure.load.drive import Slo
 from harness.measure.load.openai_stream import OpenAIStream
@@ -19,13 +17,16 @@ from harness.measure.load.series import (
     sweep_rates,
     synthetic_requests,
 )
-from harness.values import Message, Request
+from harness.measure.load.summary import LoadSummary
+from harness.values import GenerateRequest, Message, Prompt
+from tests.support.loads import load, times
+from tests.support.servers import Reply, SyntheticServer
 
-REQUEST = Request(key="k", sample_id="s", mode="generate", prompt="hello", max_tokens=9)
+REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9)
 
 
 def names(server: SyntheticServer, series: Series) -> list[str]:
-    return [found["scenario"] for found in bench(OpenAIStream(server.url, "m"), [REQUEST], series)]
+    return [found.scenario for found in bench(OpenAIStream(server.url, "m"), [REQUEST], series)]
 
 
 def test_a_sweep_goes_from_one_request_over_all_at_once_to_the_rates_between(monkeypatch):
@@ -115,7 +116,7 @@ def test_the_cold_start_stands_apart_from_the_warm_requests():
     with SyntheticServer(slow_at_first) as server:
         series = Series(rate=(50.0,), requests=5, warmup=0)
         first, second = bench(OpenAIStream(server.url, "m"), [REQUEST], series)
-    assert first["first_request_s"] >= 0.3 and "first_request_s" not in second
+    assert first.first_request_s >= 0.3 and second.first_request_s is None
 
 
 def test_nothing_to_send_is_refused():
@@ -124,38 +125,30 @@ def test_nothing_to_send_is_refused():
 
 
 def test_no_two_requests_share_a_beginning_when_a_prefix_cache_must_not_help():
-    turns = Request("k", "s", "generate", (Message("system", "Be brief."), Message("user", "hi")))
+    turns = GenerateRequest("k", "s", Prompt(messages=(Message("system", "Be brief."), Message("user", "hi"))))
     endless = Unlike([REQUEST, turns])
     sent = [endless[i] for i in range(200)]
-    opening = [r.prompt if isinstance(r.prompt, str) else r.prompt[0].content for r in sent]
+    opening = [r.prompt.turns[0].content for r in sent]
     assert len({text[:8] for text in opening}) == 200
     assert opening[0].endswith("hello") and opening[1].endswith("Be brief.")
     assert sent[0] == Unlike([REQUEST, turns])[0]  # repeatable
-    assert endless[0].prompt not in opening  # and not met again in a second scenario
+    assert endless[0].prompt.text not in opening  # and not met again in a second scenario
 
 
 def test_synthetic_prompts_have_their_length_and_no_common_beginning():
     for count in (None, lambda text: len(text.split()), lambda text: round(1.4 * len(text.split()))):
         made = synthetic_requests(200, 30, 5, count=count)
         for request in made:
-            length = (count or (lambda text: len(text.split())))(request.prompt)
+            length = (count or (lambda text: len(text.split())))(request.prompt.text)
             assert length == approx(200, abs=4)
         assert {r.max_tokens for r in made} == {30}
-        assert len({r.prompt[:40] for r in made}) == 5
+        assert len({r.prompt.text[:40] for r in made}) == 5
 
 
-def row(level: float, rate: float, response: float, attainment: float | None = None, **more) -> dict:
-    return {
-        "kind": "rate",
-        "level": level,
-        "requests_per_s": rate,
-        "response_s": {"mean": response},
-        "attainment": attainment,
-        "goodput_per_s": None if attainment is None else rate * attainment,
-        "stopped": None,
-        "saturated": False,
-        **more,
-    }
+def row(level: float, rate: float, response: float, attainment: float | None = None, **more) -> LoadSummary:
+    good = None if attainment is None else rate * attainment
+    known = {"attainment": attainment, "goodput_per_s": good, "saturated": False}
+    return load(kind="rate", level=level, requests_per_s=rate, response_s=times(mean=response), **{**known, **more})
 
 
 def test_the_knee_is_where_throughput_still_pays_for_waiting():
@@ -170,9 +163,3 @@ def test_the_capacity_within_bounds_is_the_highest_rate_that_met_them():
     assert slo_capacity(points[2:3], Slo(attainment=0.9)) is None
     assert slo_capacity([row(5, 50, 0.2, 1.0)], Slo(attainment=0.9)) == 5  # a burst is no capacity
     assert slo_capacity([row(9, 7, 0.2, 1.0, saturated=True)], Slo(attainment=0.9)) is None
-
-
-def test_a_saturated_scenario_is_a_shape_for_the_fit():
-    found = {"n": 12, "failed": {"cut": 2}, "requests_per_s": 4.0, "input_tokens": 1000, "output_tokens": 300}
-    assert shape_of({**found, "cached_tokens": 200}, gpus=2) == Shape(80.0, 30.0, 0.5)
-    assert shape_of({**found, "cached_tokens": None, "output_tokens": None}) is None

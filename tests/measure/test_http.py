@@ -10,15 +10,15 @@ import threading
 import time
 
 import pytest
-from servers import Reply, SyntheticServer, count_tokens
 
 from harness.errors import BackendError
 from harness.measure.load.drive import FAILURES_IN_A_ROW, Scenario, Slo, Timed, run_load
 from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.summary import load_summary
-from harness.values import Message, Request, Sampling
+from harness.values import GenerateRequest, Message, Prompt, Request, Sampling
+from tests.support.servers import Reply, SyntheticServer, count_tokens
 
-REQUEST = Request(key="k", sample_id="s", mode="generate", prompt="hello", max_tokens=9, stop=("END",))
+REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9, stop=("END",))
 
 
 def one(server: SyntheticServer, request: Request = REQUEST, **options) -> Timed:
@@ -69,7 +69,7 @@ def test_openais_own_server_gets_its_own_words():
 
 def test_messages_go_as_they_are_and_sampling_with_its_seed():
     turns = (Message("system", "Be brief."), Message("user", "hi"))
-    request = Request("k", "s", "generate", turns, sampling=Sampling(temperature=0.7, seed=4))
+    request = GenerateRequest("k", "s", Prompt(messages=turns), sampling=Sampling(temperature=0.7, seed=4))
     with SyntheticServer() as server:
         one(server, request)
     assert server.bodies[0]["messages"][0] == {"role": "system", "content": "Be brief."}
@@ -84,7 +84,7 @@ def test_the_completions_interface_streams_text():
 
 
 def test_messages_cannot_go_to_the_completions_interface():
-    request = Request("k", "s", "generate", (Message("user", "hi"),))
+    request = GenerateRequest("k", "s", Prompt(messages=(Message("user", "hi"),)))
     with SyntheticServer() as server, pytest.raises(BackendError, match="takes text, not messages"):
         one(server, request, api="completions")
 
@@ -230,7 +230,7 @@ def test_a_host_name_that_is_not_found_has_its_own_kind(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     target = OpenAIStream("http://no-such-host.invalid/v1", "m")
     done = run_load(target, [REQUEST], Scenario("concurrency", requests=3, warmup=0))
-    assert load_summary(done)["failed"] == {"dns": 3} and done.round_trips_s == ()
+    assert load_summary(done).failed == {"dns": 3} and done.round_trips_s == ()
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ def test_a_server_that_fails_forever_ends_the_scenario_and_nothing_is_retried():
         asked = len(server.bodies)
     assert done.stopped == f"failing: {FAILURES_IN_A_ROW} requests in a row, the last with http 500"
     assert asked == done.issued == FAILURES_IN_A_ROW
-    assert load_summary(done)["failed"] == {"http 500": FAILURES_IN_A_ROW}
+    assert load_summary(done).failed == {"http 500": FAILURES_IN_A_ROW}
 
 
 def test_a_wall_clock_that_steps_back_changes_nothing(monkeypatch):
@@ -285,10 +285,10 @@ def test_a_wall_clock_that_steps_back_changes_nothing(monkeypatch):
 def test_every_scenario_runs_over_http_and_a_stall_shows_in_the_response_time(scenario):
     with SyntheticServer(Reply(tokens=3, gap_s=0.002), stall_at=10, stall_s=0.4) as server:
         found = load_summary(run_load(OpenAIStream(server.url, "m"), [REQUEST], scenario))
-    assert (found["n"], found["failed"], found["output_tokens"]) == (30, {}, 90)
-    assert found["response_s"]["max"] >= 0.35
-    assert found["response_s"]["p50"] <= found["response_s"]["max"]
-    assert found["round_trip_p50_s"] > 0
+    assert (found.n, found.failed, found.output_tokens) == (30, {}, 90)
+    assert found.response_s.max >= 0.35
+    assert found.response_s.p50 <= found.response_s.max
+    assert found.round_trip_p50_s > 0
 
 
 def test_the_round_trip_of_a_server_that_is_gone_is_unknown():

@@ -11,8 +11,6 @@ from itertools import accumulate
 
 import pytest
 from pytest import approx
-from servers import count_tokens
-from virtual import run
 
 from harness.measure.load.drive import (
     FAILURES_IN_A_ROW,
@@ -25,9 +23,11 @@ from harness.measure.load.drive import (
 )
 from harness.measure.load.summary import Tally, load_summary
 from harness.measure.load.target import Chunk, InProcess, RequestFailed, Usage
-from harness.values import Request, Response
+from harness.values import GenerateRequest, Prompt, Request, Response
+from tests.support.servers import count_tokens
+from tests.support.virtual import run
 
-REQUESTS = [Request(key=f"k{i}", sample_id=f"s{i}", mode="generate", prompt="p") for i in range(3)]
+REQUESTS = [GenerateRequest(key=f"k{i}", sample_id=f"s{i}", prompt=Prompt("p")) for i in range(3)]
 
 
 class Plain:
@@ -159,8 +159,8 @@ def test_usage_whose_parts_are_larger_than_the_whole_is_reported_and_its_parts_a
                 yield Chunk(chunk.t, text=chunk.text, usage=chunk.usage and lie)
 
     found = summary(Liar(), Scenario("concurrency", requests=20), count=count_tokens)
-    assert (found["usage_differs"], found["tpot_s"]["p50"]) == (20, approx(0.05))
-    assert (found["cached_tokens"], found["reasoning_tokens"], found["output_tokens"]) == (None, None, 220)
+    assert (found.usage_differs, found.tpot_s.p50) == (20, approx(0.05))
+    assert (found.cached_tokens, found.reasoning_tokens, found.output_tokens) == (None, None, 220)
 
 
 def test_a_count_off_by_the_end_token_is_believed():
@@ -193,25 +193,25 @@ def test_a_failure_is_written_down_with_its_kind():
 
 def test_a_single_stream_summary_gives_back_what_was_planted():
     found = summary(Plain(), Scenario("concurrency", requests=200, warmup=3))
-    assert found["scenario"] == "single"
-    assert found["n"] == 200
-    assert [found["ttft_s"]["p50"], found["ttft_s"]["p95"]] == approx([0.2, 0.2])
-    assert found["tpot_s"]["p50"] == approx(0.05)
-    assert found["gap_s"]["p99"] == approx(0.05)
-    assert found["response_s"]["p95"] == approx(0.7)
-    assert found["ttft_s"]["p99"] is None  # 200 values are too few
-    assert found["user_tokens_per_s_p50"] == approx(20)
-    assert found["requests_per_s"] == approx(1 / 0.7)
-    assert found["system_output_tokens_per_s"] == approx(11 / 0.7)
-    assert found["system_input_tokens_per_s"] == approx(7 / 0.7)
-    assert found["late_s"]["max"] == approx(0.0)
-    assert (found["output_tokens"], found["usage_differs"], found["failed"]) == (2200, 0, {})
+    assert found.scenario == "single"
+    assert found.n == 200
+    assert [found.ttft_s.p50, found.ttft_s.p95] == approx([0.2, 0.2])
+    assert found.tpot_s.p50 == approx(0.05)
+    assert found.gap_s.p99 == approx(0.05)
+    assert found.response_s.p95 == approx(0.7)
+    assert found.ttft_s.p99 is None  # 200 values are too few
+    assert found.user_tokens_per_s_p50 == approx(20)
+    assert found.requests_per_s == approx(1 / 0.7)
+    assert found.system_output_tokens_per_s == approx(11 / 0.7)
+    assert found.system_input_tokens_per_s == approx(7 / 0.7)
+    assert found.late_s.max == approx(0.0)
+    assert (found.output_tokens, found.usage_differs, found.failed) == (2200, 0, {})
 
 
 def test_user_speed_and_system_speed_part_under_concurrency():
     found = summary(Plain(), Scenario("concurrency", level=8, requests=80, warmup=8))
-    assert found["user_tokens_per_s_p50"] == approx(20)
-    assert found["system_output_tokens_per_s"] == approx(8 * 11 / 0.7)
+    assert found.user_tokens_per_s_p50 == approx(20)
+    assert found.system_output_tokens_per_s == approx(8 * 11 / 0.7)
 
 
 def test_arrivals_are_a_poisson_process_and_are_sent_when_due_however_slow_the_server():
@@ -240,7 +240,7 @@ def test_a_short_run_has_the_rate_it_is_named_after(seed):
 def test_response_time_of_one_server_with_poisson_arrivals_is_that_of_queueing_theory():
     # M/D/1: wait = rho S / (2 (1 - rho)); S = 0.1, rho = 0.7 -> response 0.2167
     found = summary(Plain(ttft=0.1, tokens=1, slots=1), Scenario("rate", level=7.0, requests=30_000, max_seconds=1e6))
-    assert found["response_s"]["mean"] == approx(0.1 + 0.7 * 0.1 / (2 * 0.3), rel=0.05)
+    assert found.response_s.mean == approx(0.1 + 0.7 * 0.1 / (2 * 0.3), rel=0.05)
 
 
 @pytest.mark.parametrize(
@@ -257,15 +257,15 @@ def test_a_stall_of_the_server_shows_in_the_response_time_of_all_it_delayed(scen
     begin = 0.3 if scenario.kind == "offline" else 3.0
     calm = summary(Plain(), scenario)
     stalled = run(drive(Plain(stall=(begin, begin + 5.0)), REQUESTS, scenario))
-    late = [t for t in stalled.timed if t.response_s > calm["response_s"]["max"] + 0.5]
+    late = [t for t in stalled.timed if t.response_s > calm.response_s.max + 0.5]
     assert len(late) >= caught
-    assert load_summary(stalled)["response_s"]["max"] == approx(5.35, abs=0.4)
+    assert load_summary(stalled).response_s.max == approx(5.35, abs=0.4)
 
 
 def test_waiting_for_a_turn_offline_is_in_the_response_time():
     found = summary(Plain(ttft=1.0, tokens=1, slots=2), Scenario("offline", requests=20, warmup=0))
-    assert found["response_s"]["max"] == approx(10.0)
-    assert found["requests_per_s"] == approx(2.0)
+    assert found.response_s.max == approx(10.0)
+    assert found.requests_per_s == approx(2.0)
 
 
 def test_a_request_that_waited_in_the_client_counts_from_when_it_was_due():
@@ -285,21 +285,21 @@ def test_a_generator_that_was_itself_held_up_does_not_hide_it():
         return 1.0
 
     found = summary(Plain(ttft=0.1, tokens=1), Scenario("rate", level=1.9, requests=200, warmup=0), judge=slow_judge)
-    assert found["late_s"]["max"] > 0.5
-    assert found["response_s"]["mean"] - found["service_s"]["mean"] == approx(found["late_s"]["mean"])
+    assert found.late_s.max > 0.5
+    assert found.response_s.mean - found.service_s.mean == approx(found.late_s.mean)
 
 
 def test_warm_up_and_cool_down_are_in_no_percentile():
     slow_first = Plain(ttft=0.1, tokens=1, stall=(0.0, 5.0))
     found = summary(slow_first, Scenario("concurrency", requests=50, warmup=1, cooldown=4))
-    assert (found["n"], found["response_s"]["max"]) == (50, approx(0.1))
+    assert (found.n, found.response_s.max) == (50, approx(0.1))
 
 
 def test_the_last_requests_of_a_rate_meet_the_load_of_the_first():
     done = run(drive(Plain(ttft=3.0, tokens=1), REQUESTS, Scenario("rate", level=2.0, requests=40, warmup=5)))
     last = max(t.t_end for t in done.timed if t.index in done.measured)
     after = [t.t_sched for t in done.timed if t.index >= done.measured.stop]
-    assert (done.measured, load_summary(done)["n"]) == (range(5, 45), 40)
+    assert (done.measured, load_summary(done).n) == (range(5, 45), 40)
     assert len(after) == approx(2.0 * 3.0, abs=4) and max(after) < last  # as long as they were out, and no longer
     slow = run(drive(Plain(slots=1), REQUESTS, Scenario("rate", level=9.0, requests=40, warmup=5)))
     assert slow.issued == 5 + 40 + 40  # at most as many again
@@ -321,28 +321,28 @@ def test_goodput_counts_what_was_in_time_and_quality_goodput_what_was_also_right
     slo = Slo(ttft_s=0.5, tpot_s=0.1, attainment=0.5)
     scenario = Scenario("concurrency", level=2, requests=40, warmup=0, slo=slo)
     found = summary(Plain(stall=(1.0, 4.0)), scenario, judge=judge)
-    assert found["attainment"] == approx(38 / 40)
-    assert found["goodput_per_s"] == approx(38 / found["window_s"])
-    assert 0.6 * found["goodput_per_s"] < found["quality_goodput_per_s"] < 0.72 * found["goodput_per_s"]
+    assert found.attainment == approx(38 / 40)
+    assert found.goodput_per_s == approx(38 / found.window_s)
+    assert 0.6 * found.goodput_per_s < found.quality_goodput_per_s < 0.72 * found.goodput_per_s
 
 
 def test_goodput_is_the_speed_of_the_system_where_everything_is_in_time():
     scenario = Scenario("concurrency", level=4, requests=20, warmup=4, cooldown=4, slo=Slo(response_s=1.0))
     found = summary(Plain(), scenario)
-    assert (found["n"], found["attainment"]) == (20, 1.0)
-    assert found["goodput_per_s"] == found["requests_per_s"] == approx(4 / 0.7)
+    assert (found.n, found.attainment) == (20, 1.0)
+    assert found.goodput_per_s == found.requests_per_s == approx(4 / 0.7)
 
 
 def test_failures_miss_every_bound():
     slo = Slo(attainment=0.1)
     found = summary(Plain(fail=lambda order: order % 2 == 0), Scenario("concurrency", requests=40, warmup=0, slo=slo))
-    assert found["failed"] == {"http 500": 20}
-    assert found["attainment"] == approx(0.5)
+    assert found.failed == {"http 500": 20}
+    assert found.attainment == approx(0.5)
 
 
 def test_quality_goodput_of_answers_nobody_judged_is_unknown():
     found = summary(Plain(), Scenario("concurrency", requests=20, slo=Slo(ttft_s=1)))
-    assert found["goodput_per_s"] > 0 and found["quality_goodput_per_s"] is None
+    assert found.goodput_per_s > 0 and found.quality_goodput_per_s is None
 
 
 # --- ends -----------------------------------------------------------------------------------------------------------
@@ -353,7 +353,7 @@ def test_a_saturated_server_ends_the_scenario_and_what_is_out_is_not_forgotten()
     done = run(drive(Plain(ttft=1.0, tokens=1, slots=1), REQUESTS, scenario))
     assert done.stopped == "saturated: more than 50 requests are out"
     assert len(done.timed) == done.issued < 80
-    assert load_summary(done)["failed"]["unfinished"] >= 50
+    assert load_summary(done).failed["unfinished"] >= 50
 
 
 def test_a_hopeless_bound_ends_the_scenario():
@@ -372,7 +372,7 @@ def test_a_hopeless_bound_ends_the_scenario():
 def test_a_rate_beyond_what_is_served_is_saturated_however_few_are_out(level, slots, ttft, saturated, seed):
     target = Plain(ttft=ttft, tokens=1, slots=slots)
     found = summary(target, Scenario("rate", level=level, requests=100, warmup=5, seed=seed))
-    assert (found["stopped"], found["saturated"]) == (None, saturated)
+    assert (found.stopped, found.saturated) == (None, saturated)
 
 
 def test_answers_of_uneven_length_are_not_taken_for_saturation():
@@ -385,12 +385,12 @@ def test_answers_of_uneven_length_are_not_taken_for_saturation():
             return await super().wait(self.rng.expovariate(0.1))  # ten seconds on average, as many as come
 
     loads = [summary(Uneven(seed), Scenario("rate", level=2.0, requests=20, seed=seed)) for seed in range(30)]
-    assert sum(found["saturated"] for found in loads) <= 1
+    assert sum(found.saturated for found in loads) <= 1
 
 
 def test_saturation_is_unknown_for_other_loads_and_for_few_answers():
-    assert summary(Plain(), Scenario("concurrency", requests=50))["saturated"] is None
-    assert summary(Plain(slots=1), Scenario("rate", level=10.0, requests=19, warmup=0))["saturated"] is None
+    assert summary(Plain(), Scenario("concurrency", requests=50)).saturated is None
+    assert summary(Plain(slots=1), Scenario("rate", level=10.0, requests=19, warmup=0)).saturated is None
 
 
 def test_as_many_misses_as_the_bound_allows_are_not_hopeless():
@@ -398,14 +398,14 @@ def test_as_many_misses_as_the_bound_allows_are_not_hopeless():
     for requests, misses in ((100, 10), (20, 2), (500, 50)):
         some = Plain(fail=lambda order: order % 10 == 0)
         done = run(drive(some, REQUESTS, Scenario("concurrency", requests=requests, warmup=0, slo=slo)))
-        assert (done.stopped, load_summary(done)["attainment"]) == (None, approx(0.9)), misses
+        assert (done.stopped, load_summary(done).attainment) == (None, approx(0.9)), misses
 
 
 def test_a_load_of_a_stated_time_is_not_hopeless_while_its_number_of_requests_is_unknown():
     slo = Slo(ttft_s=1.0, attainment=0.9)
     scenario = Scenario("concurrency", requests=10, seconds=70.0, warmup=0, slo=slo)
     done = run(drive(Plain(fail=lambda order: 3 <= order < 7), REQUESTS, scenario))
-    assert done.stopped is None and load_summary(done)["attainment"] == approx(0.96, abs=0.01)
+    assert done.stopped is None and load_summary(done).attainment == approx(0.96, abs=0.01)
     done = run(drive(Plain(ttft=1.5), REQUESTS, scenario))
     assert done.stopped.startswith("hopeless") and done.timed[-1].t_end > 70
 
@@ -453,8 +453,8 @@ def test_the_numbers_kept_of_many_requests_take_little_memory():
 
 def test_a_scenario_in_which_nothing_came_back_knows_nothing_and_says_no_zero():
     found = summary(Plain(fail=lambda order: True), Scenario("concurrency", requests=3, warmup=0))
-    assert found["ttft_s"]["p50"] is None and found["ttft_s"]["mean"] is None
-    assert found["requests_per_s"] is None and found["system_output_tokens_per_s"] is None
+    assert found.ttft_s.p50 is None and found.ttft_s.mean is None
+    assert found.requests_per_s is None and found.system_output_tokens_per_s is None
 
 
 def test_our_own_bugs_keep_their_traceback():
@@ -492,7 +492,7 @@ def test_a_model_in_this_process_keeps_its_own_times():
         assert timed.tpot_s == approx(0.1)
         assert timed.ttft_s >= 0.25
     found = load_summary(done)
-    assert (found["input_tokens"], found["output_tokens"], found["gap_s"]["n"]) == (15, 33, 0)
+    assert (found.input_tokens, found.output_tokens, found.gap_s.n) == (15, 33, 0)
 
 
 def test_an_error_of_a_model_in_this_process_is_a_failed_request():

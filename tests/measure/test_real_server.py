@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from harness.backends.local.backend import TransformersBackend
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.measure.load.drive import Scenario, Timed, run_load
 from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.series import Series, bench
 from harness.measure.load.target import InProcess, Target
-from harness.values import Request
+from harness.values import GenerateRequest, Prompt, Request
 
 pytest.importorskip("fastapi", reason="needs the serving extra of transformers")
 pytest.importorskip("uvicorn", reason="needs the serving extra of transformers")
@@ -62,24 +62,24 @@ def served(shared, tmp_path_factory):
 def test_every_scenario_runs_against_a_real_server(served):
     url, model = served
     openings = ("Once upon a time", "Tim had a red ball", "The sun was warm")
-    requests = [Request(key=p, sample_id=p, mode="generate", prompt=p, max_tokens=OUTPUT) for p in openings]
+    requests = [GenerateRequest(key=p, sample_id=p, prompt=Prompt(p), max_tokens=OUTPUT) for p in openings]
     series = Series(concurrency=(2,), rate=(5.0,), offline=True, requests=6, warmup=1)
     found = list(bench(OpenAIStream(url, model, api="completions"), requests, series))
-    assert [f["scenario"] for f in found] == ["single", "concurrency 2", "offline", "rate 5"]
+    assert [f.scenario for f in found] == ["single", "concurrency 2", "offline", "rate 5"]
     for f in found:
-        assert (f["n"], f["failed"], f["usage_missing"]) == (6, {}, 0)
-        assert f["output_tokens"] == 6 * OUTPUT
-        assert 0 < f["ttft_s"]["mean"] <= f["service_s"]["mean"] <= f["response_s"]["max"]
-        assert f["tpot_s"]["mean"] > 0 and f["round_trip_p50_s"] > 0
+        assert (f.n, f.failed, f.usage_missing) == (6, {}, 0)
+        assert f.output_tokens == 6 * OUTPUT
+        assert 0 < f.ttft_s.mean <= f.service_s.mean <= f.response_s.max
+        assert f.tpot_s.mean > 0 and f.round_trip_p50_s > 0
 
 
 @pytest.mark.shared
 def test_single_stream_numbers_are_the_in_process_engines_within_the_overhead_of_http(served):
     url, model = served
-    backend = TransformersBackend(ModelConfig(name="m", path=model, threads=1, dtype="fp32"))
-    here = InProcess(lambda request: next(iter(backend.generate([request]))))
+    backend = TransformersBackend(model_of(name="m", path=model, threads=1, dtype="fp32"))
+    here = InProcess(lambda request: next(iter(backend.answer([request]))))
     there = OpenAIStream(url, model, api="completions")
-    long = Request(key="l", sample_id="l", mode="generate", prompt="Once upon a time", max_tokens=24)
+    long = GenerateRequest(key="l", sample_id="l", prompt=Prompt("Once upon a time"), max_tokens=24)
     short = replace(long, key="s", max_tokens=1)
 
     def one(target: Target, request: Request) -> Timed:

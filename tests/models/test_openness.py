@@ -14,6 +14,7 @@ from harness.models import openness
 from harness.models.licences import LICENCES, recognised, terms
 from harness.models.openness import chain, compute, describe, training_tokens, weakest
 from harness.models.sizes import active_parameters
+from harness.reports.model_text import openness_lines
 
 
 def model(
@@ -291,14 +292,14 @@ def test_packed_weights_do_not_tell_their_number(tmp_path: Path):
 
 def test_a_person_is_told_in_lines(tmp_path: Path):
     top = model(tmp_path / "a", OPEN + "training_tokens: 1T\npublisher: Us\ncountry: FR")
-    said = "\n".join(openness.lines(describe(top)))
+    said = "\n".join(openness_lines(describe(top)))
     assert "licence       apache-2.0; commercial use: yes (OSI-approved, with a grant of patents)" in said
     assert "weights open, inference code open, training code open, data open, data information open" in said
     assert "evaluation code unknown" in said and "Open Source AI Definition: yes" in said
     assert "6.0e+18 FLOP (6·N·D, 3.0e+18 to 1.2e+19), card: training_tokens: 1T" in said
     assert "below 1e+26, US: reporting under Order 14110, revoked in January 2025: history" in said
     assert "publisher     Us; country FR" in said
-    silent = "\n".join(openness.lines(describe(model(tmp_path / "b", "base_model: x/y"))))
+    silent = "\n".join(openness_lines(describe(model(tmp_path / "b", "base_model: x/y"))))
     assert "made from     b (unknown) <- x/y (unknown)" in silent and "training      unknown:" in silent
 
 

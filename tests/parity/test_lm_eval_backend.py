@@ -12,8 +12,8 @@ import re
 import pytest
 
 from harness.backends.local.backend import TransformersBackend
-from harness.config.model import ModelConfig
-from harness.values import Request
+from harness.config.model import model_of
+from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt
 
 pytestmark = pytest.mark.shared
 pytest.importorskip("lm_eval", reason="the peer is in the test extra")
@@ -29,7 +29,7 @@ def pair(request, shared):
 
     path = str(shared / "models" / request.param)
     asked = {"name": "m", "path": path, "dtype": "fp32", "device": "cpu", "threads": 1}
-    ours = [TransformersBackend(ModelConfig(**asked, engine=engine)) for engine in ("plain", "auto")]
+    ours = [TransformersBackend(model_of(**asked, engine=engine)) for engine in ("plain", "auto")]
     yield HFLM(pretrained=path, device="cpu", dtype="float32", batch_size=16), ours
     for backend in ours:
         backend.close()
@@ -89,9 +89,11 @@ def test_log_probabilities_are_the_peers(pair, shared, items):
     asked = items(shared)
     flat = [(context, text) for context, texts in asked for text in texts]
     theirs = peer.loglikelihood([Instance("loglikelihood", {}, args, 0) for args in flat], disable_tqdm=True)
-    requests = [Request(str(i), str(i), "score", context, texts) for i, (context, texts) in enumerate(asked)]
+    requests = [
+        LoglikelihoodRequest(str(i), str(i), Prompt(context), texts) for i, (context, texts) in enumerate(asked)
+    ]
     for backend in ours:
-        responses = {response.key: response for response in backend.score(requests)}
+        responses = {response.key: response for response in backend.answer(requests)}
         assert len(responses) == len(asked)
         expected = iter(theirs)
         for request in requests:
@@ -108,18 +110,18 @@ def test_odd_pairs_are_the_peers_and_where_it_crashes_ours_is_an_error(pair):
     peer, ours = pair
     for context, texts in ODD:
         for text in texts:
-            request = Request("k", "7", "score", context, (text,))
+            request = LoglikelihoodRequest("k", "7", Prompt(context), (text,))
             try:
                 ((logprob, greedy),) = peer.loglikelihood(
                     [Instance("loglikelihood", {}, (context, text), 0)], disable_tqdm=True
                 )
             except AssertionError:
                 for backend in ours:
-                    (response,) = backend.score([request])
+                    (response,) = backend.answer([request])
                     assert "adds no token to the prompt" in response.error
             else:
                 for backend in ours:
-                    (response,) = backend.score([request])
+                    (response,) = backend.answer([request])
                     assert response.logprobs == pytest.approx((logprob,), abs=1e-4)
                     assert response.greedy == (greedy,)
 
@@ -136,7 +138,7 @@ def test_generated_texts_are_the_peers(pair, shared):
     theirs = peer.generate_until(
         [Instance("generate_until", {}, (prompt, dict(asked)), 0) for prompt in prompts], disable_tqdm=True
     )
-    requests = [Request(str(i), str(i), "generate", p, max_tokens=64, stop=stop) for i, p in enumerate(prompts)]
+    requests = [GenerateRequest(str(i), str(i), Prompt(p), max_tokens=64, stop=stop) for i, p in enumerate(prompts)]
     for backend in ours:
-        texts = {response.key: response.text for response in backend.generate(requests)}
+        texts = {response.key: response.text for response in backend.answer(requests)}
         assert [texts[request.key] for request in requests] == theirs

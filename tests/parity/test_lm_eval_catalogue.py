@@ -12,7 +12,7 @@ import yaml
 
 import harness
 from harness.analysis.verify import verified
-from harness.api import finish
+from harness.api import score as finish
 from harness.cli import listing
 from harness.config import lm_eval_names
 from harness.config.base import validate
@@ -20,7 +20,7 @@ from harness.config.run import RunConfig, TaskUse
 from harness.errors import HarnessError
 from harness.runs.check import report
 from harness.store.rows import read_jsonl
-from harness.tasks import lm_eval_tasks
+from harness.tasks import lm_eval_catalogue, lm_eval_judge
 from harness.tasks.load import load_tasks
 
 lm_eval = pytest.importorskip("lm_eval", reason="the peer is in the test extra")
@@ -92,7 +92,7 @@ def _quiet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
 
 
-def run(tasks: list[Any], out: Path, model: dict[str, Any], **changes: Any) -> harness.Result:
+def run(tasks: list[Any], out: Path, model: dict[str, Any], **changes: Any) -> harness.Run:
     config = {"run": "t", "tasks": tasks, "models": [model], "latency": {"requests": 0}, **changes}
     return harness.run(validate(RunConfig, config, "test"), out=out)
 
@@ -158,14 +158,14 @@ def test_a_task_of_the_catalogue_reads_a_local_copy_and_is_judged_again_without_
     assert result.summary["references"][0]["value"] == pytest.approx(1 / 3)  # chance
     assert read_jsonl(tmp_path / "run/responses.jsonl")[0]["prompt"] == "Question: What is 0?\nAnswer:"
     data.unlink()
-    lm_eval_tasks._BUILT.clear()  # as in another process
+    lm_eval_judge.BUILT.clear()  # as in another process
     assert finish(tmp_path / "run").summary["rows"][0]["accuracy"]["value"] == 0.5
 
 
 def test_a_run_folder_brings_no_task_file_to_run(tmp_path: Path):
     tasks = write(tmp_path)
     run([tasks["write"]], tmp_path / "run", {"name": "fake", "backend": "fake", "script": [{"text": "Lily"}]})
-    lm_eval_tasks._BUILT.clear()
+    lm_eval_judge.BUILT.clear()
     with pytest.raises(HarnessError, match="a run folder never brings code"):
         finish(tmp_path / "run")
 
@@ -222,7 +222,7 @@ def test_mistakes_are_told_in_three_lines(tmp_path: Path, monkeypatch: pytest.Mo
     assert "has no num_fewshot" in told(TaskUse(task="support-routing", num_fewshot=2))
     (tmp_path / "test.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
     assert "one local copy of data is not enough" in told(TaskUse(task="lm_eval:ai2_arc", data=str(tmp_path)))
-    monkeypatch.setattr(lm_eval_tasks, "find_spec", lambda _: None)
+    monkeypatch.setattr(lm_eval_catalogue, "find_spec", lambda _: None)
     assert "pip install 'openweights-harness[lm-eval]'" in told(TaskUse(task="lm_eval:arc_easy"))
 
 

@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from harness.config.run import TaskUse
+from harness.tasks.kinds import prompt_of
 from harness.tasks.load import load_tasks
-from harness.tasks.prompts import render
 from harness.tasks.shots import shots_for
-from tests.public_rows import ROWS
+from tests.support.public_rows import ROWS
 from tests.tasks.test_public_tasks import write
 
 lm_eval = pytest.importorskip("lm_eval", reason="the peer is in the test extra")
@@ -52,6 +52,6 @@ def test_prompts_and_stops_are_the_peers(name: str, tmp_path: Path):
     before = "".join(asked(row) + apply_template(theirs["doc_to_target"], row) + "\n\n" for row in shots)
     assert theirs.get("target_delimiter", "") == "" or not shots
     for sample, row in zip(task.samples, ROWS[name][task.config.data.split], strict=True):
-        assert render(task.config, sample, shots_for(task, sample, 0), chat=False) == before + asked(row)
+        assert prompt_of(task.config, sample, shots_for(task, sample, 0), chat=False).text == before + asked(row)
     assert list(task.config.stop) == theirs["generation_kwargs"]["until"]
     assert task.config.max_tokens == theirs["generation_kwargs"].get("max_gen_toks", task.config.max_tokens)

@@ -42,7 +42,7 @@ from harness.config.files import bundled
 from harness.config.run import RunConfig
 from harness.runs.plan import make_plan
 from harness.store.rows import read_jsonl
-from tests.public_rows import (
+from tests.support.public_rows import (
     BOOLQ,
     DROP,
     KEYED,
@@ -267,7 +267,7 @@ def test_a_task_is_the_peers(both: dict[str, Sides], shared: Path, name: str):
         if request.mode == "score":
             _check_scored(request, record, sample, name)
         else:
-            assert sample["arguments"][0][0] == request.prompt
+            assert sample["arguments"][0][0] == request.prompt.text
             assert sample["resps"][0][0] == record["text"]
     for filter, key in zip(sides.theirs if name == "gsm8k-cot" else [None] * 9, case.first):
         theirs = sides.theirs[filter] if filter else first
@@ -280,7 +280,7 @@ THEIRS = {"flexible": "exact_match"}
 
 
 def _check_scored(request: Any, record: dict, sample: dict, name: str) -> None:
-    ours = [(request.prompt + given, text) for given, text in request.pairs]
+    ours = [(request.prompt.text + given, text) for given, text in request.pairs]
     theirs = [tuple(arguments) for arguments in sample["arguments"]]
     logprobs = [float(response[0][0]) for response in sample["resps"]]
     if name == "bbq":  # of the peer's twelve choices, those that are ours

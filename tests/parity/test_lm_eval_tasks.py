@@ -152,7 +152,7 @@ def _ours(model: Path, use: dict[str, Any], out: Path) -> tuple[list[dict], list
     settings = {"name": "m", "path": str(model), "dtype": "fp32", "device": "cpu", "threads": 1}
     config = {"run": "parity", "tasks": [use], "models": [settings], "latency": {"requests": 0}}
     run = validate(RunConfig, config, "test")
-    prompts = [request.prompt for request in make_plan(run).cells[0].requests]
+    prompts = [request.prompt.text for request in make_plan(run).cells[0].requests]
     result = harness.run(run, out=out)
     place = {sample["id"]: i for i, sample in enumerate(read_jsonl(out / "samples.jsonl"))}
     records = sorted(read_jsonl(out / "records.jsonl"), key=lambda record: place[record["sample_id"]])

@@ -4,18 +4,26 @@ import re
 import sys
 
 import pytest
+from loads import load, times
 
 from harness.cost.breakeven import Service
 from harness.errors import ConfigError
-from harness.reports.plots import cost_against_accuracy, cost_against_volume, distributions, latency_against_load
+from harness.reports.plots import (
+    Priced,
+    cost_against_accuracy,
+    cost_against_volume,
+    distributions,
+    latency_against_load,
+)
+from harness.values import Estimate
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
 
 
 def point(rate, mean, p95=None, kind="rate", stopped=None, saturated=False):
-    response = {"mean": mean, "p50": mean, "p95": p95}
+    response = times(mean=mean, p50=mean, p95=p95)
     known = {"kind": kind, "level": rate or 0, "stopped": stopped, "saturated": saturated}
-    return {"requests_per_s": rate, "response_s": response, **known}
+    return load(requests_per_s=rate, response_s=response, **known)
 
 
 POINTS = [point(1, 0.1, 0.12), point(5, 0.12, 0.2), point(9, 0.5), point(None, None)]
@@ -59,15 +67,9 @@ def test_cost_over_volume_shows_machines_apis_and_how_busy_the_first_is(tmp_path
 
 
 def test_cost_over_accuracy_leaves_out_what_is_unknown(tmp_path):
-    def row(model, cost):
-        return {
-            "model": model,
-            "task": "t",
-            "accuracy": {"value": 0.8, "low": 0.7, "high": 0.9},
-            "cost": {"usd_per_1k_samples": cost},
-        }
-
-    svg, _ = cost_against_accuracy([row("known", 0.5), row("free?", None)], tmp_path / "accuracy")
+    accuracy = Estimate(value=0.8, low=0.7, high=0.9)
+    points = [Priced("known, t", accuracy, 0.5), Priced("free?, t", accuracy, None)]
+    svg, _ = cost_against_accuracy(points, tmp_path / "accuracy")
     assert "known, t" in svg.read_text() and "free?" not in svg.read_text()
 
 

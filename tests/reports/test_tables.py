@@ -24,7 +24,7 @@ def row(model: str = "m", **changes: Any) -> dict[str, Any]:
         "model": model,
         "task": "t",
         "task_version": 2,
-        "mode": "score",
+        "mode": "loglikelihood",
         "n": 300,
         "accuracy": ESTIMATE,
         "metrics": {},

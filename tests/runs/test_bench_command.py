@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import harness
-from servers import Reply, SyntheticServer
 
-from harness.analysis.bench import _not_measured, _notes, finish
-from harness.cli import app
+from harness.analysis.bench import finish
+from harness.config.assemble import assemble
 from harness.config.base import validate
-from harness.config.bench import BenchConfig
 from harness.config.run import RunConfig
 from harness.measure.other_work import Bystanders
 from harness.runs.bench import folder_for, make_bench
 from harness.security.egress import PROVIDERS
+from tests.support.commands import harness
+from tests.support.servers import Reply, SyntheticServer
 
 SUMS = "".join(json.dumps({"q": f"{i}+{i}", "a": str(2 * i)}) + "\n" for i in range(8))
 TASK = "task: sums\ndata: {file: sums.jsonl}\nkind: generate\nprompt: '{q}='\nanswer: a\nextract: number\n"
@@ -93,24 +92,6 @@ def test_requests_are_on_disk_while_their_load_still_runs(capsys):
     assert held[0] == 0 and 60 < held[-1] < 100 and len(lines("request")) == 100
 
 
-def test_a_computer_too_busy_to_send_in_time_is_told(monkeypatch):
-    found = {"kind": "rate", "late_s": {"p99": None, "max": 0.5}, "stopped": None, "usage_differs": 0, "failed": {}}
-    found |= {"saturated": False, "at_once": 0}
-    row = {**found, "model": "m", "task": "t", "scenario": "rate 9", "asked_output_tokens": None, "output_tokens": 1}
-    summary = {
-        "workloads": [],
-        "prefix_cache": "task",
-        "models": {},
-        "rows": [{**row, "n": 5}],
-        "fits": {},
-        "slo": None,
-    }
-    notes = list(_notes(summary, {"processor": "x", "cores": 2}))
-    assert "m · t, rate 9: this computer was too busy and sent requests up to 500 ms late." in notes
-    summary["rows"][0]["late_s"] = {"p99": 0.001, "max": 0.5}
-    assert not [note for note in _notes(summary, {"processor": "x", "cores": 2}) if "late" in note]
-
-
 def test_loads_beside_other_work_say_so_but_a_server_on_this_computer_is_none(capsys, monkeypatch):
     told = []
 
@@ -147,23 +128,6 @@ def test_a_load_that_was_too_much_says_what_its_times_are_worth(capsys):
         write({"single": False, "rate": [300], "requests": 30, "slo": slo}, backend="openai", base_url=server.url)
         _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "other")
     assert "missed the bounds already; its times are of the answers that came until then" in " ".join(out.split())
-
-
-def test_loads_that_were_left_out_are_named(capsys):
-    rows = [{"scenario": "single"}, {"scenario": "concurrency 2"}, {"scenario": "rate 4"}]
-    asked = BenchConfig(concurrency=(1, 2, 4, 8), rate=(4, 9.5))
-    assert _not_measured(rows, asked) == ["concurrency 4", "concurrency 8", "rate 9.5"]
-    work = {"model": "m", "task": "t", "first_request_s": 0.1, "not_measured": ["concurrency 4"]}
-    about = {"load_s": None, "in_process": False, "backend": "openai"}
-    summary = {
-        "workloads": [{**work, "slo_requests_per_s": None}],
-        "models": {"m": about},
-        "rows": [],
-        "fits": {},
-        "slo": None,
-    }
-    notes = " ".join(_notes({**summary, "prefix_cache": "allow"}, {"processor": "x", "cores": 2}))
-    assert "m · t: concurrency 4 left out: the load before brought no more throughput" in notes
 
 
 def test_user_speed_and_system_speed_stand_in_different_tables(capsys):
@@ -346,9 +310,9 @@ def test_a_choice_task_is_asked_as_text_and_judged_so(capsys):
 
 def test_a_folder_is_named_after_the_run_and_what_is_asked(place: Path):
     write({"requests": 5}, backend="fake")
-    one = make_bench(app._configuration("bench.yaml", *[None] * 9))
+    one = make_bench(assemble("bench.yaml"))
     write({"requests": 6}, backend="fake")
-    two = make_bench(app._configuration("bench.yaml", *[None] * 9))
+    two = make_bench(assemble("bench.yaml"))
     assert folder_for(one, None).name.endswith(f"-mine-bench-{one.digest[:8]}") and one.digest != two.digest
 
 
@@ -357,7 +321,7 @@ def test_a_torn_last_line_does_not_stop_the_summary(capsys):
     harness(capsys, "bench", "bench.yaml", "--out", "out")
     with Path("out/measurements.jsonl").open("a") as file:
         file.write('{"kind": "load", "mod')
-    assert len(finish(Path("out"), app._configuration("bench.yaml", *[None] * 9))["rows"]) == 1
+    assert len(finish(Path("out")).rows) == 1
 
 
 @pytest.mark.parametrize(

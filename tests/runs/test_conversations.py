@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,11 +12,11 @@ import yaml
 
 import harness
 from harness.analysis.verify import verified
-from harness.api import finish
-from harness.backends.scripted import FakeBackend
+from harness.api import score as finish
+from harness.backends.scripted import ScriptedBackend
 from harness.cli import listing
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, TaskError
 from harness.runs.bench import make_bench
@@ -26,16 +25,14 @@ from harness.runs.check import report
 from harness.runs.plan import make_plan
 from harness.store.lines import measurements
 from harness.store.rows import read_jsonl
+from harness.tasks.kinds import prompt_of
+from harness.tasks.kinds.conversation import asked, ends_turn, later, replied, turn_of
 from harness.tasks.load import load_task
-from harness.tasks.prompts import asked, continued, ends_turn, later, render, replied
-from harness.tasks.score_answer import turn_of
 from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Message, Request, Response
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from backends.conftest import write_model
-from servers import Reply, SyntheticServer
+from tests.support.servers import Reply, SyntheticServer
+from tests.support.written_models import write_model
 
 ROWS = [
     {"id": "a", "name": "Ada", "city": "Oslo", "script": ["Hi, I am Ada.", "Who am I?"], "right": [None, "Ada"]},
@@ -81,8 +78,8 @@ def config(task: Path, rules: Any = RULES, **model: Any) -> RunConfig:
     ("changes", "says"),
     [
         ({"turns": None}, "a conversation needs `turns`"),
-        ({"prompt": "{name}"}, "a conversation has no `prompt`: leave it out"),
-        ({"shots": {"n": 1}}, "a conversation has no `shots`"),
+        ({"prompt": "{name}"}, "a conversation task has no `prompt`"),
+        ({"shots": {"n": 1}}, "a conversation task has no `shots`"),
         ({"rubric": {"criteria": "kind", "against": "baseline"}}, "a conversation has no `against` or `human`: each"),
         ({"rubric": {"criteria": "kind", "human": "name", "of": "city"}}, "a conversation has no `against` or `human`"),
         ({"scored": None}, "what is right is missing: add `answer: COLUMN`, or `scored: {2: {answer: COLUMN}}`"),
@@ -95,7 +92,7 @@ def config(task: Path, rules: Any = RULES, **model: Any) -> RunConfig:
         ({"transcript": "User:"}, "`transcript` needs {turn} once"),
         ({"transcript": "{turn}"}, "`transcript` needs {turn} once, and after it"),
         ({"turns": ["I am {nmae}", "b", "c"]}, "turns names column 'nmae', which the data do not have"),
-        ({"kind": "generate", "prompt": "x", "answer": "name"}, "`turns` and `scored` are for `kind: conversation`"),
+        ({"kind": "generate", "prompt": "x", "answer": "name"}, "it is for `kind: conversation`"),
         ({"kind": "generate", "prompt": "{name}", "turns": None, "scored": None}, "`answer` is missing"),
     ],
 )
@@ -142,10 +139,10 @@ def test_turns_and_answers_may_be_columns_and_a_null_is_not_judged(tmp_path: Pat
 def test_the_answers_of_the_model_stand_between_the_turns(tmp_path: Path):
     task = load(tmp_path, system="Be brief.")
     one = task.samples[0]
-    prompt = render(task.config, one, (), chat=True)
+    prompt = prompt_of(task.config, one, (), chat=True)
     for answer, more in zip(("Hello Ada", "Ada"), later(task.config, one, chat=True)):
-        prompt = continued(prompt, answer, more)
-    assert [(turn.role, turn.content) for turn in prompt] == [
+        prompt = prompt.answered(answer, more)
+    assert [(turn.role, turn.content) for turn in prompt.messages] == [
         ("system", "Be brief."),
         ("user", "Hi, I am Ada of Oslo."),
         ("assistant", "Hello Ada"),
@@ -158,24 +155,24 @@ def test_the_answers_of_the_model_stand_between_the_turns(tmp_path: Path):
 def test_a_model_without_chat_template_gets_the_transcript_of_the_task(tmp_path: Path):
     task = load(tmp_path, transcript="Q: {turn}\nA:", separator="\n")
     one = task.samples[0]
-    first, (second, third) = render(task.config, one, (), chat=False), later(task.config, one, chat=False)
+    first, (second, third) = prompt_of(task.config, one, (), chat=False), later(task.config, one, chat=False)
     said = [replied(task.config, text, chat=False) for text in (" Hello Ada\n", "Ada")]  # a blank is told or not
-    whole = continued(continued(first, said[0], second), said[1], third)
-    assert whole == "Q: Hi, I am Ada of Oslo.\nA: Hello Ada\nQ: What is my name?\nA: Ada\nQ: And my town?\nA:"
+    whole = first.answered(said[0], second).answered(said[1], third)
+    assert whole.text == "Q: Hi, I am Ada of Oslo.\nA: Hello Ada\nQ: What is my name?\nA: Ada\nQ: And my town?\nA:"
     assert ends_turn(task.config, chat=False) == ("\nQ:",) and ends_turn(task.config, chat=True) == ()
 
 
 def test_each_answer_begins_with_the_prefill(tmp_path: Path):
     task = load(tmp_path, prefill="Sure,")
     one = task.samples[0]
-    chat = continued(render(task.config, one, (), chat=True), " hello", later(task.config, one, chat=True)[0])
-    assert chat[1:] == (
+    chat = prompt_of(task.config, one, (), chat=True).answered(" hello", later(task.config, one, chat=True)[0])
+    assert chat.messages[1:] == (
         Message("assistant", "Sure, hello"),
         Message("user", "What is my name?"),
         Message("assistant", "Sure,"),
     )
-    text = continued(render(task.config, one, (), chat=False), " hello", later(task.config, one, chat=False)[0])
-    assert text.endswith("Assistant: Sure, hello\n\nUser: What is my name?\nAssistant: Sure,")
+    text = prompt_of(task.config, one, (), chat=False).answered(" hello", later(task.config, one, chat=False)[0])
+    assert text.text.endswith("Assistant: Sure, hello\n\nUser: What is my name?\nAssistant: Sure,")
 
 
 def test_check_shows_the_conversation_and_tests_each_scored_turn(tmp_path: Path):
@@ -257,13 +254,13 @@ def test_what_goes_wrong_is_named_by_turn_and_nothing_is_asked_after_it(tmp_path
     assert not result.complete  # one of two is more than the run allows
 
 
-class Counting(FakeBackend):
+class Counting(ScriptedBackend):
     """Keeps the key of every request it answers."""
 
     keys: ClassVar[list[str]] = []
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
-        for response in super().generate(requests):
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        for response in super().answer(requests):
             self.keys.append(response.key)
             yield response
 
@@ -279,7 +276,7 @@ def test_resumed_in_the_middle_nothing_is_asked_twice(tmp_path: Path):
         Counting.keys = []
         out = tmp_path / f"out{stop}"
         for sitting in (stop, 6):
-            steps = carry_out(plan, out, Counting.from_config)
+            steps = carry_out(plan, out, Counting)
             for _ in zip(range(sitting), steps):
                 pass
             steps.close()
@@ -373,7 +370,7 @@ def test_recorded_conversations_are_judged_like_any_others(tmp_path: Path):
 
 def test_a_model_in_this_process_goes_on_from_its_own_answers(tmp_path: Path):
     task = write(tmp_path, max_tokens=6)
-    model = ModelConfig(name="d", path="demo-0.1m", threads=1, device="cpu")
+    model = model_of(name="d", path="demo-0.1m", threads=1, device="cpu")
     wanted = config(task).model_copy(update={"models": (model,)})
     harness.run(wanted, out=tmp_path / "out")
     lines = {(li["sample_id"], li["turn"]): li for li in read_jsonl(tmp_path / "out" / "responses.jsonl")}
@@ -385,7 +382,7 @@ def test_a_model_in_this_process_goes_on_from_its_own_answers(tmp_path: Path):
 
 def test_a_chat_template_is_given_the_answers_as_messages(tmp_path: Path):
     folder = write_model(tmp_path / "m", "llama", chat=True, context=512)
-    model = ModelConfig(name="c", path=str(folder), threads=1, device="cpu")
+    model = model_of(name="c", path=str(folder), threads=1, device="cpu")
     wanted = config(write(tmp_path, max_tokens=4)).model_copy(update={"models": (model,)})
     harness.run(wanted, out=tmp_path / "out")
     lines = {(li["sample_id"], li["turn"]): li for li in read_jsonl(tmp_path / "out" / "responses.jsonl")}

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from commands import harness
 
 from harness.config.base import validate
 from harness.config.machine import MachineConfig
@@ -17,6 +16,7 @@ from harness.runs.check import report
 from harness.runs.forecast import forecasts, memory_line, spoken
 from harness.runs.plan import make_plan
 from harness.values import Response
+from tests.support.commands import harness
 
 MACHINE = {"name": "x", "source": "s", "date": "2026-01-01", "rented": {"per_hour": 3.6}, "utilisation": 0.5}
 RULES = {"answers": [{"text": "4"}], "sleep_s": 0.002}
@@ -56,7 +56,7 @@ def test_without_an_earlier_run_the_time_is_unknown(place: Path):
 def test_the_newest_run_of_the_same_model_and_task_on_this_machine_tells(place: Path):
     measured("results/20260101T000000Z-r-a", 9.0)
     measured("results/20260102T000000Z-r-b", 5.0)
-    measured("results/20260103T000000Z-r-c", 1.0, mode="score")  # another way to ask
+    measured("results/20260103T000000Z-r-c", 1.0, mode="loglikelihood")  # another way to ask
     measured("results/20260104T000000Z-r-d", 1.0)
     plan = json.loads(Path("results/20260104T000000Z-r-d/plan.json").read_text())
     plan["host"]["cores"] = 10_000
@@ -80,7 +80,7 @@ class Slow:
     def __init__(self, fails: bool = False) -> None:
         self.fails, self.asked, self.closed = fails, [], False
 
-    def generate(self, requests: Any) -> Any:
+    def answer(self, requests: Any) -> Any:
         self.asked.append([request.sample_id for request in requests])
         for i, request in enumerate(requests):
             yield Response(request.key, "", text="4", error="out of memory" if self.fails and i == 3 else None)

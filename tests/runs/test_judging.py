@@ -10,15 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from commands import harness as command
-from servers import Reply, SyntheticServer
 from statsmodels.stats.inter_rater import cohens_kappa
 
 import harness
 from harness.analysis import costs
 from harness.analysis.run_summary import judged
 from harness.analysis.verify import verified
-from harness.api import Result, finish
+from harness.api import Run
+from harness.api import score as finish
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import BackendError, ConfigError, HarnessError, PolicyError, StoreError
@@ -32,6 +31,8 @@ from harness.stats import ppi_mean
 from harness.store.rows import read_json, read_jsonl
 from harness.tasks.load import load_task
 from harness.tasks.rubric import as_verdict
+from tests.support.commands import harness as command
+from tests.support.servers import Reply, SyntheticServer
 
 N = 40
 # the judge likes answers that say thanks, cannot be read on "odd" ones, and fails on "mute" ones
@@ -67,11 +68,11 @@ def config(folder: Path, *models: dict[str, Any], **changes: Any) -> RunConfig:
     return validate(RunConfig, {k: v for k, v in (given | changes).items() if v is not None}, "test")
 
 
-def run(folder: Path, *models: dict[str, Any], **changes: Any) -> Result:
+def run(folder: Path, *models: dict[str, Any], **changes: Any) -> Run:
     return harness.run(config(folder, *models, **changes), out=folder / "out")
 
 
-def row(result: Result, model: str = "m") -> dict[str, Any]:
+def row(result: Run, model: str = "m") -> dict[str, Any]:
     return next(row for row in result.summary["rows"] if row["model"] == model)
 
 
@@ -202,7 +203,7 @@ def test_another_judge_is_another_plan(folder: Path):
 # --- pairs
 
 
-def pairs(folder: Path, *rules: dict[str, Any]) -> Result:
+def pairs(folder: Path, *rules: dict[str, Any]) -> Run:
     write(folder, {"against": "baseline"})
     return run(folder, fake("base", {"text": "dull"}), fake("m", *THANKS), judge=fake("j", *rules))
 
@@ -536,7 +537,7 @@ def test_check_shows_what_the_judge_is_asked_and_whether_people_judged(folder: P
 # --- the tasks that ship with the package
 
 
-def bundled(task: str, out: Path, models: list[dict[str, Any]], judge: dict[str, Any], **use: Any) -> Result:
+def bundled(task: str, out: Path, models: list[dict[str, Any]], judge: dict[str, Any], **use: Any) -> Run:
     given = {"run": "r", "tasks": [{"task": task, **use}], "models": models, "judge": judge, "latency": {"requests": 0}}
     return harness.run(validate(RunConfig, given, "test"), out=out)
 
@@ -611,7 +612,7 @@ PUBLISHED = [("gpt4", 0.936), ("mistralguard", 0.767)]
 COMPLIANCE = {"1_full_compliance": 1, "2_full_refusal": 0, "3_partial_refusal": 0.5}
 
 
-def xstest(shared: Path, folder: Path, model: str, labels: int = 450) -> Result:
+def xstest(shared: Path, folder: Path, model: str, labels: int = 450) -> Run:
     """A run of recorded answers and a recorded judge, with the verdicts of people on the first `labels` rows drawn."""
     with (shared / f"data/scored_outputs/xstest_{model}_labelled.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -660,7 +661,7 @@ def test_a_third_of_the_labels_brings_the_judged_mean_back_to_peoples(
 ):
     result = xstest(shared, tmp_path, model, 150)
     task = load_task(TaskUse(task=str(tmp_path / "t.yaml")))
-    truth = sum(COMPLIANCE[as_verdict(task.config.rubric, s.row["final_label"])] for s in task.samples) / 450
+    truth = sum(COMPLIANCE[as_verdict(task.config.judged_by, s.row["final_label"])] for s in task.samples) / 450
     found, naive = row(result)["judged"]["corrected"], row(result)["accuracy"]
     assert found["labels"] == 150 and found["low"] < truth < found["high"]
     assert abs(found["value"] - truth) < abs(naive["value"] - truth)

@@ -24,10 +24,10 @@ TASK = {"task": "novel", "kind": "perplexity", "answer": "text"}
 
 
 def record(**metrics: float) -> Record:
-    return Record("m", "t", "1", 0, "score", "x", None, 0.5, None, 1, 0, (-1.0,), None, None, 0, metrics)
+    return Record("m", "t", "1", 0, "loglikelihood", "x", None, 0.5, None, 1, 0, (-1.0,), None, None, 0, metrics)
 
 
-def run_of(tmp: Path, text: str, model: dict, **changes) -> harness.Result:
+def run_of(tmp: Path, text: str, model: dict, **changes) -> harness.Run:
     (tmp / "novel.txt").write_text(text, encoding="utf-8")
     (tmp / "novel.yaml").write_text(yaml.safe_dump({**TASK, "data": {"file": "novel.txt"}, **changes}))
     models = [{"name": "m", "threads": 1, **model}]
@@ -76,7 +76,10 @@ def test_a_text_file_is_one_text_and_its_row_shows_bits_and_no_accuracy(tmp_path
 
 @pytest.mark.parametrize(
     ("changes", "message"),
-    [({"prompt": "Read: {text}"}, "it has no `prompt`"), ({"shots": {"n": 2}}, "it has no `shots`")],
+    [
+        ({"prompt": "Read: {text}"}, "a perplexity task has no `prompt`"),
+        ({"shots": {"n": 2}}, "a perplexity task has no `shots`"),
+    ],
 )
 def test_a_perplexity_task_asks_nothing(tmp_path, changes, message):
     with pytest.raises(HarnessError, match=message):
@@ -141,4 +144,4 @@ def test_a_plan_asks_for_the_whole_text_at_once(tmp_path):
     models, tasks = [{"name": "m", "backend": "fake"}], [str(tmp_path / "novel.yaml")]
     run = {"run": "t", "models": models, "tasks": tasks}
     (request,) = make_plan(validate(RunConfig, run, "test")).cells[0].requests
-    assert (request.rolling, request.prompt, request.continuations) == (True, "", ("x" * 10_000,))
+    assert (request.rolling, request.prompt.text, request.continuations) == (True, "", ("x" * 10_000,))

@@ -10,15 +10,17 @@ import pytest
 
 import harness
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
-from harness.config.task import GenerationConfig, TaskConfig
+from harness.config.task import GenerationConfig
 from harness.errors import HarnessError, ModelError, TaskError
 from harness.models.info import inspect_model
 from harness.runs.plan import make_plan
 from harness.runs.request_settings import sampling_of
 from harness.store.rows import read_json
 from harness.tasks.answer_form import is_valid
+from harness.tasks.kinds import task_from_old
+from harness.tasks.kinds.generate import GenerateTask
 from harness.tasks.score_answer import judge
 from harness.values import Confidence, Failure, Form, Response, Sample, Sampling, Thinking
 
@@ -39,7 +41,7 @@ def keys(planned: RunConfig) -> set[str]:
 
 
 def judged(more: dict[str, Any], **response: Any):
-    task = TaskConfig.model_validate(
+    task = task_from_old(
         {"task": "t", "data": {"file": "x"}, "kind": "generate", "prompt": "q", "answer": "a", "extract": "number"}
         | more
     )
@@ -69,9 +71,9 @@ def test_each_part_changes_the_key_of_a_request(tmp_path: Path, more: str):
 
 def test_a_prefill_stands_where_the_answer_of_a_shot_stands(tmp_path: Path):
     plan = make_plan(config(tmp_path, "prefill: 'It is'\nshots: {n: 1}\n"))
-    assert plan.cells[0].requests[0].prompt == "1+1= 2\n\n1+0= It is"
+    assert plan.cells[0].requests[0].prompt.text == "1+1= 2\n\n1+0= It is"
     plan = make_plan(config(tmp_path, "prefill: 'It is'\nchat: 'on'\n"))
-    last = plan.cells[0].requests[0].prompt[-1]
+    last = plan.cells[0].requests[0].prompt.messages[-1]
     assert (last.role, last.content) == ("assistant", "It is")
 
 
@@ -156,8 +158,8 @@ def test_each_interface_is_asked_what_it_has_and_refuses_the_rest_in_the_plan(tm
 def _sampling(folder: Path, stated: dict[str, Any] | None, given: dict[str, Any]) -> Sampling:
     if stated is not None:
         (folder / "generation_config.json").write_text(json.dumps(stated))
-    task = TaskConfig.model_construct(model_defaults=True, generation=GenerationConfig(**given))
-    return sampling_of(task, ModelConfig(name="m", path=str(folder)), inspect_model(folder), seed=3)
+    task = GenerateTask.model_construct(model_defaults=True, generation=GenerationConfig(**given))
+    return sampling_of(task, model_of(name="m", path=str(folder)), inspect_model(folder), seed=3)
 
 
 @pytest.mark.parametrize(

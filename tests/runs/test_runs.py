@@ -20,14 +20,15 @@ from harness.analysis.run_summary import judged
 from harness.analysis.summary import summarise
 from harness.analysis.usage import usage_of
 from harness.analysis.verify import verified
-from harness.api import finish, folder_for, open_run
+from harness.api import folder_for, open_run
+from harness.api import score as finish
+from harness.backends import load
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.measure.other_work import Bystanders
 from harness.reports import formats, tables
 from harness.runs.carry_out import carry_out
-from harness.runs.execute import load
 from harness.runs.plan import Plan, choose, make_plan
 from harness.store.lines import measurements, read_attempt_lines
 from harness.store.rows import read_json, read_samples
@@ -78,7 +79,7 @@ def config(folder: Path, *scripts: str, **changes: Any) -> RunConfig:
     return validate(RunConfig, {"run": "r", "tasks": tasks, "models": models} | changes, "test")
 
 
-def row(result: harness.Result, model: str, task: str) -> dict[str, Any]:
+def row(result: harness.Run, model: str, task: str) -> dict[str, Any]:
     return next(row for row in result.summary["rows"] if (row["model"], row["task"]) == (model, task))
 
 
@@ -120,7 +121,8 @@ class Joules:
 
 
 def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Path, monkeypatch):
-    monkeypatch.setattr("harness.runs.execute.counters_of", lambda backend: ((Joules(),), None))
+    for module in ("execute", "latency_pass"):
+        monkeypatch.setattr(f"harness.runs.{module}.counters_of", lambda backend: ((Joules(),), None))
     monkeypatch.setattr("harness.runs.latency_pass.idle_watts", lambda counters: 0.0)
     laptop = {"name": "l", "source": "s", "date": "2026-11-20", "grid_g_per_kwh": 360_000}
     owned = {"price": 1000, "years": 4, "watts": 45, "power_price": 0.3, "pue": 1.5}

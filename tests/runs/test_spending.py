@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
-from harness.api import finish, folder_for
+from harness.api import folder_for
+from harness.api import score as finish
 from harness.backends.servers import dispatch
 from harness.cli import app
 from harness.config.base import validate
@@ -24,6 +24,7 @@ from harness.runs.spending import estimate
 from harness.store.lines import measurements
 from harness.store.log import read_attempts
 from harness.store.rows import read_json
+from tests.support.servers import Reply, SyntheticServer
 
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import harness
-from harness.api import finish
+from harness.api import score as finish
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError

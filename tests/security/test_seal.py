@@ -21,8 +21,8 @@ from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.security import seal
 
-ROUTES = Path(__file__).parents[1] / "routes.py"
-ROOT = ROUTES.parents[1]
+ROUTES = Path(__file__).parents[1] / "support" / "routes.py"
+ROOT = ROUTES.parents[2]
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's seal is Linux's")
 
 # Not every machine has these (in time): a slow library, a program, IPv6, io_uring, leave to look into the parent
@@ -163,7 +163,8 @@ def test_without_the_seal_the_same_routes_are_heard(tmp_path: Path):
 def child(code: str, *, methods: str = "('kernel',)", fds: tuple[int, ...] = ()) -> list[str]:
     """Returns the lines that `code` prints after `before` and the seal, which prints itself first."""
     before, _, after = code.partition("---")
-    lines = f"import os, socket\nfrom harness import seal\n{before}\nprint(seal.apply({methods}), flush=True)\n{after}"
+    lines = f"import os, socket\nfrom harness.security import seal\n{before}\n"
+    lines += f"print(seal.apply({methods}), flush=True)\n{after}"
     done = subprocess.run(
         [sys.executable, "-c", lines], capture_output=True, text=True, cwd=ROOT, pass_fds=fds, timeout=60
     )
@@ -370,9 +371,10 @@ def with_hub_model(place: Path, name: str) -> subprocess.CompletedProcess[str]:
     """Seals a run of a hub's model and looks for it; at the hub's address, on this machine, nobody listens."""
     code = f"""
 if __name__ == "__main__":
-    from harness import seal
-    from harness.config import RunConfig, validate
-    from harness.models import resolve_model
+    from harness.security import seal
+    from harness.config.base import validate
+    from harness.config.run import RunConfig
+    from harness.models.find import resolve_model
     config = {{"run": "r", "tasks": ["tickets.yaml"], "models": [{{"name": "m", "path": "{name}"}}]}}
     print(seal.seal_run(validate(RunConfig, config, "run.yaml")))
     print(resolve_model("{name}"))

@@ -7,6 +7,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -162,7 +163,7 @@ def test_no_message_of_an_error_holds_a_planted_key(tmp_path: Path):
     names = json.dumps(list(PLANTED))
     code = f"""
 import sys, logging
-from harness import cli
+from harness.cli import app as cli
 from harness.errors import ConfigError
 def fail():
     kind = ConfigError if sys.argv[1] == "mistake" else ValueError
@@ -180,3 +181,27 @@ for kind in ("mistake", "bug"):
     assert planted_in(printed) == []
     assert printed.count(HIDDEN) >= 4 * len(PLANTED) - 4
     assert printed.startswith("2\n1\n") and "error: what" in printed and "ValueError: what" in printed
+
+
+def test_a_key_that_is_set_later_is_hidden_from_then_on(monkeypatch: pytest.MonkeyPatch):
+    value = "opaque value set later"
+    monkeypatch.delenv("LATE_API_KEY", raising=False)
+    assert redact(value) == value and redacted([value]) == [value]
+    monkeypatch.setenv("LATE_API_KEY", value)
+    assert redact(value) == HIDDEN and redacted([value]) == [HIDDEN] and without_own(value) == HIDDEN
+    monkeypatch.setenv("LATE_API_KEY", "another opaque value")
+    assert redact(value) == value and redact("another opaque value") == HIDDEN
+
+
+def test_the_environment_is_read_once_for_a_value_of_many_texts(monkeypatch: pytest.MonkeyPatch):
+    reads: list[int] = []
+
+    class Counted(dict[str, str]):
+        def __iter__(self) -> Iterator[str]:
+            reads.append(1)
+            return super().__iter__()
+
+    monkeypatch.setattr("os.environ", Counted(BY_NAME))
+    texts = {f"key {i}": [f"text {i}", BY_NAME["HF_TOKEN"]] for i in range(500)}
+    assert redacted(texts) == {f"key {i}": [f"text {i}", HIDDEN] for i in range(500)}
+    assert len(reads) == 1

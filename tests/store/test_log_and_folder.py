@@ -526,7 +526,7 @@ def test_a_second_run_in_the_same_folder_is_refused_with_the_process_that_holds_
             RunFolder.create_or_resume(tmp_path, PLAN)
         assert caught.value.what == f"another run is writing here (process {os.getpid()})"
         code = (
-            "import sys; from harness.store.log import RunFolder, StoreError\n"
+            "import sys; from harness.store.folder import RunFolder, StoreError\n"
             "try: RunFolder.create_or_resume(sys.argv[1], {'digest': 'aa', 'identity': {}})\n"
             "except StoreError as error: print(error.what)"
         )

@@ -15,7 +15,8 @@ import pytest
 from typer.testing import CliRunner
 
 import harness
-from harness.api import finish
+from harness.api import score as finish
+from harness.backends import load
 from harness.cli.app import app
 from harness.config.base import validate
 from harness.config.model import ModelConfig
@@ -23,7 +24,6 @@ from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, DataError, HarnessError
 from harness.runs.carry_out import carry_out
 from harness.runs.check import report
-from harness.runs.execute import load
 from harness.tasks import authoring
 from harness.tasks.data.columns import columns_of, read_table
 from harness.tasks.data.near_duplicates import near_pairs
@@ -561,10 +561,9 @@ def demo() -> Callable[[ModelConfig], Any]:
             backends["one"] = load(config)
         backend = backends["one"]
         return SimpleNamespace(
-            score=backend.score,
-            generate=backend.generate,
+            answer=backend.answer,
             describe=backend.describe,
-            statistics=backend.statistics,
+            computed=backend.computed,
             close=lambda: None,
         )
 

@@ -13,12 +13,11 @@ import yaml
 import harness
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
-from harness.config.task import TaskConfig
 from harness.errors import TaskError
 from harness.runs.plan import make_plan
-from harness.tasks.choices_as_text import twin
+from harness.tasks.kinds import kind_of, prompt_of, task_from_old
 from harness.tasks.load import load_task
-from harness.tasks.prompts import check_columns, render
+from harness.tasks.prompts import check_columns
 from harness.tasks.score_answer import judge
 from harness.tasks.self_test import messy, self_test
 from harness.tasks.shots import shots_for
@@ -40,9 +39,14 @@ def task(folder: Path, rows: list[dict[str, Any]] = ROWS, **given: Any) -> Task:
     return load_task(TaskUse(task=str(folder / "t.yaml")))
 
 
+def twin(task: Task) -> Task:
+    return kind_of(task.config).as_text(task.config, task)
+
+
 def asked(task: Task, index: int = 0, chat: bool = False) -> Any:
     sample = task.samples[index]
-    return render(task.config, sample, shots_for(task, sample, 0), chat)
+    prompt = prompt_of(task.config, sample, shots_for(task, sample, 0), chat)
+    return prompt.messages or prompt.text
 
 
 def values(task: Task, *texts: str) -> list[tuple[float | None, str | None]]:
@@ -105,7 +109,7 @@ def test_the_twin_is_a_generated_task_of_its_own_name_that_can_be_stored(tmp_pat
         assert made.name == "t[generated]" and {sample.task for sample in made.samples} == {made.name}
         check_columns(made.config, [replace(made.samples[0], row={**made.samples[0].row, "choices": ""})], "here")
         stored = made.config.model_dump(mode="json", by_alias=True)
-        assert TaskConfig.model_validate(json.loads(json.dumps(stored))) == made.config
+        assert task_from_old(json.loads(json.dumps(stored))) == made.config
 
 
 def test_what_is_no_choice_of_one_has_no_twin(tmp_path: Path):
@@ -135,12 +139,12 @@ def cells(config: RunConfig) -> list[tuple[str, str, str]]:
 def test_where_one_model_does_not_score_every_model_gets_the_twin(tmp_path: Path):
     task(tmp_path, **BY_LETTER)
     assert cells(config(tmp_path, FAKE, CLOSED)) == [
-        ("open", "t", "score"),
+        ("open", "t", "loglikelihood"),
         ("open", "t[generated]", "generate"),
         ("closed", "t[generated]", "generate"),
     ]
     assert cells(config(tmp_path, CLOSED)) == [("closed", "t[generated]", "generate")]
-    assert cells(config(tmp_path, FAKE)) == [("open", "t", "score")]
+    assert cells(config(tmp_path, FAKE)) == [("open", "t", "loglikelihood")]
 
 
 def test_a_run_file_may_ask_for_the_twin_alone(tmp_path: Path):

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers import Reply, SyntheticServer
 
 from harness.analysis.verify import verified
-from harness.api import finish, folder_for
+from harness.api import folder_for
+from harness.api import score as finish
 from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.run import RunConfig
@@ -19,6 +19,7 @@ from harness.reports import tables
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.store.log import read_attempts
+from tests.support.servers import Reply, SyntheticServer
 
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}

@@ -1,6 +1,6 @@
 """Damaged and hostile task and data files are refused in words: no traceback, and none of them runs code.
 
-The suite tries a few thousand; `python tests/benchmarks/fuzz_tasks.py 100000` any number, with time and memory.
+The suite tries a few thousand; `python -m tests.benchmarks.fuzz_tasks 100000` any number, with time and memory.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mutants import CANARY, judge, mutant
+
+from tests.support.mutants import CANARY, judge, mutant
 
 MUTANTS = 2000
 

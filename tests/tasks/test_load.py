@@ -39,7 +39,8 @@ CHOICE: dict[str, Any] = {
 
 def make(folder: Path, rows: list[dict[str, Any]] = ROWS, **changes: Any) -> Task:
     (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (folder / "t.yaml").write_text(yaml.safe_dump(CHOICE | changes))
+    given = {key: value for key, value in (CHOICE | changes).items() if value is not None}
+    (folder / "t.yaml").write_text(yaml.safe_dump(given))
     return load_task(TaskUse(task=str(folder / "t.yaml")))
 
 
@@ -116,7 +117,7 @@ def test_identical_choices_keep_the_index_that_is_right(tmp_path: Path):
         ({"choices": "options"}, {"options": ["x"]}, "column 'options'", "row 1", ""),
         ({"prepare": "mmul"}, {}, "no function 'mmul'", "t.yaml", "did you mean 'mmlu'?"),
         ({"prepare": "hellaswag"}, {}, "'hellaswag' cannot read this row", "row 1", "the columns here are id, q"),
-        ({"extract": "nubmer"}, {}, "unknown extractor 'nubmer'", "t.yaml", "did you mean 'number'?"),
+        ({"extract": "number"}, {}, "a choice task has no `extract`", "t.yaml", "it is for `kind: generate`"),
         ({"score": "exact_mach"}, {}, "unknown scorer 'exact_mach'", "t.yaml", "did you mean 'exact_match'?"),
         ({"also": {"x": "nubmer"}}, {}, "unknown extractor 'nubmer'", "t.yaml", "did you mean"),
         ({"data": {**CHOICE["data"], "split": "tset"}}, {}, "tset", "t.jsonl", "test"),
@@ -222,8 +223,10 @@ COSTS = {"no": {"yes": 5, "no_answer": 2}}
         ({"prompt": ""}, "give either `prompt` or `prompts`", "mend this value"),
         ({"prompt": "", "prompts": {}}, "prompts: dictionary should have at least 1 item", "mend this value"),
         ({"prompt": "", "prompts": {"a": {"promt": "x"}}}, "unknown key 'promt'", "did you mean 'prompt'?"),
-        ({"kind": "cloze"}, "a cloze task has no `choices`", "mend this value"),
-        ({"kind": "cloze", "choices": None, "ending": "x"}, "`ending` and `answer_is: flags` are for", "mend"),
+        ({"kind": "cloze"}, "a cloze task has no `choices`", "leave it out: it is for `kind: choice`"),
+        ({"kind": "cloze", "choices": None, "ending": "x"}, "a cloze task has no `ending`", "leave it out"),
+        ({"kind": "chioce"}, "kind: 'chioce' is no kind of task", "did you mean 'choice'?"),
+        ({"prompt": "", "prompts": {"a": {"prompt": "x", "extract": "text"}}}, "has no `extract`", "mend this value"),
         ({"answer_is": "flags"}, "answer 'yes' is none of the choices", "did you mean 'yes'?"),
         ({"shots": {"n": 1, "file": "u.jsonl"}}, "no such data file", "t.jsonl"),
         (

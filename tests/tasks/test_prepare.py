@@ -25,7 +25,7 @@ from harness.tasks.data.prepare import (
     winogrande,
     wnut17,
 )
-from tests.public_rows import BBQ
+from tests.support.public_rows import BBQ
 
 
 def test_mmlu_from_the_hub_and_from_the_original_files():

@@ -18,12 +18,13 @@ from harness.runs.check import report
 from harness.runs.plan import make_plan
 from harness.store.lines import measurements
 from harness.store.rows import read_json
-from harness.tasks.choices_as_text import twin
+from harness.tasks.kinds import kind_of, prompt_of
+from harness.tasks.kinds.base import Manner
 from harness.tasks.load import load_task, load_tasks
 from harness.tasks.prompt_layouts import differences, formats
-from harness.tasks.prompts import continuations, render
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
+from harness.values import Sample, Sampling
 
 ROWS = [
     {"id": f"r{i}", "q": f"Which is {word}?", "options": [word, "x", "y"], "A": "x", "B": word, "C": "y", "right": 0}
@@ -52,6 +53,14 @@ WRITTEN = CHOICE | {
 }
 
 
+def twin(task: Task) -> Task:
+    return kind_of(task.config).as_text(task.config, task)
+
+
+def texts(task: Task, sample: Sample) -> tuple[str, ...]:
+    return next(kind_of(task.config).requests(task.config, sample, (), Manner("", False, Sampling()))).continuations
+
+
 def write(folder: Path, task: dict[str, Any], **changes: Any) -> Path:
     (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
     (folder / "t.yaml").write_text(
@@ -66,7 +75,7 @@ def load(folder: Path, task: dict[str, Any] = CHOICE, **changes: Any) -> Task:
 
 def shown(task: Task, n: int = 0) -> str:
     sample = task.samples[n]
-    return str(render(task.config, sample, shots_for(task, sample, 0), chat=False))
+    return prompt_of(task.config, sample, shots_for(task, sample, 0), chat=False).text
 
 
 def words(task: Task) -> list[str]:
@@ -85,7 +94,7 @@ def test_a_format_changes_the_layout_and_nothing_else(tmp_path: Path):
         assert [sample.id for sample in task.samples] == [sample.id for sample in own.samples]
         for sample in task.samples:  # the right answer is the same text, wherever it stands now
             assert sample.choices[sample.gold] == sample.row["word"] and sample.expected == sample.labels[sample.gold]
-            assert continuations(task.config, sample, chat=False) == tuple(f" {label}" for label in sample.labels)
+            assert texts(task, sample) == tuple(f" {label}" for label in sample.labels)
     assert {sample.gold for task in found for sample in task.samples} == {0, 1, 2}  # choices are turned round
     assert {task.samples[0].labels for task in found} >= {("A", "B", "C"), ("1", "2", "3"), ("a", "b", "c")}
     assert {task.config.separator for task in found} > {"\n\n", "\n---\n"}

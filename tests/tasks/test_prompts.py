@@ -8,13 +8,29 @@ import pytest
 
 from harness.config.task import TaskConfig
 from harness.errors import TaskError
-from harness.tasks.prompts import answer_text, check_columns, columns_of, continuations, fill, given, render
-from harness.values import Message, Sample
+from harness.tasks.kinds import kind_of, prompt_of, task_from
+from harness.tasks.kinds.base import Manner
+from harness.tasks.prompts import answer_text, check_columns, columns_of, fill
+from harness.values import Message, Sample, Sampling
 
 
 def task(**changes: Any) -> TaskConfig:
     base = {"task": "t", "data": {"file": "x"}, "kind": "generate", "prompt": "Q: {q}\nA:", "answer": "a"}
-    return TaskConfig.model_validate(base | changes)
+    return task_from(base | changes, "t.yaml")
+
+
+def texts(config: Any, sample: Sample, chat: bool) -> tuple[str, ...]:
+    """Returns the texts whose log-probability is asked for."""
+    return _request(config, sample, chat).continuations
+
+
+def given(config: Any, sample: Sample) -> tuple[str, ...]:
+    """Returns what stands before each of them, after the prompt."""
+    return _request(config, sample, False).given
+
+
+def _request(config: Any, sample: Sample, chat: bool) -> Any:
+    return next(kind_of(config).requests(config, sample, (), Manner("", chat, Sampling())))
 
 
 def sample(id: str = "1", expected: Any = "four", **row: Any) -> Sample:
@@ -39,13 +55,14 @@ def test_values_stand_as_text_and_nothing_stands_for_nothing():
 def test_text_has_system_description_shots_and_question():
     config = task(system="Be brief.", description="About sums.\n\n")
     shots = [sample("2", "six", q="3+3?")]
-    assert render(config, sample(), shots, chat=False) == ("Be brief.\n\nAbout sums.\n\nQ: 3+3?\nA: six\n\nQ: 2+2?\nA:")
+    shown = prompt_of(config, sample(), shots, chat=False).text
+    assert shown == "Be brief.\n\nAbout sums.\n\nQ: 3+3?\nA: six\n\nQ: 2+2?\nA:"
 
 
 def test_messages_have_a_turn_for_each_shot():
     config = task(system="Be brief.", description="About sums.\n\n")
     shots = [sample("2", "six", q="3+3?")]
-    assert render(config, sample(), shots, chat=True) == (
+    assert prompt_of(config, sample(), shots, chat=True).messages == (
         Message("system", "Be brief.\n\nAbout sums."),
         Message("user", "Q: 3+3?\nA:"),
         Message("assistant", "six"),
@@ -55,10 +72,10 @@ def test_messages_have_a_turn_for_each_shot():
 
 def test_lettered_choices_stand_one_a_line():
     config = task(kind="choice", choices="options", continuation="letter", prompt="{q}\n{choices}\nAnswer:")
-    asked = Sample("1", "t", {"q": "Which?", "options": ["x", "y"]}, "B", ("x", "y"), ("A", "B"), 1)
-    assert render(config, asked, [], chat=False) == "Which?\nA. x\nB. y\nAnswer:"
-    assert continuations(config, asked, chat=False) == (" A", " B")
-    assert continuations(config, asked, chat=True) == ("A", "B")
+    asked = Sample("1", "t", {"q": "Which?", "options": ["x", "y"]}, "B", ("x", "y"), ("A", "B"), 1, marks=("A.", "B."))
+    assert prompt_of(config, asked, [], chat=False).text == "Which?\nA. x\nB. y\nAnswer:"
+    assert texts(config, asked, chat=False) == (" A", " B")
+    assert texts(config, asked, chat=True) == ("A", "B")
 
 
 @pytest.mark.parametrize(
@@ -83,7 +100,7 @@ def test_a_column_that_is_not_there_is_named(changes: dict[str, Any], what: str,
 def test_a_right_answer_may_be_written_in_more_words_than_are_judged():
     config = task(target="The answer is {a}.")
     assert answer_text(config, sample()) == "The answer is four."
-    shown = render(config, sample(), [sample("2", "six", q="3+3?", a="six")], chat=False)
+    shown = prompt_of(config, sample(), [sample("2", "six", q="3+3?", a="six")], chat=False).text
     assert shown == "Q: 3+3?\nA: The answer is six.\n\nQ: 2+2?\nA:"
 
 
@@ -93,13 +110,13 @@ def test_an_ending_is_scored_after_each_choice():
         "1", "t", {"q": "Who?", "x": "Tom", "y": "Ben", "end": "did."}, "Ben", ("Tom", "Ben"), ("Tom", "Ben"), 1
     )
     assert given(config, asked) == ("Tom", "Ben")
-    assert continuations(config, asked, chat=False) == continuations(config, asked, chat=True) == (" did.", " did.")
-    assert render(config, asked, [asked], chat=False) == "Who? Ben did.\n\nWho? "
-    assert render(config, asked, [asked], chat=True)[1] == Message("assistant", "Ben did.")
+    assert texts(config, asked, chat=False) == texts(config, asked, chat=True) == (" did.", " did.")
+    assert prompt_of(config, asked, [asked], chat=False).text == "Who? Ben did.\n\nWho? "
+    assert prompt_of(config, asked, [asked], chat=True).messages[1] == Message("assistant", "Ben did.")
 
 
 def test_a_cloze_scores_the_answer_itself():
-    assert continuations(task(kind="cloze"), sample(), chat=False) == (" four",)
+    assert texts(task(kind="cloze"), sample(), chat=False) == (" four",)
     assert given(task(kind="cloze"), sample()) == ()
 
 

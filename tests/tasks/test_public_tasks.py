@@ -14,18 +14,19 @@ from harness.analysis.expected_loss import best_constant, cost_of
 from harness.config.base import validate
 from harness.config.files import bundled
 from harness.config.run import RunConfig, TaskUse
-from harness.config.task import read_task
 from harness.errors import TaskError
 from harness.runs.plan import make_plan
 from harness.tasks.data.prepare import BBH
+from harness.tasks.kinds import kind_of, prompt_of, read_task
+from harness.tasks.kinds.base import Manner
 from harness.tasks.load import load_tasks, task_names
-from harness.tasks.prompts import answer_text, continuations, given, render
+from harness.tasks.prompts import answer_text
 from harness.tasks.score_answer import judge
 from harness.tasks.self_test import self_test
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
-from harness.values import Response
-from tests.public_rows import ROWS, bbh_rows
+from harness.values import Response, Sampling
+from tests.support.public_rows import ROWS, bbh_rows
 
 PUBLIC = tuple(name for name in task_names() if name in ROWS or name == "bbh")
 OURS = tuple(name for name in task_names() if name not in PUBLIC)
@@ -69,7 +70,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def asked(task: Task, row: int = 0) -> str:
     sample = task.samples[row]
-    return render(task.config, sample, shots_for(task, sample, 0), chat=False)
+    return prompt_of(task.config, sample, shots_for(task, sample, 0), chat=False).text
 
 
 @pytest.mark.parametrize("name", task_names())
@@ -112,10 +113,11 @@ def test_a_gap_is_judged_by_the_rest_of_the_sentence(tmp_path: Path):
     (task,) = load("winogrande", tmp_path)
     sample = task.samples[0]
     assert asked(task) == "Tom lent Ben a coat because "
-    assert given(task.config, sample) == ("Tom", "Ben")
-    assert continuations(task.config, sample, chat=False) == (" was cold.", " was cold.")
+    request = next(kind_of(task.config).requests(task.config, sample, (), Manner("", False, Sampling())))
+    assert request.given == ("Tom", "Ben")
+    assert request.continuations == (" was cold.", " was cold.")
     shots = task.config.model_copy(update={"shots": None})
-    shown = render(shots, sample, [task.samples[1]], chat=False)
+    shown = prompt_of(shots, sample, [task.samples[1]], chat=False).text
     assert shown.startswith("The ball did not fit in the box, the ball is too big .\n\nTom lent")
 
 
@@ -148,7 +150,7 @@ def test_each_prompt_is_a_row_and_they_share_samples_and_shots():
 FAKE = {"name": "fake", "backend": "fake"}
 
 
-def run(task: str, out: Path, script: list[dict[str, Any]], **changes: Any) -> harness.Result:
+def run(task: str, out: Path, script: list[dict[str, Any]], **changes: Any) -> harness.Run:
     config = {"run": "t", "tasks": [task], "models": [FAKE | {"script": script}], "latency": {"requests": 0}}
     return harness.run(validate(RunConfig, config | changes, "test"), out=out)
 

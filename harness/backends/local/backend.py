@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from harness.backends.base import ModelCard, by_mode
+from harness.backends.local.about import LocalAbout
 from harness.backends.local.load import _copy, _one_of, load
 from harness.backends.local.render import _fit, _Prompt, _render, _vocabulary
 from harness.engine import plain_method
@@ -29,26 +31,34 @@ from harness.engine.score.rolling_windows import rolling_windows
 from harness.engine.text.stop_strings import check_stop
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.errors import TaskError
-from harness.values import Applied, Form, Request, Response, Writing
+from harness.values import Applied, Form, GenerateRequest, LoglikelihoodRequest, Request, Response, Writing
 
 if TYPE_CHECKING:
-    from harness.config.model import ModelConfig
+    from harness.config.model import LocalModel
 
 
 log = logging.getLogger(__name__)
 
 
-class TransformersBackend:
+class TransformersBackend(LocalAbout):
     """One model, loaded when constructed. See `Backend` for the contract."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: LocalModel) -> None:
         self.config = config
         self.loaded, self._about = load(_one_of(config, 0))
         self._methods: dict[str, Any] = {}  # of running the model, found out when first needed
         self._held: dict[tuple[Form, str], Constraint] = {}  # what answers were held to, each compiled once
         self._took: deque[EngineStats] = deque(maxlen=1)  # by the last scoring that came to its end
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields a response to each request: see `Backend`."""
+        texts, given = by_mode(requests)
+        if texts:
+            yield from self._texts(texts)
+        if given:
+            yield from self._loglikelihoods(given)
+
+    def _texts(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         """Yields texts as they finish."""
         run = self._generator()
         started = time.perf_counter()
@@ -68,7 +78,7 @@ class TransformersBackend:
             elapsed = time.perf_counter() - started if len(requests) == 1 else None
             yield jobs[index].generated(made, waited, elapsed)
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields log-probabilities; a request is ready when the last of its continuations is."""
         run = self._scorer()
         started = time.perf_counter()
@@ -116,12 +126,12 @@ class TransformersBackend:
                 ids = whole[prompt.request.continuations[0]]
                 yield rolling_windows(ids, max_length=loaded.max_length, prefix_token=loaded.prefix_token)
 
-    def statistics(self) -> Mapping[str, Any] | None:
+    def computed(self) -> Mapping[str, Any] | None:
         """Returns what the last complete scoring took: tokens billed and really computed, seconds, memory."""
         return asdict(self._took[0]) if self._took else None
 
-    def describe(self) -> Mapping[str, Any]:
-        """Returns what was loaded, as JSON values."""
+    def describe(self) -> ModelCard:
+        """Returns what was loaded."""
         return self._about
 
     def close(self) -> None:
@@ -137,13 +147,13 @@ class TransformersBackend:
 
     def _scorer(self) -> Scorer:
         """Returns the method that scores; the first call tries it out, so it stands outside any timing."""
-        if "score" not in self._methods and self.config.replicas > 1:
+        if "loglikelihood" not in self._methods and self.config.replicas > 1:
             others = [partial(_copy, self.config, place) for place in range(1, self.config.replicas)]
             self._methods["replicas"] = Replicas(self.loaded, self.config.engine, others)
-            self._methods["score"] = self._methods["replicas"].score
-        elif "score" not in self._methods:
-            self._methods["score"] = scorer_for(self.loaded, self.config.engine)
-        return self._methods["score"]
+            self._methods["loglikelihood"] = self._methods["replicas"].score
+        elif "loglikelihood" not in self._methods:
+            self._methods["loglikelihood"] = scorer_for(self.loaded, self.config.engine)
+        return self._methods["loglikelihood"]
 
     def _budget(self) -> int | None:
         """Returns the tokens of a batch, None for what free memory allows."""
@@ -153,12 +163,14 @@ class TransformersBackend:
 
     def _fit(self, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
         """Returns the prompt ready to run, or with the reason why it cannot be."""
+        request = prompt.request
+        assert isinstance(request, GenerateRequest)
         try:
-            check_stop(prompt.request.stop)
-            check_sampling(prompt.request.sampling)
-            return _fit(self.loaded, prompt, ids, self._constraint(prompt.request.writing))
+            check_stop(request.stop)
+            check_sampling(request.sampling)
+            return _fit(self.loaded, prompt, ids, self._constraint(request.writing))
         except TaskError as error:
-            return _Prompt(prompt.request, prompt.text, prompt.otherwise, error.what)
+            return _Prompt(request, prompt.text, prompt.otherwise, error.what)
 
     def _constraint(self, writing: Writing) -> Constraint | None:
         """Returns what an answer is held to. Raises TaskError for a form that cannot be, or not after its prefill."""
@@ -218,7 +230,7 @@ class _ScoreJob:
         )
 
 
-def _unscorable(loaded: LoadedModel, request: Request, sequences: Sequence[ScoreSequence]) -> str | None:
+def _unscorable(loaded: LoadedModel, request: LoglikelihoodRequest, sequences: Sequence[ScoreSequence]) -> str | None:
     """Returns why the request cannot be scored, or None."""
     if not sequences:
         return "there is no continuation to score"

@@ -14,7 +14,7 @@ from harness.engine.generate.constrained import Constraint
 from harness.engine.generate.sampling import row_seed
 from harness.engine.loaded import LoadedModel
 from harness.engine.text.thinking import Markers, Thinking, Thought, markers_of
-from harness.values import Applied, Elapsed, Message, Request, Response, Writing
+from harness.values import Applied, Elapsed, GenerateRequest, Message, Request, Response, Writing
 from harness.values import Thinking as ThinkingPart
 
 SWITCHES = ("enable_thinking", "thinking")  # what chat templates call their switch
@@ -39,10 +39,12 @@ class _Prompt:
 
     def generated(self, made: RowGenerated, waited: float, elapsed: float | None) -> Response:
         """Returns the response; `elapsed` seconds since it was asked are known only of a request that ran alone."""
+        request = self.request
         if made.error is not None:
             return self.failed(made.error)
+        assert isinstance(request, GenerateRequest) and self.input is not None
         if made.finish_reason == "time" and not made.ids:
-            why = f"the {self.request.writing.wall_s:g} seconds of wall_s were over before it was begun"
+            why = f"the {request.writing.wall_s:g} seconds of wall_s were over before it was begun"
             return replace(self.failed(why), finish_reason="time", provisional=True)  # a resume has its own time
         return Response(
             key=self.request.key,
@@ -52,7 +54,7 @@ class _Prompt:
             output_tokens=len(made.ids),
             truncated_left=self.truncated_left,
             finish_reason=made.finish_reason,
-            stop_string=made.stop_string if made.stop_string in self.request.stop else None,
+            stop_string=made.stop_string if made.stop_string in request.stop else None,
             batch_size=made.batch_size,
             prefill_s=made.prefill_s,
             decode_s=made.decode_s,
@@ -84,18 +86,18 @@ def _render(tokenizer: Any, request: Request) -> _Prompt:
     A template that takes no system message gets it at the head of the first user message, which is noted. Where the
     last message is the assistant's, its text follows the template's opening of an answer.
     """
-    thinking = request.writing.thinking
-    if isinstance(request.prompt, str):
+    writing = request.writing if isinstance(request, GenerateRequest) else Writing()
+    thinking = writing.thinking
+    if request.prompt.text is not None:
         wrong = "thinking is switched on by a chat template, and this prompt has none" if thinking == "on" else None
-        return _Prompt(request, request.prompt, error=wrong)
+        return _Prompt(request, request.prompt.text, error=wrong)
     if not tokenizer.chat_template:
         return _Prompt(request, error="the model has no chat template (set chat_template: off)")
     switchable = any(name in str(tokenizer.chat_template) for name in SWITCHES)
     if thinking == "on" and not switchable:
         return _Prompt(request, error="the model's chat template has no switch for thinking (set switch: auto)")
     options = {} if thinking == "auto" else dict.fromkeys(SWITCHES, thinking == "on")
-    begun = request.prompt[-1].content if request.prompt[-1].role == "assistant" else ""
-    messages = request.prompt[:-1] if begun else request.prompt
+    begun, messages = request.prompt.begun, request.prompt.before
     otherwise = {"thinking_switch": "the chat template has none"} if thinking == "off" and not switchable else {}
     turns = [{"role": turn.role, "content": turn.content} for turn in messages]
     try:
@@ -109,7 +111,7 @@ def _render(tokenizer: Any, request: Request) -> _Prompt:
         except TEMPLATE_ERRORS as error:
             return _Prompt(request, error=f"the model's chat template refuses the messages: {error}")
         otherwise["system_message"] = "put before the first user message"
-    markers = _markers(tokenizer, request.writing)
+    markers = _markers(tokenizer, writing)
     if begun and markers and text.rstrip().endswith(markers.start) and markers.end not in begun:
         return _Prompt(
             request, text, error=f"the chat template opens {markers.start}, where a prefill would be thought"
@@ -134,7 +136,9 @@ def _fold_system(messages: Sequence[Message]) -> list[dict[str, str]] | None:
 
 def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: Constraint | None) -> _Prompt:
     """Returns the prompt with its token ids, the last that leave room for the answer."""
-    request, otherwise, writing = prompt.request, prompt.otherwise, prompt.request.writing
+    request, otherwise = prompt.request, prompt.otherwise
+    assert isinstance(request, GenerateRequest)
+    writing = request.writing
     room = loaded.max_length - request.max_tokens
     if not ids and loaded.prefix_token is not None:
         ids = [loaded.prefix_token]
@@ -149,7 +153,7 @@ def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: C
         )
     elif max(ids) >= _vocabulary(loaded):
         error = f"the tokenizer gives token {max(ids)}, the model knows {_vocabulary(loaded)}"
-    elif not isinstance(request.prompt, str) and _opens_twice(loaded, ids):
+    elif request.prompt.messages and _opens_twice(loaded, ids):
         error = f"the model's chat template opens the text with {loaded.tokenizer.bos_token} twice: mend the template"
     if error is not None:
         return _Prompt(request, prompt.text, otherwise, error)

@@ -13,14 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
+from harness.backends.base import Capabilities, ModelCard, by_mode
 from harness.backends.recorded.logs import Recorded, read_answers
 from harness.config.base import Strict, validate
-from harness.config.model import ModelConfig
+from harness.config.model import RecordedModel
 from harness.errors import BackendError, ConfigError
-from harness.security.egress import where
-from harness.values import Billing, Counted, Message, Provider, Request, Response
+from harness.security.egress import FILE, Place
+from harness.values import Billing, Counted, GenerateRequest, LoglikelihoodRequest, Provider, Request, Response
 
 
 class Script(Strict):
@@ -35,7 +35,7 @@ class Script(Strict):
 class RecordedBackend:
     """One model's recorded answers. See `Backend` for the contract."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RecordedModel) -> None:
         given = config.script or config.path
         if given is None:
             raise ConfigError(
@@ -46,11 +46,29 @@ class RecordedBackend:
         script = self.script
         self.answers = read_answers(script.file, id=script.id, text=script.text, model=script.model)
 
-    def generate(self, requests: Sequence[Request]) -> Iterator[Response]:
+    @classmethod
+    def capabilities(cls, config: RecordedModel) -> Capabilities:
+        """Returns what a file may hold: its first request shows whether it does."""
+        return Capabilities(loglikelihood=True, file=True)
+
+    @classmethod
+    def place(cls, config: RecordedModel) -> Place:
+        """Returns where nothing is asked."""
+        return FILE
+
+    def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
+        """Yields a response to each request: see `Backend`."""
+        texts, given = by_mode(requests)
+        if texts:
+            yield from self._texts(texts)
+        if given:
+            yield from self._loglikelihoods(given)
+
+    def _texts(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         """Yields the recorded texts."""
         yield from self._responses(requests, "text")
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields recorded log-probabilities. Raises BackendError if there are none at all."""
         if all(answer.logprobs is None for answer in self.answers.by_sample.values()):
             raise BackendError(
@@ -60,22 +78,15 @@ class RecordedBackend:
             )
         yield from self._responses(requests, "logprobs")
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe(self) -> ModelCard:
         """Returns what is known of the model: what the file says."""
         models = {answer.model for answer in self.answers.by_sample.values() if answer.model is not None}
-        return {
-            "model": next(iter(models), self.config.name),
-            "backend": "recorded",
-            "dtype": None,
-            "device": None,
-            "parameters": None,
-            "context_length": None,
-            "chat_template_sha256": None,
-            "where": where(self.config),
-            "origin": self.answers.origin,
-            "file": self.script.file,
-            "versions": {},
-        }
+        named = next(iter(models), self.config.name)
+        origin, file = self.answers.origin, self.script.file
+        return ModelCard(named, self.config.backend, FILE.name, origin=origin, file=file)
+
+    def computed(self) -> None:
+        """Returns None: nothing is computed."""
 
     def close(self) -> None:
         """Does nothing: there is nothing to free."""
@@ -129,17 +140,13 @@ def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int, int], 
     if len(requests) < 3 or any(answer is None or not answer.prompt for answer in recorded):
         return False
     theirs = [set(answer.prompt.split()) for answer in recorded]
-    ours = [set(_text(request.prompt).split()) for request in requests]
+    ours = [set(request.prompt.content.split()) for request in requests]
 
     def shared(offset: int) -> float:
         pairs = [(theirs[i + offset], ours[i]) for i in range(len(ours)) if 0 <= i + offset < len(theirs)]
         return sum(len(a & b) / max(1, len(a | b)) for a, b in pairs) / len(pairs)
 
     return max(shared(-1), shared(1)) > shared(0)
-
-
-def _text(prompt: str | tuple[Message, ...]) -> str:
-    return prompt if isinstance(prompt, str) else "\n".join(turn.content for turn in prompt)
 
 
 def _fault(request: Request, answer: Recorded | None, wanted: str) -> str | None:

@@ -26,16 +26,16 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
+from datetime import date
 
 from harness.config.base import validate
-from harness.config.model import LimitsConfig, ModelConfig
+from harness.config.model import LimitsConfig, RemoteModel
 from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
 from harness.errors import BackendError, ConfigError, HarnessError, LimitReached
+from harness.security.egress import carrying, place_of
 from harness.security.secrets import redact
 from harness.stats.totals import total
-from harness.values import Billing, PaidAttempt, Request, Response
+from harness.values import Billing, GenerateRequest, PaidAttempt, Request, Response
 
 FIRST_WAIT_S = 0.5  # before the second attempt; doubled for each later one
 LONGEST_WAIT_S = 60.0
@@ -124,12 +124,12 @@ class _Job:
     attempt: Attempt | None = None
 
 
-def price_of(config: ModelConfig, provider: str | None = None) -> Price | None:
+def price_of(config: RemoteModel) -> Price | None:
     """Returns what a model's tokens cost: as stated, as listed by name, or for a provider's own as listed for it.
 
     None is unknown. Raises ConfigError for a name the price file does not list.
     """
-    model = config.model or config.name
+    model = config.served_as
     if isinstance(config.price, str):
         prices = read_prices()
         found = find_price(prices, config.price)
@@ -141,13 +141,14 @@ def price_of(config: ModelConfig, provider: str | None = None) -> Price | None:
     if config.price is not None:
         stated = {"provider": config.backend, "model": model, "source": "run file", "retrieved": date.today()}
         return validate(Price, {**stated, **config.price}, f"price of model {config.name}")
-    return find_price(read_prices(), model, provider) if provider else None
+    provider = place_of(config).provider
+    return None if provider is None else find_price(read_prices(), model, provider)
 
 
-def unpriced(config: ModelConfig) -> BackendError:
+def unpriced(config: RemoteModel) -> BackendError:
     """Returns what is raised where money is limited and a model's price is not known."""
     return BackendError(
-        f"a spend limit needs a price, and none is known for {config.model or config.name}",
+        f"a spend limit needs a price, and none is known for {config.served_as}",
         where=f"model {config.name}",
         fix="add `price: {input: ..., output: ...}` in USD per 1M tokens",
     )
@@ -155,12 +156,13 @@ def unpriced(config: ModelConfig) -> BackendError:
 
 def most_usd(request: Request, price: Price, processing: Processing = "standard") -> float:
     """Returns what one attempt can cost at most, in USD. A token is at least one byte of prompt."""
-    texts = (request.prompt,) if isinstance(request.prompt, str) else tuple(turn.content for turn in request.prompt)
-    size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts) + OVERHEAD
-    inputs = size * max(1, len(request.continuations)) + sum(
-        len((given + text).encode()) for given, text in request.pairs
-    )
-    used = TokenCount(input=inputs, output=request.max_tokens if request.mode == "generate" else 1)
+    inputs, output = request.prompt.size_bytes + OVERHEAD, 1
+    if isinstance(request, GenerateRequest):
+        output = request.max_tokens
+    else:
+        inputs *= max(1, len(request.continuations))
+        inputs += sum(len((given + text).encode("utf-8", "surrogatepass")) for given, text in request.pairs)
+    used = TokenCount(input=inputs, output=output)
     both = (used, replace(used, cache_write=inputs))
     told = [price_request(price, count, kind).usd for count in both for kind in (processing, "standard")]
     return next(max(pair) for pair in (told[::2], told[1::2]) if None not in pair)  # no batch price: at most the usual
@@ -253,7 +255,8 @@ class _Run:
 
     def _try(self, job: _Job, attempt: Attempt) -> None:
         try:
-            outcome: Answer | BaseException = self.ask(job.request, attempt)
+            with carrying(job.request.sensitivity):
+                outcome: Answer | BaseException = self.ask(job.request, attempt)
         except BaseException as error:  # told to the iterating thread, which raises what is no AttemptFailed
             outcome = error
         self.results.put((job, attempt, outcome))
@@ -377,19 +380,3 @@ def bill(attempts: Sequence[PaidAttempt]) -> Billing:
 def at_most(attempts: Iterable[PaidAttempt]) -> float | None:
     """Returns the most that attempts can have cost, in USD; None without a price."""
     return total(one.most_usd if one.usd is None else one.usd for one in attempts)
-
-
-def retry_after(value: str | None, now: datetime | None = None) -> float | None:
-    """Returns the seconds of a Retry-After header, which holds seconds or a date; None for none or neither."""
-    if not value:
-        return None
-    try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - (now or datetime.now(UTC))).total_seconds())

@@ -9,18 +9,17 @@ from typing import Any
 from google import genai
 from google.genai import errors, types
 
-from harness.backends.servers.base import ApiBackend, Reading
-from harness.backends.servers.openai_protocol import turns
-from harness.config.model import ModelConfig
-from harness.cost.prices import TokenCount
-from harness.values import Request
+from harness.backends.servers.about import GoogleAbout
+from harness.backends.servers.base import ApiBackend
+from harness.backends.servers.reading import Reading
+from harness.backends.servers.replies import google_piece
+from harness.config.model import RemoteModel
+from harness.values import GenerateRequest
 
-# How an answer ends when the provider withholds it.
-WITHHELD = frozenset({"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "MODEL_ARMOR"})
 ROLES = {"user": "user", "assistant": "model"}
 
 
-class GoogleBackend(ApiBackend):
+class GoogleBackend(GoogleAbout, ApiBackend):
     """One Gemini model."""
 
     package = "google-genai"
@@ -29,7 +28,7 @@ class GoogleBackend(ApiBackend):
     required = frozenset({"contents"})
     wordless = frozenset({"min_p", "repetition_penalty"})
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.client = genai.Client(
             api_key="put in by the guard when a request is sent",
@@ -42,9 +41,9 @@ class GoogleBackend(ApiBackend):
             lambda: ((model.name or "").removeprefix("models/") for model in self.client.models.list())
         )
 
-    def params(self, request: Request) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the content and settings, flat, so that a refused setting can be left out by its name."""
-        said, sampling = turns(request), request.sampling
+        said, sampling = request.prompt.turns, request.sampling
         asked: dict[str, Any] = {
             "contents": [
                 {"role": ROLES[turn.role], "parts": [{"text": turn.content}]} for turn in said if turn.role != "system"
@@ -63,7 +62,7 @@ class GoogleBackend(ApiBackend):
             asked["response_logprobs"] = True
         return asked | self.form(request) | self.thinking(request) | dict(self.config.extra)
 
-    def form(self, request: Request) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, Any]:
         form = request.writing.form
         if form is not None and form.schema:
             schema = json.loads(form.schema)
@@ -73,7 +72,7 @@ class GoogleBackend(ApiBackend):
             return {"response_mime_type": "text/x.enum", "response_schema": enum}
         return {}
 
-    def thinking(self, request: Request) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the budget in tokens: none is no thinking, -1 as much as the model likes."""
         writing = request.writing
         budget = {"off": 0, "on": -1}.get(writing.thinking)
@@ -90,40 +89,5 @@ class GoogleBackend(ApiBackend):
         )
         for chunk in stream:
             check()
-            read(reading, chunk.model_dump(mode="json", exclude_none=True, exclude={"sdk_http_response"}))
-
-
-def read(reading: Reading, body: Mapping[str, Any]) -> None:
-    """Takes in one chunk. Reads only what it knows."""
-    reading.model = body.get("model_version") or reading.model
-    reading.used = usage(body.get("usage_metadata")) or reading.used
-    if blocked := (body.get("prompt_feedback") or {}).get("block_reason"):
-        reading.finish, reading.refusal = str(blocked), f"prompt: {blocked}"
-    for candidate in (body.get("candidates") or [])[:1]:
-        for part in (candidate.get("content") or {}).get("parts") or []:
-            if part.get("thought"):
-                reading.add("", part.get("text"))
-            else:
-                reading.add(part.get("text"))
-        chosen = (candidate.get("logprobs_result") or {}).get("chosen_candidates") or []
-        reading.logprobs += [float(one["log_probability"]) for one in chosen if one.get("log_probability") is not None]
-        if candidate.get("finish_reason"):
-            reading.finish = str(candidate["finish_reason"])
-            if reading.finish in WITHHELD:
-                reading.refusal = reading.finish
-
-
-def usage(told: Any) -> TokenCount | None:
-    """Returns the tokens the server says it used. Google counts thinking beside the answer; here it is part of it."""
-    if not isinstance(told, Mapping) or "prompt_token_count" not in told:
-        return None
-    try:
-        thought = int(told.get("thoughts_token_count") or 0)
-        return TokenCount(
-            input=int(told["prompt_token_count"]),
-            output=int(told.get("candidates_token_count") or 0) + thought,
-            cache_read=int(told.get("cached_content_token_count") or 0),
-            reasoning=thought,
-        )
-    except (TypeError, ValueError):
-        return None
+            body = chunk.model_dump(mode="json", exclude_none=True, exclude={"sdk_http_response"})
+            reading.take(google_piece(body))

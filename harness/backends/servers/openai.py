@@ -7,7 +7,6 @@ Chat and completions, streamed or in one piece. Given text is scored through com
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,23 +15,26 @@ from typing import Any
 import httpx2
 import openai
 
-from harness.backends.capabilities import can_score
-from harness.backends.servers.base import ApiBackend, Reading
+from harness.backends.servers.about import OpenAIAbout
+from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.batch import RETRIES, Result
 from harness.backends.servers.dispatch import Answer, Attempt, AttemptFailed, bill, run
 from harness.backends.servers.echoed_logprobs import WAYS, Misspelt, NotTold, given_logprob
+from harness.backends.servers.meanings import ABOUT_THE_REQUEST
 from harness.backends.servers.openai_protocol import MOST_STOPS, Wire
-from harness.config.model import ModelConfig
+from harness.backends.servers.reading import Reading
+from harness.backends.servers.replies import openai_piece, openai_usage
+from harness.config.model import RemoteModel
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.security.secrets import redact
-from harness.values import Counted, Elapsed, PaidAttempt, Provider, Request, Response
+from harness.values import Counted, Elapsed, GenerateRequest, LoglikelihoodRequest, PaidAttempt, Provider, Response
 
 PROBE_S = 10.0  # for the list of models
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)
 
 
-class OpenAIBackend(ApiBackend):
+class OpenAIBackend(OpenAIAbout, ApiBackend):
     """One model at one server that speaks the OpenAI interface."""
 
     package = "openai"
@@ -40,7 +42,7 @@ class OpenAIBackend(ApiBackend):
     sdk_error = openai.APIError
     required = frozenset({"model", "messages", "prompt", "stream", "extra_body"})
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.wire = Wire(self.model, config.api, self.own)
         self.limit_name = self.wire.limit_name
@@ -53,10 +55,11 @@ class OpenAIBackend(ApiBackend):
         )
         self.order_checked = False
         self.way = 0  # of WAYS
+        self.proven = False  # it has told what was asked
         probe = self.client.with_options(timeout=httpx2.Timeout(min(PROBE_S, config.limits.silence_s)))
         self.known = self.probe(lambda: (model.id for model in probe.models.list().data))
 
-    def params(self, request: Request) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, Any]:
         if self.config.api != "chat":
             _text(request)
         asked = self.wire.asked(request) | {"stream": self.config.stream}
@@ -70,41 +73,45 @@ class OpenAIBackend(ApiBackend):
     def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
         reply = (self.client.chat if self.config.api == "chat" else self.client).completions.create(**params)
         if not self.config.stream:
-            return read(reading, reply.to_dict(warnings=False))
+            reading.take(openai_piece(reply.to_dict(warnings=False)))
+            return
         with reply:
             for chunk in reply:
                 check()
-                read(reading, chunk.to_dict(warnings=False))
+                reading.take(openai_piece(chunk.to_dict(warnings=False)))
 
-    def form(self, request: Request) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, Any]:
         return self.wire.form(request)
 
-    def thinking(self, request: Request) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
         return self.wire.thinking(request)
 
     def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
-        read(reading, body)
+        reading.take(openai_piece(body))
 
     def batches(self) -> OpenAIBatches:
         path = "/v1/chat/completions" if self.config.api == "chat" else "/v1/completions"
         return OpenAIBatches(self.client, path)
 
-    def score(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
-        if not can_score(self.config):
-            raise self.cannot_score()
+        if not self.capabilities(self.config).loglikelihood:
+            raise self.cannot_tell_loglikelihoods()
         tried: list[PaidAttempt] = []
         if requests and not self.order_checked:
             tried = self._check_order(requests)
             self.order_checked = True
-        for response in run(requests, self._score, limits=self.config.limits, price=self.price, purse=self.purse):
+        for response in run(
+            requests, self._loglikelihood, limits=self.config.limits, price=self.price, purse=self.purse
+        ):
             yield _also_paid(response, tried) if tried else response
             tried = []
 
     # --- scoring
 
-    def _score(self, request: Request, attempt: Attempt) -> Answer:
-        if not isinstance(request.prompt, str):
+    def _loglikelihood(self, request: LoglikelihoodRequest, attempt: Attempt) -> Answer:
+        prompt = request.prompt.text
+        if prompt is None:
             raise AttemptFailed("unsupported", "a chat prompt cannot be scored by a server", retry=False, billed=False)
         began, way = time.perf_counter(), self.way
         logprobs, greedy, tokens, model = [], [], [], None
@@ -112,13 +119,13 @@ class OpenAIBackend(ApiBackend):
         try:
             for given, continuation in request.pairs:
                 attempt.check()
-                whole = request.prompt + given + continuation
+                whole = prompt + given + continuation
                 params = {"model": self.model, "prompt": whole, "max_tokens": 1, "temperature": 0.0, "stream": False}
                 reply = self.client.completions.create(**params, extra_body={**WAYS[way], **self.config.extra})
                 body = reply.to_dict(warnings=False)
                 model = body.get("model")
-                value, most_likely = given_logprob(body, request.prompt + given, whole)
-                used = usage(body.get("usage"))
+                value, most_likely = given_logprob(body, prompt + given, whole)
+                used = openai_usage(body.get("usage"))
                 logprobs.append(value)
                 greedy.append(most_likely)
                 tokens.append(None if used is None else used.input)
@@ -130,14 +137,15 @@ class OpenAIBackend(ApiBackend):
             raise AttemptFailed("unsupported", str(error), retry=False, used=total) from None
         except Exception as error:
             failure = self.failure(error, {"model": self.model}, Reading(began))
-            if failure.kind in {"http 400", "http 422"} and re.search("echo|logprobs", failure.detail):
-                raise self._other_way(way, failure.detail, used=total) from error
+            if failure.kind in {f"http {status}" for status in ABOUT_THE_REQUEST} and not self.proven:
+                failure = self._refused_way(way, failure, total)
             raise failure from error
+        self.proven = True
         elapsed = time.perf_counter() - began
         known = None not in tokens
         response = Response(
             key=request.key,
-            prompt=request.prompt,
+            prompt=prompt,
             logprobs=tuple(logprobs),
             greedy=tuple(greedy),
             input_tokens=max(tokens) if known else None,
@@ -154,9 +162,32 @@ class OpenAIBackend(ApiBackend):
         self.way = max(self.way, min(way + 1, len(WAYS) - 1))
         if way + 1 < len(WAYS):
             return AttemptFailed(f"not told by {next(iter(WAYS[way]))}", why, used=used, wait_s=0.0)
-        return AttemptFailed("unsupported", why, retry=False, used=used, fatal=self.cannot_score(why))
+        return AttemptFailed("unsupported", why, retry=False, used=used, fatal=self.cannot_tell_loglikelihoods(why))
 
-    def _check_order(self, requests: Sequence[Request]) -> list[PaidAttempt]:
+    def _refused_way(self, way: int, failure: AttemptFailed, used: TokenCount) -> AttemptFailed:
+        """Returns what a refusal means where no way has told anything yet: of the way, or of this text alone.
+
+        After the last way one short text tells the two apart.
+        """
+        if way + 1 < len(WAYS):
+            return self._other_way(way, failure.detail, used)
+        taken = next((i for i in range(len(WAYS)) if self._takes(i)), None)
+        if taken is None:
+            return self._other_way(way, failure.detail, used)
+        self.way = taken
+        return failure
+
+    def _takes(self, way: int) -> bool:
+        """Returns whether the server takes one way to ask; what it tells is not looked at."""
+        try:
+            self.client.completions.create(
+                model=self.model, prompt="a", max_tokens=1, extra_body={**WAYS[way], **self.config.extra}
+            )
+        except openai.APIStatusError as error:
+            return error.status_code not in ABOUT_THE_REQUEST
+        return True
+
+    def _check_order(self, requests: Sequence[LoglikelihoodRequest]) -> list[PaidAttempt]:
         """Asks two requests in both orders, and returns these attempts. Raises BackendError if scores change.
 
         Some servers with a prefix cache read log-probabilities from memory that another request wrote
@@ -167,7 +198,7 @@ class OpenAIBackend(ApiBackend):
         seen: dict[str, tuple[float, ...]] = {}
         tried: list[PaidAttempt] = []
         for order in (pair, pair[::-1]):
-            for response in run(order, self._score, limits=limits, price=self.price, purse=self.purse):
+            for response in run(order, self._loglikelihood, limits=limits, price=self.price, purse=self.purse):
                 tried += [replace(one, outcome=f"order check: {one.outcome}") for one in response.attempts]
                 if response.logprobs is None:
                     return tried  # the pass itself tells why
@@ -222,64 +253,9 @@ class OpenAIBatches:
                     yield Result(told["custom_id"], None, str(fault.get("message") or "no answer"), not final)
 
 
-def read(reading: Reading, body: Mapping[str, Any]) -> None:
-    """Takes in one chunk, or the whole answer. Reads only what it knows: new and missing fields are no failure.
-
-    What comes after the answer has ended is not part of it, but for the usage.
-    """
-    if isinstance(body.get("error"), dict | str) and body["error"]:
-        raise AttemptFailed("server error", str(body["error"]))
-    reading.model = reading.model or body.get("model")
-    reading.fingerprint = reading.fingerprint or body.get("system_fingerprint")
-    reading.used = usage(body.get("usage")) or reading.used
-    choices = body.get("choices") or []
-    if not choices or reading.finish is not None:
-        return
-    choice = choices[0]
-    part = choice.get("delta") or choice.get("message") or {}
-    reading.add(
-        part.get("content") or choice.get("text"),
-        part.get("reasoning_content") or part.get("reasoning"),
-    )
-    reading.refusal += str(part.get("refusal") or "")
-    reading.logprobs += _token_logprobs(choice.get("logprobs"))
-    if choice.get("finish_reason"):
-        reading.finish = str(choice["finish_reason"])
-        if reading.finish == "content_filter":
-            reading.refusal = reading.refusal or "content_filter"
-    if isinstance(choice.get("stop_reason"), str):  # vLLM names the string
-        reading.stop_string = choice["stop_reason"]
-
-
-def usage(told: Any) -> TokenCount | None:
-    """Returns the tokens a server says it used; None if it says nothing that can be read."""
-    if not isinstance(told, Mapping):
-        return None
-    prompt, completion = told.get("prompt_tokens_details") or {}, told.get("completion_tokens_details") or {}
-    try:
-        count = TokenCount(
-            input=int(told["prompt_tokens"]),
-            output=int(told.get("completion_tokens") or 0),
-            cache_read=int(prompt.get("cached_tokens") or 0),
-            reasoning=int(completion.get("reasoning_tokens") or 0),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
-        return None
-    return count if min(count.input, count.output, count.cache_read, count.reasoning) >= 0 else None
-
-
-def _token_logprobs(told: Any) -> list[float]:
-    """Returns the log-probabilities of a chunk's tokens, of either interface."""
-    if not isinstance(told, Mapping):
-        return []
-    if told.get("content"):
-        return [float(item["logprob"]) for item in told["content"]]
-    return [float(value) for value in told.get("token_logprobs") or [] if value is not None]
-
-
-def _text(request: Request) -> str:
-    if isinstance(request.prompt, str):
-        return request.prompt
+def _text(request: GenerateRequest) -> str:
+    if request.prompt.text is not None:
+        return request.prompt.text
     raise AttemptFailed(
         "unsupported", "completions take text, not messages: use `api: chat`", retry=False, billed=False
     )

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.values import Message, Request
+from harness.values import GenerateRequest
 
 MOST_STOPS = 4  # stop strings the interface takes
 
@@ -29,7 +29,7 @@ class Wire:
         """Returns what the parameter for the longest answer is called."""
         return "max_completion_tokens" if self.own and self.api == "chat" else "max_tokens"
 
-    def asked(self, request: Request) -> dict[str, Any]:
+    def asked(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the parameters of the interface itself. A prompt for completions has to be text."""
         chat, sampling = self.api == "chat", request.sampling
         found: dict[str, Any] = {"model": self.model, self.limit_name: request.max_tokens}
@@ -41,12 +41,12 @@ class Wire:
         if request.writing.logprobs:
             found["logprobs"] = True if chat else 1
         if chat:
-            found["messages"] = [{"role": turn.role, "content": turn.content} for turn in turns(request)]
+            found["messages"] = [{"role": turn.role, "content": turn.content} for turn in request.prompt.turns]
         else:
-            found["prompt"] = request.prompt
+            found["prompt"] = request.prompt.text
         return found
 
-    def extra(self, request: Request) -> dict[str, Any]:
+    def extra(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the parameters that only some servers take, where the request says something by them."""
         usual = {"repetition_penalty": 1.0}
         if request.sampling.temperature > 0:
@@ -54,7 +54,7 @@ class Wire:
         drawn = {key: value for key in usual if (value := getattr(request.sampling, key)) != usual[key]}
         return self.form(request) | self.thinking(request) | drawn
 
-    def form(self, request: Request) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the form as OpenAI's chat takes it, and otherwise in the words of vLLM and SGLang together."""
         form = request.writing.form
         if form is not None and form.schema and self.api == "chat":
@@ -69,14 +69,9 @@ class Wire:
         either = "|".join(map(re.escape, form.choices))
         return {"structured_outputs": {"choice": list(form.choices)}, "regex": f"({either})"}
 
-    def thinking(self, request: Request) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
         """Returns the switch of the chat template, as vLLM and SGLang hand it on; templates name it in two ways."""
         if request.writing.thinking == "auto" or self.own or self.api != "chat":
             return {}
         on = request.writing.thinking == "on"
         return {"chat_template_kwargs": {"enable_thinking": on, "thinking": on}}
-
-
-def turns(request: Request) -> tuple[Message, ...]:
-    """Returns the messages of a request; a text is one of the user's."""
-    return (Message("user", request.prompt),) if isinstance(request.prompt, str) else request.prompt

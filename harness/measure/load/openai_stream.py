@@ -87,7 +87,7 @@ class OpenAIStream:
         import aiohttp
 
         path = "/chat/completions" if self.api == "chat" else "/completions"
-        if self.api != "chat" and not isinstance(request.prompt, str):
+        if self.api != "chat" and request.prompt.text is None:
             raise BackendError("the completions interface takes text, not messages", fix="use api: chat")
         payload = {
             **self._wire.asked(request),

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import overload
 
 from harness.errors import BackendError
 from harness.measure.load.drive import Scenario, Slo, Timed, run_load
-from harness.measure.load.summary import Tally, load_summary
+from harness.measure.load.summary import LoadSummary, Tally, load_summary
 from harness.measure.load.target import RequestFailed, Target
-from harness.values import Message, Request
+from harness.values import GenerateRequest, Message, Prompt, Request
 
 GAIN = 1.05  # throughput that the next level of concurrency must bring to be worth another
 FULL = 0.95  # share of the saturated rate up to which a sweep goes: at the rate itself a queue grows without end
@@ -49,17 +49,17 @@ def bench(
     count: Callable[[str], int] | None = None,
     judge: Callable[[Request, str], float | None] | None = None,
     keep: Callable[[str, Timed], None] | None = None,
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[LoadSummary]:
     """Yields the summary of each scenario as it ends. `keep` gets every timed request, with its scenario's name.
 
-    The first of them has `first_request_s`: how long a request took that came before any other (a cold start).
+    The first of them alone has `first_request_s`: how long a request took that came before any other (a cold start).
     Raises `BackendError` if the target does not answer that request at all.
     """
     if not requests:
         raise BackendError("there is nothing to send", where="bench", fix="give a task with samples, or lengths")
-    cold = {"first_request_s": _greet(target, requests[0])}
+    first_s = _greet(target, requests[0])
 
-    def measure(scenario: Scenario) -> dict[str, Any]:
+    def measure(scenario: Scenario) -> LoadSummary:
         tally = Tally(scenario)
 
         def sink(timed: Timed) -> None:
@@ -68,10 +68,14 @@ def bench(
                 keep(scenario.name, timed)
 
         run = run_load(target, requests, scenario, count=count, judge=judge, sink=sink)
-        found = {**load_summary(run, tally), **cold}
-        cold.clear()
-        return found
+        return load_summary(run, tally)
 
+    for i, found in enumerate(_measured(series, measure)):
+        yield found if i else replace(found, first_request_s=first_s)
+
+
+def _measured(series: Series, measure: Callable[[Scenario], LoadSummary]) -> Iterator[LoadSummary]:
+    """Yields the summary of each scenario; which comes next, and whether any does, follows from those before."""
     base = Scenario(
         "concurrency",
         requests=series.requests,
@@ -92,7 +96,7 @@ def bench(
         else:
             found = measure(replace(base, level=level, warmup=max(base.warmup, level), cooldown=level))
             yield found
-        speed = found["requests_per_s"] or 0.0
+        speed = found.requests_per_s or 0.0
         if _over(found) or speed < best * GAIN:
             break
         best = speed
@@ -101,19 +105,19 @@ def bench(
         # warm already if anything ran before; a warm-up among requests sent at once would be no warm-up
         flood = measure(replace(base, kind="offline", warmup=0, slo=None))
         yield flood
-        if series.sweep and single["requests_per_s"] and flood["requests_per_s"]:
-            rates += sweep_rates(single["requests_per_s"], flood["requests_per_s"])
-    for level in sorted(rates):
-        most = max(base.max_out, int(level * PATIENCE_S))
-        found = measure(replace(base, kind="rate", level=level, max_out=most))
+        if series.sweep and single is not None and single.requests_per_s and flood.requests_per_s:
+            rates += sweep_rates(single.requests_per_s, flood.requests_per_s)
+    for rate in sorted(rates):
+        most = max(base.max_out, int(rate * PATIENCE_S))
+        found = measure(replace(base, kind="rate", level=rate, max_out=most))
         yield found
         if _over(found):
             break
 
 
-def _over(found: dict[str, Any]) -> bool:
+def _over(found: LoadSummary) -> bool:
     """Returns whether the target could not keep up, or the scenario was ended for more than its time."""
-    return bool(found["saturated"]) or (found["stopped"] is not None and not found["stopped"].startswith("time:"))
+    return bool(found.saturated) or (found.stopped is not None and not found.stopped.startswith("time:"))
 
 
 def sweep_rates(single_per_s: float, saturated_per_s: float, n: int = SWEEP) -> list[float]:
@@ -122,37 +126,37 @@ def sweep_rates(single_per_s: float, saturated_per_s: float, n: int = SWEEP) -> 
     return [float(f"{low + (high - low) * i / (n - 1):.3g}") for i in range(n)]
 
 
-def slo_capacity(summaries: Sequence[dict[str, Any]], slo: Slo) -> float | None:
+def slo_capacity(summaries: Sequence[LoadSummary], slo: Slo) -> float | None:
     """Returns the highest goodput (requests a second) of a rate at which enough requests met the bounds; None: none."""
     good = [
-        min(s["goodput_per_s"], s["level"])  # a short burst can run ahead of its rate
+        min(s.goodput_per_s, s.level)  # a short burst can run ahead of its rate
         for s in summaries
-        if s["kind"] == "rate" and meets_slo(s, slo)
+        if s.kind == "rate" and s.goodput_per_s is not None and meets_slo(s, slo)
     ]
     return max(good, default=None)
 
 
-def meets_slo(summary: Mapping[str, Any], slo: Slo) -> bool:
+def meets_slo(summary: LoadSummary, slo: Slo) -> bool:
     """Returns whether the target kept up to the scenario's end and enough of its requests met the bounds."""
-    return not too_much(summary) and (summary["attainment"] or 0.0) >= slo.attainment
+    return not too_much(summary) and (summary.attainment or 0.0) >= slo.attainment
 
 
-def knee(summaries: Sequence[Mapping[str, Any]]) -> int | None:
+def knee(summaries: Sequence[LoadSummary]) -> int | None:
     """Returns the position of the scenario with the most throughput for its response time (Kleinrock's power).
 
     Of those that ran to their end and were kept up with: the times of the others say how long they lasted.
     """
     power = [
-        (s["requests_per_s"] / s["response_s"]["mean"], i)
+        (s.requests_per_s / s.response_s.mean, i)
         for i, s in enumerate(summaries)
-        if s["requests_per_s"] and s["response_s"]["mean"] and not too_much(s)
+        if s.requests_per_s and s.response_s.mean and not too_much(s)
     ]
     return max(power)[1] if power else None
 
 
-def too_much(summary: Mapping[str, Any]) -> bool:
+def too_much(summary: LoadSummary) -> bool:
     """Returns whether a scenario was ended early, or asked for more than was served."""
-    return summary["stopped"] is not None or bool(summary["saturated"])
+    return summary.stopped is not None or bool(summary.saturated)
 
 
 def _greet(target: Target, request: Request) -> float:
@@ -213,16 +217,16 @@ class Unlike(Sequence[Request]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Request]: ...
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int | slice) -> Request | Sequence[Request]:
         if isinstance(index, slice):
             raise TypeError("an endless sequence has no slices")
         request = self._requests[index % len(self._requests)]
         mark = f"[{random.Random(f'{self._seed}/{self._read}').getrandbits(48):012x}] "
         self._read += 1
-        if isinstance(request.prompt, str):
-            return replace(request, prompt=mark + request.prompt)
-        first, *others = request.prompt
-        return replace(request, prompt=(Message(first.role, mark + first.content), *others))
+        if request.prompt.text is not None:
+            return replace(request, prompt=Prompt(mark + request.prompt.text))
+        first, *others = request.prompt.messages
+        return replace(request, prompt=Prompt(messages=(Message(first.role, mark + first.content), *others)))
 
 
 WORDS = (
@@ -249,12 +253,8 @@ def synthetic_requests(
                 words = words[: max(1, round(len(words) * input_tokens / max(1, count(" ".join(words)))))]
                 words += rng.choices(common, k=max(0, input_tokens - count(" ".join(words))))
         made.append(
-            Request(
-                key=f"synthetic-{seed}-{i}",
-                sample_id=str(i),
-                mode="generate",
-                prompt=" ".join(words),
-                max_tokens=output_tokens,
+            GenerateRequest(
+                f"synthetic-{seed}-{i}", str(i), Prompt(" ".join(words)), max_tokens=output_tokens, sensitivity="public"
             )
         )
     return made

@@ -16,6 +16,7 @@ from pydantic import Field
 from harness.measure.energy import Energy
 from harness.measure.load.drive import Timed
 from harness.measure.other_work import Bystanders
+from harness.store.schema.bench import BenchRow
 from harness.store.schema.codec import Codec
 from harness.values import Mode
 
@@ -189,7 +190,7 @@ class RequestLine(Timed):
 class LoadLine:
     """One scenario of a load on a model."""
 
-    row: Mapping[str, Any]
+    row: BenchRow
     kind: Literal["load"] = "load"
 
 

@@ -8,11 +8,12 @@ from typing import Any, Literal
 
 from harness.config.machine import MachineConfig
 from harness.config.run import RunConfig
-from harness.config.task import TaskConfig
+from harness.cost.prices import Packaged, Price
 from harness.cost.projection import Served
 from harness.models.info import ModelInfo
 from harness.models.openness import Openness
 from harness.store.schema.codec import Codec
+from harness.tasks.kinds import StoredTask
 from harness.values import Mode, Sampling
 
 VERSION = 2  # of what a run writes; 1: the runs that name none
@@ -35,7 +36,7 @@ class ModelEntry:
     where: str  # this machine, a host, or a file
     files: Mapping[str, str]  # sha256 by file name
     generation_config: Mapping[str, Any] | None  # the settings its folder asks for; None: it names none
-    price: Mapping[str, Any] | None  # as listed; None: no price is listed
+    price: Price | Packaged | None  # as listed; None: no price is listed
     info: ModelInfo | None = None  # None: not a model folder
     openness: Openness | None = None
     served: Served | None = None  # what serving it asks of a machine
@@ -107,7 +108,7 @@ class PlanFile:
     run: str
     created: str  # UTC
     config: RunConfig
-    tasks: Mapping[str, TaskConfig] = field(default_factory=dict)
+    tasks: Mapping[str, StoredTask] = field(default_factory=dict)
     data: Mapping[str, DataUsed] = field(default_factory=dict)
     models: Mapping[str, ModelEntry]
     formats: Mapping[str, str] = field(default_factory=dict)  # task -> the task of which it is another layout

@@ -12,13 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.config.base import validate
-from harness.config.task import TaskConfig
 from harness.errors import DataError
 from harness.tasks.authoring.roles import CLASSES, Roles, answer_is, is_assertion, is_label, key_of
 from harness.tasks.data.columns import Column, as_text
 from harness.tasks.data.lazy import made
 from harness.tasks.data.prepare import PREPARE
+from harness.tasks.kinds import task_from
 from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Sample
@@ -129,7 +128,7 @@ def _ways(column: Column, values: Sequence[Any]) -> Iterator[dict[str, Any]]:
 
 def _passes(task: Mapping[str, Any], columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], path: Path) -> bool:
     """Returns whether right, empty and wrong answers are judged as they must be, on the first rows."""
-    config = validate(TaskConfig, {"task": "draft", "data": {"file": path.name}, **task}, str(path))
+    config = task_from({"task": "draft", "data": {"file": path.name}, **task}, str(path))
     prepare = PREPARE[config.prepare] if config.prepare else dict
     tried = []
     for number, row in enumerate(rows[:TRIED] if config.prepare is None else rows, 1):
@@ -224,7 +223,7 @@ def _tokens(characters: int) -> int:
 
 def kind_in_words(task: Mapping[str, Any]) -> str:
     """Returns what kind of answer a task asks for."""
-    if task["kind"] == "choice":
+    if "choices" in task:
         fixed = isinstance(task["choices"], list)
         return f"one of {len(task['choices'])} labels" if fixed else "one of the choices"
     score = task["score"]

@@ -38,7 +38,7 @@ def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task:
     if answer.kind == "mixed":
         kinds = ", ".join(f"{count} {kind}" for kind, count in answer.kinds.items())
         yield f"the answers in '{answer.name}' are of mixed types ({kinds}): compared as text"
-    if task["kind"] == "generate" and answer.distinct is not None and answer.longest <= LONGEST_LABEL:
+    if "choices" not in task and answer.distinct is not None and answer.longest <= LONGEST_LABEL:
         few = answer.distinct > MOST_LABELS and answer.distinct < answer.filled and answer.kind == "text"
         if few:
             yield (
@@ -179,7 +179,7 @@ def scale(
     """Yields what guessing scores and what a difference this many rows can show."""
     n = len(rows)
     parts = []
-    if task["kind"] == "choice":
+    if "choices" in task:
         fixed = task["choices"] if isinstance(task["choices"], list) else None
         sizes = [len(fixed)] * n if fixed else [len(offered(row, roles.choices) or "?") for row in rows]
         if fixed:

@@ -1,4 +1,4 @@
-"""Ways out of a process, each tried against listeners on this machine: `python routes.py SEAL PORTS` prints what came.
+"""Ways out of a process, each tried against listeners on this machine, and what came of each is printed.
 
 Run as a child process by test_seal.py. SEAL is `kernel`, or `off` for the control group. Every address is a loopback
 one. Each route sends its own name, so that the listener can tell which came through.

@@ -24,9 +24,10 @@ import yaml
 from harness.config.run import TaskUse
 from harness.errors import HarnessError
 from harness.tasks import authoring
+from harness.tasks.kinds import script
 from harness.tasks.load import load_tasks
 from harness.tasks.prompt_layouts import formats
-from harness.tasks.prompts import check_columns, script
+from harness.tasks.prompts import check_columns
 from harness.tasks.rubric import with_prompt
 from harness.tasks.self_test import self_test
 from harness.tasks.shots import shots_for

@@ -1,0 +1,183 @@
+"""What a reader of a run must know beside its rows, as notes: codes and figures. `reports.notes` makes sentences."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from harness.analysis.facts import RunFacts
+from harness.analysis.places import place_of
+from harness.analysis.slices import worst
+from harness.analysis.usage import CellUsage
+from harness.cost.machines import hourly
+from harness.measure.other_work import OTHERS, STOLEN, Bystanders
+from harness.store.schema import (
+    Note,
+    NoteCode,
+    PlanFile,
+    Row,
+    Sealed,
+    Spent,
+    StoppedLine,
+    Subject,
+)
+from harness.values import CellName
+
+SHOWN = 3  # kinds of refusal, and missing samples, that are named
+
+
+def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
+    """Yields how a run was made: on what, at which price of a machine, sealed how, and with what licences."""
+    places = [place_of(entry) for entry in plan.models.values()]
+    if any(place.kind != "file" for place in places):
+        processor = plan.host.processor or plan.host.system
+        yield Note(NoteCode.MEASURED_ON, figures={"processor": processor, "cores": plan.host.cores})
+    if plan.machine is None and any(place.kind == "here" and not place.paid for place in places):
+        yield Note(NoteCode.MACHINE_UNKNOWN)
+    elif plan.machine is not None:
+        machine = plan.machine
+        figures = {"machine": machine.name, "usd_per_hour": hourly(machine).total, "assumed": machine.assumed}
+        origin = {"source": machine.source, "date": machine.date, "utilisation": machine.utilisation}
+        yield Note(NoteCode.MACHINE_PRICE, figures={**figures, **origin})
+    if sealed is not None:
+        yield Note(NoteCode.SEALED, figures={"kind": sealed.kind, "reason": sealed.reason})
+    for name, entry in plan.models.items():
+        declared = entry.openness
+        if declared is not None and declared.commercial in {"no", "conditional"}:
+            told = {"licence": declared.licence, "commercial": declared.commercial, "reason": declared.reason}
+            yield Note(NoteCode.LICENCE, subject=Subject(name), figures=told)
+
+
+def of_rows(rows: Iterable[Row]) -> Iterator[Note]:
+    """Yields what is to be known of single rows: the worst slice, the unit of a loss, joules, prompts that were cut."""
+    for row in rows:
+        if row.layout_of is not None:
+            continue
+        about = Subject(row.model, (row.task,))
+        if (low := worst(row.slices)) is not None:
+            part = {"column": low.column, "value": low.value, "accuracy": low.accuracy.value, "n": low.n}
+            beside = {"rest": low.rest, "p_holm": low.p_holm, "compared": low.compared}
+            yield Note(NoteCode.WORST_SLICE, subject=about, figures={**part, **beside})
+        if (loss := row.expected_loss) is not None:
+            always = {"always_answer": loss.always_answer, "always_value": loss.always_value}
+            yield Note(NoteCode.LOSS_UNIT, subject=about, figures=always)
+        if row.energy.joules is not None:
+            yield _energy(row, about)
+        if row.asked.truncated_prompts:
+            cut = {"n": row.asked.truncated_prompts}
+            yield Note(NoteCode.TRUNCATED_PROMPTS, subject=about, figures=cut)
+
+
+def _energy(row: Row, about: Subject) -> Note:
+    """Returns what the pass of a row took, where counters told it."""
+    energy = row.energy
+    figures = {
+        "joules": energy.joules,
+        "method": energy.method,
+        "net_joules": energy.net_joules,
+        "carbon_g": energy.carbon_g,
+        "j_per_output_token": energy.j_per_output_token,
+        "j_per_sample": energy.j_per_sample,
+        "j_per_correct": energy.j_per_correct,
+    }
+    return Note(NoteCode.ENERGY, subject=about, figures=figures)
+
+
+def prices(plan: PlanFile) -> Iterator[Note]:
+    """Yields what the cost of each model that is paid by the token is made of."""
+    for name, entry in plan.models.items():
+        if (price := entry.price) is not None:
+            listed = {"provider": price.provider, "listed_as": price.model, "source": price.source}
+            read = getattr(price, "retrieved", None)
+            dated = {**listed, "retrieved": None if read is None else read.isoformat()}
+            yield Note(NoteCode.LIST_PRICE, subject=Subject(name), figures=dated)
+
+
+def paid(spent: Spent | None) -> list[Note]:
+    """Returns what a run paid to providers in all: answers, requests timed alone, and a judge's."""
+    if spent is None:
+        return []
+    figures = {
+        "usd": spent.usd,
+        "known_usd": spent.known_usd,
+        "most_usd": spent.most_usd,
+        "beside_answers_usd": spent.beside_answers_usd,
+        "cut_off": spent.cut_off,
+    }
+    return [Note(NoteCode.PAID, figures=figures)]
+
+
+def busy(measured: Mapping[str, Bystanders]) -> list[Note]:
+    """Returns the warning that times were taken beside other work; none where nothing is known to have disturbed them.
+
+    `measured` has by name what the processors did beside each measurement.
+    """
+    shares = {name: (found.others or 0.0, found.stolen or 0.0) for name, found in measured.items()}
+    disturbed = {name: pair for name, pair in shares.items() if pair[0] > OTHERS or pair[1] > STOLEN}
+    if not disturbed:
+        return []
+    others, stolen = (max(column) for column in zip(*disturbed.values()))
+    figures = {"others": others, "stolen": stolen, "rows": tuple(disturbed)}
+    return [Note(NoteCode.BUSY_MACHINE, "warning", figures=figures)]
+
+
+def of_responses(usage: Mapping[CellName, CellUsage]) -> list[Note]:
+    """Returns what the responses tell beside their answers: once for each model where all of its tasks tell the same."""
+    said: list[tuple[Note, list[str]]] = []
+    for (model, task), told in usage.items():
+        for note in _of_cell(model, told):
+            known = next((tasks for other, tasks in said if other == note), None)
+            if known is None:
+                said.append((note, [task]))
+            else:
+                known.append(task)
+    of_model = Counter(model for model, _ in usage)
+    return [
+        Note(
+            note.code,
+            note.level,
+            Subject(note.subject.model, () if len(tasks) == of_model[note.subject.model] else tuple(tasks)),
+            note.figures,
+            note.counts,
+        )
+        for note, tasks in said
+    ]
+
+
+def _of_cell(model: str, told: CellUsage) -> Iterator[Note]:
+    n, about = told.answers, Subject(model)
+    if told.versions:
+        yield Note(NoteCode.ANSWERED_AS, subject=about, figures={"n": n}, counts=told.versions)
+    if told.origins:
+        yield Note(NoteCode.RECORDED_ANSWERS, subject=about, figures={"n": n}, counts=told.origins)
+    if told.missing:
+        figures = {"n": len(told.missing), "asked": n + told.errors, "samples": tuple(told.missing[:SHOWN])}
+        yield Note(NoteCode.ANSWERS_MISSING, subject=about, figures=figures)
+    for name, refused in told.refused.items():
+        share = {"parameter": name, "n": refused.n, "answers": n, "why": refused.said}
+        yield Note(NoteCode.NOT_AS_ASKED, subject=about, figures=share)
+    if told.refusals:
+        sums = {"n": sum(told.refusals.values()), "answers": n}
+        most = dict(Counter(told.refusals).most_common(SHOWN))
+        yield Note(NoteCode.REFUSALS, subject=about, figures=sums, counts=most)
+    for label, count in told.counted.items():
+        figures = {"label": label, "n": count, "answers": n}
+        yield Note(NoteCode.TOKEN_COUNTS, subject=about, figures=figures)
+
+
+def incomplete(facts: RunFacts, rows: Sequence[Row]) -> Iterator[Note]:
+    """Yields a note for each cell whose row is incomplete or not there, with what stopped it."""
+    stops = {line.model: line.reason for line in facts.every(StoppedLine)}
+    known = {(row.model, row.task): row for row in rows}
+    for cell in facts.plan.cells:
+        row, about = known.get(cell.name), Subject(cell.model, (cell.task,))
+        if row is None:
+            owed = {"asked": 0, "expected": cell.n, "stopped": stops.get(cell.model)}
+            yield Note(NoteCode.SAMPLES_OWED, "incomplete", about, owed)
+            continue
+        if (why := row.incomplete) is not None:
+            stopped = stops.get(cell.model) if row.asked.responses < row.asked.expected else None
+            yield Note(why.code, why.level, why.subject, {**why.figures, "stopped": stopped})
+        if row.asked.transient:
+            figures = {"n": row.asked.transient, "expected": row.asked.expected}
+            yield Note(NoteCode.TRANSIENT, subject=about, figures=figures)

@@ -1,0 +1,57 @@
+"""`harness bench`: latency and load."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli import options as given
+from harness.cli.run import Sealed, say_sealed, seal_or_not
+from harness.cli.terminal import say, show, show_json, width, working
+
+Out = Annotated[Path | None, typer.Option(help="the folder; default: a new one under results/")]
+Plots = Annotated[bool, typer.Option("--plots", help="draw figures into the folder (extra report)")]
+
+
+def bench(
+    config: given.Config = None,
+    model: given.Models = None,
+    task: given.Tasks = None,
+    data: given.Data = None,
+    out: Out = None,
+    limit: given.Limit = None,
+    seed: given.Seed = None,
+    machine: given.Machine = None,
+    plots: Plots = False,
+    seal: Sealed = True,
+    as_json: given.Json = False,
+) -> None:
+    """Measure latency and load on the tasks' own prompts, or on made-up ones of stated lengths.
+
+    Use it to learn how many users a model on a machine serves, and how long
+    they wait. What is measured stands under `bench:` in a run file: single
+    requests, so many at a time, so many a second, or all at once, until the
+    target is saturated or a bound is hopeless.
+
+        harness bench bench-demo
+        harness bench --model ./my-model --task invoice-fields
+    """
+    from harness import api
+    from harness.reports import bench_text
+    from harness.store.schema import BENCHES
+
+    wanted = api.assemble(config, given.additions(model, task, data, limit=limit, seed=seed, machine=machine))
+    sealed = seal_or_not(wanted, seal)
+    with working("reading models and data"):
+        prepared = api.prepare_bench(wanted, sealed, out)
+    say(f"folder: {prepared.folder}")
+    say_sealed(sealed)
+    for _ in prepared.events():
+        pass
+    summary = prepared.finish()
+    show_json(BENCHES.write(summary)) if as_json else show(bench_text.text(summary, width()))
+    if plots:
+        say(f"drew {', '.join(str(file) for file in bench_text.plots(prepared.folder, summary))}")
+    say(f"everything is in {prepared.folder} (summary.json, measurements.jsonl: a line for each request)")

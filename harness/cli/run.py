@@ -1,0 +1,106 @@
+"""`harness run`: models on tasks, to a folder and a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli import options as given
+from harness.cli.terminal import say, show, show_json, width, working
+
+if TYPE_CHECKING:
+    from harness.config.run import RunConfig
+    from harness.security.seal import Seal
+
+Out = Annotated[Path | None, typer.Option(help="the run folder; default: a new one under results/")]
+Deterministic = Annotated[
+    bool, typer.Option("--deterministic", help="compose batches alike whatever memory is free: bit-equal runs")
+]
+Sealed = Annotated[bool, typer.Option("--seal/--no-seal", help="keep this process off the network where it needs none")]
+
+
+def run(
+    config: given.Config = None,
+    model: given.Models = None,
+    task: given.Tasks = None,
+    data: given.Data = None,
+    out: Out = None,
+    limit: given.Limit = None,
+    first: given.First = None,
+    formats: given.Formats = None,
+    seed: given.Seed = None,
+    machine: given.Machine = None,
+    baseline: given.Baseline = None,
+    judge: given.Judge = None,
+    latency: given.Latency = None,
+    deterministic: Deterministic = False,
+    responses_only: given.ResponsesOnly = False,
+    max_cost: given.MaxCost = None,
+    seal: Sealed = True,
+    as_json: given.Json = False,
+) -> None:
+    """Run models on tasks, or go on where a run stopped, and print the table.
+
+    Use it to measure: accuracy, latency and cost of each model on each task,
+    in a folder that every other command reads. A run file, or a task and
+    models:
+
+        harness run quickstart
+        harness run tickets.yaml --model ./my-model --limit 200
+    """
+    from harness import api
+    from harness.cli.progress import shown
+
+    more: dict[str, object] = {
+        "limit": limit,
+        "first": first,
+        "formats": formats,
+        "seed": seed,
+        "machine": machine,
+        "baseline": baseline,
+    }
+    more |= {"judge": judge, "latency": latency, "deterministic": deterministic, "max_cost": max_cost}
+    wanted = api.assemble(config, given.additions(model, task, data, responses_only=responses_only or None, **more))
+    sealed = seal_or_not(wanted, seal)
+    with working("reading models and data"):
+        prepared = api.prepare(wanted, sealed, out)
+    say(f"run folder: {prepared.folder}")
+    say_sealed(sealed)
+    for spending in prepared.spending():
+        say(spending.line())
+    try:
+        shown(prepared.plan, prepared.events())
+    except KeyboardInterrupt:
+        say(f"interrupted: the same command goes on where it stopped ({prepared.folder})")
+        raise typer.Exit(130) from None
+    with working("judging"):
+        found = prepared.finish()
+    show_json(found.as_json()) if as_json else show(found.table(width=width()))
+    if not as_json:
+        _next_steps(found.folder)
+    if not found.complete:
+        raise typer.Exit(3)
+
+
+def seal_or_not(config: RunConfig, seal: bool) -> Seal:
+    """Returns what keeps a run on this machine from here on, or why nothing does."""
+    from harness.security import seal as seals
+
+    if not seal:
+        return seals.Seal("none", "switched off by --no-seal")
+    return seals.seal_run(config, ("kernel", "namespace"))
+
+
+def say_sealed(sealed: Seal) -> None:
+    """Prints whether the run is sealed; where this system has no seal, also what to do about it."""
+    say(f"sealed: {sealed}")
+    if sealed.fix:
+        say(f"  at  this machine\n  fix {sealed.fix}")
+
+
+def _next_steps(folder: Path) -> None:
+    say("")
+    say(f"everything is in {folder} (table.md, table.csv, summary.json, records.jsonl)")
+    say(f"next: harness verify {folder}   ·   your own data: see README, 'Your own CSV'")

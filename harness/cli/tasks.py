@@ -1,0 +1,62 @@
+"""`harness init` and `harness tasks`: a task of your own data, and those that ship with the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.cli import options as given
+from harness.cli.terminal import say, show, show_json, working
+
+File = Annotated[Path, typer.Argument(help="your data: CSV, TSV, Excel, JSONL, JSON or Parquet")]
+Out = Annotated[Path | None, typer.Option(help="the task file; default: beside the data")]
+Sheet = Annotated[str | None, typer.Option(help="of an Excel file")]
+Input = Annotated[str | None, typer.Option("--input", metavar="COLUMN", help="what the model is shown")]
+Answer = Annotated[str | None, typer.Option("--answer", metavar="COLUMN", help="what is right")]
+Ask = Annotated[bool, typer.Option("--ask", help="confirm each guess")]
+Name = Annotated[
+    str | None,
+    typer.Argument(
+        help="a task to show, or a word to search for; default: list all",
+        autocompletion=given._tasks,
+    ),
+]
+
+
+def init(
+    file: File,
+    out: Out = None,
+    sheet: Sheet = None,
+    input: Input = None,
+    answer: Answer = None,
+    ask: Ask = False,
+    as_json: given.Json = False,
+) -> None:
+    """Write a task file for your own data: guesses what each column is, and says what stands out in them.
+
+    Use it first, on your own file; then `harness check` on what it wrote.
+    """
+    from harness.tasks import authoring
+
+    with working(f"reading {file.name}"):
+        found = authoring.look(file, sheet=sheet, input=input, answer=answer)
+    if ask:
+        told = {key: typer.prompt(text, default=guess, err=True) for key, text, guess in authoring.questions(found)}
+        found = authoring.look(file, sheet=sheet, **told)
+    written = authoring.write(found, out)
+    show_json({**found.as_json(), "written": str(written.task)}) if as_json else show(found.text())
+    if written.data is not None:
+        say(f"copied the data to {written.data}: a task reads only what lies in its own folder")
+    say(f"wrote {written.task}\nnext: harness check {written.task}")
+
+
+def tasks(name: Name = None, as_json: given.Json = False) -> None:
+    """List the tasks that ship with the package, search them, or show one.
+
+    Use it to find a task to run, or one to copy and change.
+    """
+    from harness.cli import listing
+
+    show(listing.tasks(name, as_json))
