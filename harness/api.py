@@ -10,43 +10,52 @@ The command line calls nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import bench as load_results
+from harness.analysis import costs
+from harness.analysis.epochs import clusters_of
+from harness.analysis.facts import by_cell
 from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
-from harness.analysis.run_summary import _summarised, judged
-from harness.analysis.summary import clusters_of
-from harness.analysis.verify import verified
-from harness.config.assemble import Additions, Source, assemble
+from harness.analysis.run_summary import judged_run, summarised, summary_of
+from harness.analysis.verify import Verified, verified
+from harness.config.assemble import Source
+from harness.config.assemble import assemble as assemble
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, nearest
-from harness.reports import formats
+from harness.reports import formats, notebook
 from harness.reports.layout import View
 from harness.runs import bench as load_runs
 from harness.runs import check as checks
 from harness.runs.carry_out import carry_out
-from harness.runs.check import NO_MODEL
+from harness.runs.check import NO_MODEL as NO_MODEL
+from harness.runs.execute import load
+from harness.runs.given import NOTHING, Given, taken_out
 from harness.runs.plan import Plan, make_plan
 from harness.runs.spending import Spending, estimate
-from harness.runs.steps import Step as Event
+from harness.runs.steps import Step
 from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
 from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
+from harness.store.lines import read_plan
 from harness.store.log import verify_chain
-from harness.store.rows import _record_line, _refuse_no_run, answered, read_json, read_jsonl, read_samples
-from harness.values import Record
+from harness.store.rows import answered, read_jsonl, record_line, refuse_no_run
+from harness.store.schema import BenchRow, BenchSummary, Summary, summary_to_json
+from harness.store.schema.rows import Row
+
+Event = Step  # what `on_event` is called with
 
 if TYPE_CHECKING:
     import pandas
 
-    from harness.analysis import costs
-    from harness.store.schema import BenchSummary
+
+UNASKED = "harness.run was not asked to: seal=True"  # why a run in Python has no seal
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,30 +65,40 @@ class Run:
     folder: Path
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """Returns the content of summary.json."""
-        return read_json(self.folder / "summary.json")
+    def summary(self) -> Summary:
+        """Returns all that follows from the run; summary.json holds it."""
+        return summary_of(self.folder)
 
     @property
     def complete(self) -> bool:
         """Returns whether every planned sample has a response, and no more than allowed ended in an error."""
-        rows = self.summary["rows"]
-        cells = read_json(self.folder / "plan.json")["cells"]
-        return len(rows) == len(cells) and not any(
-            row["responses"] < row["expected"] or row.get("incomplete") for row in rows
-        )
+        summary = self.summary
+        return len(summary.rows) == len(read_plan(self.folder).cells) and summary.complete
 
     @property
     def resumable(self) -> bool:
         """Returns whether the same command would still ask something here, and the run needs it to be complete."""
-        rows = self.summary["rows"]
-        missing = len(rows) < len(read_json(self.folder / "plan.json")["cells"])
-        owed = missing or any(row["responses"] < row["expected"] or row.get("transient") for row in rows)
+        rows = self.summary.rows
+        missing = len(rows) < len(read_plan(self.folder).cells)
+        owed = missing or any(row.asked.responses < row.asked.expected or row.asked.transient for row in rows)
         return owed and not self.complete
 
     def table(self, form: str = "text", **how: Any) -> str:
         """Returns the tables as text (of `width` columns), markdown, csv or latex."""
         return formats.FORMATS[form](self.summary, **how)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Returns a row for each model on each task: all that the tables are made of."""
+        return self.summary.rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the content of summary.json."""
+        return summary_to_json(self.summary)
+
+    def _repr_html_(self) -> str:
+        """Returns the tables for a notebook."""
+        return notebook.html(self.summary)
 
     def records(self) -> pandas.DataFrame:
         """Returns one row a judged response; the columns are those of records.jsonl."""
@@ -95,6 +114,7 @@ class Prepared:
     plan: Plan
     folder: Path
     sealed: Seal
+    given: Given = NOTHING
 
     def spending(self) -> tuple[Spending, ...]:
         """Returns what is still to be paid, for each model that is paid for."""
@@ -102,17 +122,17 @@ class Prepared:
 
     def events(self) -> Iterator[Event]:
         """Carries the run out, and yields each thing that is done once it is on disk."""
-        return carry_out(self.plan, self.folder, sealed=self.sealed)
+        return carry_out(self.plan, self.folder, self.given.loading(load), sealed=self.sealed)
 
     def finish(self) -> Run:
         """Judges what was answered."""
         return score(self.folder)
 
 
-def prepare(config: RunConfig, sealed: Seal, out: str | Path | None = None) -> Prepared:
+def prepare(config: RunConfig, sealed: Seal, out: str | Path | None = None, given: Given = NOTHING) -> Prepared:
     """Returns a run that may begin. Raises a HarnessError for what would stop it later."""
-    plan = make_plan(config)
-    return Prepared(plan, folder_for(plan, out), sealed)
+    plan = make_plan(config, given)
+    return Prepared(plan, folder_for(plan, out), sealed, given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +143,7 @@ class PreparedBench:
     folder: Path
     sealed: Seal
 
-    def events(self) -> Iterator[dict[str, Any]]:
+    def events(self) -> Iterator[BenchRow]:
         """Carries it out, and yields the row of each scenario as it ends."""
         return load_runs.carry_out(self.plan, self.folder, sealed=str(self.sealed))
 
@@ -140,7 +160,8 @@ def prepare_bench(config: RunConfig, sealed: Seal, out: str | Path | None = None
 
 def plan(source: Source = None, **added: Any) -> Plan:
     """Returns what a run would do, request by request. Reads data and model files; loads no weights, asks nothing."""
-    return make_plan(assemble(source, Additions(**added)))
+    more, given = taken_out(added)
+    return make_plan(assemble(source, more), given)
 
 
 def check(source: Source = None, *, policy: str | None = None, probe: int = 0, **added: Any) -> checks.Report:
@@ -149,8 +170,8 @@ def check(source: Source = None, *, policy: str | None = None, probe: int = 0, *
     `policy` is a policy file or bundled name that the run must keep; `probe` loads the local models, and times so many
     requests of each task.
     """
-    wanted = assemble(source, Additions(**{"stand_in": NO_MODEL, **added}))
-    return checks.report(wanted, None if policy is None else read_policy(policy), probe)
+    more, given = taken_out({"stand_in": NO_MODEL, **added})
+    return checks.report(assemble(source, more), None if policy is None else read_policy(policy), probe, given)
 
 
 def run(
@@ -163,18 +184,30 @@ def run(
 ) -> Run:
     """Runs, or goes on where a run stopped: a run file, a bundled name, a task file or values, and what is added to it.
 
-    What may be added are the fields of `Additions`: models, tasks, data, limit, first, formats, seed, machine,
+    What may be added are the fields of `Additions`; models, tasks and the judge may also be objects: a task of
+    `make_task`, a backend of one's own. In full: models, tasks, data, limit, first, formats, seed, machine,
     baseline, judge, latency, max_cost, responses_only, deterministic. `out` is the run folder; default:
     `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished one of the same plan. `seal` keeps
-    this process off the network, for good; whether it did is in `summary["sealed"]`. `on_event` is called with each
+    this process off the network, for good; whether it did is in `summary.sealed`. `on_event` is called with each
     thing that is done, once it is on disk. Raises a HarnessError for what the user can mend.
     """
-    wanted = assemble(source, Additions(**added))
-    sealed = seals.seal_run(wanted) if seal else Seal("none", "harness.run was not asked to: seal=True")
-    prepared = prepare(wanted, sealed, out)
+    more, given = taken_out(added)
+    wanted = assemble(source, more)
+    sealed = seals.seal_run(wanted) if seal else Seal("none", UNASKED)
+    prepared = prepare(wanted, sealed, out, given)
     for event in prepared.events():
         if on_event is not None:
             on_event(event)
+    return prepared.finish()
+
+
+def bench(source: Source = None, *, out: str | Path | None = None, seal: bool = False, **added: Any) -> BenchSummary:
+    """Measures latency and load as `bench:` in a run file says, and returns the summary that is written."""
+    wanted = assemble(source, taken_out(added)[0])
+    sealed = seals.seal_run(wanted) if seal else Seal("none", UNASKED)
+    prepared = prepare_bench(wanted, sealed, out)
+    for _ in prepared.events():
+        pass
     return prepared.finish()
 
 
@@ -198,46 +231,43 @@ def score(path: str | Path) -> Run:
     Every response must be of a planned sample, and none may stand twice; what is missing is named in the notes.
     """
     path = Path(path)
-    found, summary = _summarised(path)
-    write_jsonl_atomic(path / "records.jsonl", map(_record_line, found))
-    summary["head"] = verify_chain(path / RESPONSES).head
-    if (path / VERDICTS).exists():
-        summary["verdicts_head"] = verify_chain(path / VERDICTS).head
+    found, summary = summarised(path)
+    write_jsonl_atomic(path / "records.jsonl", map(record_line, found))
+    verdicts = verify_chain(path / VERDICTS).head if (path / VERDICTS).exists() else None
+    summary = replace(summary, head=verify_chain(path / RESPONSES).head, verdicts_head=verdicts)
     write_text_atomic(path / "table.md", formats.markdown(summary))
     write_text_atomic(path / "table.csv", formats.csv_text(summary))
-    write_json_atomic(path / "summary.json", summary)
+    write_json_atomic(path / "summary.json", summary_to_json(summary))
     return Run(path)
 
 
 def open_run(path: str | Path) -> Run:
     """Returns the run in a folder, judged. Raises StoreError where there is none."""
     folder = Path(path)
-    _refuse_no_run(folder)
+    refuse_no_run(folder)
     return Run(folder) if (folder / "summary.json").exists() else score(folder)
 
 
-def with_labels(run: Run) -> dict[str, Any]:
+def with_labels(run: Run) -> Summary:
     """Returns the summary of a run whose rows have `labels`: how each label does, None where answers are no labels."""
-    tasks, samples = read_json(run.folder / "plan.json")["tasks"], read_samples(run.folder)
-    cells: dict[tuple[str, str], list[Record]] = {}
-    for record in judged(run.folder):
-        if record.value is not None:
-            cells.setdefault((record.model, record.task), []).append(record)
+    found = judged_run(run.folder)
+    counted = by_cell([record for record in found.records if record.value is not None])
 
-    def labels(row: Mapping[str, Any]) -> dict[str, Any] | None:
-        records = cells.get((row["model"], row["task"]), [])
-        found = by_label(tasks[row["task"]], records, samples, clusters_of(records))
-        return None if found is None else asdict(found)
+    def labelled(row: Row) -> Row:
+        records = counted.get((row.model, row.task), [])
+        labels = by_label(found.plan.tasks[row.task], records, found.samples, clusters_of(records))
+        return replace(row, labels=labels)
 
-    return {**run.summary, "rows": [{**row, "labels": labels(row)} for row in run.summary["rows"]]}
+    summary = run.summary
+    return replace(summary, rows=tuple(map(labelled, summary.rows)))
 
 
-def verify(path: str | Path) -> dict[str, Any]:
+def verify(path: str | Path) -> Verified:
     """Returns whether a run is as it was written, and its scores follow from it: `ok`, and in words `says`."""
     return verified(Path(path))
 
 
-def cost(
+def cost_of(
     path: str | Path,
     *,
     machine: str | None = None,
@@ -250,13 +280,8 @@ def cost(
     `machine` is a machine file or bundled name (default: the run's own), `volume` requests a month, `against` an API
     of the price list, `bench` the folder of a benchmark whose capacity counts.
     """
-    from harness.analysis.costs import report
-    from harness.analysis.old_rows import typed
-
-    folder = Path(path)
-    return report(
-        folder, typed(open_run(folder).summary), machine, volume, against, None if bench is None else Path(bench)
-    )
+    summary = open_run(path).summary
+    return costs.report(Path(path), summary, machine, volume, against, None if bench is None else Path(bench))
 
 
 def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", **how: Any) -> str:
@@ -270,16 +295,20 @@ def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", 
         raise ConfigError(f"no format '{form}'", fix=nearest(form, known))
     summary = _together([open_run(path) for path in paths], view)
     if form == "json":
-        return json.dumps(summary, ensure_ascii=False)
+        return json.dumps(summary_to_json(summary), ensure_ascii=False)
     return formats.FORMATS[form](summary, view, **(how if form == "text" else {}))
 
 
-def _together(runs: Sequence[Run], view: View) -> dict[str, Any]:
+def _together(runs: Sequence[Run], view: View) -> Summary:
     summaries = [with_labels(run) if view == "labels" else run.summary for run in runs]
     found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run.folder) for run in runs])
-    if view != "run" and not any(row.get(view) for row in found["rows"]):
+    if view != "run" and not any(_has(row, view) for row in found.rows):
         raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
     return found
+
+
+def _has(row: Row, view: View) -> bool:
+    return bool(row.slices) if view == "slices" else row.labels is not None
 
 
 _LACKING = {

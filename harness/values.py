@@ -16,6 +16,8 @@ Mode = Literal["loglikelihood", "generate"]
 Sensitivity = Literal["public", "internal", "restricted"]
 Finish = Literal["stop", "length", "time", "error"]
 SENSITIVITIES: tuple[Sensitivity, ...] = get_args(Sensitivity)  # from what may go anywhere to what never leaves
+AnswerPlace = tuple[str, str, str, int]  # model, task, sample id, epoch: one answer, or one conversation
+CellName = tuple[str, str]  # model, task
 
 
 class Failure(StrEnum):
@@ -219,12 +221,20 @@ class Billing:
     usd: float | None = None
     most_usd: float | None = None  # the most it can have cost; None: no price is known
     attempts: tuple[PaidAttempt, ...] = ()  # none: a file says what it cost once, and nothing was paid now
-    usage: str | None = None  # what is to be said of token counts that are not the provider's own; None: they are
 
     @property
     def known_usd(self) -> float:
         """Returns what is known to have been paid: in all, else of the attempts whose price is known."""
         return self.usd if self.usd is not None else sum(attempt.usd or 0.0 for attempt in self.attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How the tokens of a response were counted, where not by whoever answered."""
+
+    how: str  # in words: counted here, not told, not recorded
+    told: Mapping[str, int] | None = None  # what the provider tells, by kind, though it cannot be of this answer
+    why: str | None = None  # why it cannot be
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,12 +322,81 @@ class Response:
     error: str | None = None  # set: nothing else above is an answer
     provisional: bool = False  # the error may not come again: the request is still owed
     billing: Billing | None = None  # None: nobody charges for it
+    counted: Counted | None = None  # None: the token counts are those of whoever answered
     thinking: Thinking | None = None  # None: there was none
     confidence: Confidence | None = None  # None: nobody asked, or it was not told
     elapsed: Elapsed | None = None  # None: nothing but the fields above is known
     provider: Provider | None = None  # None: the model ran in this process
     applied: Applied | None = None  # None: it did not, or nothing is to be said
-    details: Mapping[str, Any] = field(default_factory=dict)  # more of what the backend knows (JSON values only)
+
+    @property
+    def usd(self) -> float | None:
+        """Returns what it cost in all; None where that is unknown, or nobody charges for it."""
+        return None if self.billing is None else self.billing.usd
+
+    @property
+    def attempts(self) -> tuple[PaidAttempt, ...]:
+        """Returns the tries at a provider that it took; none where nobody charges for it."""
+        return () if self.billing is None else self.billing.attempts
+
+    @property
+    def thinking_cut(self) -> bool:
+        """Returns whether it ended while the model was still thinking."""
+        return self.thinking is not None and self.thinking.cut
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseLine(Response):
+    """A response with where it belongs: one line of `responses.jsonl`, or of `verdicts.jsonl` for a judge's.
+
+    One that is `provisional` may be followed by another of its key, which then counts in its place.
+    """
+
+    model: str  # as the run names it; of a judge: `judge NAME`
+    task: str
+    sample_id: str
+    epoch: int  # from 0
+    turn: int  # of a conversation, from 1
+    mode: Mode
+    input_characters: int | None  # given to read; 0: it was never sent. None: nobody noted it
+    sent_bytes: int | None  # of text that left this machine for it, in all attempts. None: nobody noted it
+
+    @property
+    def cell(self) -> CellName:
+        """Returns the model and the task."""
+        return self.model, self.task
+
+    @property
+    def place(self) -> AnswerPlace:
+        """Returns which answer, or conversation, it belongs to."""
+        return self.model, self.task, self.sample_id, self.epoch
+
+
+def placed(
+    response: Response,
+    *,
+    model: str,
+    task: str,
+    sample_id: str,
+    epoch: int = 0,
+    turn: int = 1,
+    mode: Mode = "generate",
+    input_characters: int | None = None,
+    sent_bytes: int | None = None,
+) -> ResponseLine:
+    """Returns a response with where it belongs."""
+    values: dict[str, Any] = {name: getattr(response, name) for name in Response.__dataclass_fields__}
+    return ResponseLine(
+        **values,
+        model=model,
+        task=task,
+        sample_id=sample_id,
+        epoch=epoch,
+        turn=turn,
+        mode=mode,
+        input_characters=input_characters,
+        sent_bytes=sent_bytes,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.main import get_command
@@ -58,3 +59,12 @@ def test_the_table_is_the_one_of_the_committed_run():
     shown = README.split("<!-- quickstart table: begin -->")[1].split("<!-- quickstart table: end -->")[0]
     printed = harness.open_run(ROOT / "results" / "quickstart").table()
     assert shown.strip().removeprefix("```text\n").removesuffix("\n```") == printed.strip()
+
+
+def test_the_python_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["run"].complete and len(names["done"]) >= 4 and len(names["frame"]) == 4
+    assert "one-word" in names["run"].table()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from harness.config.model import ScriptedModel, settings_of
 from harness.measure.load.drive import Slo
 from harness.measure.other_work import OTHERS, STOLEN
 from harness.store.schema.bench import BenchRow, BenchSummary, BenchWorkload, TokenSeconds
@@ -58,7 +59,7 @@ def _of_workload(found: BenchSummary, work: BenchWorkload, *, with_libraries: bo
     if work.slo_requests_per_s is not None:
         kept: dict[str, Figure] = {"requests_per_s": work.slo_requests_per_s, "at_all_rates": work.all_rates_in_slo}
         yield Note(NoteCode.KEEPS_SLO, "info", about, kept)
-    if model.backend == "fake":
+    if settings_of(model.backend) is ScriptedModel:
         yield Note(NoteCode.SCRIPTED_TIMES, "info", Subject(work.model))
 
 

@@ -27,7 +27,7 @@ from harness.cost.capacity import Capacity, Shape
 from harness.cost.machines import HourlyCost, hourly
 from harness.cost.prices import Packaged, Price, Processing, TokenCount, price_request
 from harness.stats.bootstrap import ratio_of_sums
-from harness.store.schema import Row, Throughput
+from harness.store.schema import Throughput
 from harness.values import Estimate, Record
 
 UTILISATIONS = (1.0, 0.5, 0.3, 0.1)  # production is said to lie between 0.3 and 0.6
@@ -125,7 +125,7 @@ class Question:
 
 
 def cost_report(
-    row: Row,
+    done: Throughput,
     records: Sequence[Record],
     machine: MachineConfig,
     asked: Question = Question(),
@@ -133,12 +133,12 @@ def cost_report(
     service: Service | None = None,
     measured_watts: float | None = None,
 ) -> MachineCost:
-    """Returns the costs of one row, whose `records` are given.
+    """Returns the costs of one row: of a pass that took so much, and gave these `records`.
 
     `service`: replicas, peaks and capacity, if known better than from this pass; its price and speed are then used.
     """
     hour = hourly(machine, measured_watts)
-    passed = _passed(row.throughput, records)
+    passed = _passed(done, records)
     correct = sum(record.value or 0.0 for record in records)
     speed = passed.samples / passed.wall_s if passed.wall_s and passed.samples else None
 

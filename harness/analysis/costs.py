@@ -179,7 +179,7 @@ def _priced(
         folder, benched = load
         fitted = _fitted(benched, row, records, machine)
         service, origin = _service(benched, folder, row, machine, fitted)
-    cost = cost_report(row, records, machine, asked, service=service, measured_watts=_watts(row, machine))
+    cost = cost_report(row.throughput, records, machine, asked, service=service, measured_watts=_watts(row, machine))
     return MachineRow(row.model, row.task, len(records), row.mode, cost, fitted, projected, origin)
 
 

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from harness.analysis.usage import CellUsage
 from harness.analysis.verdicts import NOTHING_HEARD, Heard
-from harness.store.schema import CellName, Measurement, PassLine, PlanFile
-from harness.values import Record, Sample
+from harness.store.schema import Measurement, PassLine, PlanFile
+from harness.values import CellName, Record, Sample
 
 Samples = Mapping[tuple[str, str], Sample]  # by task and sample id
 Line = TypeVar("Line")

@@ -12,7 +12,6 @@ from harness.analysis.usage import CellUsage
 from harness.cost.machines import hourly
 from harness.measure.other_work import OTHERS, STOLEN, Bystanders
 from harness.store.schema import (
-    CellName,
     Note,
     NoteCode,
     PlanFile,
@@ -22,6 +21,7 @@ from harness.store.schema import (
     StoppedLine,
     Subject,
 )
+from harness.values import CellName
 
 SHOWN = 3  # kinds of refusal, and missing samples, that are named
 

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from harness.analysis.facts import RunFacts
 from harness.stats.totals import total
 from harness.store.schema import (
-    AnswerPlace,
     ChargeLine,
     Egress,
     ModelEntry,
@@ -16,7 +15,7 @@ from harness.store.schema import (
     PlannedCell,
     Sealed,
 )
-from harness.values import Record
+from harness.values import AnswerPlace, Record
 
 HERE, FILE = "this machine", "recorded"
 SentToJudge = Mapping[AnswerPlace, int | None]  # bytes, of each answer of which any left this machine for a judge
@@ -47,7 +46,7 @@ def left_machine(facts: RunFacts, cell: PlannedCell, records: Sequence[Record], 
         hosts, share = [place.name], len(records) / cell.n
     judged = [to_judge[answer] for record in records if (answer := answer_place(record)) in to_judge]
     if judged and facts.plan.judge is not None:  # the judge is elsewhere too
-        hosts = list(dict.fromkeys([*hosts, facts.plan.judge.entry.where]))
+        hosts = list(dict.fromkeys([*hosts, facts.plan.judge.where]))
         share = max(share, len(judged) / cell.n)
     return Egress(tuple(hosts), share, total([*sent, *judged]))
 

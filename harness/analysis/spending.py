@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from harness.analysis.usage import CellUsage
 from harness.stats.totals import total
-from harness.store.schema import CellName, ChargeLine, Spent
+from harness.store.schema import ChargeLine, Spent
+from harness.values import CellName
 
 Bill = tuple[str, float | None, float | None, float | None]  # model; USD: in all, known of it, at most
 

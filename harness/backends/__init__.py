@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING
 
-from harness.backends.base import Backend
-from harness.backends.capabilities import can_score, takes_messages
+from harness.backends.base import Backend, Capabilities, ModelCard
+from harness.config.model import BACKENDS, ModelConfig
 from harness.errors import BackendError
-from harness.security.egress import egress, where
+from harness.security.egress import Place
 
-if TYPE_CHECKING:
-    from harness.config.model import ModelConfig
-
-__all__ = ["BACKENDS", "Backend", "can_score", "egress", "takes_messages", "where"]
+__all__ = ["BACKENDS", "Backend", "Capabilities", "ModelCard", "Place", "about", "load"]
 
 
-def _fake(config: ModelConfig) -> Backend:
-    from harness.backends.scripted import FakeBackend
-
-    return FakeBackend.from_config(config)
-
-
-def _transformers(config: ModelConfig) -> Backend:
-    from harness.backends.local.backend import TransformersBackend  # torch takes seconds to import
-
-    return TransformersBackend(config)
+def about(config: ModelConfig) -> type[Backend]:
+    """Returns what answers for a model before it is loaded: `capabilities` and `place`. Imports no library of it."""
+    entry = BACKENDS[config.backend]
+    return _found(entry.about or entry.at)
 
 
-def _recorded(config: ModelConfig) -> Backend:
-    from harness.backends.recorded.backend import RecordedBackend
-
-    return RecordedBackend(config)
-
-
-_SDKS = {"openai": "OpenAIBackend", "anthropic": "AnthropicBackend", "google": "GoogleBackend"}
-
-
-def _api(config: ModelConfig) -> Backend:
+def load(config: ModelConfig) -> Backend:
+    """Returns what runs a model, its weights in memory. Raises BackendError where its libraries are not installed."""
+    entry = BACKENDS[config.backend]
     try:
-        module = import_module(
-            f"harness.backends.servers.{config.backend}"
-        )  # the providers' packages take seconds to import
+        kind = _found(entry.at)
     except ModuleNotFoundError as error:
+        if not entry.needs:
+            raise
         raise BackendError(
             f"backend '{config.backend}' needs the package {error.name}",
             where=f"model {config.name}",
-            fix="pip install 'openweights-harness[api]'",
+            fix=f"pip install 'openweights-harness[{entry.needs}]'",
         ) from None
-    return getattr(module, _SDKS[config.backend])(config)
+    return kind(config)  # type: ignore[call-arg]  # a protocol says nothing of constructors
 
 
-BACKENDS: dict[str, Callable[[ModelConfig], Backend]] = {
-    "fake": _fake,
-    "openai": _api,
-    "anthropic": _api,
-    "google": _api,
-    "recorded": _recorded,
-    "transformers": _transformers,
-}
+def _found(at: str) -> type[Backend]:
+    module, _, name = at.partition(":")
+    found: type[Backend] = getattr(import_module(module), name)
+    return found

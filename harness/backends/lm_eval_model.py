@@ -19,10 +19,9 @@ from lm_eval.api.model import LM
 from lm_eval.api.registry import model_registry
 from lm_eval.utils import simple_parse_args_string
 
-from harness.backends import BACKENDS
-from harness.backends.base import Backend
+from harness.backends.local.backend import TransformersBackend
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import LocalModel
 from harness.errors import BackendError, ConfigError, HarnessError
 from harness.models.find import resolve_model
 from harness.tasks.lm_eval_tasks import generation_of
@@ -35,13 +34,13 @@ class HarnessLM(LM):
     def __init__(self, pretrained: str, seed: int = 0, **settings: Any) -> None:
         """Loads the model. Raises a HarnessError for settings that a run file would refuse too."""
         super().__init__()
-        folder = resolve_model(pretrained, revision=settings.get("revision"))
-        self.config = validate(ModelConfig, {"name": "harness", **settings, "path": str(folder)}, "--model_args")
-        if self.config.backend != "transformers":
+        if settings.pop("backend", "transformers") not in ("transformers", "local"):
             fix = "lm-eval has models of its own for servers"
             raise ConfigError("only models in this process can be asked here", where="--model_args: backend", fix=fix)
+        folder = resolve_model(pretrained, revision=settings.get("revision"))
+        self.config = validate(LocalModel, {"name": "harness", **settings, "path": str(folder)}, "--model_args")
         self.seed = int(seed)
-        self.backend: Backend = BACKENDS[self.config.backend](self.config)
+        self.backend = TransformersBackend(self.config)
 
     @classmethod
     def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict | None = None) -> HarnessLM:

@@ -23,11 +23,12 @@ from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator
 
-from harness.backends.base import by_mode
+from harness.backends.base import Capabilities, ModelCard, by_mode
 from harness.config.base import Strict, validate
-from harness.config.model import ModelConfig
+from harness.config.model import ScriptedModel
 from harness.config.yaml_file import read_yaml
-from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt, Request, Response
+from harness.security.egress import HERE, Place
+from harness.values import Applied, GenerateRequest, LoglikelihoodRequest, Prompt, Request, Response, Thinking
 
 
 class Rule(Strict):
@@ -59,7 +60,7 @@ class Rule(Strict):
 
 
 class Script(Strict):
-    """What a fake model answers and how long it says it took."""
+    """What a scripted model answers and how long it says it took."""
 
     answers: tuple[Rule, ...] = ()
     prefill_s_per_token: float = Field(0.001, ge=0)  # seconds told per prompt token
@@ -68,7 +69,7 @@ class Script(Strict):
 
 
 def read_script(
-    script: str | Path | Mapping[str, Any] | Sequence[Any], where: str = "the fake model's script"
+    script: str | Path | Mapping[str, Any] | Sequence[Any], where: str = "the scripted model's script"
 ) -> Script:
     """Returns the script in a YAML or JSON file, its content as already read, or its rules. Raises ConfigError."""
     if isinstance(script, list | tuple):
@@ -78,17 +79,23 @@ def read_script(
     return validate(Script, read_yaml(Path(script)).data, str(script))
 
 
-class FakeBackend:
+class ScriptedBackend:
     """Answers from a script; passes the same contract tests as the real backends."""
 
-    def __init__(self, script: Script | None = None, *, name: str = "fake") -> None:
-        self.script, self.name = script or Script(), name
+    def __init__(self, config: ScriptedModel) -> None:
+        self.config = config
+        given = config.script
+        self.script = Script() if given is None else read_script(given, f"script of {config.name}")
 
     @classmethod
-    def from_config(cls, config: ModelConfig) -> FakeBackend:
-        """Returns the fake a run file asks for."""
-        given = config.script
-        return cls(None if given is None else read_script(given, f"script of {config.name}"), name=config.name)
+    def capabilities(cls, config: ScriptedModel) -> Capabilities:
+        """Returns all that there is; a form is checked as for a real model, and not held to."""
+        return Capabilities(loglikelihood=True, rolling=True, grammars=True, load=True, file=True)
+
+    @classmethod
+    def place(cls, config: ScriptedModel) -> Place:
+        """Returns this machine."""
+        return HERE
 
     def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields a response to each request: see `Backend`."""
@@ -135,19 +142,12 @@ class FakeBackend:
                 e2e_s=seconds,
             )
 
-    def describe(self) -> Mapping[str, Any]:
-        """Returns a description with the same keys as the transformers backend's."""
-        return {
-            "model": self.name,
-            "backend": "fake",
-            "dtype": None,
-            "device": None,
-            "parameters": None,
-            "context_length": None,
-            "chat_template_sha256": None,
-            "where": "this machine",
-            "versions": {},
-        }
+    def describe(self) -> ModelCard:
+        """Returns its name and place: there is nothing else to it."""
+        return ModelCard(self.config.name, self.config.backend, HERE.name)
+
+    def computed(self) -> None:
+        """Returns None: nothing is computed."""
 
     def close(self) -> None:
         """Does nothing: there is nothing to free."""
@@ -159,9 +159,10 @@ class FakeBackend:
 
     def _thinking(self, thinking: str | None, request: GenerateRequest, prompt: str, text: str) -> Response:
         """Returns the response with what was thought before it, which takes of its tokens and its time."""
-        noted = {"constraint": "not held to: the answer is scripted"} if request.writing.form is not None else {}
+        held = {"constraint": "not held to: the answer is scripted"}
+        noted = Applied(otherwise=held) if request.writing.form is not None else None
         if thinking is None:
-            return replace(self._generated(request, prompt, text), details=noted)
+            return replace(self._generated(request, prompt, text), applied=noted)
         budget = request.max_tokens
         if request.writing.thinking_budget is not None:
             budget = min(budget, request.writing.thinking_budget)
@@ -172,7 +173,6 @@ class FakeBackend:
         cut = left <= 0
         answered = self._generated(replace(request, max_tokens=max(left, 1)), prompt, "" if cut else text)
         seconds = tokens * self.script.decode_s_per_token
-        known = {"thinking": kept, "thinking_tokens": tokens, "thinking_cut": cut, "thinking_forced": forced}
         return replace(
             answered,
             output_tokens=answered.output_tokens + tokens,
@@ -181,7 +181,8 @@ class FakeBackend:
             ttft_s=answered.prefill_s + self.script.decode_s_per_token,
             last_token_s=answered.e2e_s + seconds,
             e2e_s=answered.e2e_s + seconds,
-            details={**noted, **known},
+            applied=noted,
+            thinking=Thinking(kept, tokens, cut, forced),
         )
 
     def _generated(self, request: GenerateRequest, prompt: str, text: str) -> Response:

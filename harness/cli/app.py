@@ -10,6 +10,7 @@ import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -27,7 +28,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     epilog="First steps: harness run quickstart · harness tasks · harness check TASK.yaml",
 )
-COMMANDS = {  # in the order in which --help lists them
+COMMANDS: dict[str, Callable[..., None]] = {  # in the order in which --help lists them
     "init": tasks.init,
     "check": check.check,
     "run": run.run,

@@ -37,7 +37,14 @@ def check(
     """
     from harness import api
 
-    more = {"limit": limit, "first": first, "formats": formats, "seed": seed, "machine": machine, "judge": judge}
+    more: dict[str, object] = {
+        "limit": limit,
+        "first": first,
+        "formats": formats,
+        "seed": seed,
+        "machine": machine,
+        "judge": judge,
+    }
     more |= {"max_cost": max_cost, "responses_only": responses_only or None, "stand_in": api.NO_MODEL}
     with working("checking"):
         wanted = api.assemble(config, given.additions(model, task, data, **more))

@@ -35,16 +35,13 @@ def cost(
     """
     from harness import api
     from harness.analysis import costs
-    from harness.analysis.old_rows import typed
     from harness.reports import cost_text
 
     with working("pricing"):
-        found = api.cost(run, machine=machine, volume=volume, against=against, bench=bench)
+        found = api.cost_of(run, machine=machine, volume=volume, against=against, bench=bench)
     show_json(costs.as_json(found)) if as_json else show(cost_text.text(found, width()))
     if plots:
-        say(
-            f"drew {', '.join(str(file) for file in cost_text.plots(run, found, typed(api.open_run(run).summary).rows))}"
-        )
+        say(f"drew {', '.join(str(file) for file in cost_text.plots(run, found, api.open_run(run).rows))}")
 
 
 def prices(as_json: given.Json = False) -> None:

@@ -25,6 +25,7 @@ def _bars(plan: Plan, steps: Iterable[Step]) -> None:
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        TaskID,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
@@ -32,7 +33,7 @@ def _bars(plan: Plan, steps: Iterable[Step]) -> None:
 
     columns = (TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
-        bars: dict[tuple[str, str, str], int] = {}
+        bars: dict[tuple[str, str, str], TaskID] = {}
         waiting = progress.add_task("loading", total=None)
         for step in steps:
             progress.update(waiting, visible=False)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli import options as given
 from harness.cli.terminal import show, show_json, width, working
+
+if TYPE_CHECKING:
+    from harness.reports.layout import View
 
 FORMS = ("text", "markdown", "csv", "latex", "json")
 Form = Annotated[
@@ -26,7 +30,7 @@ def score(run: given.Run, as_json: given.Json = False) -> None:
 
     with working("judging"):
         found = api.score(run)
-    show_json(found.summary) if as_json else show(found.table(width=width()))
+    show_json(found.as_json()) if as_json else show(found.table(width=width()))
 
 
 def table(
@@ -40,7 +44,7 @@ def table(
     """
     from harness import api
 
-    view = "labels" if labels else "slices" if slices else "run"
+    view: View = "labels" if labels else "slices" if slices else "run"
     with working("reading"):
         shown = api.tables(runs, "json" if as_json else form, view, width=width())
     show(shown)
@@ -57,6 +61,6 @@ def verify(runs: given.Runs, as_json: given.Json = False) -> None:
 
     with working("checking"):
         reports = [api.verify(run) for run in runs]
-    show_json(reports) if as_json else show("\n".join(report["says"] for report in reports))
-    if not all(report["ok"] for report in reports):
+    show_json([asdict(report) for report in reports]) if as_json else show("\n".join(one.says for one in reports))
+    if not all(report.ok for report in reports):
         raise typer.Exit(1)

@@ -53,7 +53,14 @@ def run(
     from harness import api
     from harness.cli.progress import shown
 
-    more = {"limit": limit, "first": first, "formats": formats, "seed": seed, "machine": machine, "baseline": baseline}
+    more: dict[str, object] = {
+        "limit": limit,
+        "first": first,
+        "formats": formats,
+        "seed": seed,
+        "machine": machine,
+        "baseline": baseline,
+    }
     more |= {"judge": judge, "latency": latency, "deterministic": deterministic, "max_cost": max_cost}
     wanted = api.assemble(config, given.additions(model, task, data, responses_only=responses_only or None, **more))
     sealed = seal_or_not(wanted, seal)
@@ -70,7 +77,7 @@ def run(
         raise typer.Exit(130) from None
     with working("judging"):
         found = prepared.finish()
-    show_json(found.summary) if as_json else show(found.table(width=width()))
+    show_json(found.as_json()) if as_json else show(found.table(width=width()))
     if not as_json:
         _next_steps(found.folder)
     if not found.complete:

@@ -70,6 +70,12 @@ def _checked(kind: type[Config], file: YamlFile, error_kind: type[HarnessError])
     # pydantic puts the tags of union members among the keys; those are no keys of the file
     key = tuple(part for part in first["loc"] if not (isinstance(part, str) and part.startswith("(")))
     named = ".".join(map(str, key))
+    if first["type"] == "meaningless_key":
+        what, _, fix = first["msg"].partition("|")
+        raise error_kind(what, where=file.where((*key, first["ctx"]["key"])), fix=fix)
+    if first["type"] == "no_backend":
+        what, _, hint = first["msg"].partition("|")
+        raise error_kind(what, where=file.where((*key, "backend")), fix=hint)
     if first["type"] == "unknown_key":
         unknown, _, hint = first["msg"].partition("|")
         raise error_kind(f"unknown key '{unknown}'", where=file.where((*key, unknown)), fix=hint)

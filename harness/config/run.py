@@ -16,7 +16,7 @@ from pydantic_core import PydanticCustomError
 from harness.config.base import Name, Strict, _by_shape
 from harness.config.bench import BenchConfig, LatencyConfig
 from harness.config.machine import MachineConfig
-from harness.config.model import ModelConfig, model_from_path
+from harness.config.model import Model, model_from_path
 from harness.errors import nearest
 from harness.values import Sensitivity
 
@@ -38,9 +38,9 @@ class RunConfig(Strict):
 
     run: Name
     tasks: tuple[TaskUse, ...] = ()  # none only where `bench` has lengths of its own
-    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    models: Annotated[tuple[Model, ...], Field(min_length=1)]
     baseline: str | None = None  # model the others are compared with; default: the first
-    judge: ModelConfig | None = None  # scores the tasks that have a `rubric`; by name alone: as a model, or one of them
+    judge: Model | None = None  # scores the tasks that have a `rubric`; by name alone: as a model, or one of them
     machine: (
         Annotated[Annotated[str, Tag("(text)")] | Annotated[MachineConfig, Tag("(keys)")], Discriminator(_by_shape)]
         | None

@@ -25,8 +25,18 @@ class LoadedModel:
         """Returns what the model may be given, by name."""
         return _takes(type(self.model))
 
+    @property
+    def cache_argument(self) -> str:
+        """Returns by which name the model takes its keys and values, and gives them back."""
+        return cache_argument(type(self.model))
+
 
 @cache
 def _takes(kind: type) -> frozenset[str]:
     # Looking it up takes a tenth of a small model's step.
     return frozenset(inspect.signature(kind.forward).parameters)
+
+
+def cache_argument(kind: type) -> str:
+    """Returns by which name a class of models takes its keys and values: `cache` since transformers 5.24."""
+    return "cache" if "cache" in _takes(kind) and "past_key_values" not in _takes(kind) else "past_key_values"

@@ -8,26 +8,26 @@ text that people judged is put before the judge too: how far it agrees with them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator
 from dataclasses import replace
 from typing import Any
 
+from harness.backends import load
 from harness.config.model import ModelConfig
 from harness.config.task import Judging
-from harness.runs.execute import at_work, keep, load, sitting
+from harness.runs.execute import at_work, keep, sitting
 from harness.runs.plan import Plan, judge_of
 from harness.runs.planned_model import PlannedModel, by_messages
 from harness.runs.requests import Cell
 from harness.runs.steps import Step
 from harness.store.files import RESPONSES
 from harness.store.folder import RunFolder
-from harness.store.lines import restored
-from harness.store.log import read_responses
-from harness.tasks.judge_requests import Lines, _labelled, _wanted, name_of
+from harness.store.lines import read_response_lines
+from harness.tasks.judge_requests import _labelled, _wanted, name_of
 from harness.tasks.kinds.conversation import ConversationTask, turn_of
 from harness.tasks.prompts import answer_text
 from harness.tasks.rubric import Judge, ask, rubric_of
-from harness.values import Request, Response, Sample
+from harness.values import Request, Response, ResponseLine, Sample
 
 
 def carry_out(
@@ -38,7 +38,7 @@ def carry_out(
     if not cells:
         return
     as_itself = lambda config: load(config.model_copy(update={"name": plan.judge.config.name}))
-    with at_work(cells[0].model.config, plan, folder, as_itself, sealed) as backend:
+    with at_work(cells[0].model, plan, folder, as_itself, sealed) as backend:
         for cell in cells:
             asked = {request.key: request for request in cell.requests}
             with sitting(cell, folder.verdicts(), asked, folder) as kept:
@@ -57,7 +57,7 @@ def cells_of(plan: Plan, folder: RunFolder) -> tuple[Cell, ...]:
     configs = {name: task.config for name, task in tasks.items() if isinstance(task.config, Judging)}
     samples = {(name, sample.id): sample for name, task in tasks.items() for sample in plan.samples(task)}
     baseline = plan.config.baseline or plan.config.models[0].name
-    wanted = _wanted(configs, samples, _lines(folder, configs), judge, baseline)
+    wanted = _wanted(configs, samples, _answers(folder, configs), judge, baseline)
     done = folder.verdicts().keys()
     found = []
     for name, task in tasks.items():
@@ -110,6 +110,6 @@ def _named(plan: Plan) -> PlannedModel | None:
     return replace(plan.judge, config=plan.judge.config.model_copy(update={"name": name_of(plan.judge.config.name)}))
 
 
-def _lines(folder: RunFolder, tasks: Mapping[str, Any]) -> Lines:
+def _answers(folder: RunFolder, tasks: Container[str]) -> list[ResponseLine]:
     folder.responses()  # cuts off a torn last line
-    return [(line, restored(line)) for line in read_responses(folder.path / RESPONSES) if line["task"] in tasks]
+    return [line for line in read_response_lines(folder.path / RESPONSES) if line.task in tasks]

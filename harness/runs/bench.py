@@ -19,10 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.backends import BACKENDS
+from harness.backends import about, load
 from harness.config.bench import BenchConfig
 from harness.config.machine import read_machine
-from harness.config.model import ModelConfig
+from harness.config.model import ModelConfig, RemoteModel
 from harness.config.run import RunConfig
 from harness.engine.text.stop_strings import cut
 from harness.engine.text.thinking import Markers, split_text
@@ -35,14 +35,13 @@ from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.series import MARK, Series, Unlike, bench, synthetic_requests
 from harness.measure.load.target import InProcess, Target
 from harness.measure.other_work import between, reading
-from harness.reports.layout import number
-from harness.runs.execute import Load, load
+from harness.runs.execute import Load
 from harness.runs.host import git_state, host
-from harness.runs.latency_pass import at_rest, counters_of, served_here
+from harness.runs.latency_pass import at_rest, counters_of
 from harness.runs.plan import make_plan
 from harness.runs.planned_model import PlannedModel, described, find_model, limits_of, versions
 from harness.runs.requests import Cell
-from harness.security.egress import PROVIDERS, server
+from harness.security.egress import server
 from harness.security.secrets import redacted
 from harness.store.files import append_rows
 from harness.store.folder import RunFolder
@@ -122,13 +121,13 @@ def make_bench(config: RunConfig) -> Bench:
 def _refuse_untimed(model: ModelConfig, config: RunConfig) -> None:
     """Raises ConfigError for a model that cannot be put under load, or asks for what no load does."""
     where = f"model {model.name}"
-    if model.backend in BACKENDS and model.backend not in {"fake", "transformers", "openai"}:
+    if not about(model).capabilities(model).load:
         raise ConfigError(
             f"backend '{model.backend}' cannot be put under load",
             where=where,
             fix="use `backend: openai` with the address of its OpenAI-compatible interface in `base_url`",
         )
-    if model.backend not in PROVIDERS:
+    if not isinstance(model, RemoteModel):
         return
     for key in ("proxy", "ca_file", "api_key_command"):
         if getattr(model, key) is not None:
@@ -139,7 +138,7 @@ def _refuse_untimed(model: ModelConfig, config: RunConfig) -> None:
     if not model.stream:
         what = "an answer in one piece has no first token to time"
         raise ConfigError(what, where=where, fix="leave `stream: false` out")
-    if any(limit is not None for limit in limits_of(model, config)):
+    if any(limit is not None for limit in limits_of(find_model(model), config)):
         what = "a load keeps no spend limit: it sends what it says, whatever that costs"
         raise ConfigError(what, where=where, fix="leave `max_cost` out, and ask for few `requests`")
 
@@ -163,7 +162,7 @@ def _of_task(cell: Cell, config: RunConfig) -> Workload:
 
 def _made_up(model: PlannedModel, config: RunConfig, input_tokens: int, output_tokens: int) -> Workload:
     """Returns prompts that no cache has seen: each has words of its own and a number before them."""
-    count = counter_of(model.config.path) or (lambda text: len(text.split()))
+    count = counter_of(model.config.tokenizer) or (lambda text: len(text.split()))
     n = min(DISTINCT, config.bench.requests)
     mark = count(MARK)
     length = max(1, input_tokens - mark)
@@ -199,11 +198,11 @@ def carry_out(made: Bench, path: Path, load: Load = load, *, sealed: str | None 
                 continue
             with ExitStack() as stack:
                 subject = _subject(works[0].model.config, load, stack)
-                about = {"kind": "model", "model": config.name, "sealed": sealed, **subject.about}
-                append_rows(lines, [redacted(portable(about))])
+                noted = {"kind": "model", "model": config.name, "sealed": sealed, **subject.about}
+                append_rows(lines, [redacted(portable(noted))])
                 for work in works:
                     yield from _measured(made, work, subject, lines)
-                held = used_memory(str(about.get("device") or "cpu")) if about["in_process"] else {}
+                held = used_memory(str(noted.get("device") or "cpu")) if noted["in_process"] else {}
                 append_rows(lines, [{"kind": "memory", "model": config.name, **held}])
 
 
@@ -220,12 +219,12 @@ class Subject:
 
 def _subject(config: ModelConfig, load: Load, stack: ExitStack) -> Subject:
     """Returns what is measured. A model in this process is loaded here."""
-    if config.backend in PROVIDERS:
+    if isinstance(config, RemoteModel):
         place = server(config)
         place.key()  # raises if it is needed and not set
         target = OpenAIStream(
             place.url,
-            config.model or config.name,
+            config.served_as,
             api=config.api,
             own=place.own,
             key_env=place.key_env,
@@ -242,15 +241,15 @@ def _subject(config: ModelConfig, load: Load, stack: ExitStack) -> Subject:
         (response,) = backend.answer([request])
         return response
 
-    about = {"in_process": True, **backend.describe(), "load_s": loaded}
-    return Subject(InProcess(ask), about, *counters_of(backend), at_rest(backend, {}))
+    known = {"in_process": True, **asdict(backend.describe()), "load_s": loaded}
+    return Subject(InProcess(ask), known, *counters_of(backend), at_rest(backend, {}))
 
 
 def _measured(made: Bench, work: Workload, subject: Subject, lines: Path) -> Iterator[BenchRow]:
     target = subject.target
     named = {"model": work.model.config.name, "task": work.name}
     series = _series(made.config.bench, made.config.seed)
-    own = counter_of(work.model.config.path) if isinstance(target, OpenAIStream) else None
+    own = counter_of(work.model.config.tokenizer) if isinstance(target, OpenAIStream) else None
     kept: list[dict[str, Any]] = []
     progress = _Progress(f"{named['model']} · {named['task']}")
 
@@ -277,7 +276,7 @@ def _measured(made: Bench, work: Workload, subject: Subject, lines: Path) -> Ite
             return
         energy = meter.energy(subject.idle_watts)
         shared = LoadEnergy(**asdict(energy), **energy_shares(energy, **work_done))
-        beside = between(before, reading(), served_here=served_here(work.model.config))
+        beside = between(before, reading(), served_here=work.model.place.served_here)
         row = bench_row(found, (work.model.config.name, work.name), work.output_tokens, shared, beside)
         append_rows(lines, [*kept, {"kind": "load", "row": asdict(row)}])
         kept.clear()
@@ -305,7 +304,8 @@ class _Progress:
 
     def end(self, row: BenchRow) -> None:
         ended = f"; ended early, {row.stopped}" if row.stopped else "; saturated" if row.saturated else ""
-        self._say(f"{row.scenario}: {row.n} requests, {number(row.requests_per_s)}/s{ended}")
+        speed = "–" if row.requests_per_s is None else f"{row.requests_per_s:.3g}"
+        self._say(f"{row.scenario}: {row.n} requests, {speed}/s{ended}")
         self._done = 0
 
     def _say(self, text: str) -> None:

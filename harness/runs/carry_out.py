@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.backends import load
 from harness.runs import ask_judge
-from harness.runs.execute import Load, execute, load
+from harness.runs.execute import Load, execute
 from harness.runs.plan import Plan, check_judge, stored
 from harness.runs.steps import Step
 from harness.security.seal import Seal

@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from harness.config.machine import read_machine
-from harness.config.model import ModelConfig
+from harness.config.model import ScriptedModel
 from harness.config.run import RunConfig
 from harness.measure.device_memory import free_memory
 from harness.models.openness import describe
 from harness.runs.ask_judge import foreseen
 from harness.runs.forecast import Forecast, forecasts, memory_line
+from harness.runs.given import NOTHING, Given
 from harness.runs.plan import Plan, make_plan
 from harness.runs.planned_model import PlannedModel
 from harness.runs.preview import Tokens, balance, excerpt, shots, tokens
 from harness.runs.requests import Cell
 from harness.runs.spending import Spending, estimate
 from harness.scoring.scorers import own_python
-from harness.security.egress import PROVIDERS, egress, server, where
+from harness.security.egress import FILE
 from harness.security.policy import PolicyConfig, Used, broken
 from harness.security.seal import why_unsealed
 from harness.tasks.kinds import kind_of, prompt_of
@@ -32,7 +33,7 @@ from harness.tasks.self_test import SelfTest, messy, self_test
 from harness.tasks.task import Task
 from harness.values import Prompt, Sample
 
-NO_MODEL = ModelConfig(name="none", backend="fake")  # stands in a plan that only shows its tasks
+NO_MODEL = ScriptedModel(name="none")  # stands in a plan that only shows its tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,8 @@ class Report:
             "models": [
                 {
                     "model": model.config.name,
-                    "runs_on": where(model.config),
-                    "leaves_the_machine": f"every prompt, to {host}" if (host := egress(model.config)) else "nothing",
+                    "runs_on": model.place.name,
+                    "leaves_the_machine": f"every prompt, to {host}" if (host := model.place.egress) else "nothing",
                 }
                 for model in self.plan.models
             ],
@@ -84,10 +85,10 @@ class Report:
         }
 
     def _judge(self) -> dict[str, Any]:
-        config = self.plan.judge.config
-        leaves = f"every answer it judges, with its question, to {host}" if (host := egress(config)) else "nothing"
+        judge = self.plan.judge
+        leaves = f"every answer it judges, with its question, to {host}" if (host := judge.place.egress) else "nothing"
         asked = sum(times * len(cell.requests) for cell, times in self.foreseen)
-        return {"model": config.name, "runs_on": where(config), "leaves_the_machine": leaves, "asked": asked}
+        return {"model": judge.config.name, "runs_on": judge.place.name, "leaves_the_machine": leaves, "asked": asked}
 
     def text(self) -> str:
         """Returns the report as text."""
@@ -132,7 +133,7 @@ class Report:
                 yield "model: none named; of one (--model PATH) tokens, memory and time are told too"
                 continue
             if model.info is None:
-                yield f"model {model.config.name}: {_elsewhere(model.config)}"
+                yield f"model {model.config.name}: {_elsewhere(model)}"
                 continue
             size = f"{model.info.parameters / 1e6:.3g} M parameters, {model.info.bytes / 1e6:.3g} MB of weights"
             context = f"context {model.info.context_length} tokens"
@@ -170,14 +171,14 @@ class Report:
             yield "judge: none named; a run needs one: `judge: MODEL` in the run file, or --judge MODEL"
 
 
-def _elsewhere(config: ModelConfig) -> str:
+def _elsewhere(model: PlannedModel) -> str:
     """Returns where a model that has no files here runs, what is sent there, and which key is missing."""
-    if config.backend == "recorded":
+    if model.place == FILE:
         return "nothing is asked; its answers are read from a file; nothing leaves this machine"
-    host = egress(config)
+    host = model.place.egress
     leaves = "nothing leaves this machine" if host is None else f"every prompt is sent to {host}"
-    missing = server(config).missing_key() if config.backend in PROVIDERS else ""
-    return f"runs on {where(config)}; {leaves}" + (f"; MISSING: {missing}" if missing else "")
+    lacks = f"; MISSING: {model.place.lacks}" if model.place.lacks else ""
+    return f"runs on {model.place.name}; {leaves}{lacks}"
 
 
 def _times(forecasts: Sequence[Forecast]) -> Iterator[str]:
@@ -217,12 +218,12 @@ def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[tuple[C
     yield "no judge is asked here: in the self-test its best and worst verdicts stand for it"
 
 
-def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0) -> Report:
+def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0, given: Given = NOTHING) -> Report:
     """Returns what a run would do, and whether it keeps a policy. Reads data and model files.
 
     Weights are loaded only for a `probe` of so many requests of each task, by the models of this machine.
     """
-    plan = make_plan(config)
+    plan = make_plan(config, given)
     breaks = () if policy is None else _breaks(policy, plan)
     asked_of_judge = tuple(foreseen(plan))
     cells = (*plan.cells, *(cell for cell, _ in asked_of_judge if plan.judge is not None))
@@ -243,8 +244,8 @@ def _breaks(policy: PolicyConfig, plan: Plan) -> tuple[str, ...]:
 
 
 def _used(model: PlannedModel) -> Used:
-    about = None if model.info is None else describe(Path(str(model.config.path)))
-    return Used(model.config, tuple(model.files), about)
+    about = None if model.info is None else describe(Path(str(model.config.tokenizer)))
+    return Used(model.config, tuple(model.files), about, model.place)
 
 
 def _prompt_text(prompt: Prompt) -> str:

@@ -12,10 +12,9 @@ from dataclasses import replace
 from harness.runs.requests import Cell
 from harness.store.files import RESPONSES
 from harness.store.folder import RunFolder
-from harness.store.lines import restored
-from harness.store.log import read_responses
+from harness.store.lines import read_response_lines
 from harness.tasks.kinds import kind_of
-from harness.values import Request, Response
+from harness.values import Billing, Request, Response
 
 
 def _turns(cell: Cell) -> list[list[Request]]:
@@ -32,8 +31,7 @@ def _said(cell: Cell, folder: RunFolder) -> dict[str, Response]:
     if not wanted:
         return {}
     folder.responses()  # cuts off a torn last line
-    lines = (line for line in read_responses(folder.path / RESPONSES) if line["key"] in wanted)
-    return {line["key"]: restored(line) for line in lines}
+    return {line.key: line for line in read_response_lines(folder.path / RESPONSES) if line.key in wanted}
 
 
 def _whole(
@@ -53,6 +51,6 @@ def _whole(
 def _unasked(request: Request, said: Mapping[str, Response]) -> Response:
     """Returns the error of a turn that follows no answer; it is asked when the turn before is, and answered."""
     error = f"not asked: turn {request.turn - 1} has no answer"
-    before = said[request.follows].details if request.follows in said else {}
-    details = {"attempts": [], "usd": 0.0, "most_usd": 0.0, "transient": bool(before.get("transient"))}
-    return Response(request.key, None, finish_reason="error", error=error, details=details)
+    owed = request.follows in said and said[request.follows].provisional
+    free = Billing(0.0, 0.0)
+    return Response(request.key, None, finish_reason="error", error=error, provisional=owed, billing=free)

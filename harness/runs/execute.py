@@ -10,37 +10,31 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from harness.backends import BACKENDS
-from harness.backends.base import Backend
-from harness.config.model import ModelConfig
+from harness.backends import load
+from harness.backends.base import Backend, ModelCard
+from harness.config.model import ModelConfig, RemoteModel
 from harness.errors import LimitReached
 from harness.measure.energy import Meter
 from harness.runs.conversation import _said, _turns, _unasked, _whole
 from harness.runs.latency_pass import _latency, at_rest, counters_of, untimed
 from harness.runs.plan import Plan
-from harness.runs.planned_model import limits_of
+from harness.runs.planned_model import PlannedModel, limits_of
 from harness.runs.requests import Cell
 from harness.runs.steps import Phase, Step, _sent, measure
-from harness.security.egress import PROVIDERS
-from harness.security.secrets import redact, redacted, without_own
 from harness.stats.totals import total
 from harness.store.files import RESPONSES, VERDICTS
 from harness.store.folder import RunFolder
-from harness.store.lines import _named, characters, measurements
-from harness.store.log import Paced, ResponseLog, read_attempts
-from harness.values import Request, Response
+from harness.store.lines import characters, payload, read_attempt_lines, read_measurements
+from harness.store.log import Paced, ResponseLog
+from harness.store.schema import ChargeLine, EnergyLine, EngineLine, PassLine, StoppedLine, model_line
+from harness.values import Request, Response, ResponseLine, placed
 
 Load = Callable[[ModelConfig], Backend]
-
-
-def load(config: ModelConfig) -> Backend:
-    """Returns the backend a model asks for, its weights in memory."""
-    return BACKENDS[config.backend](config)
 
 
 def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None = None) -> Iterator[Step]:
@@ -55,7 +49,7 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None
         cells = [cell for cell in plan.cells if cell.model is model]
         if not any(owed(cell, folder) or untimed(cell, plan, folder) for cell in cells):
             continue
-        with at_work(model.config, plan, folder, load, sealed) as backend:
+        with at_work(model, plan, folder, load, sealed) as backend:
             for cell in cells:
                 yield from _answers(cell, backend, folder, idle)
                 if untimed(cell, plan, folder):
@@ -63,27 +57,32 @@ def execute(plan: Plan, folder: RunFolder, load: Load = load, sealed: str | None
 
 
 @contextmanager
-def at_work(config: ModelConfig, plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Backend]:
+def at_work(model: PlannedModel, plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Backend]:
     """Gives a model with what is left to spend, and writes down what it is. A limit that is reached ends its work."""
     started = time.perf_counter()
-    with closing(load(_limited(config, plan, folder.path))) as backend:
-        described = {"load_s": time.perf_counter() - started, "sealed": sealed, **backend.describe()}
-        measure(folder, {"kind": "model", "model": config.name, **described})
+    with closing(load(_limited(model, plan, folder.path))) as backend:
+        seconds = time.perf_counter() - started
+        measure(folder, model_line(model.config.name, seconds, sealed, _known(backend.describe())))
         try:
             yield backend
         except LimitReached as reached:
-            measure(folder, {"kind": "stopped", "model": config.name, "reason": reached.what})
-            logging.getLogger("harness").warning(f"{config.name}: {reached.what}")
+            measure(folder, StoppedLine(model=model.config.name, reason=reached.what))
+            logging.getLogger("harness").warning(f"{model.config.name}: {reached.what}")
 
 
-def _limited(config: ModelConfig, plan: Plan, path: Path) -> ModelConfig:
+def _known(card: ModelCard) -> dict[str, Any]:
+    """Returns what a model says of itself, without what does not apply; under the name its server has for it too."""
+    return {"model": card.model} | {name: value for name, value in asdict(card).items() if value is not None}
+
+
+def _limited(model: PlannedModel, plan: Plan, path: Path) -> ModelConfig:
     """Returns a model's settings with what is left to spend in a run folder, of its own limit and the run's, as limit.
 
     Counted is what this run paid so far, in every sitting; what is unknown as the most it can be. Only requests that
     were under way when a sitting was killed left no trace, and are not counted.
     """
-    limits = limits_of(config, plan.config)
-    if limits == (None, None):
+    limits, config = limits_of(model, plan.config), model.config
+    if limits == (None, None) or not isinstance(config, RemoteModel):
         return config
     spent = _spent(path)
     so_far = (spent.get(config.name, 0.0), sum(spent.values()))
@@ -95,10 +94,11 @@ def _spent(path: Path) -> dict[str, float]:
     """Returns by model the most USD that the answers and timed requests in a run folder can have cost."""
     spent: dict[str, float] = {}
     logs = [file for name in (RESPONSES, VERDICTS) if (file := path / name).exists()]
-    answers = [(line["model"], line["details"]) for file in logs for line in read_attempts(file)]
-    timed = [(line["model"], line) for line in measurements(path) if line["kind"] == "charge"]
-    for model, bill in (*((model, bill) for model, bill in answers if "attempts" in bill), *timed):
-        spent[model] = spent.get(model, 0.0) + (bill.get("most_usd") or bill.get("usd") or 0.0)
+    answers = ((line.model, line.billing) for file in logs for line in read_attempt_lines(file) if line.attempts)
+    timed = ((line.model, line) for line in read_measurements(path) if isinstance(line, ChargeLine))
+    for model, bill in chain(answers, timed):
+        if bill is not None:
+            spent[model] = spent.get(model, 0.0) + (bill.most_usd or bill.usd or 0.0)
     return spent
 
 
@@ -129,9 +129,10 @@ def _answers(cell: Cell, backend: Backend, folder: RunFolder, idle: dict[str, fl
                     yield step
     finally:
         if kept.done:
-            measure(folder, {**_named(cell, "energy"), **asdict(meter.energy(rest))})
+            named = {"model": cell.model.config.name, "task": cell.task.name, "mode": cell.mode}
+            measure(folder, EnergyLine(**named, **asdict(meter.energy(rest))))
             if (took := _engine(cell, backend)) is not None:
-                measure(folder, {**_named(cell, "engine"), **took})
+                measure(folder, EngineLine(**named, **took))
 
 
 @contextmanager
@@ -140,7 +141,7 @@ def sitting(cell: Cell, log: ResponseLog, asked: Mapping[str, Request], folder: 
 
     `asked` are the requests as they are sent, by key: whoever sends them may add to it meanwhile.
     """
-    served = cell.model.config.backend in PROVIDERS  # what a server answered may have cost money: stored at once
+    served = cell.model.place.asked is not None  # what a server answered may have cost money: stored at once
     kept = Paced(log, at_once=served)
     started = time.perf_counter()
     cut_off = True  # from outside, with requests under way
@@ -154,7 +155,7 @@ def sitting(cell: Cell, log: ResponseLog, asked: Mapping[str, Request], folder: 
         kept.flush()
         if kept.done:
             took = _pass(cell, asked, kept.done, time.perf_counter() - started)
-            measure(folder, {**took, "cut_off": cut_off})
+            measure(folder, replace(took, cut_off=cut_off))
 
 
 def keep(
@@ -163,7 +164,7 @@ def keep(
     """Yields each response as a step of `phase` once it is on disk; at the end all of them are."""
     requests = {request.key: request for request in cell.requests}
     for response in responses:
-        kept.add(response, _stored(cell, requests[response.key], response, asked))
+        kept.add(response, payload(_stored(cell, requests[response.key], response, asked)))
         yield from (Step(cell, phase, one) for one in kept.new())
     kept.flush()
     yield from (Step(cell, phase, one) for one in kept.new())
@@ -171,47 +172,44 @@ def keep(
 
 def _engine(cell: Cell, backend: Backend) -> Mapping[str, Any] | None:
     """Returns what the scoring engine says it computed and what a server without sharing would bill, if it knows."""
-    statistics = getattr(backend, "statistics", None)
-    return statistics() if cell.mode == "loglikelihood" and statistics is not None else None
+    return backend.computed() if cell.mode == "loglikelihood" else None
 
 
-def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> dict[str, Any]:
+def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str, Request]) -> ResponseLine:
     """Returns the line of `responses.jsonl` for one response; `asked` are the requests as they were sent, by key."""
-    return {
-        "model": cell.model.config.name,
-        "task": cell.task.name,
-        "sample_id": request.sample_id,
-        "epoch": request.epoch,
-        "turn": request.turn,
-        "mode": request.mode,
-        **asdict(response),
-        "text": None if response.text is None else without_own(response.text),
-        "error": None if response.error is None else redact(response.error),
-        "details": redacted(response.details),
-        "input_characters": characters(asked[request.key]) if request.key in asked else 0,
-        "sent_bytes": _sent(cell, asked, [response]),
-        "provisional": response.error is not None and bool(response.details.get("transient")),
-    }
+    return placed(
+        response,
+        model=cell.model.config.name,
+        task=cell.task.name,
+        sample_id=request.sample_id,
+        epoch=request.epoch,
+        turn=request.turn,
+        mode=request.mode,
+        input_characters=characters(asked[request.key]) if request.key in asked else 0,
+        sent_bytes=_sent(cell, asked, [response]),
+    )
 
 
-def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> dict[str, Any]:
-    """Returns the line of `measurements.jsonl` for the answers of one sitting: real tokens, machine seconds.
+def _pass(cell: Cell, asked: Mapping[str, Request], responses: list[Response], wall_s: float) -> PassLine:
+    """Returns what is noted of the answers of one sitting: real tokens, machine seconds.
 
     A conversation is a sample of the sitting in which it ended.
     """
     followed = {request.follows for request in cell.requests}
     good = [response for response in responses if response.error is None]
     split = all(r.prefill_s is not None and r.decode_s is not None for r in good)
-    return {
-        **_named(cell, "pass"),
-        "wall_s": wall_s,
-        "samples": sum(response.key not in followed for response in responses),
-        "responses": len(responses),
-        "sent_bytes": _sent(cell, asked, responses),
-        "failed": len(responses) - len(good),
-        "input_tokens": total(r.input_tokens for r in good),
-        "output_tokens": total(r.output_tokens for r in good),
-        "prefill_s": sum(r.prefill_s or 0.0 for r in good) if split else None,
-        "decode_s": sum(r.decode_s or 0.0 for r in good) if split else None,
-        "usd": total(response.details.get("usd") for response in responses),
-    }
+    return PassLine(
+        model=cell.model.config.name,
+        task=cell.task.name,
+        mode=cell.mode,
+        wall_s=wall_s,
+        samples=sum(response.key not in followed for response in responses),
+        responses=len(responses),
+        sent_bytes=_sent(cell, asked, responses),
+        failed=len(responses) - len(good),
+        input_tokens=total(r.input_tokens for r in good),
+        output_tokens=total(r.output_tokens for r in good),
+        prefill_s=sum(r.prefill_s or 0.0 for r in good) if split else None,
+        decode_s=sum(r.decode_s or 0.0 for r in good) if split else None,
+        usd=total(response.usd for response in responses),
+    )

@@ -14,14 +14,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from harness.backends import load
 from harness.config.machine import MachineConfig
 from harness.cost.machines import hourly
-from harness.runs.execute import Load, load
+from harness.runs.execute import Load
 from harness.runs.host import host
 from harness.runs.plan import Plan
 from harness.runs.planned_model import PlannedModel
 from harness.runs.requests import Cell
-from harness.security.egress import egress
 from harness.store.lines import measurements
 
 MOST_RUNS = 50  # of the newest run folders that are looked through
@@ -67,7 +67,7 @@ def forecasts(
         probed = {(one.model, one.task): one for one in probe(plan, requests, load)}
         found = [probed.get((one.model, one.task), one) for one in found]
     price = None if machine is None else hourly(machine).total
-    here = {model.config.name for model in plan.models if egress(model.config) is None}
+    here = {model.config.name for model in plan.models if model.place.egress is None}
     return tuple(
         one
         if price is None or one.seconds is None or one.model not in here

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from itertools import cycle, islice
 
 from harness.backends.base import Backend
 from harness.config.bench import LatencyConfig
-from harness.config.model import ModelConfig
 from harness.measure.energy import Counter, find_counters, idle_watts
 from harness.measure.other_work import between, reading
 from harness.runs.conversation import _said, _turns, _whole
 from harness.runs.plan import Plan
 from harness.runs.requests import Cell
 from harness.runs.steps import Step, _sent, _times, measure
-from harness.security.egress import PROVIDERS, server
 from harness.store.folder import RunFolder
-from harness.store.lines import _named, measurements
+from harness.store.lines import read_measurements
+from harness.store.schema import ChargeLine, LatencyLine
 from harness.values import Request, Response
 
 FEWEST_CYCLED = 5  # prompts; fewer, sent again and again, would say little of the task
@@ -31,22 +29,17 @@ FEWEST_CYCLED = 5  # prompts; fewer, sent again and again, would say little of t
 def untimed(cell: Cell, plan: Plan, folder: RunFolder) -> bool:
     """Returns whether the latency of a cell is still to be measured; of another format of a prompt it is not."""
     named = (cell.model.config.name, cell.task.name)
-    timed = (line for line in measurements(folder.path) if line["kind"] == "latency")
+    timed = (line for line in read_measurements(folder.path) if isinstance(line, LatencyLine))
     wanted = plan.config.latency.requests > 0 and not cell.task.format_of
-    return wanted and all((line["model"], line["task"]) != named for line in timed)
+    return wanted and all((line.model, line.task) != named for line in timed)
 
 
 def counters_of(backend: Backend) -> tuple[tuple[Counter, ...], str | None]:
     """Returns what counts the joules of the device a model runs on, and the reason where nothing does."""
-    device = backend.describe().get("device")
+    device = backend.describe().device
     if device is None:
         return (), "the model does not run on a device of this machine"
     return find_counters(str(device), os.environ.get("CUDA_VISIBLE_DEVICES"))
-
-
-def served_here(config: ModelConfig) -> bool:
-    """Returns whether a model is a server on this computer, whose work is no bystander's."""
-    return config.backend in PROVIDERS and server(config).local
 
 
 def at_rest(backend: Backend, known: dict[str, float | None]) -> float | None:
@@ -54,7 +47,7 @@ def at_rest(backend: Backend, known: dict[str, float | None]) -> float | None:
 
     Measured once for each device (`IDLE_S` seconds, where there are counters) and kept in `known`.
     """
-    device = str(backend.describe().get("device"))
+    device = str(backend.describe().device)
     if device not in known:
         known[device] = idle_watts(counters_of(backend)[0])
     return known[device]
@@ -89,14 +82,29 @@ def _latency(cell: Cell, plan: Plan, backend: Backend, folder: RunFolder) -> Ite
             if i >= wanted.warmup:
                 timed.append(_times(response))
                 yield Step(cell, "latency", response)
-    beside = asdict(between(before, reading(), served_here=served_here(cell.model.config)))
-    line = {"warmup": wanted.warmup, "bystanders": beside, "responses": timed}
-    measure(folder, {**_named(cell, "latency"), **line})
+    beside = between(before, reading(), served_here=cell.model.place.served_here)
+    name = cell.model.config.name
+    line = LatencyLine(
+        model=name,
+        task=cell.task.name,
+        mode=cell.mode,
+        warmup=wanted.warmup,
+        bystanders=beside,
+        responses=tuple(timed),
+    )
+    measure(folder, line)
 
 
 def _charge(cell: Cell, asked: Mapping[str, Request], response: Response, folder: RunFolder) -> None:
     """Writes down what a request beside the answers cost and sent, where a provider was asked."""
-    if "attempts" in response.details:
-        bill = {name: response.details.get(name) for name in ("usd", "most_usd")}
-        line = {"phase": "latency", **bill, "sent_bytes": _sent(cell, asked, [response])}
-        measure(folder, {**_named(cell, "charge"), **line})
+    if response.billing is not None and response.attempts:
+        line = ChargeLine(
+            model=cell.model.config.name,
+            task=cell.task.name,
+            mode=cell.mode,
+            phase="latency",
+            usd=response.billing.usd,
+            most_usd=response.billing.most_usd,
+            sent_bytes=_sent(cell, asked, [response]),
+        )
+        measure(folder, line)

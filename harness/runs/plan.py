@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.backends import can_score
 from harness.config.machine import read_machine
+from harness.config.objects import is_object
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, TaskError
+from harness.runs.given import NOTHING, Given
 from harness.runs.host import git_state, host
-from harness.runs.planned_model import PlannedModel, _settings, by_messages, described, find_model, limits_of, versions
+from harness.runs.planned_model import PlannedModel, by_messages, described, find_model, limits_of, versions
 from harness.runs.requests import Cell, _cell
 from harness.scoring.scorers.code import needs_sandbox
 from harness.security.policy import refuse_egress
@@ -56,20 +57,21 @@ class Plan:
         return next(cell.samples for cell in self.cells if cell.task is task)
 
 
-def make_plan(config: RunConfig) -> Plan:
+def make_plan(config: RunConfig, given: Given = NOTHING) -> Plan:
     """Returns the plan of a run. Reads data and model files, loads no weights, asks nothing.
 
-    Raises a HarnessError for whatever would fail later: task, data, model folder, chat template.
+    `given` are the objects that the configuration names. Raises a HarnessError for whatever would fail later: task,
+    data, model folder, chat template.
     """
     if not config.tasks:
         raise ConfigError("no tasks to run", where=f"run {config.run}", fix="add `tasks: [NAME, ...]`")
     read_machine(config.machine)
-    models = [find_model(model) for model in config.models]
-    for model in config.models:
+    models = [find_model(model, given) for model in config.models]
+    for model in models:
         limits_of(model, config)
     tasks: list[Task] = []
     for use in config.tasks:
-        for task in load_tasks(use):
+        for task in (given.task(use.task),) if is_object(use.task) else load_tasks(use):
             prompts.check_columns(task.config, task.samples, task.where)
             if task.pool:
                 prompts.check_columns(task.config, task.pool, task.where, prompts.SHOWN)
@@ -79,30 +81,31 @@ def make_plan(config: RunConfig) -> Plan:
     _refuse_two_of_a_name(tasks)
     if not config.responses_only:
         _refuse_code(tasks)
-    judge = _judge(config, tasks)
-    refuse_egress(config.models, [task.config for task in tasks], config.allow_egress)
+    judge = _judge(config, tasks, given)
+    places = {model.config.name: model.place for model in models}
+    refuse_egress(places, [task.config for task in tasks], config.allow_egress)
     if judge is not None:
         judged = [task.config for task in tasks if task.config.judged_by is not None]
-        refuse_egress([judge.config], judged, config.allow_egress, "judge")
+        refuse_egress({judge.config.name: judge.place}, judged, config.allow_egress, "judge")
     chosen = {task.name: choose(task, config) for task in tasks}
     cells = tuple(
         _cell(model, task, chosen[task.name], config.seed)
         for model in models
         for task in tasks
-        if task.config.writes or can_score(model.config, rolling=task.config.rolling)
+        if task.config.writes or _tells(model, task)
     )
     identity = _identity(config, models, tasks, chosen, judge)
     return Plan(config, cells, identity, digest(identity), judge)
 
 
-def _judge(config: RunConfig, tasks: Sequence[Task]) -> PlannedModel | None:
+def _judge(config: RunConfig, tasks: Sequence[Task], given: Given) -> PlannedModel | None:
     """Returns the run's judge, found and checked. Raises ConfigError for one that has nothing to judge."""
     if config.judge is None:
         return None
     if all(task.config.judged_by is None for task in tasks):
         what = f"judge '{config.judge.name}' has nothing to judge: no task of this run has a `rubric`"
         raise ConfigError(what, where=f"run {config.run}", fix="leave the judge out, or add `rubric:` to a task file")
-    return find_model(config.judge)
+    return find_model(config.judge, given)
 
 
 def check_judge(plan: Plan) -> None:
@@ -111,7 +114,7 @@ def check_judge(plan: Plan) -> None:
     if not judged:
         return
     judge_of(plan)
-    limits_of(plan.judge.config, plan.config)
+    limits_of(plan.judge, plan.config)
     pair = next((task for task in judged if task.config.judged_by.against is not None), None)
     if pair is not None and len(plan.models) < 2:
         what = f"task '{pair.name}' compares answers with the baseline's, and the run has one model"
@@ -137,7 +140,7 @@ def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Tas
     """
     if task.config.writes:
         return (task,)
-    silent = [model.config for model in models if not can_score(model.config, rolling=task.config.rolling)]
+    silent = [model.config for model in models if not _tells(model, task)]
     if not silent and use.asked_as != "generate":
         return (task,)
     as_text = kind_of(task.config).as_text(task.config, task)
@@ -152,6 +155,11 @@ def _ways(task: Task, use: TaskUse, models: Sequence[PlannedModel]) -> tuple[Tas
             fix="leave the task or the model out of this run",
         )
     return (task, as_text)
+
+
+def _tells(model: PlannedModel, task: Task) -> bool:
+    """Returns whether a model tells the log-probability of what the task gives it to read."""
+    return model.capabilities.rolling if task.config.rolling else model.capabilities.loglikelihood
 
 
 def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
@@ -234,13 +242,13 @@ def _identity(
     judged = {}
     if judge is not None:
         rival = config.baseline or config.models[0].name  # whom pairs are compared with
-        judged = {"judge": _settings(judge.config) | {"digest": judge.digest}, "baseline": rival}
+        judged = {"judge": judge.config.settings() | {"digest": judge.digest}, "baseline": rival}
     return {
         "semantics": SEMANTICS,
         "seed": config.seed,
         "limit": config.limit,
         "first": config.first,
-        "models": {model.config.name: _settings(model.config) | {"digest": model.digest} for model in models},
+        "models": {model.config.name: model.config.settings() | {"digest": model.digest} for model in models},
         "tasks": {
             task.name: {
                 **task.config.model_dump(mode="json", by_alias=True),

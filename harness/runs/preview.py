@@ -62,12 +62,12 @@ def tokens(cell: Cell) -> Tokens | None:
     if cell.model.info is None:
         return None
     try:
-        tokenizer = _tokenizer(str(cell.model.config.path))
+        tokenizer = _tokenizer(cell.model.weights.path)
     except ModelError:
-        if cell.model.config.trust_remote_code:
+        if cell.model.weights.trust_remote_code:
             return None
         raise
-    stated = cell.model.config.max_length or cell.model.info.context_length
+    stated = cell.model.weights.max_length or cell.model.info.context_length
     context = stated or (tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None)
     whole = cell.scripts()
     requests = whole[:COUNTED]
@@ -131,8 +131,8 @@ def _needs(model: PlannedModel) -> Footprint:
     """Returns what a model needs in the type its weights are run in."""
     named = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "F32": "float32", "BF16": "bfloat16"}
     stored = named.get(str(model.info.dtype), "float16")
-    dtype = model.config.quantization or named.get(model.config.dtype) or stored
-    config = json.loads((Path(str(model.config.path)) / "config.json").read_text(encoding="utf-8"))
+    dtype = model.weights.quantization or named.get(model.weights.dtype) or stored
+    config = json.loads((Path(model.weights.path) / "config.json").read_text(encoding="utf-8"))
     assert dtype in NUMBER_BYTES
     return footprint(config, parameters=model.info.parameters, dtype=dtype)
 

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.backends.capabilities import can_write
-from harness.config.model import ModelConfig
+from harness.backends import Capabilities
+from harness.config.model import LocalModel, ModelConfig
 from harness.config.task import Writing
 from harness.config.yaml_file import read_yaml
 from harness.engine.generate.constrained import check_supported
@@ -19,7 +19,6 @@ from harness.tasks.answer_form import form_of
 from harness.tasks.task import Task
 from harness.values import Sampling
 
-LOCAL = {"transformers", "fake"}  # recorded answers are as they are; servers do less
 UNHEEDED = {  # of a generation_config.json: would change what is drawn, and is not done here
     "no_repeat_ngram_size": 0,
     "encoder_no_repeat_ngram_size": 0,
@@ -73,7 +72,7 @@ def sampling_of(task: Writing, config: ModelConfig, info: ModelInfo | None, seed
 
 def generation_defaults(config: ModelConfig, info: ModelInfo | None) -> dict[str, Any] | None:
     """Returns the model's own generation_config.json; None if it has none, or is no model folder."""
-    if info is None or config.path is None:
+    if info is None or not isinstance(config, LocalModel):
         return None
     try:
         found = json.loads((Path(config.path) / "generation_config.json").read_text(encoding="utf-8"))
@@ -82,17 +81,16 @@ def generation_defaults(config: ModelConfig, info: ModelInfo | None) -> dict[str
     return found if isinstance(found, dict) else None
 
 
-def check_writing(task: Task, wanted: Writing, config: ModelConfig, info: ModelInfo | None) -> None:
+def check_writing(task: Task, wanted: Writing, config: ModelConfig, info: ModelInfo | None, can: Capabilities) -> None:
     """Raises a HarnessError, with the line of the task file, for what this model cannot do for this generated task.
 
     `wanted` is the task's configuration.
     """
-    if config.backend not in LOCAL:
-        if config.backend != "recorded":
-            _refuse_beyond_server(task, wanted, config)
-        return
-    _check_form(task, wanted)
-    context = config.max_length or (info.context_length if info is not None else None)
+    _refuse_beyond(task, wanted, config, can)
+    if can.grammars:
+        _check_form(task, wanted)
+    stated = config.max_length if isinstance(config, LocalModel) else None
+    context = stated or (info.context_length if info is not None else None)
     if context is not None and wanted.max_tokens >= context:
         raise TaskError(
             f"max_tokens {wanted.max_tokens} leaves no room for a prompt in the {context} tokens that "
@@ -109,9 +107,9 @@ def _check_form(task: Task, wanted: Writing) -> None:
         check_supported(form_of(held, task.samples[0]), _line(task, "constrain"))
 
 
-def _refuse_beyond_server(task: Task, wanted: Writing, config: ModelConfig) -> None:
+def _refuse_beyond(task: Task, wanted: Writing, config: ModelConfig, able: Capabilities) -> None:
     """Raises BackendError for what the task asks and the model's interface has no word for."""
-    can, held = can_write(config), wanted.constrain
+    can, held = able.writing, wanted.constrain
     form = asdict(form_of(held, task.samples[0])) if held is not None and held.enforce else {}
     switched, bounded = wanted.thinking.switch != "auto", wanted.thinking.budget is not None
     beyond: Mapping[str, tuple[bool, str]] = {
@@ -128,8 +126,11 @@ def _refuse_beyond_server(task: Task, wanted: Writing, config: ModelConfig) -> N
             "set it in the model's `extra`, as its server has it",
         ),
         "logprobs": (wanted.logprobs and "logprobs" not in can, "leave it out: its server tells none"),
-        "model_defaults": (wanted.model_defaults, "leave it out: a server draws as `generation` says"),
-        "wall_s": (wanted.wall_limit_s is not None, "set the model's `limits`"),
+        "model_defaults": (
+            wanted.model_defaults and "model_defaults" not in can,
+            "leave it out: a server draws as `generation` says",
+        ),
+        "wall_s": (wanted.wall_limit_s is not None and "wall_s" not in can, "set the model's `limits`"),
     }
     for key, (asked, fix) in beyond.items():
         if asked:

@@ -51,7 +51,7 @@ def _cell(model: PlannedModel, task: Task, samples: tuple[Sample, ...], seed: in
     mode: Mode = "generate" if config.writes else "loglikelihood"
     sampling = Sampling()
     if isinstance(config, Writing) and config.writes:
-        check_writing(task, config, model.config, model.info)
+        check_writing(task, config, model.config, model.info, model.capabilities)
         sampling = sampling_of(config, model.config, model.info, seed)
     manner, requests = Manner(model.key, chat, sampling), kind_of(config).requests
     asked = (r for sample in samples for r in requests(config, sample, shots_for(task, sample, seed), manner))

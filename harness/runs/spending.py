@@ -15,9 +15,8 @@ from harness.cost.prices import Price, Processing, TokenCount, price_request
 from harness.runs.ask_judge import foreseen
 from harness.runs.latency_pass import timed_requests
 from harness.runs.plan import Plan
-from harness.runs.planned_model import limits_of, listed_price
+from harness.runs.planned_model import limits_of
 from harness.runs.requests import Cell
-from harness.security.egress import egress
 from harness.store.lines import characters
 from harness.tasks.judge_requests import name_of
 from harness.values import GenerateRequest, Request
@@ -52,11 +51,11 @@ def estimate(plan: Plan, done: Collection[str] = ()) -> tuple[Spending, ...]:
     """Returns what each model elsewhere, or with a price, may cost; `done` are the keys of requests answered."""
     found = []
     for model in plan.models:
-        price = listed_price(model.config)
-        if price is None and egress(model.config) is None:
+        price = model.price
+        if price is None and model.place.egress is None:
             continue
         cells = [cell for cell in plan.cells if cell.model is model]
-        limits = tuple(limit for limit in limits_of(model.config, plan.config) if limit is not None)
+        limits = tuple(limit for limit in limits_of(model, plan.config) if limit is not None)
         low, high, most = (
             None if price is None else _sum(*(_cell_usd(price, cell, plan, done, usd, said) for cell in cells))
             for usd, said in ((_low, 0), (_high, CHARACTERS), (_most, 1))
@@ -70,10 +69,10 @@ def _of_judge(plan: Plan) -> Iterator[Spending]:
     """Yields what a judge elsewhere, or with a price, may cost; verdicts that are there already are not taken off."""
     if plan.judge is None:
         return
-    price = listed_price(plan.judge.config)
-    if price is None and egress(plan.judge.config) is None:
+    price = plan.judge.price
+    if price is None and plan.judge.place.egress is None:
         return
-    limits = tuple(limit for limit in limits_of(plan.judge.config, plan.config) if limit is not None)
+    limits = tuple(limit for limit in limits_of(plan.judge, plan.config) if limit is not None)
     low, high, most = (
         None
         if price is None
@@ -90,7 +89,7 @@ def _times(times: int, usd: float | None) -> float | None:
 
 def _cell_usd(price: Price, cell: Cell, plan: Plan, done: Collection[str], usd: Usd, said: int) -> float | None:
     answers, timed = _sent(cell, plan, done, said)
-    usual: Processing = "batch" if cell.model.config.batch and len(answers) > 1 else "standard"
+    usual: Processing = "batch" if cell.model.config.in_batches and len(answers) > 1 else "standard"
     return _sum(usd(price, answers, usual), usd(price, timed, "standard"))
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from harness.runs.requests import Cell
-from harness.security.egress import egress
 from harness.security.secrets import redacted
 from harness.store.files import append_jsonl
 from harness.store.folder import RunFolder
 from harness.store.paths import portable
+from harness.store.schema import MEASUREMENTS, Measurement, TimedAlone
 from harness.values import GenerateRequest, Request, Response
 
 Phase = Literal["answers", "latency", "verdicts"]
@@ -30,17 +30,17 @@ class Step:
     response: Response
 
 
-def measure(folder: RunFolder, line: Mapping[str, Any]) -> None:
+def measure(folder: RunFolder, line: Measurement) -> None:
     """Adds a line to `measurements.jsonl`."""
-    append_jsonl(folder.path / "measurements.jsonl", redacted(portable(line)))
+    append_jsonl(folder.path / "measurements.jsonl", redacted(portable(MEASUREMENTS.write(line))))
 
 
 def _sent(cell: Cell, asked: Mapping[str, Request], responses: Sequence[Response]) -> int:
     """Returns the bytes of text that left this machine for these responses, in all their attempts."""
-    if egress(cell.model.config) is None:
+    if cell.model.place.egress is None:
         return 0
     sent = [response for response in responses if response.key in asked]
-    attempts = (len(response.details.get("attempts", ())) or 1 for response in sent)
+    attempts = (len(response.attempts) or 1 for response in sent)
     return sum(tries * _bytes(asked[response.key]) for tries, response in zip(attempts, sent))
 
 
@@ -52,6 +52,13 @@ def _bytes(request: Request) -> int:
     return request.prompt.size_bytes * max(1, len(request.continuations)) + len(ends)
 
 
-def _times(response: Response) -> dict[str, Any]:
-    names = ("key", "input_tokens", "output_tokens", "ttft_s", "last_token_s", "e2e_s", "error")
-    return {name: getattr(response, name) for name in names}
+def _times(response: Response) -> TimedAlone:
+    return TimedAlone(
+        key=response.key,
+        input_tokens=response.input_tokens,
+        output_tokens=response.output_tokens,
+        ttft_s=response.ttft_s,
+        last_token_s=response.last_token_s,
+        e2e_s=response.e2e_s,
+        error=response.error,
+    )

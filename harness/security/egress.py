@@ -13,7 +13,9 @@ import os
 import ssl
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
@@ -22,9 +24,10 @@ from urllib.parse import urlsplit
 
 from harness.errors import BackendError, ConfigError, PolicyError
 from harness.security.secrets import is_secret, keep_out, redact
+from harness.values import Sensitivity
 
 if TYPE_CHECKING:
-    from harness.config.model import ModelConfig
+    from harness.config.model import RemoteModel
 
 
 THIS_MACHINE = "this machine"
@@ -65,6 +68,39 @@ SENT = frozenset(
 )
 
 
+_CARRIED: ContextVar[Sensitivity] = ContextVar("carried", default="public")  # what a request under way holds
+
+
+@contextmanager
+def carrying(sensitivity: Sensitivity) -> Iterator[None]:
+    """Tells the guard, in this thread, how sensitive is what is sent meanwhile."""
+    token = _CARRIED.set(sensitivity)
+    try:
+        yield
+    finally:
+        _CARRIED.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a model runs, where its prompts go, and whose prices hold."""
+
+    name: str  # this machine, a host, or recorded
+    egress: str | None = None  # the host that prompts are sent to; None: they stay on this machine
+    asked: str | None = None  # the host of the server that is asked; None: none is
+    provider: str | None = None  # whose own address that is
+    lacks: str = ""  # what is still missing before it can be asked: a key
+
+    @property
+    def served_here(self) -> bool:
+        """Returns whether it is a server on this computer."""
+        return self.asked is not None and is_loopback(self.asked)
+
+
+HERE = Place(THIS_MACHINE)
+FILE = Place("recorded")  # answers are only read
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """The one place a backend sends to."""
@@ -88,6 +124,14 @@ class Server:
         return is_loopback(self.host)
 
     @property
+    def egress(self) -> str | None:
+        """Returns the host that prompts are sent to, a proxy's too; None if they stay on this machine."""
+        if not self.local:
+            return self.host
+        proxy = None if self.proxy is None else urlsplit(self.proxy).hostname
+        return None if proxy is None or is_loopback(proxy) else proxy
+
+    @property
     def own(self) -> bool:
         """Whether this is the provider's own address, where its keys and prices hold."""
         return self.host == urlsplit(self.provider.url).hostname
@@ -108,6 +152,13 @@ class Server:
             return ""
         return f"environment variable {self.key_env} {'is empty' if self.key_env in os.environ else 'is not set'}"
 
+    def refuse(self, sensitivity: Sensitivity) -> None:
+        """Raises PolicyError for data that never leave this machine, on their way to another."""
+        if sensitivity == "restricted" and self.egress is not None:
+            what = f"restricted data on their way to {self.egress} were stopped"
+            fix = "ask a model on this machine; no setting overrides this"
+            raise PolicyError(what, where=self.url, fix=fix)
+
     def guard(self, request: Any) -> None:
         """Lets a request pass only to this host and port, with the key and no header that is not in `SENT`.
 
@@ -116,6 +167,7 @@ class Server:
         port = request.url.port or (443 if request.url.scheme == "https" else 80)
         if (request.url.host, port) != (self.host, self.port):
             raise PolicyError(f"a request to {request.url.host}:{port} was stopped", where=self.url)
+        self.refuse(_CARRIED.get())
         for name in list(request.headers):
             if name.lower() not in SENT:
                 del request.headers[name]
@@ -137,10 +189,10 @@ class Server:
         )
 
 
-def server(config: ModelConfig) -> Server:
+def server(config: RemoteModel) -> Server:
     """Returns where a model is asked. Raises ConfigError for an address that cannot be used, or is not safe."""
     provider = PROVIDERS[config.backend]
-    url = (config.base_url or provider.url).rstrip("/")
+    url = (config.address or provider.url).rstrip("/")
     where = f"model {config.name}, base_url"
     try:
         parts = urlsplit(url)
@@ -156,7 +208,7 @@ def server(config: ModelConfig) -> Server:
             where=where,
             fix="put a key into an environment variable and name it in `api_key_env`",
         )
-    if parts.scheme == "http" and not (is_loopback(host) or config.allow_http):
+    if parts.scheme == "http" and not (is_loopback(host) or config.unencrypted):
         raise ConfigError(
             f"http to {host} would send prompts and key unencrypted",
             where=where,
@@ -168,7 +220,7 @@ def server(config: ModelConfig) -> Server:
             where=f"model {config.name}",
             fix="name a variable that ends in KEY, TOKEN or SECRET",
         )
-    own = config.base_url is None or host == urlsplit(provider.url).hostname
+    own = config.address is None or host == urlsplit(provider.url).hostname
     if config.api_key_env is not None and config.api_key_command is not None:
         what = "both `api_key_env` and `api_key_command` say where the key is"
         raise ConfigError(what, where=f"model {config.name}", fix="leave one of them out")
@@ -185,7 +237,7 @@ def server(config: ModelConfig) -> Server:
     )
 
 
-def _proxy(config: ModelConfig) -> str | None:
+def _proxy(config: RemoteModel) -> str | None:
     """Returns the proxy of the settings. Raises ConfigError if it is no address, or holds a password."""
     if config.proxy is None:
         return None
@@ -202,7 +254,7 @@ def _proxy(config: ModelConfig) -> str | None:
     return config.proxy
 
 
-def _ca_file(config: ModelConfig) -> str | None:
+def _ca_file(config: RemoteModel) -> str | None:
     """Returns the file of certificates to trust. Raises ConfigError if it holds none."""
     if config.ca_file is None:
         return None
@@ -236,20 +288,11 @@ def _printed(command: tuple[str, ...], moment: int) -> str:
 _EXAMPLE = "give it as https://HOST/v1 or http://127.0.0.1:PORT/v1"
 
 
-def egress(config: ModelConfig) -> str | None:
-    """Returns the host a model's prompts are sent to; None if they stay on this machine."""
-    if config.backend not in PROVIDERS:
-        return None
+def place_of(config: RemoteModel) -> Place:
+    """Returns where a model at an address is asked. Raises ConfigError as `server` does."""
     found = server(config)
-    if not found.local:
-        return found.host
-    proxy = None if found.proxy is None else urlsplit(found.proxy).hostname
-    return None if proxy is None or is_loopback(proxy) else proxy
-
-
-def where(config: ModelConfig) -> str:
-    """Returns where a model runs: a host name, `this machine`, or `recorded` for answers that are only read."""
-    return "recorded" if config.backend == "recorded" else egress(config) or THIS_MACHINE
+    provider = config.backend if found.own else None
+    return Place(found.egress or THIS_MACHINE, found.egress, found.host, provider, found.missing_key())
 
 
 def is_loopback(host: str) -> bool:

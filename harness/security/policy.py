@@ -1,6 +1,6 @@
 """What may go where, and which models may be used at all.
 
-    refuse_egress(models, tasks, allowed)     at every plan: sensitive data and the places it would be sent to
+    refuse_egress(places, tasks, allowed)     at every plan: sensitive data and the places it would be sent to
     broken(policy, models, tasks, unsealed)   at `harness check --policy`: a house's own rules
 
 Sensitivity travels with the data. `restricted` never leaves the machine, whatever a run file or command line says;
@@ -19,31 +19,32 @@ from pydantic_core import PydanticCustomError
 
 from harness.config.base import Name, Strict, validate
 from harness.config.files import find_file
-from harness.config.model import ModelConfig
+from harness.config.model import LocalModel, ModelConfig
 from harness.config.task import TaskConfig
 from harness.config.yaml_file import read_yaml
 from harness.errors import ConfigError, PolicyError, nearest
 from harness.models.licences import LICENCES, SEVERITY
 from harness.models.openness import Openness
 from harness.models.safety import PICKLES
-from harness.security.egress import egress
+from harness.security.egress import Place
 from harness.values import SENSITIVITIES, Sensitivity
 
 
 def refuse_egress(
-    models: Sequence[ModelConfig], tasks: Sequence[TaskConfig], allowed: Sequence[str], role: str = "model"
+    places: Mapping[str, Place], tasks: Sequence[TaskConfig], allowed: Sequence[str], role: str = "model"
 ) -> None:
     """Raises PolicyError, naming task and model (or judge: its `role`), if data would go where they may not.
 
+    `places` are where the models are asked, by name.
     `allowed` are the host names that the run file allows for internal data. A server on a loopback address counts as
     this machine: what it does with the data is its owner's business.
     """
-    for model in models:
-        host = egress(model)
+    for model, place in places.items():
+        host = place.egress
         if host is None:
             continue
         for task in tasks:
-            where = f"{role} {model.name} is asked at {host}"
+            where = f"{role} {model} is asked at {host}"
             if task.sensitivity == "restricted":
                 what = f"task '{task.task}' is restricted: it never leaves this machine"
                 fix = f"use a {role} on this machine; no setting overrides this"
@@ -88,6 +89,7 @@ class Used:
     config: ModelConfig
     files: tuple[str, ...]  # names in its folder
     openness: Openness | None  # None: no folder
+    place: Place
 
 
 def read_policy(name: str) -> PolicyConfig:
@@ -118,16 +120,15 @@ def broken(
 
 def _model_breaks(policy: PolicyConfig, model: Used) -> Iterator[str]:
     name, known = f"model {model.config.name}", model.openness
-    if model.config.trust_remote_code and not policy.remote_code:
+    if isinstance(model.config, LocalModel) and model.config.trust_remote_code and not policy.remote_code:
         yield f"{name}: it runs code of its own (trust_remote_code)"
     if known is None:
         # a server's weights cannot be looked at; a host that the policy names is allowed as it is
-        host = egress(model.config)
         named = {each for hosts in (policy.egress or {}).values() for each in hosts}
         rules = [
             rule for rule in ("licences", "commercial", "formats", "publishers") if getattr(policy, rule) is not None
         ]
-        if model.config.backend not in _WITHOUT_WEIGHTS and rules and host not in named:
+        if model.place.asked is not None and rules and model.place.egress not in named:
             yield f"{name}: its {', '.join(rules)} cannot be told: it is asked at a server"
         return
     if policy.licences is not None:
@@ -145,11 +146,8 @@ def _model_breaks(policy: PolicyConfig, model: Used) -> Iterator[str]:
             yield f"{name}: {file} is in a format that is not allowed"
 
 
-_WITHOUT_WEIGHTS = ("fake", "recorded")
-
-
 def _egress_breaks(policy: PolicyConfig, model: Used, tasks: Sequence[TaskConfig]) -> Iterator[str]:
-    host = egress(model.config)
+    host = model.place.egress
     if host is None or policy.egress is None:
         return
     for task in tasks:

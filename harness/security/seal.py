@@ -36,11 +36,12 @@ from typing import Literal
 
 from harness.config import lm_eval_names
 from harness.config.files import find_file
-from harness.config.model import ModelConfig
+from harness.config.model import LocalModel, ModelConfig, RemoteModel
+from harness.config.objects import is_object
 from harness.config.run import RunConfig
 from harness.config.task import read_data
 from harness.models.find import resolve_model
-from harness.security.egress import PROVIDERS, server
+from harness.security.egress import server
 from harness.security.environment import OFFLINE, QUIET
 
 Kind = Literal["kernel", "namespace", "none"]
@@ -69,6 +70,7 @@ def seal_run(config: RunConfig, methods: Sequence[Kind] = ("kernel",)) -> Seal:
     missing = [
         (path, model.revision, model.trust_remote_code)
         for model in _models(config)
+        if isinstance(model, LocalModel)
         for path in (model.path, model.adapter)
         if path is not None and "/" in path and not Path(path).expanduser().exists()
     ]
@@ -97,10 +99,12 @@ def _no_seal_here() -> str:
 def _needs_network(config: RunConfig) -> str:
     """Returns why a run cannot do without a network; empty if it can."""
     for model in _models(config):
-        if model.backend in PROVIDERS:
+        if isinstance(model, RemoteModel):
             role = "judge" if model is config.judge else "model"
             return f"{role} {model.name} is asked at {server(model).host}"
     for use in config.tasks:
+        if is_object(use.task):
+            continue  # its rows are here
         if lm_eval_names.is_named(use.task):
             if use.data is None and lm_eval_names.reads_hub(use.task):
                 return f"task {use.task} reads what lm-eval fetches: give a local copy with --data"

@@ -31,6 +31,7 @@ from harness.store.files import BINARY, DISK, Disk, _compact, _sync_folder, _wri
 from harness.store.renamed import renamed
 
 SYNC_SHARE = 0.05  # of the time that may go into waiting for the disk
+PROVISIONAL = b'"provisional":true'  # as such a payload is written
 START = "0" * 64  # what the first line of a log names as the hash before it
 _HASH_END = len(',"hash":""}\n') + 64
 
@@ -187,9 +188,39 @@ def read_responses(path: Path) -> Iterator[dict[str, Any]]:
     A half-written last line is left out: it is owed. Raises StoreError for a missing log, a broken chain, or a key
     stored twice.
     """
-    every = list(read_attempts(path))
-    last = {payload["key"]: number for number, payload in enumerate(every)}
-    yield from (payload for number, payload in enumerate(every) if last[payload["key"]] == number)
+    gone = superseded(path)
+    yield from (payload for number, payload in enumerate(read_attempts(path)) if number not in gone)
+
+
+def superseded(path: Path) -> frozenset[int]:
+    """Returns the numbers, from 0, of the provisional lines of a log that others took the place of."""
+    last: dict[str, int] = {}  # key -> its line so far, of those that were provisional once
+    gone: set[int] = set()
+    for number, data in enumerate(_lines_of(path)):
+        if last or PROVISIONAL in data:
+            key, provisional = _key_of(data)
+            if key in last:
+                gone.add(last[key])
+            if provisional or key in last:
+                last[key] = number
+    return frozenset(gone)
+
+
+def _lines_of(path: Path) -> Iterator[bytes]:
+    try:
+        with Path(path).open("rb") as file:
+            yield from file
+    except OSError as error:
+        raise disk_error(error, Path(path)) from None
+
+
+def _key_of(data: bytes) -> tuple[str, bool]:
+    """Returns the key of a line and whether it is provisional; of what is no line of a log, no key."""
+    try:
+        payload = json.loads(data)
+        return str(payload["key"]), bool(payload.get("provisional"))
+    except (ValueError, KeyError, TypeError, AttributeError):  # reading it in earnest says what is wrong
+        return "", False
 
 
 def read_attempts(path: Path) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.errors import StoreError, nearest
 from harness.runs.plan import Plan
-from harness.store.log import read_responses
+from harness.store.log import read_attempts
 from harness.store.renamed import renamed
 from harness.values import Failure, Record, Sample
 
@@ -20,7 +20,7 @@ def answered(path: Path) -> set[str]:
     """Returns the keys of the requests in a run folder that are answered, or failed for good; none if it is new."""
     if not (path / "responses.jsonl").exists():
         return set()
-    return {line["key"] for line in read_responses(path / "responses.jsonl") if not line.get("provisional")}
+    return {line["key"] for line in read_attempts(path / "responses.jsonl") if not line.get("provisional")}
 
 
 def read_samples(path: Path) -> dict[tuple[str, str], Sample]:
@@ -28,7 +28,7 @@ def read_samples(path: Path) -> dict[tuple[str, str], Sample]:
     return {(line["task"], line["id"]): _sample(line) for line in read_jsonl(path / "samples.jsonl")}
 
 
-def _refuse_no_run(folder: Path) -> None:
+def refuse_no_run(folder: Path) -> None:
     """Raises StoreError for a folder that holds no run, naming those that could be meant."""
     if not (folder / "plan.json").is_file():
         runs = [plan.parent.name for plan in folder.parent.glob("*/plan.json")]
@@ -71,7 +71,7 @@ def _sample(line: Mapping[str, Any]) -> Sample:
     return Sample(**{**line, **several})
 
 
-def _record_line(record: Record) -> dict[str, Any]:
+def record_line(record: Record) -> dict[str, Any]:
     line = asdict(record)
     if not record.turns:
         del line["turns"]

@@ -9,18 +9,14 @@ text that people judged is put before the judge too: how far it agrees with them
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from harness.config.task import Judging
 from harness.tasks.kinds.conversation import ConversationTask, turn_of
 from harness.tasks.kinds.written import answer_to_judge, text_to_judge
-from harness.tasks.records import place
 from harness.tasks.rubric import NOTHING, Judge, ask, rubric_of, texts_of
-from harness.tasks.score_answer import Place
-from harness.values import Request, Response, Sample
+from harness.values import AnswerPlace, Request, Response, ResponseLine, Sample
 
 Samples = Mapping[tuple[str, str], Sample]  # by task and sample id
-Lines = Sequence[tuple[Mapping[str, Any], Response]]  # of responses.jsonl
 
 
 def name_of(judge: str) -> str:
@@ -29,11 +25,11 @@ def name_of(judge: str) -> str:
 
 
 def _wanted(
-    tasks: Mapping[str, Judging], samples: Samples, lines: Lines, judge: Judge, baseline: str
+    tasks: Mapping[str, Judging], samples: Samples, responses: Sequence[ResponseLine], judge: Judge, baseline: str
 ) -> dict[str, dict[str, Request]]:
     """Returns all that the judge is to be asked, by task and key."""
     found: dict[str, dict[str, Request]] = {name: {} for name in tasks}
-    for (_, name, _, _), by_turn in _asked(tasks, samples, lines, judge, baseline).items():
+    for (_, name, _, _), by_turn in _asked(tasks, samples, responses, judge, baseline).items():
         found[name] |= {request.key: request for requests in by_turn.values() for request in requests or ()}
     for name, task in tasks.items():
         labelled = _labelled(task, _of_task(samples, name), judge)
@@ -42,18 +38,18 @@ def _wanted(
 
 
 def _asked(
-    tasks: Mapping[str, Judging], samples: Samples, lines: Lines, judge: Judge, baseline: str
-) -> dict[Place, dict[int, tuple[Request, ...] | None]]:
+    tasks: Mapping[str, Judging], samples: Samples, responses: Sequence[ResponseLine], judge: Judge, baseline: str
+) -> dict[AnswerPlace, dict[int, tuple[Request, ...] | None]]:
     """Returns what is asked about each answer, or each scored turn of a conversation, by turn from 1.
 
     None: the baseline's own answer, where answers are compared with those. There is no request about an answer that
     is not there, nor about a pair whose other answer failed for a reason that the task does not count as wrong.
     """
-    rivals = {place(line)[1:]: response for line, response in lines if line["model"] == baseline}
-    said: dict[Place, list[Response]] = {}
-    found: dict[Place, dict[int, tuple[Request, ...] | None]] = {}
-    for line, response in lines:
-        where = place(line)
+    rivals = {response.place[1:]: response for response in responses if response.model == baseline}
+    said: dict[AnswerPlace, list[ResponseLine]] = {}
+    found: dict[AnswerPlace, dict[int, tuple[Request, ...] | None]] = {}
+    for response in responses:
+        where = response.place
         task, sample = tasks[where[1]], samples[where[1], where[2]]
         before = said.setdefault(where, [])  # the log has the turns of a conversation in their order
         before.append(response)

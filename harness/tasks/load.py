@@ -17,6 +17,7 @@ from harness.scoring.scorers import own_python
 from harness.tasks import lm_eval_tasks
 from harness.tasks.answer_form import check_form
 from harness.tasks.data.prepare import PREPARE
+from harness.tasks.data.read import Rows
 from harness.tasks.kinds import read_task, samples_of
 from harness.tasks.kinds.choice import ChoiceTask
 from harness.tasks.kinds.conversation import ConversationTask
@@ -62,7 +63,13 @@ def load_task(use: TaskUse) -> Task:
 def _load(use: TaskUse) -> Task:
     path = find_file(use.task, "tasks")
     config, file = read_task(path)
-    config = _raised(config, use)
+    return task_of(_raised(config, use), file, path, Path(use.data) if use.data is not None else None)
+
+
+def task_of(
+    config: TaskConfig, file: YamlFile, path: Path, override: Path | None = None, rows: Rows | None = None
+) -> Task:
+    """Returns a task of its checked file and its data: `rows`, else those that the file or `override` names."""
     if config.prepare is not None and config.prepare not in PREPARE:
         raise TaskError(
             f"no function '{config.prepare}'", where=file.where(("prepare",)), fix=nearest(config.prepare, PREPARE)
@@ -72,8 +79,7 @@ def _load(use: TaskUse) -> Task:
     _check_costs(config, file)
     if isinstance(config, Writing) and config.constrain is not None:
         check_form(config.constrain, file.where(("constrain",)))
-    override = Path(use.data) if use.data is not None else None
-    rows = _rows(config, path, override, config.data.split)
+    rows = rows or _rows(config, path, override, config.data.split)
     samples = samples_of(config, rows, path, config.data.id)
     for scorer, column in (named for spec in config.scores for named in scorers.columns_of(spec)):
         for sample in samples:

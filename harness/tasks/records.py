@@ -12,18 +12,15 @@ from harness.stats.totals import total
 from harness.tasks.kinds.conversation import ConversationTask, asked, turn_of
 from harness.tasks.kinds.written import shown, written
 from harness.tasks.rubric import NOT_ASKED, Told
-from harness.tasks.score_answer import NO_TURNS, ByTurn, Place, counted, judge
-from harness.values import Failure, Record, Response, Sample, Score, Turn
+from harness.tasks.score_answer import NO_TURNS, ByTurn, counted, judge
+from harness.values import AnswerPlace, Failure, Record, Response, ResponseLine, Sample, Score, Turn
 
 
-def record(
-    task: TaskConfig, sample: Sample, line: Mapping[str, Any], response: Response, told: Told = NOT_ASKED
-) -> Record:
+def record(task: TaskConfig, sample: Sample, response: ResponseLine, told: Told = NOT_ASKED) -> Record:
     """Returns the record of one response; a failure the task counts as wrong has the value 0."""
     score = judge(task, sample, response, told)
     return _record(
         sample,
-        line,
         (response,),
         answer=score.answer,
         value=counted(task, score),
@@ -35,15 +32,15 @@ def record(
     )
 
 
-def _record(sample: Sample, line: Mapping[str, Any], responses: Sequence[Response], **judged: Any) -> Record:
+def _record(sample: Sample, responses: Sequence[ResponseLine], **judged: Any) -> Record:
     """Returns the record of a sample with what its responses took together; `judged` are its other fields."""
-    thought = [n for response in responses if (n := response.details.get("thinking_tokens")) is not None]
+    thought = [n for one in responses if one.thinking is not None and (n := one.thinking.tokens) is not None]
     return Record(
-        model=line["model"],
-        task=line["task"],
-        sample_id=line["sample_id"],
-        epoch=line["epoch"],
-        mode=line["mode"],
+        model=responses[-1].model,
+        task=responses[-1].task,
+        sample_id=responses[-1].sample_id,
+        epoch=responses[-1].epoch,
+        mode=responses[-1].mode,
         expected=sample.expected,
         input_tokens=total(response.input_tokens for response in responses),
         output_tokens=total(response.output_tokens for response in responses),
@@ -55,11 +52,6 @@ def _record(sample: Sample, line: Mapping[str, Any], responses: Sequence[Respons
     )
 
 
-def place(line: Mapping[str, Any]) -> Place:
-    """Returns which answer, or conversation, a line of `responses.jsonl` belongs to."""
-    return line["model"], line["task"], line["sample_id"], line["epoch"]
-
-
 def _texts(told: Told) -> tuple[str, ...]:
     return tuple(reply.text or "" for reply in told.replies if reply is not None)
 
@@ -67,8 +59,7 @@ def _texts(told: Told) -> tuple[str, ...]:
 def conversation(
     task: ConversationTask,
     sample: Sample,
-    line: Mapping[str, Any],
-    responses: Sequence[Response],
+    responses: Sequence[ResponseLine],
     told: ByTurn = NO_TURNS,
 ) -> Record:
     """Returns the record of a conversation, each of whose scored turns is judged as a question of its own.
@@ -88,7 +79,6 @@ def conversation(
     value = None if None in values else sum(values) / len(values)
     return _record(
         sample,
-        line,
         responses,
         answer=shown([one.answer for one in judged]),
         value=float(value == 1.0) if task.over_turns == "all" and value is not None else value,
@@ -128,22 +118,22 @@ def _over_turns(scores: Mapping[int, Score]) -> dict[str, float]:
 def records(
     tasks: Mapping[str, TaskConfig],
     samples: Mapping[tuple[str, str], Sample],
-    lines: Iterable[tuple[Mapping[str, Any], Response]],
-    told: Mapping[Place, ByTurn] = MappingProxyType({}),
+    responses: Iterable[ResponseLine],
+    told: Mapping[AnswerPlace, ByTurn] = MappingProxyType({}),
 ) -> Iterator[Record]:
     """Yields a record for each answered sample and epoch; `samples` is by task and sample id.
 
     `told` is what a judge model said of each turn. A conversation whose last turn has no response yet has no record:
     it is owed.
     """
-    talks: dict[Place, list[Response]] = {}
-    for line, response in lines:
-        task, sample = tasks[line["task"]], samples[line["task"], line["sample_id"]]
-        said = told.get(place(line), NO_TURNS)
+    talks: dict[AnswerPlace, list[ResponseLine]] = {}
+    for response in responses:
+        task, sample = tasks[response.task], samples[response.task, response.sample_id]
+        said = told.get(response.place, NO_TURNS)
         if not isinstance(task, ConversationTask):
-            yield record(task, sample, line, response, said.get(1, NOT_ASKED))
+            yield record(task, sample, response, said.get(1, NOT_ASKED))
             continue
-        so_far = talks.setdefault(place(line), [])
+        so_far = talks.setdefault(response.place, [])
         so_far.append(response)  # the log has the turns of a conversation in their order
         if len(so_far) == len(asked(task, sample)):
-            yield conversation(task, sample, line, so_far, said)
+            yield conversation(task, sample, talks.pop(response.place), said)

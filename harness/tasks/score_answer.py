@@ -14,7 +14,6 @@ from harness.tasks.prompts import answer_text
 from harness.tasks.rubric import NOT_ASKED, Told
 from harness.values import Failure, Response, Sample, Score
 
-Place = tuple[str, str, str, int]  # model, task, sample id, epoch
 ByTurn = Mapping[int, Told]  # what a judge model said of each turn, from 1; there is one turn but in conversations
 NO_TURNS: ByTurn = MappingProxyType({})
 

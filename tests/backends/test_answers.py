@@ -6,14 +6,14 @@ import json
 from dataclasses import replace
 
 import pytest
-from asking import prompt_of
 
+from harness.backends import load
 from harness.backends.local.backend import TransformersBackend
 from harness.backends.local.render import ids_digest
-from harness.backends.scripted import FakeBackend, Rule, Script
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.task import STOP_LIMIT
 from harness.values import Form, GenerateRequest, Message, Request, Sampling, Writing
+from tests.support.asking import prompt_of
 
 SCHEMA = {
     "type": "object",
@@ -27,7 +27,7 @@ LONG = "the cat sat on the red mat and the dog ran home far and " * 3
 @pytest.fixture(scope="module")
 def llama(models):
     path = models("llama", chat=True, context=256)
-    made = TransformersBackend(ModelConfig(name="m", path=str(path), device="cpu", dtype="fp32", threads=1))
+    made = TransformersBackend(model_of(name="m", path=str(path), device="cpu", dtype="fp32", threads=1))
     yield made
     made.close()
 
@@ -194,7 +194,7 @@ def test_epochs_share_one_prefill_and_draw_apart(llama):
 
 
 def test_the_scripted_model_thinks_before_its_answer():
-    fake = FakeBackend(Script(answers=[Rule(thinking="two and two", text="is four")]))
+    fake = load(model_of(name="m", backend="scripted", script=[{"thinking": "two and two", "text": "is four"}]))
     free = one(fake, ask())
     assert (free.text, free.output_tokens, free.details["thinking"]) == ("is four", 5, "two and two")
     short = one(fake, ask(thinking_budget=1))
@@ -205,6 +205,6 @@ def test_the_scripted_model_thinks_before_its_answer():
 
 def test_the_scripted_model_goes_on_from_a_prefill_and_says_that_it_is_held_to_nothing():
     messages = (Message("user", "hi"), Message("assistant", "Well"))
-    response = one(FakeBackend(), ask(messages, prefill="Well", form=Form(regex="a")))
+    response = one(load(model_of(name="m", backend="scripted")), ask(messages, prefill="Well", form=Form(regex="a")))
     assert response.prompt == "user: hi\nassistant: Well"
     assert response.details == {"constraint": "not held to: the answer is scripted"}

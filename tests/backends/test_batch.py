@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import prompt_of
 
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import batch
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.errors import ConfigError, LimitReached
 from harness.values import GenerateRequest, Prompt, Request
+from tests.support.asking import prompt_of
 
 PRICE = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-haiku-4-5"}  # at half price in a batch
 USD = {"openai": (7 * 0.625 + 2 * 5) / 1e6, "anthropic": (7 * 0.5 + 2 * 2.5) / 1e6}
@@ -126,7 +126,7 @@ def at_once(monkeypatch, tmp_path: Path):
 def model(provider: Provider, kind: str, **changes: Any):
     url = provider.url + ("/v1" if kind == "openai" else "")
     given = {"name": "m", "backend": kind, "base_url": url, "batch": True, "price": PRICE.get(kind)}
-    return BACKENDS[kind](ModelConfig(**given | changes))
+    return load(model_of(**given | changes))
 
 
 def requests(*prompts: str) -> list[Request]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.backends import BACKENDS
-from harness.config.model import ModelConfig
+from harness.backends import load
+from harness.config.model import model_of
 from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt, Sampling
 
 CHOICES = (" red", " blue", " the cat", " red")
@@ -39,12 +39,12 @@ REAL = ["llama", "llama-plain", "gpt2", "mamba", "rwkv", "openai-gpt", "bloom", 
 
 def build(kind, models, **changes):
     if kind == "fake":
-        return BACKENDS["fake"](ModelConfig(name="m", backend="fake"))
+        return load(model_of(name="m", backend="fake"))
     architecture, _, engine = kind.partition("-plain")
     path = SHARED / "models" / kind if kind == "stories260K" else models(architecture)
     engine = "plain" if kind.endswith("-plain") else "auto"
     asked = {"name": "m", "path": str(path), "device": "cpu", "dtype": "fp32", "threads": 1, "engine": engine}
-    return BACKENDS["transformers"](ModelConfig(**{**asked, **changes}))
+    return load(model_of(**{**asked, **changes}))
 
 
 @pytest.fixture(scope="module", params=["fake", *REAL])
@@ -120,7 +120,7 @@ def test_the_text_ends_before_the_first_stop_string(backend):
 def test_describe_is_json_with_the_same_keys_for_every_backend(backend):
     import json
 
-    about = json.loads(json.dumps(dict(backend.describe())))
+    about = json.loads(json.dumps(dataclasses.asdict(backend.describe())))
     wanted = {"model", "backend", "dtype", "device", "parameters", "context_length", "chat_template_sha256", "where"}
     assert wanted <= set(about)
     assert about["where"] == "this machine"

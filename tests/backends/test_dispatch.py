@@ -12,12 +12,12 @@ import pytest
 from harness.backends.servers import dispatch
 from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, most_usd, price_of, run
 from harness.backends.servers.meanings import retry_after
-from harness.config.model import LimitsConfig, ModelConfig
+from harness.config.model import LimitsConfig, model_of
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError, ConfigError, LimitReached
 from harness.values import GenerateRequest, Message, Prompt, Request, Response
 
-PRICE = price_of(ModelConfig(name="m", backend="openai", price={"input": 1.0, "output": 10.0}))
+PRICE = price_of(model_of(name="m", backend="openai", price={"input": 1.0, "output": 10.0}))
 
 
 @pytest.fixture(autouse=True)
@@ -286,7 +286,7 @@ def test_retry_after_is_seconds_or_a_date():
 
 def test_a_price_is_stated_listed_or_unknown():
     def priced(**changes):
-        return price_of(ModelConfig(name="gpt-5", backend="openai", **changes), "openai")
+        return price_of(model_of(name="gpt-5", backend="openai", **changes))
 
     assert priced().output == 10.0 and priced().provider == "openai"
     assert priced(price={"input": 1, "output": 2}).output == 2

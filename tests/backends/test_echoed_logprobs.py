@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import dispatch
 from harness.backends.servers.echoed_logprobs import Misspelt, NotTold, given_logprob
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.errors import BackendError
 from harness.values import LoglikelihoodRequest, Prompt
 from tests.support.servers import Reply, SyntheticServer
@@ -98,7 +98,7 @@ def score(server: Server, n: int = 3, **changes: Any):
     limits = {"concurrency": 2}
     with SyntheticServer(server) as place:
         given = {"name": "m", "backend": "openai", "base_url": place.url, "api": "completions", "limits": limits}
-        model = BACKENDS["openai"](ModelConfig(**given | changes))
+        model = load(model_of(**given | changes))
         return list(
             model.answer([LoglikelihoodRequest(f"k{i}", str(i), Prompt(PROMPT), (" sat down",)) for i in range(n)])
         )

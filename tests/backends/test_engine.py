@@ -8,7 +8,7 @@ import re
 import pytest
 
 from harness.backends.local.backend import TransformersBackend
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.engine import memory
 from harness.errors import BackendError
 from harness.values import LoglikelihoodRequest, Prompt
@@ -17,9 +17,7 @@ HEAD = "the cat sat on the red mat and " * 2
 
 
 def build(path, **changes):
-    return TransformersBackend(
-        ModelConfig(**{"name": "m", "path": str(path), "device": "cpu", "threads": 1, **changes})
-    )
+    return TransformersBackend(model_of(**{"name": "m", "path": str(path), "device": "cpu", "threads": 1, **changes}))
 
 
 def requests():
@@ -42,7 +40,7 @@ def llama(models):
 
 def test_a_scoring_tells_the_tokens_billed_and_the_tokens_computed(llama):
     responses = list(llama.answer(requests()))
-    took = llama.statistics()
+    took = llama.computed()
     assert took["sequences"] == 8
     assert took["forwarded_tokens"] < took["prompt_tokens"] / 2
     assert took["distinct_tokens"] <= took["forwarded_tokens"] <= 1.03 * took["distinct_tokens"]
@@ -60,7 +58,7 @@ def test_half_precision_says_how_many_decisions_are_near_a_tie(models, caplog):
 
 def test_nothing_was_scored_and_nothing_is_told(models):
     backend = build(models("llama"))
-    assert backend.statistics() is None
+    assert backend.computed() is None
     backend.close()
 
 

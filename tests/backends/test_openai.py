@@ -12,19 +12,19 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from asking import prompt_of
 
 from harness.analysis.verify import verified
 from harness.api import score as finish
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import dispatch
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling, Writing
+from tests.support.asking import prompt_of
 from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0}
@@ -55,7 +55,7 @@ class Asked:
 def backend(server: SyntheticServer, **changes: Any):
     limits = {"concurrency": 4, "sample_s": 20.0, "silence_s": 5.0, **changes.pop("limits", {})}
     given = {"name": "m", "backend": "openai", "base_url": server.url, "price": PRICE, "limits": limits, **changes}
-    return BACKENDS["openai"](ModelConfig(**given))
+    return load(model_of(**given))
 
 
 def ask(*prompts: str, **changes: Any) -> list[Request]:
@@ -406,7 +406,7 @@ def test_chat_prompts_need_the_chat_interface():
 )
 def test_an_address_that_cannot_be_used_is_told(changes, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        BACKENDS["openai"](ModelConfig(name="m", backend="openai", **changes))
+        load(model_of(name="m", backend="openai", **changes))
     assert "planted" not in str(caught.value)
 
 

@@ -11,18 +11,18 @@ import shutil
 import time
 
 import pytest
-from asking import prompt_of
 
 from harness.backends.local.backend import TransformersBackend
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.values import GenerateRequest, Message, Request, Sampling
+from tests.support.asking import prompt_of
 
 SHORT, LONG = "cat", "the cat sat on the red mat and ran home . " * 4
 
 
 def build(path, **changes) -> TransformersBackend:
     asked = {"name": "m", "path": str(path), "device": "cpu", "dtype": "fp32", "threads": 1}
-    return TransformersBackend(ModelConfig(**(asked | changes)))
+    return TransformersBackend(model_of(**(asked | changes)))
 
 
 @pytest.fixture(scope="module", params=["auto", "plain"])

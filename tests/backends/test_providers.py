@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import dispatch
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.errors import BackendError
 from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling
 from tests.support.servers import Reply, SyntheticServer
@@ -70,7 +70,7 @@ def script(reply: Any) -> Any:
 def asked(kind: str, reply: Any, *, request: Request | None = None, **changes: Any):
     with SyntheticServer(script(reply)) as server:
         given = {"name": "m", "backend": kind, "base_url": server.url, "price": PRICE, "api_key_env": "A_KEY"}
-        model = BACKENDS[kind](ModelConfig(**given | changes))
+        model = load(model_of(**given | changes))
         (response,) = model.answer([request or GenerateRequest("k", "s", Prompt("hello"), max_tokens=9)])
         model.close()
         return response, server
@@ -167,7 +167,7 @@ def test_an_unknown_model_is_told_with_the_nearest_one_the_server_lists(kind):
     )
     with SyntheticServer(answers) as server:
         given = {"name": "m", "model": "model-x", "backend": kind, "base_url": server.url, "api_key_env": "A_KEY"}
-        model = BACKENDS[kind](ModelConfig(**given))
+        model = load(model_of(**given))
         with pytest.raises(BackendError, match=r"no model-x \(404\): no such model(.|\n)*'model-xl'"):
             list(model.answer([GenerateRequest("k", "s", Prompt("hello"))]))
 
@@ -265,7 +265,7 @@ def test_a_refused_parameter_is_left_out_and_named(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_choices_are_not_scored_and_what_to_do_is_told(kind):
     with SyntheticServer(Reply(status=404)) as server, pytest.raises(BackendError, match="as: generate"):
-        model = BACKENDS[kind](ModelConfig(name="m", backend=kind, base_url=server.url))
+        model = load(model_of(name="m", backend=kind, base_url=server.url))
         list(model.answer([LoglikelihoodRequest("k", "s", Prompt("a"), ("b", "c"))]))
 
 
@@ -273,7 +273,7 @@ def test_choices_are_not_scored_and_what_to_do_is_told(kind):
 def test_a_providers_own_key_is_needed_at_its_own_address_only(kind, variable, monkeypatch):
     monkeypatch.delenv(variable, raising=False)
     with pytest.raises(BackendError, match=f"{variable} is not set"):
-        BACKENDS[kind](ModelConfig(name="m", backend=kind))
+        load(model_of(name="m", backend=kind))
     monkeypatch.setenv(variable, "planted-secret-value")
     _, server = asked(kind, answer(kind), api_key_env=None)
     assert "planted-secret-value" not in json.dumps(server.headers)
@@ -286,4 +286,4 @@ def test_a_package_that_is_not_installed_is_told_with_how_to_install_it(kind, pa
     monkeypatch.setitem(sys.modules, package, None)
     monkeypatch.delitem(sys.modules, f"harness.backends.servers.{kind}", raising=False)
     with pytest.raises(BackendError, match=rf"needs the package {package}(.|\n)*\[api\]"):
-        BACKENDS[kind](ModelConfig(name="m", backend=kind))
+        load(model_of(name="m", backend=kind))

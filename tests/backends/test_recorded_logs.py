@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import request_of
 
 import harness
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.recorded.logs import read_answers
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError, DataError
 from harness.measure.other_work import Bystanders
 from harness.values import GenerateRequest, Prompt, Request
+from tests.support.asking import request_of
 
 
 def table(folder: Path, *rows: dict[str, Any]) -> Path:
@@ -34,7 +34,7 @@ def requests(*ids: str, mode: str = "generate", prompt: str = "{}?", choices: tu
 
 
 def recorded(script: Any):
-    return BACKENDS["recorded"](ModelConfig(name="old", backend="recorded", script=script))
+    return load(model_of(name="old", backend="recorded", script=script))
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------

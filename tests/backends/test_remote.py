@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.backends.capabilities import can_score
-from harness.config.model import ModelConfig
+from harness.backends import about
+from harness.config.model import ModelConfig, model_of
 from harness.errors import ConfigError, PolicyError
-from harness.security.egress import egress, is_loopback, server, where
+from harness.security.egress import is_loopback, server
 
 HOSTS = {
     "127.0.0.1": True,
@@ -33,7 +33,7 @@ def test_this_machine_is_only_what_cannot_be_another():
 
 
 def model(**changes) -> ModelConfig:
-    return ModelConfig(**{"name": "m", "backend": "openai", **changes})
+    return model_of(**{"name": "m", "backend": "openai", **changes})
 
 
 CASES = [  # model, runs on, prompts leave for, may score
@@ -50,7 +50,7 @@ CASES = [  # model, runs on, prompts leave for, may score
         "generativelanguage.googleapis.com",
         False,
     ),
-    (model(backend="transformers"), "this machine", None, True),
+    (model(backend="transformers", path="m"), "this machine", None, True),
     (model(backend="fake"), "this machine", None, True),
     (model(backend="recorded"), "recorded", None, True),
 ]
@@ -60,22 +60,24 @@ CASES = [  # model, runs on, prompts leave for, may score
 def test_where_a_model_runs_and_where_its_prompts_go(config, runs_on, leaves_for, scores):
     if runs_on is None:
         with pytest.raises(Exception, match="user name"):
-            where(config)
+            about(config).place(config)
         return
-    assert (where(config), egress(config), can_score(config)) == (runs_on, leaves_for, scores)
+    place, can = about(config).place(config), about(config).capabilities(config)
+    assert (place.name, place.egress, can.loglikelihood) == (runs_on, leaves_for, scores)
 
 
 def test_http_to_another_host_is_spoken_only_where_the_run_file_says_so():
     with pytest.raises(ConfigError, match=r"http to 10\.0\.0\.1 would send prompts and key unencrypted"):
         server(model(base_url="http://10.0.0.1/v1"))
     stated = model(base_url="http://10.0.0.1/v1", allow_http=True)
-    assert (server(stated).host, server(stated).port, egress(stated)) == ("10.0.0.1", 80, "10.0.0.1")
+    assert (server(stated).host, server(stated).port, server(stated).egress) == ("10.0.0.1", 80, "10.0.0.1")
 
 
 def test_asking_where_loads_no_sdk():
     code = (
-        "import sys; from harness.backends import where; from harness.config.model import ModelConfig; "
-        "where(ModelConfig(name='m', backend='openai')); "
+        "import sys; from harness.backends import about; from harness.config.model import BACKENDS, model_of; "
+        "models = [model_of(name='m', backend=b, **({'path': 'x'} if b == 'transformers' else {})) for b in BACKENDS]; "
+        "assert len({about(m).place(m).name for m in models} | {about(m).capabilities(m) for m in models}) > 6; "
         "print({'openai', 'anthropic', 'google.genai', 'httpx2', 'torch'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "set()"
@@ -114,7 +116,7 @@ def test_a_redirect_is_told_and_nothing_reaches_the_other_place(monkeypatch):
     import threading
     from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-    from harness.backends import BACKENDS
+    from harness.backends import load
     from harness.values import GenerateRequest, Prompt
 
     reached: list[str] = []
@@ -140,7 +142,7 @@ def test_a_redirect_is_told_and_nothing_reaches_the_other_place(monkeypatch):
     other, first = (ThreadingHTTPServer(("127.0.0.1", 0), kind) for kind in (Other, Asked))
     for each in (other, first):
         threading.Thread(target=each.serve_forever, daemon=True).start()
-    made = BACKENDS["openai"](model(base_url=f"http://127.0.0.1:{first.server_address[1]}/v1"))
+    made = load(model(base_url=f"http://127.0.0.1:{first.server_address[1]}/v1"))
     (response,) = made.answer([GenerateRequest("k", "s", Prompt("hello"))])
     for each in (other, first):
         each.shutdown(), each.server_close()

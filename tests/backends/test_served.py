@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asking import prompt_of
 
 import harness
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError
 from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request
+from tests.support.asking import prompt_of
 
 pytestmark = pytest.mark.shared
 
@@ -80,7 +80,7 @@ def url(chatty: Path, tmp_path_factory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def here(chatty: Path) -> Any:
-    made = BACKENDS["transformers"](ModelConfig(name="m", path=str(chatty), dtype="fp32", device="cpu", threads=1))
+    made = load(model_of(name="m", path=str(chatty), dtype="fp32", device="cpu", threads=1))
     yield made
     made.close()
 
@@ -88,7 +88,7 @@ def here(chatty: Path) -> Any:
 def there(url: str, folder: Path, **changes: Any):
     limits = {"concurrency": 2}
     given = {"name": "m", "backend": "openai", "model": str(folder), "base_url": url, "limits": limits}
-    return BACKENDS["openai"](ModelConfig(**given | changes))
+    return load(model_of(**given | changes))
 
 
 def requests(chat: bool) -> list[Request]:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from harness.api import score as finish
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import dispatch
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError
 from harness.runs.carry_out import carry_out
@@ -49,7 +49,7 @@ def served(reply: Any, *, kind: str = "openai", request: dict[str, Any] | None =
     answer = lambda order, body: Reply(status=404) if not body else reply(body) if callable(reply) else reply
     with SyntheticServer(answer) as server:
         given = {"name": "m", "backend": kind, "base_url": server.url, "price": PRICE}
-        model = BACKENDS[kind](ModelConfig(**given | changes))
+        model = load(model_of(**given | changes))
         asked = {"max_tokens": 50, **(request or {})}
         (response,) = model.answer([GenerateRequest("k", "s", Prompt("why is it so"), **asked)])
         return response, server.bodies[-1]

@@ -8,18 +8,19 @@ import shutil
 
 import pytest
 import torch
-from asking import request_of
 
 from harness.backends.local.backend import TransformersBackend
 from harness.backends.local.load import available_cores
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
+from harness.engine.loaded import cache_argument
 from harness.errors import BackendError, ModelError
 from harness.values import Message
+from tests.support.asking import request_of
 
 
 def build(path, **changes):
     asked = {"name": "m", "path": str(path), "device": "cpu", "threads": 1, "engine": "plain"}
-    return TransformersBackend(ModelConfig(**{**asked, **changes}))
+    return TransformersBackend(model_of(**{**asked, **changes}))
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_continuations_that_cannot_be_scored_name_their_sample(llama):
 
 def test_a_shorter_context_can_be_asked_for(models):
     small = build(models("llama"), max_length=20)
-    assert small.describe()["context_length"] == 20
+    assert small.describe().context_length == 20
     (response,) = small.answer([ask("the cat sat on " * 20, max_tokens=5)])
     assert response.input_tokens == 15
 
@@ -106,7 +107,7 @@ def test_messages_go_through_the_models_template_with_one_bos(models):
     (response,) = made.answer([ask(CHAT[1:], max_tokens=2)])
     assert response.prompt == "<s>[user] hi [assistant]"
     assert response.input_tokens == len(made.loaded.tokenizer.encode(response.prompt, add_special_tokens=False))
-    assert made.describe()["chat_template_sha256"] is not None
+    assert made.describe().chat_template_sha256 is not None
 
 
 def test_a_template_that_takes_no_system_message_gets_it_in_the_first_turn(models):
@@ -135,7 +136,7 @@ def obedient(models):
     plan: dict[str, list[int]] = {}
 
     def steer(module, args, kwargs, output):
-        cache = kwargs.get("past_key_values")
+        cache = kwargs[cache_argument(type(module))]
         step = cache.get_seq_length() - plan["prompt"]
         output.logits[:, -1, :] = 0
         output.logits[:, -1, plan["ids"][min(step, len(plan["ids"]) - 1)]] = 50
@@ -275,7 +276,7 @@ def test_logits_that_are_not_numbers_are_an_error_naming_the_sample(models):
 
 @pytest.mark.parametrize(("dtype", "stored"), [("auto", "float32"), ("bf16", "bfloat16"), ("fp16", "float16")])
 def test_the_dtype_is_the_weights_own_unless_asked_for(models, dtype, stored):
-    assert build(models("llama"), dtype=dtype).describe()["dtype"] == stored
+    assert build(models("llama"), dtype=dtype).describe().dtype == stored
 
 
 def test_auto_keeps_half_precision_weights_as_they_are(models, tmp_path):
@@ -283,7 +284,7 @@ def test_auto_keeps_half_precision_weights_as_they_are(models, tmp_path):
 
     shutil.copytree(models("llama"), tmp_path / "half")
     AutoModelForCausalLM.from_pretrained(models("llama"), dtype=torch.bfloat16).save_pretrained(tmp_path / "half")
-    assert build(tmp_path / "half").describe()["dtype"] == "bfloat16"
+    assert build(tmp_path / "half").describe().dtype == "bfloat16"
 
 
 def test_a_device_that_is_not_there_is_refused_by_name(models):
@@ -298,7 +299,7 @@ def test_a_model_may_be_spread_by_a_device_map(models, llama):
     spread = build(models("llama"), device="device_map")
     request = ask(mode="loglikelihood", continuations=(" a", " red"))
     assert next(spread.answer([request])).logprobs == pytest.approx(next(llama.answer([request])).logprobs, abs=1e-5)
-    assert spread.describe()["device"] == "device_map"
+    assert spread.describe().device == "device_map"
 
 
 def test_missing_libraries_are_named_with_the_command_that_installs_them(models, monkeypatch):
@@ -307,11 +308,6 @@ def test_missing_libraries_are_named_with_the_command_that_installs_them(models,
         build(models("llama"), quantization="4bit")
     with pytest.raises(BackendError, match=r"adapters need peft(.|\n)*pip install peft"):
         build(models("llama"), adapter="somewhere")
-
-
-def test_a_model_without_a_path_is_refused():
-    with pytest.raises(ModelError, match=r"model 'm' has no path(.|\n)*a hub id"):
-        TransformersBackend(ModelConfig.model_construct(**{**ModelConfig(name="m", path="x").__dict__, "path": None}))
 
 
 def test_weights_with_a_tensor_missing_are_refused_not_filled_with_noise(models, tmp_path):
@@ -358,7 +354,7 @@ def test_an_adapter_changes_the_numbers_and_keeps_the_models_class(models, tmp_p
         expected = float(lora(ids).logits[0, -2].log_softmax(-1)[ids[0, -1]])
     assert response.logprobs[0] == pytest.approx(expected, abs=1e-5)
     assert response.logprobs != pytest.approx(next(llama.answer([request])).logprobs, abs=1e-4)
-    assert made.describe()["architecture"] == "LlamaForCausalLM"
+    assert made.describe().architecture == "LlamaForCausalLM"
     with pytest.raises(ModelError, match="the adapter does not fit the model"):
         build(models("gpt2"), adapter=str(tmp_path / "lora"))
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from harness.backends import BACKENDS
+from harness.backends import load
 from harness.backends.servers import dispatch
-from harness.config.model import ModelConfig
-from harness.errors import BackendError, ConfigError
+from harness.config.model import ModelConfig, model_of
+from harness.errors import BackendError, ConfigError, PolicyError
 from harness.runs.planned_model import find_model
-from harness.security.egress import egress, server
+from harness.security.egress import server
 from harness.security.secrets import HIDDEN, redact, without_own
 from harness.values import GenerateRequest, Prompt
 
@@ -79,12 +79,12 @@ def listening() -> Iterator[Listening]:
 
 
 def config(**changes: Any) -> ModelConfig:
-    return ModelConfig(**{"name": "m", "backend": "openai", "stream": False, **changes})
+    return model_of(**{"name": "m", "backend": "openai", "stream": False, **changes})
 
 
 def ask(port: int, scheme: str = "http", **changes: Any) -> str | None:
-    made = BACKENDS["openai"](config(base_url=f"{scheme}://127.0.0.1:{port}/v1", **changes))
-    (response,) = made.answer([GenerateRequest("k", "s", Prompt("hello"))])
+    made = load(config(base_url=f"{scheme}://127.0.0.1:{port}/v1", **changes))
+    (response,) = made.answer([GenerateRequest("k", "s", Prompt("hello"), sensitivity="public")])
     return response.text
 
 
@@ -102,18 +102,28 @@ def test_requests_go_through_the_proxy_that_is_named(listening: Listening):
 def test_every_backend_uses_its_proxy(backend: str, listening: Listening):
     proxy = Listening()
     url = f"http://127.0.0.1:{listening.port}"
-    made = BACKENDS[backend](config(backend=backend, base_url=url, proxy=f"http://127.0.0.1:{proxy.port}"))
-    list(made.answer([GenerateRequest("k", "s", Prompt("hello"))]))  # whatever they make of the answer
+    made = load(config(backend=backend, base_url=url, proxy=f"http://127.0.0.1:{proxy.port}"))
+    list(
+        made.answer([GenerateRequest("k", "s", Prompt("hello"), sensitivity="public")])
+    )  # whatever they make of the answer
     proxy.close()
     assert proxy.asked and all(path.startswith(url) for path in proxy.asked) and listening.asked == []
 
 
+def test_a_backend_sends_nothing_restricted_to_another_host(listening: Listening):
+    """The proxy here would take it on to a host elsewhere."""
+    made = load(config(base_url="http://far.example/v1", allow_http=True, proxy=f"http://127.0.0.1:{listening.port}"))
+    with pytest.raises(PolicyError, match="restricted data on their way to far.example were stopped"):
+        list(made.answer([GenerateRequest("k", "s", Prompt("hello"), sensitivity="restricted")]))
+    assert not [path for path in listening.asked if "completions" in path]
+
+
 def test_a_proxy_elsewhere_lets_data_out_even_to_a_server_here():
     here = {"base_url": "http://127.0.0.1:8000/v1"}
-    assert egress(config(**here, proxy="http://proxy.example.com:3128")) == "proxy.example.com"
-    assert egress(config(**here, proxy="http://127.0.0.1:3128")) is None
+    assert server(config(**here, proxy="http://proxy.example.com:3128")).egress == "proxy.example.com"
+    assert server(config(**here, proxy="http://127.0.0.1:3128")).egress is None
     there = config(base_url="https://api.example.com/v1", proxy="http://proxy.example.com:3128")
-    assert egress(there) == "api.example.com"
+    assert server(there).egress == "api.example.com"
 
 
 @pytest.mark.parametrize(

@@ -354,3 +354,34 @@ def test_deterministic_pins_the_batches_of_every_model(capsys):
         harness(capsys, "run", "run.yaml", "--out", f"out{len(more)}", *more)
         models = json.loads(Path(f"out{len(more)}/plan.json").read_text())["config"]["models"]
         assert [each["deterministic"] for each in models] == [expected] * len(models)
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (
+            "harness ",
+            {"init", "check", "run", "bench", "score", "table", "verify", "cost", "prices"},
+        ),
+        ("harness run --base", {"--baseline"}),
+        ("harness run quick", {"quickstart"}),
+        ("harness run ti", {"tickets.yaml"}),
+        ("harness run --task gsm", {"gsm8k"}),
+        ("harness run -m demo-2", {"demo-2m"}),
+        ("harness check --policy sov", {"sovereign"}),
+        ("harness models --machine h1", {"h100"}),
+        ("harness table out --format mark", {"markdown"}),
+    ],
+)
+def test_the_shell_completes_commands_options_and_names(place: Path, words: str, offered: set[str]):
+    root = Path(app.__file__).parents[2]
+    asked = {"_HARNESS_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(len(words.split(" ")) - 1)}
+    code = "import sys; sys.argv = ['harness']; from harness.cli import main; main()"
+    environment = {**os.environ, "PYTHONPATH": str(root), **asked}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=place)
+    assert offered <= set(done.stdout.split()), done.stderr
+
+
+def test_every_help_says_when_to_use_it():
+    for name, command in app.COMMANDS.items():
+        assert "Use it " in (command.__doc__ or ""), name

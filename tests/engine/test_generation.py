@@ -382,7 +382,7 @@ def test_machine_seconds_of_the_rows_add_up_to_the_run(talker: Generator, monkey
     clock, spent, forward = [0.0], {"prompt": 0, "step": 0}, talker.loaded.model.forward
 
     def timed(**given):
-        tokens, kind = given["input_ids"].numel(), type(given["past_key_values"]).__name__
+        tokens, kind = given["input_ids"].numel(), type(given[talker.loaded.cache_argument]).__name__
         spent["step" if kind == "_StepPass" else "prompt"] += tokens
         clock[0] += tokens
         return forward(**given)

@@ -73,7 +73,8 @@ def _compares_kind(node: ast.AST) -> bool:
     if isinstance(node, ast.Compare):
         sides = [node.left, *node.comparators]
         asked = any(_name(side) == "kind" for side in sides)
-        within = isinstance(node.ops[0], ast.In | ast.NotIn) and _is_constant(sides[-1])
+        named = not isinstance(node.left, ast.Name) and _is_constant(sides[-1])
+        within = named and isinstance(node.ops[0], ast.In | ast.NotIn)
         return asked and (within or any(_texts(side) & KINDS for side in sides))
     if isinstance(node, ast.Match) and _name(node.subject) == "kind":
         values = [case.pattern for case in node.cases]

@@ -25,7 +25,8 @@ ROOMS = (
     ("analysis",),
     ("reports",),
     ("api",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 RANK = {name: rank for rank, names in enumerate(ROOMS) for name in names}
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import time
 
 import pytest
-from loads import load, times
 from pytest import approx
 
 from harness.errors import BackendError
@@ -20,6 +19,7 @@ from harness.measure.load.series import (
 )
 from harness.measure.load.summary import LoadSummary
 from harness.values import GenerateRequest, Message, Prompt
+from tests.support.loads import load, times
 from tests.support.servers import Reply, SyntheticServer
 
 REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from pytest import approx
 
+from harness.engine.loaded import cache_argument
 from harness.measure.device_memory import reset_peaks, used_memory
 from harness.models.find import resolve_model
 from harness.models.footprint import count_parameters, footprint
@@ -101,7 +102,7 @@ def agrees_with_the_loaded_model(folder: Path) -> None:
     held = {p.data_ptr(): p.nbytes for p in model.parameters()}
     assert found.weight_bytes == approx(sum(held.values()), rel=0.10)
     with torch.no_grad():
-        cache = model(torch.ones(1, 37, dtype=torch.long), use_cache=True).past_key_values
+        cache = model(torch.ones(1, 37, dtype=torch.long), use_cache=True)[cache_argument(type(model))]
     numbers = sum(layer.keys.nbytes + layer.values.nbytes for layer in cache.layers)
     assert found.cache_bytes(37) == approx(numbers, rel=0.10)
 
@@ -121,6 +122,7 @@ import ctypes, json, sys
 from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig
+from harness.engine.loaded import cache_argument
 from harness.measure.device_memory import used_memory
 
 torch.set_num_threads(1)
@@ -140,11 +142,11 @@ def run(layers, rows, tokens):
     model = AutoModelForCausalLM.from_pretrained(Path(sys.argv[1]) / str(layers), dtype=torch.float32)
     for parameter in model.parameters():
         parameter.sum()  # reads the pages of the file
-    loaded, cache = held(), None
+    loaded, cache, name = held(), None, cache_argument(type(model))
     with torch.no_grad():
         for _ in range(tokens // 64):
             ids = torch.ones(rows, 64, dtype=torch.long)
-            cache = model(ids, past_key_values=cache, use_cache=True, logits_to_keep=1).past_key_values
+            cache = model(ids, use_cache=True, logits_to_keep=1, **{name: cache})[name]
     return {"weights": loaded - before, "cache": held() - loaded}
 
 made(64, 2), made(512, 8)

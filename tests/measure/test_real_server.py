@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from harness.backends.local.backend import TransformersBackend
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.measure.load.drive import Scenario, Timed, run_load
 from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.series import Series, bench
@@ -76,7 +76,7 @@ def test_every_scenario_runs_against_a_real_server(served):
 @pytest.mark.shared
 def test_single_stream_numbers_are_the_in_process_engines_within_the_overhead_of_http(served):
     url, model = served
-    backend = TransformersBackend(ModelConfig(name="m", path=model, threads=1, dtype="fp32"))
+    backend = TransformersBackend(model_of(name="m", path=model, threads=1, dtype="fp32"))
     here = InProcess(lambda request: next(iter(backend.answer([request]))))
     there = OpenAIStream(url, model, api="completions")
     long = GenerateRequest(key="l", sample_id="l", prompt=Prompt("Once upon a time"), max_tokens=24)

@@ -12,7 +12,7 @@ import re
 import pytest
 
 from harness.backends.local.backend import TransformersBackend
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt
 
 pytestmark = pytest.mark.shared
@@ -29,7 +29,7 @@ def pair(request, shared):
 
     path = str(shared / "models" / request.param)
     asked = {"name": "m", "path": path, "dtype": "fp32", "device": "cpu", "threads": 1}
-    ours = [TransformersBackend(ModelConfig(**asked, engine=engine)) for engine in ("plain", "auto")]
+    ours = [TransformersBackend(model_of(**asked, engine=engine)) for engine in ("plain", "auto")]
     yield HFLM(pretrained=path, device="cpu", dtype="float32", batch_size=16), ours
     for backend in ours:
         backend.close()

@@ -13,10 +13,10 @@ import yaml
 import harness
 from harness.analysis.verify import verified
 from harness.api import score as finish
-from harness.backends.scripted import FakeBackend
+from harness.backends.scripted import ScriptedBackend
 from harness.cli import listing
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, TaskError
 from harness.runs.bench import make_bench
@@ -254,7 +254,7 @@ def test_what_goes_wrong_is_named_by_turn_and_nothing_is_asked_after_it(tmp_path
     assert not result.complete  # one of two is more than the run allows
 
 
-class Counting(FakeBackend):
+class Counting(ScriptedBackend):
     """Keeps the key of every request it answers."""
 
     keys: ClassVar[list[str]] = []
@@ -276,7 +276,7 @@ def test_resumed_in_the_middle_nothing_is_asked_twice(tmp_path: Path):
         Counting.keys = []
         out = tmp_path / f"out{stop}"
         for sitting in (stop, 6):
-            steps = carry_out(plan, out, Counting.from_config)
+            steps = carry_out(plan, out, Counting)
             for _ in zip(range(sitting), steps):
                 pass
             steps.close()
@@ -370,7 +370,7 @@ def test_recorded_conversations_are_judged_like_any_others(tmp_path: Path):
 
 def test_a_model_in_this_process_goes_on_from_its_own_answers(tmp_path: Path):
     task = write(tmp_path, max_tokens=6)
-    model = ModelConfig(name="d", path="demo-0.1m", threads=1, device="cpu")
+    model = model_of(name="d", path="demo-0.1m", threads=1, device="cpu")
     wanted = config(task).model_copy(update={"models": (model,)})
     harness.run(wanted, out=tmp_path / "out")
     lines = {(li["sample_id"], li["turn"]): li for li in read_jsonl(tmp_path / "out" / "responses.jsonl")}
@@ -382,7 +382,7 @@ def test_a_model_in_this_process_goes_on_from_its_own_answers(tmp_path: Path):
 
 def test_a_chat_template_is_given_the_answers_as_messages(tmp_path: Path):
     folder = write_model(tmp_path / "m", "llama", chat=True, context=512)
-    model = ModelConfig(name="c", path=str(folder), threads=1, device="cpu")
+    model = model_of(name="c", path=str(folder), threads=1, device="cpu")
     wanted = config(write(tmp_path, max_tokens=4)).model_copy(update={"models": (model,)})
     harness.run(wanted, out=tmp_path / "out")
     lines = {(li["sample_id"], li["turn"]): li for li in read_jsonl(tmp_path / "out" / "responses.jsonl")}

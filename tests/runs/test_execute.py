@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import harness
+from harness.backends import about
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
-from harness.runs.latency_pass import served_here
 from harness.store.lines import measurements
 
 
@@ -25,7 +25,8 @@ from harness.store.lines import measurements
     ],
 )
 def test_only_a_server_by_a_loopback_address_is_served_here(model: dict[str, str], here: bool):
-    assert served_here(ModelConfig(name="m", **model)) is here
+    config = model_of(name="m", **model)
+    assert about(config).place(config).served_here is here
 
 
 @pytest.mark.shared

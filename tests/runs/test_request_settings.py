@@ -10,7 +10,7 @@ import pytest
 
 import harness
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.config.task import GenerationConfig
 from harness.errors import HarnessError, ModelError, TaskError
@@ -159,7 +159,7 @@ def _sampling(folder: Path, stated: dict[str, Any] | None, given: dict[str, Any]
     if stated is not None:
         (folder / "generation_config.json").write_text(json.dumps(stated))
     task = GenerateTask.model_construct(model_defaults=True, generation=GenerationConfig(**given))
-    return sampling_of(task, ModelConfig(name="m", path=str(folder)), inspect_model(folder), seed=3)
+    return sampling_of(task, model_of(name="m", path=str(folder)), inspect_model(folder), seed=3)
 
 
 @pytest.mark.parametrize(

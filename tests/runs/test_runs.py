@@ -21,13 +21,13 @@ from harness.analysis.usage import told
 from harness.analysis.verify import verified
 from harness.api import folder_for, open_run
 from harness.api import score as finish
+from harness.backends import load
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.measure.other_work import Bystanders
 from harness.reports import formats, tables
 from harness.runs.carry_out import carry_out
-from harness.runs.execute import load
 from harness.runs.plan import Plan, choose, make_plan
 from harness.store.lines import measurements
 from harness.store.log import read_attempts

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from harness.api import score as finish
+from harness.backends import about
 from harness.cli import app
 from harness.config.base import validate
-from harness.config.model import ModelConfig
+from harness.config.model import read_model
 from harness.config.run import RunConfig, TaskUse
 from harness.config.task import TaskConfig
 from harness.errors import ConfigError, PolicyError, TaskError
@@ -20,6 +21,7 @@ from harness.models.openness import describe
 from harness.reports import tables
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
+from harness.security.egress import HERE
 from harness.security.policy import PolicyConfig, Used, broken, read_policy, refuse_egress
 from harness.tasks.kinds import task_from
 from harness.values import Response
@@ -92,7 +94,8 @@ def test_internal_data_go_only_to_hosts_that_the_run_file_names(tmp_path: Path):
 @pytest.mark.parametrize("sensitivity", ["public", "internal", "restricted"])
 def test_models_on_this_machine_may_see_everything(tmp_path: Path, sensitivity: str):
     wanted = config(tmp_path, sensitivity, NEAR)
-    refuse_egress(wanted.models, [task.config for task in make_plan(wanted).tasks], ())
+    plan = make_plan(wanted)
+    refuse_egress({model.config.name: model.place for model in plan.models}, [task.config for task in plan.tasks], ())
 
 
 def test_an_allowed_host_is_a_name_and_no_address_with_scheme(tmp_path: Path):
@@ -163,7 +166,7 @@ def used(folder: Path, card: str = "license: apache-2.0", **changes: Any) -> Use
     (folder / "README.md").write_text(f"---\n{card}\n---\n")
     values = {"name": folder.name, "path": str(folder)} | changes
     files = ("config.json", "model.safetensors")
-    return Used(validate(ModelConfig, values, "run.yaml"), files, describe(folder))
+    return Used(read_model(values, "run.yaml"), files, describe(folder), HERE)
 
 
 def task(sensitivity: str) -> TaskConfig:
@@ -172,7 +175,8 @@ def task(sensitivity: str) -> TaskConfig:
 
 
 def far(**changes: Any) -> Used:
-    return Used(validate(ModelConfig, AWAY | changes, "run.yaml"), (), None)
+    config = read_model(AWAY | changes, "run.yaml")
+    return Used(config, (), None, about(config).place(config))
 
 
 def test_a_policy_without_rules_is_kept_by_anything(tmp_path: Path):

@@ -9,8 +9,8 @@ import pytest
 
 from harness.errors import StoreError
 from harness.store.lines import read_attempt_lines, read_measurements, read_plan
-from harness.store.schema import MEASUREMENTS, PLANS, RESPONSE_LINES, VERSION, PassLine, ResponseLine
-from harness.values import Billing, Confidence, PaidAttempt, Provider, Thinking
+from harness.store.schema import MEASUREMENTS, PLANS, RESPONSE_LINES, VERSION, PassLine
+from harness.values import Billing, Confidence, PaidAttempt, Provider, ResponseLine, Thinking
 
 LINE = ResponseLine(
     "k",

@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 import harness
 from harness.api import score as finish
+from harness.backends import load
 from harness.cli.app import app
 from harness.config.base import validate
 from harness.config.model import ModelConfig
@@ -23,7 +24,6 @@ from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, DataError, HarnessError
 from harness.runs.carry_out import carry_out
 from harness.runs.check import report
-from harness.runs.execute import load
 from harness.tasks import authoring
 from harness.tasks.data.columns import columns_of, read_table
 from harness.tasks.data.near_duplicates import near_pairs
@@ -563,7 +563,7 @@ def demo() -> Callable[[ModelConfig], Any]:
         return SimpleNamespace(
             answer=backend.answer,
             describe=backend.describe,
-            statistics=backend.statistics,
+            computed=backend.computed,
             close=lambda: None,
         )
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from harness.backends.base import by_mode
+from harness.backends.base import ModelCard, by_mode
+from harness.backends.local.about import LocalAbout
 from harness.backends.local.load import _copy, _one_of, load
 from harness.backends.local.render import _fit, _Prompt, _render, _vocabulary
 from harness.engine import plain_method
@@ -30,19 +31,19 @@ from harness.engine.score.rolling_windows import rolling_windows
 from harness.engine.text.stop_strings import check_stop
 from harness.engine.tokens import ScoredSequence, ScoreSequence, encode_pairs, encode_texts
 from harness.errors import TaskError
-from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Request, Response, Writing
+from harness.values import Applied, Form, GenerateRequest, LoglikelihoodRequest, Request, Response, Writing
 
 if TYPE_CHECKING:
-    from harness.config.model import ModelConfig
+    from harness.config.model import LocalModel
 
 
 log = logging.getLogger(__name__)
 
 
-class TransformersBackend:
+class TransformersBackend(LocalAbout):
     """One model, loaded when constructed. See `Backend` for the contract."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: LocalModel) -> None:
         self.config = config
         self.loaded, self._about = load(_one_of(config, 0))
         self._methods: dict[str, Any] = {}  # of running the model, found out when first needed
@@ -125,12 +126,12 @@ class TransformersBackend:
                 ids = whole[prompt.request.continuations[0]]
                 yield rolling_windows(ids, max_length=loaded.max_length, prefix_token=loaded.prefix_token)
 
-    def statistics(self) -> Mapping[str, Any] | None:
+    def computed(self) -> Mapping[str, Any] | None:
         """Returns what the last complete scoring took: tokens billed and really computed, seconds, memory."""
         return asdict(self._took[0]) if self._took else None
 
-    def describe(self) -> Mapping[str, Any]:
-        """Returns what was loaded, as JSON values."""
+    def describe(self) -> ModelCard:
+        """Returns what was loaded."""
         return self._about
 
     def close(self) -> None:
@@ -169,7 +170,7 @@ class TransformersBackend:
             check_sampling(request.sampling)
             return _fit(self.loaded, prompt, ids, self._constraint(request.writing))
         except TaskError as error:
-            return _Prompt(request, prompt.text, prompt.details, error.what)
+            return _Prompt(request, prompt.text, prompt.otherwise, error.what)
 
     def _constraint(self, writing: Writing) -> Constraint | None:
         """Returns what an answer is held to. Raises TaskError for a form that cannot be, or not after its prefill."""
@@ -225,7 +226,7 @@ class _ScoreJob:
             prefill_s=sum(one.prefill_s for one in self.scored),
             decode_s=0.0,
             e2e_s=elapsed,
-            details=self.prompt.details or {},
+            applied=Applied(otherwise=self.prompt.otherwise) if self.prompt.otherwise else None,
         )
 
 

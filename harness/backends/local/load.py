@@ -17,15 +17,17 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
+from harness.backends.base import ModelCard
 from harness.engine.fast_linear import quicken
 from harness.engine.loaded import LoadedModel
 from harness.errors import BackendError, ModelError
 from harness.models.find import resolve_model, unreadable
 from harness.models.info import context_length
 from harness.models.safety import check_safe, check_versions
+from harness.security.egress import HERE
 
 if TYPE_CHECKING:
-    from harness.config.model import ModelConfig
+    from harness.config.model import LocalModel
 
 
 DTYPES = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -34,15 +36,13 @@ DEFAULT_CONTEXT = 2048  # tokens, where neither config nor tokenizer states a li
 NO_LIMIT = 10**9  # a tokenizer without a limit states one far above this
 
 
-def load(config: ModelConfig) -> tuple[LoadedModel, dict[str, Any]]:
+def load(config: LocalModel) -> tuple[LoadedModel, ModelCard]:
     """Returns the model ready to run, and what there is to say of it.
 
     The folder is checked before transformers sees it. Raises ModelError for a model that is missing, unsafe or
     incomplete, BackendError for a device or a library that is not there.
     """
     check_versions()
-    if config.path is None:
-        raise ModelError(f"model '{config.name}' has no path", fix="path: a model folder, a demo model, or a hub id")
     trusted = config.trust_remote_code
     folder = resolve_model(config.path, revision=config.revision, trust_remote_code=trusted)
     check_safe(folder, trust_remote_code=trusted)
@@ -67,7 +67,7 @@ def load(config: ModelConfig) -> tuple[LoadedModel, dict[str, Any]]:
     return loaded, _about(config, folder, loaded, time.perf_counter() - started)
 
 
-def _one_of(config: ModelConfig, place: int) -> ModelConfig:
+def _one_of(config: LocalModel, place: int) -> LocalModel:
     """Returns the settings of one of a model's replicas: its own accelerator, or its part of the cores."""
     if config.replicas == 1:
         return config
@@ -81,7 +81,7 @@ def _one_of(config: ModelConfig, place: int) -> ModelConfig:
     return config.model_copy(update={"device": f"cuda:{place}"})
 
 
-def _copy(config: ModelConfig, place: int) -> tuple[LoadedModel, str]:
+def _copy(config: LocalModel, place: int) -> tuple[LoadedModel, str]:
     return load(_one_of(config, place))[0], config.engine
 
 
@@ -117,7 +117,7 @@ def _no_progress_bar() -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def _weights(config: ModelConfig, folder: Path) -> Any:
+def _weights(config: LocalModel, folder: Path) -> Any:
     options: dict[str, Any] = {"use_safetensors": True, "output_loading_info": True, "dtype": DTYPES[config.dtype]}
     device = _device(config.device)
     if config.quantization is not None:
@@ -137,7 +137,7 @@ def _weights(config: ModelConfig, folder: Path) -> Any:
     return model if config.adapter is None else _with_adapter(model, config)
 
 
-def _with_adapter(model: Any, config: ModelConfig) -> Any:
+def _with_adapter(model: Any, config: LocalModel) -> Any:
     if importlib.util.find_spec("peft") is None:
         where = f"model '{config.name}', adapter"
         raise BackendError("adapters need peft, which is not installed", where=where, fix="pip install peft")
@@ -182,26 +182,26 @@ def _eos_tokens(tokenizer: Any, model: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(token for token in (tokenizer.eos_token_id, *several) if token is not None))
 
 
-def _about(config: ModelConfig, folder: Path, loaded: LoadedModel, seconds: float) -> dict[str, Any]:
+def _about(config: LocalModel, folder: Path, loaded: LoadedModel, seconds: float) -> ModelCard:
     model, template = loaded.model, loaded.tokenizer.chat_template
     source = template if isinstance(template, str) else repr(template)
-    return {
-        "model": config.name,
-        "backend": "transformers",
-        "folder": str(folder),
-        "revision": folder.name if folder.parent.name == "snapshots" else None,
-        "architecture": type(model).__name__,
-        "dtype": str(model.dtype).removeprefix("torch."),
-        "quantization": config.quantization,
-        "adapter": config.adapter,
-        "device": config.device if config.device == "device_map" else str(loaded.device),
-        "device_name": torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else None,
-        "threads": torch.get_num_threads(),
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "context_length": loaded.max_length,
-        "chat_template_sha256": hashlib.sha256(source.encode()).hexdigest() if template else None,
-        "engine": config.engine,
-        "load_s": seconds,
-        "where": "this machine",
-        "versions": {name: metadata.version(name) for name in ("torch", "transformers", "tokenizers")},
-    }
+    return ModelCard(
+        model=config.name,
+        backend=config.backend,
+        folder=str(folder),
+        revision=folder.name if folder.parent.name == "snapshots" else None,
+        architecture=type(model).__name__,
+        dtype=str(model.dtype).removeprefix("torch."),
+        quantization=config.quantization,
+        adapter=config.adapter,
+        device=config.device if config.device == "device_map" else str(loaded.device),
+        device_name=torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else None,
+        threads=torch.get_num_threads(),
+        parameters=sum(p.numel() for p in model.parameters()),
+        context_length=loaded.max_length,
+        chat_template_sha256=hashlib.sha256(source.encode()).hexdigest() if template else None,
+        engine=config.engine,
+        load_s=seconds,
+        where=HERE.name,
+        versions={name: metadata.version(name) for name in ("torch", "transformers", "tokenizers")},
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from jinja2.exceptions import TemplateError
@@ -13,8 +13,9 @@ from harness.engine.generate.batching import RowGenerated, RowInput
 from harness.engine.generate.constrained import Constraint
 from harness.engine.generate.sampling import row_seed
 from harness.engine.loaded import LoadedModel
-from harness.engine.text.thinking import Markers, Thinking, markers_of
-from harness.values import GenerateRequest, Message, Request, Response, Writing
+from harness.engine.text.thinking import Markers, Thinking, Thought, markers_of
+from harness.values import Applied, Elapsed, GenerateRequest, Message, Request, Response, Writing
+from harness.values import Thinking as ThinkingPart
 
 SWITCHES = ("enable_thinking", "thinking")  # what chat templates call their switch
 TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
@@ -26,7 +27,7 @@ class _Prompt:
 
     request: Request
     text: str = ""
-    details: Mapping[str, Any] | None = None
+    otherwise: Mapping[str, str] = field(default_factory=dict)  # setting -> what is done instead of as asked
     error: str | None = None
     input: RowInput | None = None
     truncated_left: int = 0
@@ -44,7 +45,7 @@ class _Prompt:
         assert isinstance(request, GenerateRequest) and self.input is not None
         if made.finish_reason == "time" and not made.ids:
             why = f"the {request.writing.wall_s:g} seconds of wall_s were over before it was begun"
-            return replace(self.failed(why), finish_reason="time", details={"transient": True})  # a resume has its own
+            return replace(self.failed(why), finish_reason="time", provisional=True)  # a resume has its own time
         return Response(
             key=self.request.key,
             prompt=self.text,
@@ -60,8 +61,18 @@ class _Prompt:
             ttft_s=None if elapsed is None else waited + made.first_token_s,
             last_token_s=None if elapsed is None else waited + made.last_token_s,
             e2e_s=elapsed,
-            details={**(self.details or {}), **made.details(), "prompt_ids_sha256": ids_digest(self.input.ids)},
+            thinking=_thinking(made.thought),
+            confidence=made.confidence,
+            elapsed=None if made.batch_size <= 1 else Elapsed(made.queued_s, made.first_token_s, made.last_token_s),
+            applied=Applied(made.shared_tokens, ids_digest(self.input.ids), self.otherwise),
         )
+
+
+def _thinking(thought: Thought | None) -> ThinkingPart | None:
+    """Returns what a row thought, for a response; None where it did not."""
+    if thought is None or thought.text is None:
+        return None
+    return ThinkingPart(thought.text, thought.tokens, thought.cut, thought.forced)
 
 
 def ids_digest(ids: Sequence[int]) -> str:
@@ -87,7 +98,7 @@ def _render(tokenizer: Any, request: Request) -> _Prompt:
         return _Prompt(request, error="the model's chat template has no switch for thinking (set switch: auto)")
     options = {} if thinking == "auto" else dict.fromkeys(SWITCHES, thinking == "on")
     begun, messages = request.prompt.begun, request.prompt.before
-    details = {"thinking_switch": "the chat template has none"} if thinking == "off" and not switchable else {}
+    otherwise = {"thinking_switch": "the chat template has none"} if thinking == "off" and not switchable else {}
     turns = [{"role": turn.role, "content": turn.content} for turn in messages]
     try:
         text = _templated(tokenizer, turns, options)
@@ -99,13 +110,13 @@ def _render(tokenizer: Any, request: Request) -> _Prompt:
             text = _templated(tokenizer, folded, options)
         except TEMPLATE_ERRORS as error:
             return _Prompt(request, error=f"the model's chat template refuses the messages: {error}")
-        details["system_message"] = "put before the first user message"
+        otherwise["system_message"] = "put before the first user message"
     markers = _markers(tokenizer, writing)
     if begun and markers and text.rstrip().endswith(markers.start) and markers.end not in begun:
         return _Prompt(
             request, text, error=f"the chat template opens {markers.start}, where a prefill would be thought"
         )
-    return _Prompt(request, text + begun, details)
+    return _Prompt(request, text + begun, otherwise)
 
 
 def _templated(tokenizer: Any, turns: list[dict[str, str]], options: Mapping[str, bool]) -> str:
@@ -125,7 +136,7 @@ def _fold_system(messages: Sequence[Message]) -> list[dict[str, str]] | None:
 
 def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: Constraint | None) -> _Prompt:
     """Returns the prompt with its token ids, the last that leave room for the answer."""
-    request, details = prompt.request, prompt.details
+    request, otherwise = prompt.request, prompt.otherwise
     assert isinstance(request, GenerateRequest)
     writing = request.writing
     room = loaded.max_length - request.max_tokens
@@ -145,7 +156,7 @@ def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: C
     elif request.prompt.messages and _opens_twice(loaded, ids):
         error = f"the model's chat template opens the text with {loaded.tokenizer.bos_token} twice: mend the template"
     if error is not None:
-        return _Prompt(request, prompt.text, details, error)
+        return _Prompt(request, prompt.text, otherwise, error)
     kept = tuple(ids[-room:])
     sampling = request.sampling
     seed = row_seed(sampling.seed, request.sample_id, request.epoch, request.turn)
@@ -155,10 +166,10 @@ def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: C
     thinking = Thinking(markers, writing.thinking_budget) if markers else None
     if writing.thinking_budget is not None and thinking is None:
         unheeded = "unheeded: the tokenizer has no known markers of thinking, and the task names none"
-        details = {**(details or {}), "thinking_budget": unheeded}
+        otherwise = {**otherwise, "thinking_budget": unheeded}
     more = {"constraint": constraint, "thinking": thinking, "logprobs": writing.logprobs}
     given = RowInput(kept, request.max_tokens, stop, sampling, seed, **more)
-    return _Prompt(request, prompt.text, details, None, given, len(ids) - len(kept))
+    return _Prompt(request, prompt.text, otherwise, None, given, len(ids) - len(kept))
 
 
 def _opens_twice(loaded: LoadedModel, ids: Sequence[int]) -> bool:

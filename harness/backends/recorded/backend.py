@@ -12,15 +12,15 @@ Times are told as they were recorded, and only those of a table of one's own sta
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
-from harness.backends.base import by_mode
+from harness.backends.base import Capabilities, ModelCard, by_mode
 from harness.backends.recorded.logs import Recorded, read_answers
 from harness.config.base import Strict, validate
-from harness.config.model import ModelConfig
+from harness.config.model import RecordedModel
 from harness.errors import BackendError, ConfigError
-from harness.security.egress import where
-from harness.values import GenerateRequest, LoglikelihoodRequest, Request, Response
+from harness.security.egress import FILE, Place
+from harness.values import Billing, Counted, GenerateRequest, LoglikelihoodRequest, Provider, Request, Response
 
 
 class Script(Strict):
@@ -35,7 +35,7 @@ class Script(Strict):
 class RecordedBackend:
     """One model's recorded answers. See `Backend` for the contract."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RecordedModel) -> None:
         given = config.script or config.path
         if given is None:
             raise ConfigError(
@@ -45,6 +45,16 @@ class RecordedBackend:
         self.script = validate(Script, {"file": given} if isinstance(given, str) else given, f"model {config.name}")
         script = self.script
         self.answers = read_answers(script.file, id=script.id, text=script.text, model=script.model)
+
+    @classmethod
+    def capabilities(cls, config: RecordedModel) -> Capabilities:
+        """Returns what a file may hold: its first request shows whether it does."""
+        return Capabilities(loglikelihood=True, file=True)
+
+    @classmethod
+    def place(cls, config: RecordedModel) -> Place:
+        """Returns where nothing is asked."""
+        return FILE
 
     def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields a response to each request: see `Backend`."""
@@ -68,22 +78,15 @@ class RecordedBackend:
             )
         yield from self._responses(requests, "logprobs")
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe(self) -> ModelCard:
         """Returns what is known of the model: what the file says."""
         models = {answer.model for answer in self.answers.by_sample.values() if answer.model is not None}
-        return {
-            "model": next(iter(models), self.config.name),
-            "backend": "recorded",
-            "dtype": None,
-            "device": None,
-            "parameters": None,
-            "context_length": None,
-            "chat_template_sha256": None,
-            "where": where(self.config),
-            "origin": self.answers.origin,
-            "file": self.script.file,
-            "versions": {},
-        }
+        named = next(iter(models), self.config.name)
+        origin, file = self.answers.origin, self.script.file
+        return ModelCard(named, self.config.backend, FILE.name, origin=origin, file=file)
+
+    def computed(self) -> None:
+        """Returns None: nothing is computed."""
 
     def close(self) -> None:
         """Does nothing: there is nothing to free."""
@@ -103,16 +106,9 @@ class RecordedBackend:
         error = _fault(request, answer, wanted)
         if answer is None or error is not None:
             absent = answer is None or (answer.error is None and getattr(answer, wanted) is None)
-            details = {"origin": self.answers.origin, **({"missing": True} if absent else {})}
-            return Response(request.key, None, finish_reason="error", error=error, details=details)
+            told = Provider(origin=self.answers.origin, missing=absent)
+            return Response(request.key, None, finish_reason="error", error=error, provider=told)
         unknown = answer.input_tokens is None or answer.output_tokens is None
-        details = {
-            "origin": self.answers.origin,
-            **answer.details,
-            **({"usd": answer.usd} if answer.usd is not None else {}),
-            **({"model_version": answer.model} if answer.model is not None else {}),
-            **({"usage": "not recorded"} if unknown else {}),
-        }
         return Response(
             key=request.key,
             prompt=answer.prompt,
@@ -123,8 +119,16 @@ class RecordedBackend:
             finish_reason=answer.finish,
             ttft_s=answer.ttft_s if alone else None,
             e2e_s=answer.e2e_s if alone else None,
-            details=details,
+            billing=None if answer.usd is None else Billing(answer.usd, answer.usd),
+            counted=Counted("not recorded") if unknown else None,
+            thinking=answer.thinking,
+            elapsed=answer.elapsed,
+            provider=self._told(answer),
         )
+
+    def _told(self, answer: Recorded) -> Provider:
+        version = answer.model if answer.model is not None else answer.provider.model_version
+        return replace(answer.provider, origin=self.answers.origin, model_version=version)
 
 
 def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int, int], Recorded]) -> bool:

@@ -16,13 +16,13 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, beside, nearest
 from harness.tasks.data.files import DataSource, iter_rows
-from harness.values import Finish
+from harness.values import Elapsed, Finish, Provider, Thinking
 
 COLUMNS = (
     *("id", "text", "logprobs", "epoch", "turn", "error", "finish_reason", "input_tokens", "output_tokens"),
@@ -31,6 +31,9 @@ COLUMNS = (
 LENGTH = frozenset({"length", "max_tokens", "model_length", "MAX_TOKENS"})
 ZSTD = 93  # zip method
 MOST_BYTES = 1 << 30  # of one member of an archive, unpacked
+
+
+TOLD_NOTHING = Provider()
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,9 @@ class Recorded:
     usd: float | None = None
     model: str | None = None  # as the log names it
     prompt: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    thinking: Thinking | None = None
+    elapsed: Elapsed | None = None
+    provider: Provider = TOLD_NOTHING
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +173,7 @@ def _lm_eval(rows: Iterable[Mapping[str, Any]], id: str | None) -> Iterator[Reco
             text=None if scored else str(said[0]),
             logprobs=tuple(float(value[0]) for value in said) if scored else None,
             prompt=_text(first.get("arg_0")),
-            details={"doc_hash": row.get("doc_hash"), "prompt_hash": row.get("prompt_hash")},
+            provider=Provider(digests={k: str(row[k]) for k in ("doc_hash", "prompt_hash") if row.get(k) is not None}),
         )
 
 
@@ -190,13 +195,12 @@ def _inspect_sample(sample: Mapping[str, Any], model: str, names: Mapping[str, s
     asked = sample.get("input")
     if isinstance(asked, list):
         asked = "\n".join(_content(turn.get("content"), attached) for turn in asked)
-    details = {
-        "model_version": output.get("model"),
-        "refusal": stop if stop == "content_filter" else None,
-        "cached_tokens": used.get("input_tokens_cache_read"),
-        "thinking_tokens": used.get("reasoning_tokens"),
-        "times": {"e2e_s": output.get("time")} if output.get("time") is not None else None,
-    }
+    provider = Provider(
+        model_version=output.get("model"),
+        refusal=stop if stop == "content_filter" else None,
+        cached_tokens=used.get("input_tokens_cache_read"),
+    )
+    thought, seconds = used.get("reasoning_tokens"), output.get("time")
     if error is None and not choice:
         error = {"message": "no answer in the log"}
     return Recorded(
@@ -210,7 +214,9 @@ def _inspect_sample(sample: Mapping[str, Any], model: str, names: Mapping[str, s
         usd=used.get("total_cost"),
         model=model,
         prompt=_content(asked, attached),
-        details={key: value for key, value in details.items() if value is not None},
+        thinking=None if thought is None else Thinking(tokens=thought),
+        elapsed=None if seconds is None else Elapsed(e2e_s=seconds),
+        provider=provider,
     )
 
 
@@ -262,12 +268,12 @@ def _promptfoo(result: Mapping[str, Any]) -> Recorded:
     provider = result.get("provider") or {}
     prompt = result.get("prompt") or {}
     cached = bool(response.get("cached"))  # then the time is that of reading the cache, and nothing was paid
-    details = {
-        "from_cache": cached or None,
-        "cached_tokens": used.get("cached"),
-        "times": None if cached or result.get("latencyMs") is None else {"e2e_s": result["latencyMs"] / 1000},
-        "refusal": response.get("refusal") or (response.get("guardrails") or {}).get("reason"),
-    }
+    provider = Provider(
+        refusal=response.get("refusal") or (response.get("guardrails") or {}).get("reason") or None,
+        cached_tokens=used.get("cached") or None,
+        from_cache=cached,
+    )
+    known = not cached and result.get("latencyMs") is not None
     return Recorded(
         id=str(result["testIdx"]),
         text=None if error else output if isinstance(output, str) else json.dumps(output, ensure_ascii=False),
@@ -279,7 +285,8 @@ def _promptfoo(result: Mapping[str, Any]) -> Recorded:
         usd=None if cached else response.get("cost"),
         model=str(provider.get("label") or provider.get("id")) if provider else None,
         prompt=_text(prompt.get("raw")),
-        details={key: value for key, value in details.items() if value},
+        elapsed=Elapsed(e2e_s=result["latencyMs"] / 1000) if known else None,
+        provider=provider,
     )
 
 

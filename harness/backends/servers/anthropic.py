@@ -9,15 +9,16 @@ from typing import Any
 
 import anthropic
 
+from harness.backends.servers.about import AnthropicAbout
 from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.batch import RETRIES, Result
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import anthropic_events, anthropic_piece
-from harness.config.model import ModelConfig
+from harness.config.model import RemoteModel
 from harness.values import GenerateRequest
 
 
-class AnthropicBackend(ApiBackend):
+class AnthropicBackend(AnthropicAbout, ApiBackend):
     """One model at Anthropic, or at a server that speaks its interface."""
 
     package = "anthropic"
@@ -26,7 +27,7 @@ class AnthropicBackend(ApiBackend):
     required = frozenset({"model", "messages", "max_tokens", "stream", "extra_body"})
     wordless = frozenset({"seed", "min_p", "repetition_penalty"})
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.client = anthropic.Anthropic(
             api_key="put in by the guard when a request is sent",

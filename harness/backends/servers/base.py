@@ -5,7 +5,7 @@ what an exception leads to, what a refused parameter does, how an answer becomes
 stands in the tables of `meanings`.
 
 A stop string is also looked for here, since servers differ in whether they return it and some take none. A parameter
-that the server refuses is left out from then on, and every response names it in `details.refused`. Where an error does
+that the server refuses is left out from then on, and every response names it in `provider.refused`. Where an error does
 not say in a field of its own which parameter it is about, one that its message mentions is left out of that request on
 trial, and from then on only if the server then answers.
 """
@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 import httpx2
 
-from harness.backends.base import by_mode
+from harness.backends.base import ModelCard, by_mode
 from harness.backends.servers.batch import Batches, Result, collect, handed_over
 from harness.backends.servers.dispatch import (
     Answer,
@@ -37,14 +37,25 @@ from harness.backends.servers.dispatch import (
 from harness.backends.servers.meanings import ABOUT_THE_REQUEST, Ending, Meaning, Refused, ending, refusal
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import NEVER_SENT, BadReply, transport_failure
-from harness.config.model import ModelConfig
+from harness.config.model import RemoteModel
 from harness.cost.prices import price_request
 from harness.engine.text.stop_strings import cut
 from harness.engine.text.token_counts import counter_of
 from harness.errors import BackendError, ConfigError, HarnessError, nearest
-from harness.security.egress import server, where
+from harness.security.egress import place_of, server
 from harness.security.secrets import redact
-from harness.values import GenerateRequest, LoglikelihoodRequest, Request, Response
+from harness.values import (
+    SENSITIVITIES,
+    Confidence,
+    Counted,
+    Elapsed,
+    GenerateRequest,
+    LoglikelihoodRequest,
+    PaidAttempt,
+    Request,
+    Response,
+    Thinking,
+)
 
 FILTERED = "content filter"  # of the provider, on a prompt: its way to refuse, and no error
 LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}  # the other name of each
@@ -62,16 +73,16 @@ class ApiBackend:
     required: ClassVar[frozenset[str]]  # arguments that cannot be left out
     wordless: ClassVar[frozenset[str]] = frozenset()  # parts of Sampling that the interface does not take
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         self.config = config
         self.server = server(config)
-        self.model = config.model or config.name
+        self.model = config.served_as
         self.own = self.server.own
-        self.price = price_of(config, config.backend if self.own else None)
+        self.price = price_of(config)
         if config.limits.max_cost is not None and self.price is None:
             raise unpriced(config)
         self.purse = Purse(config.limits.max_cost)
-        self.count = counter_of(config.path)  # our own, where the server's count is missing or cannot be true
+        self.count = counter_of(config.tokenizer)  # our own, where the server's count is missing or cannot be true
         self.server.key()
         self.refused: dict[str, str] = {}  # parameter -> what the server said
         self.trials: dict[str, dict[str, str]] = {}  # key of a request -> what was left out of it to see if it helps
@@ -126,6 +137,8 @@ class ApiBackend:
 
     def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields a response to each request: see `Backend`."""
+        for request in requests:
+            self.server.refuse(request.sensitivity)
         texts, given = by_mode(requests)
         if texts:
             yield from self._texts(texts)
@@ -142,21 +155,19 @@ class ApiBackend:
         """Raises BackendError: this interface does not tell the log-probability of given text."""
         raise self.cannot_tell_loglikelihoods()
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe(self) -> ModelCard:
         """Returns what is known of the model and its server."""
-        return {
-            "model": self.model,
-            "backend": self.config.backend,
-            "dtype": None,
-            "device": None,
-            "parameters": None,
-            "context_length": None,
-            "chat_template_sha256": None,
-            "where": where(self.config),
-            "api": self.config.api,
-            "price": None if self.price is None else self.price.model_dump(mode="json", exclude_none=True),
-            "versions": {self.package: version(self.package)},
-        }
+        return ModelCard(
+            self.model,
+            self.config.backend,
+            place_of(self.config).name,
+            api=self.config.api,
+            price=None if self.price is None else self.price.model_dump(mode="json", exclude_none=True),
+            versions={self.package: version(self.package)},
+        )
+
+    def computed(self) -> None:
+        """Returns None: what a server computed is not told."""
 
     def close(self) -> None:
         """Closes the connections."""
@@ -195,7 +206,8 @@ class ApiBackend:
         by_key = {request.key: request for request in requests}
         lines = {request.key: _flat(self._kept(self.params(request), request.key)) for request in requests}
         try:
-            for result in collect(self.batches(), self.server.host, lines):
+            most = max((request.sensitivity for request in requests), key=SENSITIVITIES.index)
+            for result in collect(self.batches(), self.server.host, lines, sensitivity=most):
                 yield self._from_batch(by_key[result.key], result)
         except self.sdk_error as error:
             failure = self.failure(error, {}, Reading(time.perf_counter()))
@@ -209,22 +221,24 @@ class ApiBackend:
                 reading.close()
             except BadReply as fault:
                 error = f"invalid: {fault}"
-        tried: dict[str, Any] = {"outcome": "answered" if error is None else "failed", "processing": "batch"}
-        tried["usd"] = price_request(self.price, reading.used, "batch").usd if reading.used else None
+        usd = price_request(self.price, reading.used, "batch").usd if reading.used else None
         if result.body is None:
-            tried["usd"] = 0.0  # what failed in a batch is not charged
-        if tried["usd"] is None:
-            tried["most_usd"] = None if self.price is None else most_usd(request, self.price, "batch")
-        if reading.used:
-            tried["tokens"] = asdict(reading.used)
+            usd = 0.0  # what failed in a batch is not charged
+        unbounded = usd is not None or self.price is None
+        tried = PaidAttempt(
+            "answered" if error is None else "failed",
+            usd,
+            most_usd=None if unbounded else most_usd(request, self.price, "batch"),
+            tokens=asdict(reading.used) if reading.used else None,
+            processing="batch",
+        )
         paid = bill([tried])
-        self.purse.spent += paid["most_usd"] or 0.0
+        self.purse.spent += paid.most_usd or 0.0
         if error is not None:
-            paid["transient"] = result.transient
-            return Response(request.key, None, finish_reason="error", error=redact(error), details=paid)
+            failed = Response(request.key, None, finish_reason="error", error=redact(error), billing=paid)
+            return replace(failed, provisional=result.transient)
         whole = self._response(request, Attempt(1, 0, 0.0, 0.0, alone=False), reading)
-        told = {key: value for key, value in whole.details.items() if key not in {"times", "in_flight"}}
-        return replace(whole, details={**told, **paid})
+        return replace(whole, billing=paid, elapsed=None, provider=replace(whole.provider, in_flight=None))
 
     def _kept(self, params: Mapping[str, Any], key: str) -> dict[str, Any]:
         """Returns the parameters of a request without those that the server refuses, or that are on trial."""
@@ -254,28 +268,19 @@ class ApiBackend:
         answer, thought, unclosed = reading.parts(request.writing.markers)
         text, stop_string = cut(answer, request.stop)
         finish = "length" if stop_string is None and reading.ending is Ending.LENGTH else "stop"
-        input_tokens, output_tokens, usage = self._counted(request, reading)
+        input_tokens, output_tokens, counted = self._counted(request, reading)
         times = reading.times()
-        details: dict[str, Any] = {"times": times, "in_flight": attempt.in_flight, **reading.details(), **usage}
-        if thought is not None or "thinking_tokens" in details:
-            details["thinking_cut"] = finish == "length" and (unclosed or not text.strip())
-        if thought is not None:
-            details |= {"thinking": thought, "thinking_characters": len(thought)}
-            if self.count is not None:
-                details.setdefault("thinking_tokens", self.count(thought))
-        if request.writing.logprobs and reading.logprobs and thought is None:
-            details["confidence"] = _confidence(reading.logprobs)
+        sure = request.writing.logprobs and reading.logprobs and thought is None
+        confidence = _confidence(reading.logprobs) if sure else None
         refused = self.unsent(request) | self.refused
         if len(request.stop) > self.most_stops:
             refused.setdefault("stop", f"only {self.most_stops} are taken; all are cut here")
         if reading.finish and ending(reading.finish) is None and not reading.refusal:
             refused.setdefault("finish_reason", f"'{reading.finish}' is not known here: taken for a stop")
-        if _beyond(request, reading) and not usage:
+        if _beyond(request, reading) and counted is None:
             refused.setdefault("max_tokens", f"ignored: {output_tokens} tokens came, {request.max_tokens} were allowed")
-        if request.writing.logprobs and "confidence" not in details:
+        if request.writing.logprobs and confidence is None:
             refused.setdefault("logprobs", "not told by the server for this answer")
-        if refused:
-            details["refused"] = refused
         alone = attempt.alone
         shifted = {name: None if s is None or not alone else s + attempt.handed_s for name, s in times.items()}
         return Response(
@@ -287,25 +292,38 @@ class ApiBackend:
             finish_reason=finish,
             stop_string=stop_string if stop_string is not None else reading.stop_string,
             batch_size=attempt.in_flight,
-            details=details,
+            counted=counted,
+            thinking=self._thinking(reading, thought, cut=finish == "length" and (unclosed or not text.strip())),
+            confidence=confidence,
+            elapsed=Elapsed(None, times["ttft_s"], times["last_token_s"], times["e2e_s"]),
+            provider=reading.provider(attempt.in_flight, refused),
             **shifted,
         )
 
-    def _counted(self, request: Request, reading: Reading) -> tuple[int | None, int | None, dict[str, Any]]:
+    def _thinking(self, reading: Reading, thought: str | None, *, cut: bool) -> Thinking | None:
+        """Returns what was thought; None if nothing tells that anything was."""
+        tokens = (reading.used.reasoning or None) if reading.used is not None else None
+        if thought is None and tokens is None:
+            return None
+        if thought is not None and tokens is None and self.count is not None:
+            tokens = self.count(thought)
+        return Thinking(thought, tokens, cut)
+
+    def _counted(self, request: Request, reading: Reading) -> tuple[int | None, int | None, Counted | None]:
         """Returns input and output tokens, and what is to be said of them where they are not the server's own count.
 
         Ours are of the text alone: without special tokens, a chat template, or thinking that was not sent.
         """
         doubt = _doubt(request, reading)
         if reading.used is not None and doubt is None:
-            return reading.used.input, reading.used.output, {}
+            return reading.used.input, reading.used.output, None
         why = "not told by the server" if reading.used is None else "not believed: what the server tells cannot be true"
-        told = {} if doubt is None else {"usage_told": {**asdict(reading.used), "why": doubt}}
+        told = None if reading.used is None else asdict(reading.used)
         if self.count is None:
-            return None, None, {"usage": why, **told}
+            return None, None, Counted(why, told, doubt)
         written = self.count("".join((*reading.thinking, *reading.text)))
         asked = self.count(request.prompt.content)
-        return asked, written, {"usage": f"counted here, {why}", **told}
+        return asked, written, Counted(f"counted here, {why}", told, doubt)
 
     # --- what goes wrong
 
@@ -438,6 +456,6 @@ def _beyond(request: Request, reading: Reading) -> bool:
     return reading.used is not None and reading.used.output - reading.used.reasoning > request.max_tokens + SLACK
 
 
-def _confidence(logprobs: Sequence[float]) -> dict[str, float]:
+def _confidence(logprobs: Sequence[float]) -> Confidence:
     """Returns how sure the model was of its tokens, in nats: on average, at least, and of the first."""
-    return {"mean": sum(logprobs) / len(logprobs), "minimum": min(logprobs), "first": logprobs[0]}
+    return Confidence(sum(logprobs) / len(logprobs), min(logprobs), logprobs[0])

@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from harness.security.egress import carrying
+from harness.values import Sensitivity
+
 POLL_S = 30.0
 RETRIES = 5  # of a question about a batch; what hands one over is never sent twice
 MOST = 10_000  # requests in one batch: below every provider's limit of number and size
@@ -54,7 +57,12 @@ def handed_over(host: str, folder: Path | None = None) -> set[str]:
 
 
 def collect(
-    batches: Batches, host: str, lines: Mapping[str, Mapping[str, Any]], folder: Path | None = None
+    batches: Batches,
+    host: str,
+    lines: Mapping[str, Mapping[str, Any]],
+    folder: Path | None = None,
+    *,
+    sensitivity: Sensitivity = "restricted",
 ) -> Iterator[Result]:
     """Yields one result for each key of `lines`; hands over what no remembered batch holds, and waits.
 
@@ -66,7 +74,9 @@ def collect(
     fresh = [(key, params) for key, params in lines.items() if key not in held]
     for begin in range(0, len(fresh), MOST):
         part = fresh[begin : begin + MOST]
-        waiting.append(_remember(folder, host, batches.submit(part), [key for key, _ in part]))
+        with carrying(sensitivity):
+            id = batches.submit(part)
+        waiting.append(_remember(folder, host, id, [key for key, _ in part]))
     owed = set(lines)
     while waiting:
         for note in [note for note in waiting if batches.ended(note["id"])]:

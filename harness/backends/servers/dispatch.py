@@ -24,17 +24,18 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
-from typing import Any
 
 from harness.config.base import validate
-from harness.config.model import LimitsConfig, ModelConfig
+from harness.config.model import LimitsConfig, RemoteModel
 from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
 from harness.errors import BackendError, ConfigError, HarnessError, LimitReached
+from harness.security.egress import carrying, place_of
 from harness.security.secrets import redact
-from harness.values import GenerateRequest, Request, Response
+from harness.stats.totals import total
+from harness.values import Billing, GenerateRequest, PaidAttempt, Request, Response
 
 FIRST_WAIT_S = 0.5  # before the second attempt; doubled for each later one
 LONGEST_WAIT_S = 60.0
@@ -117,18 +118,18 @@ class _Job:
     worst: float = 0.0  # USD one more attempt could cost
     began: float | None = None
     free_at: float = 0.0  # when the attempt before ended
-    tries: list[dict[str, Any]] = field(default_factory=list)
+    tries: list[PaidAttempt] = field(default_factory=list)
     last: str = ""
     same: int = 0
     attempt: Attempt | None = None
 
 
-def price_of(config: ModelConfig, provider: str | None = None) -> Price | None:
+def price_of(config: RemoteModel) -> Price | None:
     """Returns what a model's tokens cost: as stated, as listed by name, or for a provider's own as listed for it.
 
     None is unknown. Raises ConfigError for a name the price file does not list.
     """
-    model = config.model or config.name
+    model = config.served_as
     if isinstance(config.price, str):
         prices = read_prices()
         found = find_price(prices, config.price)
@@ -140,13 +141,14 @@ def price_of(config: ModelConfig, provider: str | None = None) -> Price | None:
     if config.price is not None:
         stated = {"provider": config.backend, "model": model, "source": "run file", "retrieved": date.today()}
         return validate(Price, {**stated, **config.price}, f"price of model {config.name}")
-    return find_price(read_prices(), model, provider) if provider else None
+    provider = place_of(config).provider
+    return None if provider is None else find_price(read_prices(), model, provider)
 
 
-def unpriced(config: ModelConfig) -> BackendError:
+def unpriced(config: RemoteModel) -> BackendError:
     """Returns what is raised where money is limited and a model's price is not known."""
     return BackendError(
-        f"a spend limit needs a price, and none is known for {config.model or config.name}",
+        f"a spend limit needs a price, and none is known for {config.served_as}",
         where=f"model {config.name}",
         fix="add `price: {input: ..., output: ...}` in USD per 1M tokens",
     )
@@ -174,9 +176,9 @@ def run(
     price: Price | None = None,
     purse: Purse | None = None,
 ) -> Iterator[Response]:
-    """Yields one response a request, with `details.attempts`, `details.usd` and `details.most_usd`.
+    """Yields one response a request, with what it cost in all its attempts.
 
-    A failure that another day may mend has `details.transient`. Raises BackendError for what concerns every request,
+    A failure that another day may mend is `provisional`. Raises BackendError for what concerns every request,
     and LimitReached when `purse` (default: one without a limit) does not pay for the next one, after all answers that
     were under way: the requests left are still owed, and nothing was recorded for them.
     """
@@ -253,7 +255,8 @@ class _Run:
 
     def _try(self, job: _Job, attempt: Attempt) -> None:
         try:
-            outcome: Answer | BaseException = self.ask(job.request, attempt)
+            with carrying(job.request.sensitivity):
+                outcome: Answer | BaseException = self.ask(job.request, attempt)
         except BaseException as error:  # told to the iterating thread, which raises what is no AttemptFailed
             outcome = error
         self.results.put((job, attempt, outcome))
@@ -289,7 +292,7 @@ class _Run:
         self.width = min(float(self.limits.concurrency), self.width + 1 / self.width)
         self._record(job, attempt, "answered", used=answer.used, billed=True, doubted=answer.doubted)
         response = answer.response
-        return replace(response, details={**response.details, **self._bill(job)})
+        return replace(response, billing=bill(job.tries))
 
     def _failed(self, job: _Job, attempt: Attempt, failed: AttemptFailed) -> Iterator[Response]:
         self._record(job, attempt, failed.kind, used=failed.used, billed=failed.billed, detail=failed.detail)
@@ -325,8 +328,14 @@ class _Run:
             yield self._given_up(job, f"no answer within {self.limits.sample_s:g} s")
 
     def _given_up(self, job: _Job, error: str, *, transient: bool = True) -> Response:
-        details = {**self._bill(job), "transient": transient}
-        return Response(key=job.request.key, prompt=None, finish_reason="error", error=redact(error), details=details)
+        return Response(
+            key=job.request.key,
+            prompt=None,
+            finish_reason="error",
+            error=redact(error),
+            provisional=transient,
+            billing=bill(job.tries),
+        )
 
     def _deadline(self, job: _Job) -> float:
         return job.began + self.limits.sample_s
@@ -347,30 +356,27 @@ class _Run:
         """Adds what an attempt took. `usd` None is unknown, and `most_usd` then the most it can be."""
         told = None if used is None else price_request(self.price, used).usd
         usd = told if used is not None and not doubted else None if billed else 0.0  # a refusal costs nothing
-        line = {"outcome": outcome, "s": time.perf_counter() - attempt.began, "waited_s": attempt.waited_s, "usd": usd}
-        if usd is None:
-            line["most_usd"] = None if self.price is None else max(job.worst, told or 0.0)
-        if used is not None:
-            line["tokens"] = asdict(used)
-        if detail:
-            line["detail"] = detail
-        self.purse.spent += at_most((line,)) or 0.0
-        job.tries.append(line)
-
-    def _bill(self, job: _Job) -> dict[str, Any]:
-        return bill(job.tries)
+        paid = PaidAttempt(
+            outcome,
+            usd,
+            most_usd=max(job.worst, told or 0.0) if usd is None and self.price is not None else None,
+            s=time.perf_counter() - attempt.began,
+            waited_s=attempt.waited_s,
+            tokens=None if used is None else asdict(used),
+            detail=detail,
+        )
+        self.purse.spent += at_most((paid,)) or 0.0
+        job.tries.append(paid)
 
     def _worst(self, request: Request) -> float:
         return 0.0 if self.price is None else most_usd(request, self.price)
 
 
-def bill(attempts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def bill(attempts: Sequence[PaidAttempt]) -> Billing:
     """Returns attempts with what they cost in all, in USD: None where one is unknown, and the most it can be."""
-    parts = [line["usd"] for line in attempts]
-    return {"attempts": attempts, "usd": None if None in parts else sum(parts), "most_usd": at_most(attempts)}
+    return Billing(total(one.usd for one in attempts), at_most(attempts), tuple(attempts))
 
 
-def at_most(attempts: Iterable[Mapping[str, Any]]) -> float | None:
+def at_most(attempts: Iterable[PaidAttempt]) -> float | None:
     """Returns the most that attempts can have cost, in USD; None without a price."""
-    parts = [line["usd"] if line["usd"] is not None else line["most_usd"] for line in attempts]
-    return None if None in parts else sum(parts)
+    return total(one.most_usd if one.usd is None else one.usd for one in attempts)

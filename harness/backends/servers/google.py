@@ -9,16 +9,17 @@ from typing import Any
 from google import genai
 from google.genai import errors, types
 
+from harness.backends.servers.about import GoogleAbout
 from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import google_piece
-from harness.config.model import ModelConfig
+from harness.config.model import RemoteModel
 from harness.values import GenerateRequest
 
 ROLES = {"user": "user", "assistant": "model"}
 
 
-class GoogleBackend(ApiBackend):
+class GoogleBackend(GoogleAbout, ApiBackend):
     """One Gemini model."""
 
     package = "google-genai"
@@ -27,7 +28,7 @@ class GoogleBackend(ApiBackend):
     required = frozenset({"contents"})
     wordless = frozenset({"min_p", "repetition_penalty"})
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.client = genai.Client(
             api_key="put in by the guard when a request is sent",

@@ -15,7 +15,7 @@ from typing import Any
 import httpx2
 import openai
 
-from harness.backends.capabilities import can_score
+from harness.backends.servers.about import OpenAIAbout
 from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.batch import RETRIES, Result
 from harness.backends.servers.dispatch import Answer, Attempt, AttemptFailed, bill, run
@@ -24,17 +24,17 @@ from harness.backends.servers.meanings import ABOUT_THE_REQUEST
 from harness.backends.servers.openai_protocol import MOST_STOPS, Wire
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import openai_piece, openai_usage
-from harness.config.model import ModelConfig
+from harness.config.model import RemoteModel
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.security.secrets import redact
-from harness.values import GenerateRequest, LoglikelihoodRequest, Response
+from harness.values import Counted, Elapsed, GenerateRequest, LoglikelihoodRequest, PaidAttempt, Provider, Response
 
 PROBE_S = 10.0  # for the list of models
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)
 
 
-class OpenAIBackend(ApiBackend):
+class OpenAIBackend(OpenAIAbout, ApiBackend):
     """One model at one server that speaks the OpenAI interface."""
 
     package = "openai"
@@ -42,7 +42,7 @@ class OpenAIBackend(ApiBackend):
     sdk_error = openai.APIError
     required = frozenset({"model", "messages", "prompt", "stream", "extra_body"})
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.wire = Wire(self.model, config.api, self.own)
         self.limit_name = self.wire.limit_name
@@ -95,9 +95,9 @@ class OpenAIBackend(ApiBackend):
 
     def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
-        if not can_score(self.config):
+        if not self.capabilities(self.config).loglikelihood:
             raise self.cannot_tell_loglikelihoods()
-        tried: list[dict[str, Any]] = []
+        tried: list[PaidAttempt] = []
         if requests and not self.order_checked:
             tried = self._check_order(requests)
             self.order_checked = True
@@ -143,7 +143,6 @@ class OpenAIBackend(ApiBackend):
         self.proven = True
         elapsed = time.perf_counter() - began
         known = None not in tokens
-        details = {"times": {"e2e_s": elapsed}, "in_flight": attempt.in_flight, "model_version": model}
         response = Response(
             key=request.key,
             prompt=prompt,
@@ -152,7 +151,9 @@ class OpenAIBackend(ApiBackend):
             input_tokens=max(tokens) if known else None,
             batch_size=attempt.in_flight,
             e2e_s=elapsed + attempt.handed_s if attempt.alone else None,
-            details=details if known else {**details, "usage": "not told by the server"},
+            counted=None if known else Counted("not told by the server"),
+            elapsed=Elapsed(e2e_s=elapsed),
+            provider=Provider(model_version=model, in_flight=attempt.in_flight),
         )
         return Answer(response, total if known else None)
 
@@ -186,7 +187,7 @@ class OpenAIBackend(ApiBackend):
             return error.status_code not in ABOUT_THE_REQUEST
         return True
 
-    def _check_order(self, requests: Sequence[LoglikelihoodRequest]) -> list[dict[str, Any]]:
+    def _check_order(self, requests: Sequence[LoglikelihoodRequest]) -> list[PaidAttempt]:
         """Asks two requests in both orders, and returns these attempts. Raises BackendError if scores change.
 
         Some servers with a prefix cache read log-probabilities from memory that another request wrote
@@ -195,12 +196,10 @@ class OpenAIBackend(ApiBackend):
         pair = requests[:2]
         limits = self.config.limits.model_copy(update={"concurrency": 1})
         seen: dict[str, tuple[float, ...]] = {}
-        tried: list[dict[str, Any]] = []
+        tried: list[PaidAttempt] = []
         for order in (pair, pair[::-1]):
             for response in run(order, self._loglikelihood, limits=limits, price=self.price, purse=self.purse):
-                tried += [
-                    line | {"outcome": f"order check: {line['outcome']}"} for line in response.details["attempts"]
-                ]
+                tried += [replace(one, outcome=f"order check: {one.outcome}") for one in response.attempts]
                 if response.logprobs is None:
                     return tried  # the pass itself tells why
                 before = seen.setdefault(response.key, response.logprobs)
@@ -214,9 +213,9 @@ class OpenAIBackend(ApiBackend):
         return tried
 
 
-def _also_paid(response: Response, tried: list[dict[str, Any]]) -> Response:
+def _also_paid(response: Response, tried: list[PaidAttempt]) -> Response:
     """Returns a response with the attempts that were made before it, beside the answers, on its bill."""
-    return replace(response, details={**response.details, **bill([*tried, *response.details["attempts"]])})
+    return replace(response, billing=bill([*tried, *response.attempts]))
 
 
 @dataclass(frozen=True, slots=True)

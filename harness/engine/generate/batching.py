@@ -12,7 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,7 +30,7 @@ from harness.engine.plain_method import NOT_FINITE, Generated, GenerationInput
 from harness.engine.score.choose import rescaled_beyond
 from harness.engine.text.stop_strings import StopScanner, visible_text
 from harness.engine.text.thinking import Thinking, ThinkingTracker, Thought
-from harness.values import Finish
+from harness.values import Confidence, Finish
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +49,6 @@ class RowInput(GenerationInput):
 
 
 @dataclass(frozen=True, slots=True)
-class Confidence:
-    """Log-probabilities, nats, of the tokens of an answer (without thinking) before any setting is applied."""
-
-    mean: float
-    minimum: float
-    first: float
-
-
-@dataclass(frozen=True, slots=True)
 class RowGenerated(Generated):
     """What the model wrote, and when. `first_token_s` and `last_token_s` count from this row's own prefill.
 
@@ -70,22 +61,7 @@ class RowGenerated(Generated):
     token_s: tuple[float, ...] = ()  # when each token was known, from this row's prefill
     shared_tokens: int = 0  # tokens of the prompt that were computed once for several rows
     thought: Thought | None = None  # None: nobody asked
-    confidence: Confidence | None = None  # None: nobody asked, or there is no answer
-
-    def details(self) -> dict[str, Any]:
-        """Returns what a response has no field for, as JSON values; times of a batch are named so."""
-        known: dict[str, Any] = {}
-        if self.shared_tokens:
-            known["shared_tokens"] = self.shared_tokens
-        if self.batch_size > 1:
-            times = {"queued_s": self.queued_s, "first_token_s": self.first_token_s, "last_token_s": self.last_token_s}
-            known["in_batch"] = times
-        if self.thought is not None and self.thought.text is not None:
-            known |= {"thinking": self.thought.text, "thinking_tokens": self.thought.tokens}
-            known |= {"thinking_cut": self.thought.cut, "thinking_forced": self.thought.forced}
-        if self.confidence is not None:
-            known["confidence"] = asdict(self.confidence)
-        return known
+    confidence: Confidence | None = None  # before any setting is applied; None: nobody asked, or there is no answer
 
 
 class Generator:

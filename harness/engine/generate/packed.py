@@ -158,6 +158,7 @@ class PackedDecoder(Buffers):
     def __init__(self, loaded: LoadedModel, *, shared_length: int = SHARED_LENGTH) -> None:
         super().__init__(loaded.device)
         self.model, self.takes, self.shared_length = loaded.model, loaded.takes, shared_length
+        self.cache_argument = loaded.cache_argument
         self.rows: list[_Place] = []
         self.positions = torch.zeros(0, 0, dtype=torch.long, device=loaded.device)  # of each column's token
 
@@ -243,9 +244,9 @@ class PackedDecoder(Buffers):
         logits = self.model(
             input_ids=torch.tensor([ids], device=self.device),
             position_ids=torch.tensor([positions], device=self.device),
-            past_key_values=layout,
             use_cache=True,
             packed=layout,
+            **{self.cache_argument: layout},
             **options,
         ).logits[0]
         return logits if read is None else logits[read.to(self.device)]

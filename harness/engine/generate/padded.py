@@ -42,7 +42,7 @@ class PaddedDecoder(Buffers):
     def __init__(self, loaded: LoadedModel, *, shared_length: int = SHARED_LENGTH) -> None:
         super().__init__(loaded.device)
         self.model = loaded.model  # shared_length is the packed decoder's: here every prefix is copied
-        self.takes = loaded.takes
+        self.takes, self.cache_argument = loaded.takes, loaded.cache_argument
         self.lengths: list[int] = []  # tokens of each row, in columns end - length ... end - 1
         self.end = 0
 
@@ -124,14 +124,14 @@ class PaddedDecoder(Buffers):
         return logits, [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers]
 
     def _forward(self, rows: Sequence[Sequence[int]], mask: torch.Tensor, starts: Sequence[int], cache: Cache) -> Any:
-        if not {"past_key_values", "attention_mask"} <= self.takes:
+        if not {self.cache_argument, "attention_mask"} <= self.takes:
             raise NotImplementedError("a model without a cache or a mask")
         positions = torch.tensor([[s + k for k in range(len(ids))] for s, ids in zip(starts, rows)], device=self.device)
         options = {"position_ids": positions, "logits_to_keep": 1}
         return self.model(
             input_ids=torch.tensor([list(ids) for ids in rows], device=self.device),
             attention_mask=mask,
-            past_key_values=cache,
             use_cache=True,
+            **{self.cache_argument: cache},
             **{name: given for name, given in options.items() if name in self.takes},
         ).logits[:, -1]

@@ -65,6 +65,7 @@ class LoneDecoder:
     def __init__(self, loaded: LoadedModel, *, packed: bool) -> None:
         """packed: the packed decoder fits the model."""
         self.model, self.device, self.packed = loaded.model, loaded.device, packed
+        self.cache_argument = loaded.cache_argument
         self.last_only = {"logits_to_keep": 1} if "logits_to_keep" in loaded.takes else {}
         self.row: Any = None  # keys and values
 
@@ -96,9 +97,9 @@ class LoneDecoder:
             start = self.row.length
             positions = torch.arange(start, start + len(tokens), device=self.device)[None]
             options = {**options, "position_ids": positions, "packed": self.row}
-        out = self.model(input_ids=ids, past_key_values=self.row, use_cache=True, **options)
+        out = self.model(input_ids=ids, use_cache=True, **{self.cache_argument: self.row}, **options)
         if self.packed:
             self.row.ran(len(tokens))
         else:
-            self.row = out.past_key_values
+            self.row = out[self.cache_argument]
         return out.logits[:, -1]

@@ -14,7 +14,7 @@ import torch
 
 from harness.engine import plain_method
 from harness.engine.cache import attention_kinds
-from harness.engine.loaded import LoadedModel
+from harness.engine.loaded import LoadedModel, cache_argument
 from harness.engine.memory import peak_bytes
 from harness.engine.score import prefix_walk
 from harness.engine.score.prefix_readers import PackedReader, PaddedReader
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 Scorer = Callable[..., Iterator[tuple[int, ScoredSequence]]]
 
-NEEDED = ("attention_mask", "position_ids", "past_key_values", "use_cache")
+NEEDED = ("attention_mask", "position_ids", "use_cache")
 TRIAL_PREFIX, TRIAL_BRANCHES = 20, (8, 5, 9)  # tokens
 TRIAL_BUDGETS = (12, 512)  # tokens a batch: a prefix read in two parts and kept; everything in one row
 # Nats a judged token may differ by, on average. In half precision rounding depends on the model's depth: it is measured
@@ -131,7 +131,8 @@ def obstacle(loaded: LoadedModel, reader: Any = PaddedReader) -> str | None:
     part = prefix_walk.decoder(model)
     if part is None or model.get_output_embeddings() is None:
         return "the model has no part that ends before its vocabulary"
-    lacks = [name for name in NEEDED if name not in inspect.signature(part.forward).parameters]
+    needed = (*NEEDED, cache_argument(type(part)))
+    lacks = [name for name in needed if name not in inspect.signature(part.forward).parameters]
     if lacks:
         return f"the model takes no {lacks[0]}"
     if attention_kinds(model.config) is None:

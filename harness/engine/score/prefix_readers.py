@@ -16,7 +16,7 @@ import torch
 
 from harness.engine.attention import Pass, attend, packed_attention
 from harness.engine.cache import PrefixCache, attention_kinds, sees
-from harness.engine.loaded import LoadedModel
+from harness.engine.loaded import LoadedModel, cache_argument
 from harness.engine.score.prefix_tree import Row
 
 CACHE_SHARE = 8  # positions of keys and values a padded batch may hold for each token of its budget
@@ -76,8 +76,8 @@ class PaddedReader:
             input_ids=torch.from_numpy(ids).to(device, non_blocking=True),
             position_ids=positions,
             attention_mask=mask,
-            past_key_values=self.cache if cached else None,
             use_cache=cached,
+            **{cache_argument(type(self.decoder)): self.cache if cached else None},
         )
         return output, [place * width for place in range(len(rows))]
 
@@ -111,9 +111,9 @@ class PackedReader:
                 input_ids=ids,
                 position_ids=layout.depths[None],
                 attention_mask=None,
-                past_key_values=layout,
                 use_cache=True,
                 packed=layout,
+                **{cache_argument(type(self.decoder)): layout},
             )
         if layout.windows != self.windows:  # a window that attention is not told of would be in the mask alone
             raise NotImplementedError(f"attention is told of windows {layout.windows}, not of {self.windows}")

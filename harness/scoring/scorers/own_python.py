@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import marshal
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -53,6 +54,8 @@ def admit(spec: Any, folder: Path | None, where: str) -> Any:
     if named is None:
         what = f"'{options.get('function')!s:.60}' names no function of a file beside the task"
         raise TaskError(what, where=where, fix='write score: {python: "my_file:my_function"}')
+    if (options.get("sha256"), named[0]) in _ADMITTED:
+        return {"python": {"function": named[0], "sha256": options["sha256"]}}  # a function given in Python
     if folder is None:
         what = "a task of the package, or one with data of a hub, may not bring its own Python"
         raise TaskError(what, where=where, fix="copy the task file and its data into a folder of your own")
@@ -62,6 +65,28 @@ def admit(spec: Any, folder: Path | None, where: str) -> Any:
         raise TaskError(what, where=where, fix="restore the file, or write the new sha256 into the task")
     _ADMITTED[digest, named[0]] = _function(source, folder / f"{named[1]}.py", named[2], where)
     return {"python": {"function": named[0], "sha256": digest}}
+
+
+def spec_of(score: Any, where: str) -> Any:
+    """Returns the `score:` key for what is given as one: a function becomes its name and the sha256 of its source.
+
+    What the function reads from around it is not in that digest. Raises TaskError for what can be called and is no
+    function.
+    """
+    if not callable(score):
+        return [spec_of(one, where) for one in score] if isinstance(score, list | tuple) else score
+    if not inspect.isfunction(score):
+        what = f"a {type(score).__name__} is no function that could be named"
+        raise TaskError(what, where=where, fix="write def score(expected, answer): return ...")
+    try:
+        source = inspect.getsource(score).encode("utf-8", "surrogatepass")
+    except (OSError, TypeError):  # typed in, and kept nowhere
+        source = marshal.dumps(score.__code__)
+    digest = hashlib.sha256(source).hexdigest()
+    name = re.sub(r"\W+", "_", (score.__module__ or "").rpartition(".")[2]).strip("_") or "python"
+    named = f"{name}:{re.sub(r'[^A-Za-z0-9_]+', '_', score.__name__).strip('_') or 'function'}"
+    _ADMITTED[digest, named] = score
+    return {"python": {"function": named, "sha256": digest}}
 
 
 def refuse_unknown(spec: Any, task: str) -> None:

@@ -32,6 +32,7 @@ from harness.store.schema.measurements import (
     RequestLine,
     StoppedLine,
     TimedAlone,
+    model_line,
 )
 from harness.store.schema.migration import migrated
 from harness.store.schema.notes import THE_RUN, Figure, Level, Note, NoteCode, Subject
@@ -47,7 +48,7 @@ from harness.store.schema.plan import (
     PlannedCell,
     PlannedLoad,
 )
-from harness.store.schema.responses import RECORD_LINES, RESPONSE_LINES, AnswerPlace, CellName, ResponseLine
+from harness.store.schema.responses import PARTS, RECORD_LINES, RESPONSE_LINES
 from harness.store.schema.rows import (
     Agreement,
     BothOrders,
@@ -82,19 +83,18 @@ from harness.store.schema.rows import (
 __all__ = [
     "BENCHES",
     "MEASUREMENTS",
+    "PARTS",
     "PLANS",
     "RECORD_LINES",
     "RESPONSE_LINES",
     "THE_RUN",
     "VERSION",
     "Agreement",
-    "AnswerPlace",
     "BenchRow",
     "BenchSummary",
     "BenchWorkload",
     "BenchedModel",
     "BothOrders",
-    "CellName",
     "ChargeLine",
     "Codec",
     "Corrected",
@@ -136,7 +136,6 @@ __all__ = [
     "PromptTokens",
     "Reference",
     "RequestLine",
-    "ResponseLine",
     "Row",
     "Sealed",
     "Slice",
@@ -152,6 +151,7 @@ __all__ = [
     "bench_row",
     "by_workload",
     "migrated",
+    "model_line",
     "summary_from_json",
     "summary_to_json",
     "with_row_notes",

@@ -54,6 +54,13 @@ class ModelLine:
     kind: Literal["model"] = "model"
 
 
+def model_line(name: str, load_s: float | None, sealed: str | None, about: Mapping[str, Any], **more: Any) -> ModelLine:
+    """Returns what is noted of a model, of what its backend says of it; `more` are further fields."""
+    own = {"model", "load_s", "sealed", "served_as", "kind"}
+    known = {key: value for key, value in about.items() if key in ModelLine.__dataclass_fields__ and key not in own}
+    return ModelLine(model=name, load_s=load_s, sealed=sealed, served_as=about.get("model"), **known, **more)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppedLine:
     """Why a model's work ended before all was answered: its spend limit."""

@@ -26,8 +26,8 @@ def migrated(what: What, content: Mapping[str, Any]) -> Mapping[str, Any]:
 def _plan(old: Mapping[str, Any]) -> dict[str, Any]:
     found = {**old, "schema": VERSION, "models": {name: _entry(model) for name, model in old["models"].items()}}
     if (judge := old.get("judge")) is not None:
-        own = {key: judge[key] for key in ("name", "key", "chat", "seed")}
-        found["judge"] = {**own, "entry": _entry({key: value for key, value in judge.items() if key not in own})}
+        own = {key: judge[key] for key in ("name", "key", "chat", "seed")}  # its name hid that of its folder
+        found["judge"] = _entry({key: value for key, value in judge.items() if key not in own}) | own
     return found
 
 
@@ -36,6 +36,8 @@ def _entry(old: Mapping[str, Any]) -> dict[str, Any]:
     facts = ModelInfo.__dataclass_fields__
     info = {key: value for key, value in old.items() if key in facts}
     rest = {key: value for key, value in old.items() if key not in facts}
+    if info:
+        info.setdefault("name", "")
     return {"where": "this machine", "price": None, **rest, "info": info or None}
 
 
@@ -43,12 +45,14 @@ def _response(old: Mapping[str, Any]) -> dict[str, Any]:
     """Returns a line whose details had no classes."""
     bag = dict(old["details"])
     found = {key: value for key, value in old.items() if key != "details"}
+    found.setdefault("turn", 1)
     found.setdefault("input_characters", None)
     found.setdefault("sent_bytes", None)
     transient = bool(bag.pop("transient", False))
     found.setdefault("provisional", old["error"] is not None and transient)
     parts = {
         "billing": _billing(bag),
+        "counted": _counted(bag),
         "thinking": _thinking(bag),
         "confidence": bag.pop("confidence", None),
         "elapsed": _elapsed(bag),
@@ -64,8 +68,14 @@ def _taken(bag: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _billing(bag: dict[str, Any]) -> dict[str, Any]:
-    found = _taken(bag, "usd", "most_usd", "attempts", "usage")
+    found = _taken(bag, "usd", "most_usd", "attempts")
     return {**found, "most_usd": found["usd"]} if "usd" in found and "most_usd" not in found else found
+
+
+def _counted(bag: dict[str, Any]) -> dict[str, Any]:
+    told = dict(bag.pop("usage_told", {}))
+    found = {"how": how} if (how := bag.pop("usage", None)) is not None else {}
+    return {**found, "why": told.pop("why"), "told": told} if told else found
 
 
 def _thinking(bag: dict[str, Any]) -> dict[str, Any]:

@@ -42,15 +42,14 @@ class ModelEntry:
     served: Served | None = None  # what serving it asks of a machine
 
 
-@dataclass(frozen=True, slots=True)
-class JudgeEntry:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgeEntry(ModelEntry):
     """The judge of a run: what is known of the model, and what its requests depend on."""
 
-    name: str
+    name: str  # as the run names it
     key: str  # digest of all of it that could change a verdict
     chat: bool  # asked by messages
     seed: int
-    entry: ModelEntry
 
 
 @dataclass(frozen=True, slots=True)
