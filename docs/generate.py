@@ -99,12 +99,12 @@ UNITS = {
     "sample_s": "seconds",
     "scale": "points",
     "seconds": "seconds",
-    "seed": "none",
+    "seed": "–",
     "scored": "turns",
     "silence_s": "seconds",
     "sleep_s": "seconds",
     "staff_per_hour": "USD an hour",
-    "temperature": "none",
+    "temperature": "–",
     "tflops": "10¹² operations a second",
     "tflops_32bit": "10¹² operations a second",
     "tflops_8bit": "10¹² operations a second",
@@ -114,7 +114,7 @@ UNITS = {
     "tpot_s": "seconds a token",
     "ttft_s": "seconds",
     "utilisation": "share of paid time, 0 to 1",
-    "version": "none",
+    "version": "–",
     "wall_s": "seconds",
     "warmup": "requests",
     "watts": "watts",
@@ -479,7 +479,12 @@ def text_of(page: Page) -> str:
     """Returns a page of the reference."""
     lines = [f"# {page.title}", "", page.about, ""]
     if page.schema:
-        lines += [f"For an editor: [{page.name}.schema.json]({page.name}.schema.json); its first line would be", ""]
+        schema = f"{page.name}.schema.json"
+        lines += [
+            f"An editor completes and checks it by [{schema}]({schema}), which a file names in its first line:",
+            "",
+        ]
+        lines += ["```yaml", f"# yaml-language-server: $schema=docs/reference/{schema}", "```", ""]
     if page.name == "model":
         lines += ["| `backend` | keys of |", "|---|---|"]
         for name, entry in BACKENDS.items():
