@@ -10,20 +10,20 @@ The command line calls nothing else.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.analysis import bench as load_results
 from harness.analysis import costs
+from harness.analysis.epochs import clusters_of
+from harness.analysis.facts import by_cell
 from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
-from harness.analysis.old_rows import typed
-from harness.analysis.run_summary import _summarised, judged
-from harness.analysis.summary import clusters_of
-from harness.analysis.verify import verified
+from harness.analysis.run_summary import judged_run, summarised, summary_of
+from harness.analysis.verify import Verified, verified
 from harness.config.assemble import Source
 from harness.config.assemble import assemble as assemble
 from harness.config.run import RunConfig
@@ -43,11 +43,11 @@ from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
 from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
+from harness.store.lines import read_plan
 from harness.store.log import verify_chain
-from harness.store.rows import answered, read_json, read_jsonl, read_samples, record_line, refuse_no_run
-from harness.store.schema import BenchRow, BenchSummary
+from harness.store.rows import answered, read_jsonl, record_line, refuse_no_run
+from harness.store.schema import BenchRow, BenchSummary, Summary, summary_to_json
 from harness.store.schema.rows import Row
-from harness.values import Record
 
 Event = Step  # what `on_event` is called with
 
@@ -65,26 +65,22 @@ class Run:
     folder: Path
 
     @property
-    def summary(self) -> dict[str, Any]:
-        """Returns the content of summary.json."""
-        found: dict[str, Any] = read_json(self.folder / "summary.json")
-        return found
+    def summary(self) -> Summary:
+        """Returns all that follows from the run; summary.json holds it."""
+        return summary_of(self.folder)
 
     @property
     def complete(self) -> bool:
         """Returns whether every planned sample has a response, and no more than allowed ended in an error."""
-        rows = self.summary["rows"]
-        cells = read_json(self.folder / "plan.json")["cells"]
-        return len(rows) == len(cells) and not any(
-            row["responses"] < row["expected"] or row.get("incomplete") for row in rows
-        )
+        summary = self.summary
+        return len(summary.rows) == len(read_plan(self.folder).cells) and summary.complete
 
     @property
     def resumable(self) -> bool:
         """Returns whether the same command would still ask something here, and the run needs it to be complete."""
-        rows = self.summary["rows"]
-        missing = len(rows) < len(read_json(self.folder / "plan.json")["cells"])
-        owed = missing or any(row["responses"] < row["expected"] or row.get("transient") for row in rows)
+        rows = self.summary.rows
+        missing = len(rows) < len(read_plan(self.folder).cells)
+        owed = missing or any(row.asked.responses < row.asked.expected or row.asked.transient for row in rows)
         return owed and not self.complete
 
     def table(self, form: str = "text", **how: Any) -> str:
@@ -94,7 +90,11 @@ class Run:
     @property
     def rows(self) -> tuple[Row, ...]:
         """Returns a row for each model on each task: all that the tables are made of."""
-        return typed(self.summary).rows
+        return self.summary.rows
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns the content of summary.json."""
+        return summary_to_json(self.summary)
 
     def _repr_html_(self) -> str:
         """Returns the tables for a notebook."""
@@ -188,7 +188,7 @@ def run(
     `make_task`, a backend of one's own. In full: models, tasks, data, limit, first, formats, seed, machine,
     baseline, judge, latency, max_cost, responses_only, deterministic. `out` is the run folder; default:
     `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished one of the same plan. `seal` keeps
-    this process off the network, for good; whether it did is in `summary["sealed"]`. `on_event` is called with each
+    this process off the network, for good; whether it did is in `summary.sealed`. `on_event` is called with each
     thing that is done, once it is on disk. Raises a HarnessError for what the user can mend.
     """
     more, given = taken_out(added)
@@ -231,14 +231,13 @@ def score(path: str | Path) -> Run:
     Every response must be of a planned sample, and none may stand twice; what is missing is named in the notes.
     """
     path = Path(path)
-    found, summary = _summarised(path)
+    found, summary = summarised(path)
     write_jsonl_atomic(path / "records.jsonl", map(record_line, found))
-    summary["head"] = verify_chain(path / RESPONSES).head
-    if (path / VERDICTS).exists():
-        summary["verdicts_head"] = verify_chain(path / VERDICTS).head
+    verdicts = verify_chain(path / VERDICTS).head if (path / VERDICTS).exists() else None
+    summary = replace(summary, head=verify_chain(path / RESPONSES).head, verdicts_head=verdicts)
     write_text_atomic(path / "table.md", formats.markdown(summary))
     write_text_atomic(path / "table.csv", formats.csv_text(summary))
-    write_json_atomic(path / "summary.json", summary)
+    write_json_atomic(path / "summary.json", summary_to_json(summary))
     return Run(path)
 
 
@@ -249,23 +248,21 @@ def open_run(path: str | Path) -> Run:
     return Run(folder) if (folder / "summary.json").exists() else score(folder)
 
 
-def with_labels(run: Run) -> dict[str, Any]:
+def with_labels(run: Run) -> Summary:
     """Returns the summary of a run whose rows have `labels`: how each label does, None where answers are no labels."""
-    tasks, samples = read_json(run.folder / "plan.json")["tasks"], read_samples(run.folder)
-    cells: dict[tuple[str, str], list[Record]] = {}
-    for record in judged(run.folder):
-        if record.value is not None:
-            cells.setdefault((record.model, record.task), []).append(record)
+    found = judged_run(run.folder)
+    counted = by_cell([record for record in found.records if record.value is not None])
 
-    def labels(row: Mapping[str, Any]) -> dict[str, Any] | None:
-        records = cells.get((row["model"], row["task"]), [])
-        found = by_label(tasks[row["task"]], records, samples, clusters_of(records))
-        return None if found is None else asdict(found)
+    def labelled(row: Row) -> Row:
+        records = counted.get((row.model, row.task), [])
+        labels = by_label(found.plan.tasks[row.task], records, found.samples, clusters_of(records))
+        return replace(row, labels=labels)
 
-    return {**run.summary, "rows": [{**row, "labels": labels(row)} for row in run.summary["rows"]]}
+    summary = run.summary
+    return replace(summary, rows=tuple(map(labelled, summary.rows)))
 
 
-def verify(path: str | Path) -> dict[str, Any]:
+def verify(path: str | Path) -> Verified:
     """Returns whether a run is as it was written, and its scores follow from it: `ok`, and in words `says`."""
     return verified(Path(path))
 
@@ -283,7 +280,7 @@ def cost_of(
     `machine` is a machine file or bundled name (default: the run's own), `volume` requests a month, `against` an API
     of the price list, `bench` the folder of a benchmark whose capacity counts.
     """
-    summary = typed(open_run(path).summary)
+    summary = open_run(path).summary
     return costs.report(Path(path), summary, machine, volume, against, None if bench is None else Path(bench))
 
 
@@ -298,16 +295,20 @@ def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", 
         raise ConfigError(f"no format '{form}'", fix=nearest(form, known))
     summary = _together([open_run(path) for path in paths], view)
     if form == "json":
-        return json.dumps(summary, ensure_ascii=False)
+        return json.dumps(summary_to_json(summary), ensure_ascii=False)
     return formats.FORMATS[form](summary, view, **(how if form == "text" else {}))
 
 
-def _together(runs: Sequence[Run], view: View) -> dict[str, Any]:
+def _together(runs: Sequence[Run], view: View) -> Summary:
     summaries = [with_labels(run) if view == "labels" else run.summary for run in runs]
     found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run.folder) for run in runs])
-    if view != "run" and not any(row.get(view) for row in found["rows"]):
+    if view != "run" and not any(_has(row, view) for row in found.rows):
         raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
     return found
+
+
+def _has(row: Row, view: View) -> bool:
+    return bool(row.slices) if view == "slices" else row.labels is not None
 
 
 _LACKING = {

@@ -92,7 +92,7 @@ def _incomplete(row: Row, judged: Judged, allowed: float) -> Note | None:
 
 def paid(plan: PlanFile) -> list[str]:
     """Returns the judge's name among the models, if it is paid by the token."""
-    return [name_of(plan.judge.name)] if plan.judge is not None and place_of(plan.judge.entry).paid else []
+    return [name_of(plan.judge.name)] if plan.judge is not None and place_of(plan.judge).paid else []
 
 
 def sent_to_judge(facts: RunFacts, cut_off: Collection[CellName]) -> SentToJudge:
@@ -116,7 +116,7 @@ def of_run(facts: RunFacts, rows: Sequence[Row], machine: MachineConfig | None) 
     judge = facts.plan.judge
     if judge is None:
         return None
-    name, place = name_of(judge.name), place_of(judge.entry)
+    name, place = name_of(judge.name), place_of(judge)
     mine = [usage for (model, _), usage in facts.usage.items() if model == name]
     usd = total(usage.usd for usage in mine)
     if place.kind == "here" and not place.paid:
@@ -126,7 +126,7 @@ def of_run(facts: RunFacts, rows: Sequence[Row], machine: MachineConfig | None) 
     return JudgeWork(
         name=judge.name,
         where=place.name,
-        digest=judge.entry.digest,
+        digest=judge.digest,
         verdicts=sum(usage.answers for usage in mine),
         failed=sum(usage.errors for usage in mine),
         cut=sum(reply.truncated_left > 0 for reply in facts.heard.replies),

@@ -1,16 +1,17 @@
-"""A run from start to finish, and what can be done with its folder afterwards."""
+"""Several runs in one table: their rows side by side."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
-from harness.analysis.usage import spent_together
+from harness.analysis.spending import spent_together
 from harness.errors import StoreError
+from harness.store.schema import Note, NoteCode, Summary
 
 
-def merged(summaries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, Any]:
+def merged(summaries: Sequence[Summary], names: Sequence[str]) -> Summary:
     """Returns one summary of several runs: their rows side by side. Differences stay those within each run.
 
     `names` are those of the runs. What holds for some of them only is marked with their numbers, which the last notes
@@ -19,43 +20,50 @@ def merged(summaries: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict
     """
     version: dict[str, int] = {}
     for summary in summaries:
-        for row in summary["rows"]:
-            known = version.setdefault(row["task"], row["task_version"])
-            if known != row["task_version"]:
+        for row in summary.rows:
+            known = version.setdefault(row.task, row.task_version)
+            if known != row.task_version:
                 raise StoreError(
-                    f"task '{row['task']}' has version {known} in one run and {row['task_version']} in another",
-                    where=f"run {summary['run']}",
+                    f"task '{row.task}' has version {known} in one run and {row.task_version} in another",
+                    where=f"run {summary.run}",
                     fix="run the older one again, or show them apart",
                 )
-    seen = Counter((row["task"], row["mode"], row["model"]) for summary in summaries for row in summary["rows"])
-    rows = [
-        {**row, "run": name, "mark": f"[{i}]" if seen[row["task"], row["mode"], row["model"]] > 1 else ""}
+    seen = Counter((row.task, row.mode, row.model) for summary in summaries for row in summary.rows)
+    rows = tuple(
+        replace(row, run=name, mark=f"[{i}]" if seen[row.task, row.mode, row.model] > 1 else "")
         for i, (summary, name) in enumerate(zip(summaries, names, strict=True), 1)
-        for row in summary["rows"]
-    ]
-    references = {(r["name"], r["task"]): r for summary in summaries for r in summary["references"]}
-    baselines = list(dict.fromkeys(summary["baseline"] for summary in summaries))
-    one = len(baselines) == 1 and not any(row["mark"] for row in rows)
-    of = (f" (baseline {summary['baseline']})" if not one and len(summary["rows"]) > 1 else "" for summary in summaries)
-    told_apart = [f"[{i}]: {name}{baseline}" for i, (name, baseline) in enumerate(zip(names, of), 1)]
-    return {
-        **summaries[0],
-        "run": " + ".join(dict.fromkeys(summary["run"] for summary in summaries)),
-        "baseline": baselines[0] if one else "its run's baseline",
-        "rows": rows,
-        "references": list(references.values()),
-        "spent": spent_together(summary.get("spent") for summary in summaries),
-        "notes": [*_common_notes(summaries), *told_apart],
-    }
+        for row in summary.rows
+    )
+    references = {(found.name, found.task): found for summary in summaries for found in summary.references}
+    baselines = list(dict.fromkeys(summary.baseline for summary in summaries))
+    one = len(baselines) == 1 and not any(row.mark for row in rows)
+    return replace(
+        summaries[0],
+        run=" + ".join(dict.fromkeys(summary.run for summary in summaries)),
+        baseline=baselines[0] if one else "its run's baseline",
+        rows=rows,
+        references=tuple(references.values()),
+        spent=spent_together([summary.spent for summary in summaries]),
+        notes=(*_common(summaries), *_runs(summaries, names, named=not one)),
+    )
 
 
-def _common_notes(summaries: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _common(summaries: Sequence[Summary]) -> Iterator[Note]:
     """Yields the notes that hold for all of several runs, then each other one with the numbers of its runs."""
-    of: dict[str, list[int]] = {}
+    said: list[tuple[Note, list[int]]] = []
     for i, summary in enumerate(summaries, 1):
-        for note in dict.fromkeys(summary["notes"]):
-            of.setdefault(note, []).append(i)
-    yield from (note for note, runs in of.items() if len(runs) == len(summaries))
-    for note, runs in of.items():
-        if len(runs) < len(summaries):
-            yield f"[{', '.join(map(str, runs))}] {note}"
+        for note in summary.notes:
+            known = next((runs for other, runs in said if other == note), None)
+            if known is None:
+                said.append((note, [i]))
+            elif known[-1] != i:
+                known.append(i)
+    yield from (note for note, runs in said if len(runs) == len(summaries))
+    yield from (replace(note, runs=tuple(runs)) for note, runs in said if len(runs) < len(summaries))
+
+
+def _runs(summaries: Sequence[Summary], names: Sequence[str], *, named: bool) -> Iterator[Note]:
+    """Yields which run each number stands for; `named`: with its baseline, where it has one."""
+    for i, (summary, name) in enumerate(zip(summaries, names, strict=True), 1):
+        baseline = summary.baseline if named and len(summary.rows) > 1 else None
+        yield Note(NoteCode.RUN, figures={"number": i, "name": name, "baseline": baseline})

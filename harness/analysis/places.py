@@ -46,7 +46,7 @@ def left_machine(facts: RunFacts, cell: PlannedCell, records: Sequence[Record], 
         hosts, share = [place.name], len(records) / cell.n
     judged = [to_judge[answer] for record in records if (answer := answer_place(record)) in to_judge]
     if judged and facts.plan.judge is not None:  # the judge is elsewhere too
-        hosts = list(dict.fromkeys([*hosts, facts.plan.judge.entry.where]))
+        hosts = list(dict.fromkeys([*hosts, facts.plan.judge.where]))
         share = max(share, len(judged) / cell.n)
     return Egress(tuple(hosts), share, total([*sent, *judged]))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from harness.analysis.usage import CellUsage
 from harness.config.machine import MachineConfig
-from harness.cost.attribution import attribute
+from harness.cost.attribution import Pass, attribute
 from harness.cost.machines import hourly
 from harness.cost.prices import Packaged, Price
 from harness.measure import energy as counters
@@ -93,13 +93,15 @@ def cost_on_machine(
     samples = done.samples or 0
     share = min(1.0, samples / len(records))  # a failed sample may have been asked in two sittings
     found = attribute(
-        wall_s=done.wall_s,
-        prefill_s=done.prefill_s,
-        decode_s=done.decode_s,
-        input_tokens=done.input_tokens or 0,
-        output_tokens=done.output_tokens or 0,
-        samples=samples,
-        correct=share * sum(record.value or 0.0 for record in records),
+        Pass(
+            wall_s=done.wall_s,
+            prefill_s=done.prefill_s,
+            decode_s=done.decode_s,
+            input_tokens=done.input_tokens or 0,
+            output_tokens=done.output_tokens or 0,
+            samples=samples,
+            correct=share * sum(record.value or 0.0 for record in records),
+        ),
         usd_per_hour=None if price is None else price.total,
         utilisation=1.0 if machine is None else machine.utilisation,
     )

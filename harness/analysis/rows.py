@@ -67,6 +67,7 @@ def _row(facts: RunFacts, cell: PlannedCell, to_judge: SentToJudge) -> Row:
         layout_of=plan.formats.get(cell.task),
         mode=cell.mode,
         kind=task.kind,
+        reads=task.reads,
         asked=asked,
         accuracy=_accuracy(task, judged),
         expected_loss=_loss(task, judged),

@@ -10,12 +10,10 @@ Read from the log of responses alone, so that a run that was killed has its sums
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.stats.totals import total
-from harness.store.schema import ChargeLine
 from harness.values import Billing, CellName, ResponseLine
 
 SHOWN = 3  # kinds of refusal that are named
@@ -150,90 +148,3 @@ def _plus(sums: dict[str, float | None], parts: Mapping[str, float | None]) -> N
     for name, part in parts.items():
         known = sums[name]
         sums[name] = None if known is None or part is None else known + part
-
-
-def spent(
-    rows: Mapping[CellName, CellUsage],
-    charges: Iterable[ChargeLine],
-    paid: Iterable[str],
-    cut_off: Iterable[str] = (),
-) -> dict[str, Any] | None:
-    """Returns what a run paid to providers in all, requests beside the answers included; None if no model is `paid`.
-
-    Where a sitting was cut off with requests under way (`cut_off`: of which models), what those cost is unknown.
-    """
-    models = set(paid)
-    lost = sorted(models & set(cut_off))
-    if not models:
-        return None
-    answers = [(cell[0], row.usd, row.known_usd, row.most_usd) for cell, row in rows.items() if cell[0] in models]
-    beside = [(line.model, line.usd, line.usd or 0.0, line.most_usd) for line in charges if line.model in models]
-    every = [*answers, *beside, *((name, None, 0.0, None) for name in lost)]
-    return {
-        "cut_off": lost,
-        "usd": total(usd for _, usd, _, _ in every),
-        "known_usd": sum(known for _, _, known, _ in every),
-        "most_usd": total(most for _, _, _, most in every),
-        "beside_answers_usd": total(usd for _, usd, _, _ in beside),
-        "by_model": {
-            name: total(usd for model, usd, _, _ in every if model == name)
-            for name in dict.fromkeys(model for model, _, _, _ in every)
-        },
-    }
-
-
-def spent_together(several: Iterable[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """Returns what several runs paid to providers together, as `spent` tells it of one; None if none of them paid."""
-    parts = [one for one in several if one is not None]
-    if not parts:
-        return None
-    models = dict.fromkeys(name for one in parts for name in one["by_model"])
-    sums = ("usd", "known_usd", "most_usd", "beside_answers_usd")
-    return {
-        "cut_off": sorted({name for one in parts for name in one["cut_off"]}),
-        **{key: total(one[key] for one in parts) for key in sums},
-        "by_model": {name: total(one["by_model"][name] for one in parts if name in one["by_model"]) for name in models},
-    }
-
-
-def footnotes(rows: Mapping[CellName, CellUsage]) -> list[str]:
-    """Returns what to say below a table: once for each model where it is the same for all of its tasks."""
-    said: dict[tuple[str, str], list[str]] = {}
-    for (model, task), row in rows.items():
-        for text in _texts(row):
-            said.setdefault((model, text), []).append(task)
-    tasks = Counter(model for model, _ in rows)
-    return [
-        f"{model}: {text}." if len(named) == tasks[model] else f"{model} on {', '.join(named)}: {text}."
-        for (model, text), named in said.items()
-    ]
-
-
-def _texts(row: CellUsage) -> Iterator[str]:
-    n = row.answers
-    if versions := row.versions:
-        yield f"answered as {_counts(versions, n)}"
-    if origins := row.origins:
-        yield f"nothing was asked: answers from a file ({_counts(origins, n)}), judged here"
-    if missing := row.missing:
-        asked, named = n + row.errors, ", ".join(map(_short, missing[:SHOWN]))
-        more = " and others" if len(missing) > SHOWN else ""
-        yield f"{len(missing)} of {asked} answers are missing from the file: of sample {named}{more}"
-    for name, refused in row.refused.items():
-        share = "no answer" if refused.n == n else f"{refused.n} of {n} answers not"
-        yield f"{share} with {name} as the task asks: {refused.said.rstrip('.')}"
-    if refusals := row.refusals:
-        kinds = ", ".join(f"{_short(kind)} ({count})" for kind, count in Counter(refusals).most_common(SHOWN))
-        yield f"{sum(refusals.values())} of {n} answers are refusals by the provider's own signal: {kinds}"
-    for label, count in row.counted.items():
-        yield f"the tokens of {count} of {n} answers are {label}"
-
-
-def _counts(found: Mapping[str, int], n: int) -> str:
-    if list(found.values()) == [n]:
-        return _short(next(iter(found)))
-    return ", ".join(f"{_short(name)} ({count} of {n})" for name, count in found.items())
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:79] + "…"

@@ -1,64 +1,105 @@
-"""A run from start to finish, and what can be done with its folder afterwards."""
+"""Whether a run folder is as it was written: the chains of its logs, and the scores that follow from them."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
-from harness.analysis.run_summary import _summarised
+from harness.analysis.run_summary import summarised, summary_of
 from harness.store.files import RESPONSES, VERDICTS
-from harness.store.log import read_responses, verify_chain
-from harness.store.rows import read_json, read_jsonl, record_line, refuse_no_run
+from harness.store.lines import read_plan
+from harness.store.log import ChainReport, read_responses, verify_chain
+from harness.store.rows import read_jsonl, record_line, refuse_no_run
+from harness.store.schema import Row, Summary
+from harness.values import Estimate
 
 
-def verified(path: Path) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found of a run folder. Of one that is not as it was written, `says` names the first thing that is not."""
+
+    ok: bool
+    run: str
+    says: str
+    broken_line: int | None = None  # of a log whose chain is broken
+    lines: int | None = None
+    planned: int | None = None
+    head: str | None = None
+
+
+def verified(path: Path) -> Verified:
     """Returns whether a run is as it was written: the chain of its responses, and the scores that follow from them."""
     refuse_no_run(path)
-    plan = read_json(path / "plan.json")
-    summary = read_json(path / "summary.json") if (path / "summary.json").exists() else {}
-    log = verify_chain(path / RESPONSES, summary.get("head"))
+    held = summary_of(path) if (path / "summary.json").exists() else None
+    log = verify_chain(path / RESPONSES, None if held is None else held.head)
     chains = [(path / RESPONSES, log)]
-    if (path / VERDICTS).exists() or "verdicts_head" in summary:
-        chains.append((path / VERDICTS, verify_chain(path / VERDICTS, summary.get("verdicts_head"))))
+    verdicts_head = None if held is None else held.verdicts_head
+    if (path / VERDICTS).exists() or verdicts_head is not None:
+        chains.append((path / VERDICTS, verify_chain(path / VERDICTS, verdicts_head)))
     for file, found in chains:
         if not found.ok:
             says = f"BROKEN at line {found.broken_line} of {file}: {found.why}"
-            return {"ok": False, "run": str(path), "broken_line": found.broken_line, "says": says}
-    if summary and (changed := _changed(path, summary)):
-        return {"ok": False, "run": str(path), "broken_line": None, "says": f"CHANGED: {changed}"}
-    planned = sum(cell.get("requests", cell["n"]) for cell in plan["cells"])
-    judged_too = f" and {chains[1][1].lines} verdicts" if len(chains) > 1 else ""
+            return Verified(False, str(path), says, found.broken_line)
+    if held is not None and (changed := _changed(path, held)):
+        return Verified(False, str(path), f"CHANGED: {changed}")
+    return _unbroken(path, log, chains[1][1].lines if len(chains) > 1 else None, judged=held is not None)
+
+
+def _unbroken(path: Path, log: ChainReport, verdicts: int | None, *, judged: bool) -> Verified:
+    planned = sum(cell.requests for cell in read_plan(path).cells)
+    judged_too = "" if verdicts is None else f" and {verdicts} verdicts"
     lines = f"{sum(1 for _ in read_responses(path / RESPONSES))} of {planned} responses{judged_too}"
-    follows = "their records and scores follow" if summary else "not judged yet"
+    follows = "their records and scores follow" if judged else "not judged yet"
     says = f"ok: {path}: {lines} unbroken, {follows}; head {log.head}"
-    return {"ok": True, "run": str(path), "lines": log.lines, "planned": planned, "head": log.head, "says": says}
+    return Verified(True, str(path), says, lines=log.lines, planned=planned, head=log.head)
 
 
-_SCORES = ("n", "accuracy", "metrics", "failures", "difference")  # of a row: what people decide by
-
-
-def _changed(path: Path, summary: Mapping[str, Any]) -> str:
+def _changed(path: Path, held: Summary) -> str:
     """Returns what of a run's records and scores does not follow from its responses; empty if all does."""
-    records_of, fresh = _summarised(path)
+    records_of, fresh = summarised(path)
     for i, (line, record) in enumerate(zip_longest(read_jsonl(path / "records.jsonl"), records_of), 1):
         if record is None or line != json.loads(json.dumps(record_line(record))):
             return f"line {i} of {path / 'records.jsonl'} does not follow from the responses"
-    for row, due in zip_longest(summary["rows"], fresh["rows"], fillvalue={}):
-        for key in _SCORES:
-            if not _same(row.get(key), json.loads(json.dumps(due.get(key)))):
-                named = f"{key} of {due.get('model', row.get('model'))} on {due.get('task', row.get('task'))}"
-                return f"{named} in {path / 'summary.json'} does not follow from the responses"
+    for row, due in zip_longest(held.rows, fresh.rows):
+        named = due or row
+        assert named is not None
+        if row is None or due is None:
+            return f"the row of {named.model} on {named.task} in {path / 'summary.json'} does not follow"
+        if what := _differs(row, due):
+            return f"{what} of {due.model} on {due.task} in {path / 'summary.json'} does not follow from the responses"
     return ""
 
 
-def _same(one: Any, other: Any) -> bool:
-    """Returns whether two JSON values say the same; numbers to within rounding, which differs between machines."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        return all(_same(one.get(key), other.get(key)) for key in one.keys() | other.keys())
-    if isinstance(one, float) and isinstance(other, float):
-        return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
-    return one == other
+def _differs(row: Row, due: Row) -> str:
+    """Returns which of the figures that people decide by is not as it must be; empty where all are."""
+    if (row.model, row.task, row.asked.n) != (due.model, due.task, due.asked.n):
+        return "n"
+    if not _same(row.accuracy, due.accuracy):
+        return "accuracy"
+    if row.metrics.keys() != due.metrics.keys() or not all(_same(row.metrics[k], due.metrics[k]) for k in due.metrics):
+        return "metrics"
+    if dict(row.asked.failures) != dict(due.asked.failures):
+        return "failures"
+    one, other = row.difference, due.difference
+    if (one is None) != (other is None):
+        return "difference"
+    if one is not None and other is not None:
+        counts = (one.wins, one.losses, one.ties) == (other.wins, other.losses, other.ties)
+        if not (counts and _same(one.estimate, other.estimate) and _near(one.p, other.p)):
+            return "difference"
+    return ""
+
+
+def _same(one: Estimate, other: Estimate) -> bool:
+    """Returns whether two estimates say the same, to within rounding, which differs between machines."""
+    pairs = ((one.value, other.value), (one.low, other.low), (one.high, other.high), (one.stderr, other.stderr))
+    return one.method == other.method and all(_near(a, b) for a, b in pairs)
+
+
+def _near(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)

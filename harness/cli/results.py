@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -29,7 +30,7 @@ def score(run: given.Run, as_json: given.Json = False) -> None:
 
     with working("judging"):
         found = api.score(run)
-    show_json(found.summary) if as_json else show(found.table(width=width()))
+    show_json(found.as_json()) if as_json else show(found.table(width=width()))
 
 
 def table(
@@ -60,6 +61,6 @@ def verify(runs: given.Runs, as_json: given.Json = False) -> None:
 
     with working("checking"):
         reports = [api.verify(run) for run in runs]
-    show_json(reports) if as_json else show("\n".join(report["says"] for report in reports))
-    if not all(report["ok"] for report in reports):
+    show_json([asdict(report) for report in reports]) if as_json else show("\n".join(one.says for one in reports))
+    if not all(report.ok for report in reports):
         raise typer.Exit(1)

@@ -77,7 +77,7 @@ def run(
         raise typer.Exit(130) from None
     with working("judging"):
         found = prepared.finish()
-    show_json(found.summary) if as_json else show(found.table(width=width()))
+    show_json(found.as_json()) if as_json else show(found.table(width=width()))
     if not as_json:
         _next_steps(found.folder)
     if not found.complete:

@@ -196,6 +196,7 @@ class TaskConfig(Strict):
     writes: ClassVar[bool] = False  # the model is asked for text, not for the log-probability of given text
     rolling: ClassVar[bool] = False  # it is asked about one whole text, which begins a document
     several_turns: ClassVar[bool] = False  # the model is asked more than once about a sample, each after the other
+    reads: ClassVar[str] = "choices"  # what the log-probability of is told, where it does not write
     templated: ClassVar[bool] = True  # the model's chat template may be put around what is asked
     unwritten: ClassVar[frozenset[str]] = frozenset()  # keys of no file: they are set for lm-eval's tasks
 

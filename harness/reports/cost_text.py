@@ -13,7 +13,7 @@ from harness.cost.prices import STALE_DAYS, ListedPrice, Packaged
 from harness.reports import projection_text
 from harness.reports.formats import set_text
 from harness.reports.layout import Table, number
-from harness.reports.sentences import sentence
+from harness.reports.notes import sentence
 from harness.store.schema import Row
 
 COLUMNS = ("machine in use", "$/1M in", "$/1M out", "$/request", "$/1k", "$/correct")

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from harness.reports.layout import UNKNOWN, Row, Table, View
-from harness.reports.tables import _legend, tables
+from harness.reports.layout import UNKNOWN, Table, View
+from harness.reports.notes import sentence
+from harness.reports.plain import plain
+from harness.reports.spreadsheet import csv_text
+from harness.reports.tables import legend, tables
+from harness.store.schema import Summary
 
 
-def markdown(summary: Mapping[str, Any], view: View = "run") -> str:
+def below(summary: Summary, view: View = "run") -> tuple[str, ...]:
+    """Returns what stands below the tables: what their columns mean, and the notes."""
+    return (*legend(summary, view), *map(sentence, summary.notes))
+
+
+def markdown(summary: Summary, view: View = "run") -> str:
     """Returns the tables and the notes as Markdown."""
-    parts = [f"## {summary['run']}", ""]
+    parts = [f"## {summary.run}", ""]
     for table in tables(summary, view):
         parts += [f"### {table.title}", "", *_markdown_rows(table), ""]
-    return "\n".join([*parts, *(f"- {note}" for note in (*_legend(summary, view), *summary["notes"])), ""])
+    return "\n".join([*parts, *(f"- {note}" for note in below(summary, view)), ""])
 
 
 def _markdown_rows(table: Table) -> Iterable[str]:
-    yield "| " + " | ".join(map(_plain, table.columns)) + " |"
+    yield "| " + " | ".join(map(plain, table.columns)) + " |"
     yield "|---|" + "---:|" * (len(table.columns) - 1)
     for title, rows in table.groups:
         yield f"| **{_escaped(title)}** |" + " |" * (len(table.columns) - 1)
@@ -30,10 +38,10 @@ def _markdown_rows(table: Table) -> Iterable[str]:
 
 
 def _escaped(cell: str) -> str:
-    return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", _plain(cell)) if re.search(r"[|<>`]", cell) else _plain(cell)
+    return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", plain(cell)) if re.search(r"[|<>`]", cell) else plain(cell)
 
 
-def latex(summary: Mapping[str, Any], view: View = "run") -> str:
+def latex(summary: Summary, view: View = "run") -> str:
     """Returns the tables as LaTeX tabulars (package booktabs) and the notes as comments."""
     parts = []
     for table in tables(summary, view):
@@ -44,59 +52,12 @@ def latex(summary: Mapping[str, Any], view: View = "run") -> str:
             lines += ["\\midrule", f"\\multicolumn{{{width}}}{{l}}{{{_tex(title)}}} \\\\"]
             lines += [" & ".join(map(_tex, row)) + " \\\\" for row in rows]
         parts += [*lines, "\\bottomrule", "\\end{tabular}", ""]
-    return "\n".join([*parts, *(f"% {_plain(note)}" for note in (*_legend(summary, view), *summary["notes"])), ""])
+    return "\n".join([*parts, *(f"% {plain(note)}" for note in below(summary, view)), ""])
 
 
-_WORDS = {"loglikelihood": "score"}  # of the column `mode` since the first CSV: spreadsheets look for them
-
-
-def csv_text(summary: Mapping[str, Any], view: View = "run") -> str:
-    """Returns one line a row (or a slice, or a label) with every number at full precision; unknown is empty.
-
-    A text that a spreadsheet would run as a formula is given a leading apostrophe.
-    """
-    flat = [_flat(row) for row in summary["rows"]]
-    if view != "run":
-        named = ("model", "task", "task_version", "mode")
-        parts = [(row, part) for row in summary["rows"] for part in _parts(row, view)]
-        flat = [{key: row[key] for key in named} | _flat(part) for row, part in parts]
-    columns = list(dict.fromkeys(key for row in flat for key in row))
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(
-        {key: _safe(_WORDS.get(value, value) if key == "mode" else value) for key, value in row.items()} for row in flat
-    )
-    return out.getvalue()
-
-
-def _parts(row: Row, view: View) -> Sequence[Row]:
-    if view == "slices":
-        return row["slices"]
-    return row["labels"]["labels"] if row.get("labels") else ()
-
-
-def _flat(row: Row, prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in row.items():
-        if key in {"reasons", "intervals", "parts", "slices"}:
-            continue
-        if isinstance(value, Mapping):
-            flat |= _flat(value, f"{prefix}{key}_")
-        else:
-            flat[prefix + key] = value
-    return flat
-
-
-def _safe(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    return _plain(f"'{value}" if value[:1] in ("=", "+", "-", "@") else value)
-
-
-def terminal(summary: Mapping[str, Any], view: View = "run", width: int = 100) -> str:
+def terminal(summary: Summary, view: View = "run", width: int = 100) -> str:
     """Returns the tables and the notes as text for a terminal of `width` columns."""
-    return set_text(tables(summary, view), (*_legend(summary, view), *summary["notes"]), width)
+    return set_text(tables(summary, view), below(summary, view), width)
 
 
 def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> str:
@@ -109,10 +70,10 @@ def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> 
         console.print(Text(f"{table.title}\n"))
         for i, (title, _) in enumerate(table.groups):
             if title:
-                console.print(Text(_plain(title)))
+                console.print(Text(plain(title)))
             console.print(_rich(table, i, width))
     for note in notes:
-        console.print(Text(_plain(note)))
+        console.print(Text(plain(note)))
     lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
     return "\n".join(line.rstrip() for line in lines)
 
@@ -122,7 +83,7 @@ def _widths(table: Table, width: int) -> tuple[list[int], int]:
     widest broken between words.
     """
     rows = [row for _, rows in table.groups for row in rows]
-    columns = [[name, *(_plain(row[i]) for row in rows)] for i, name in enumerate(table.columns)]
+    columns = [[name, *(plain(row[i]) for row in rows)] for i, name in enumerate(table.columns)]
     least = [min(24, max(len(word) for text in texts for word in text.split(" "))) for texts in columns]
     widths = [min(24, max(least[i], *map(len, texts[1:]))) for i, texts in enumerate(columns)]
     gap = 2 if sum(least) + 2 * (len(widths) - 1) <= width else 1
@@ -143,7 +104,7 @@ def _rich(table: Table, group: int, width: int) -> Any:
         justify = "left" if i == 0 else "right"
         shown.add_column(Text(column), justify=justify, width=widths[i], overflow="fold")
     for row in table.groups[group][1]:
-        shown.add_row(*(Text(_plain(cell)) for cell in row))
+        shown.add_row(*(Text(plain(cell)) for cell in row))
     shown.add_row()
     return shown
 
@@ -156,13 +117,8 @@ FORMATS: dict[str, Callable[..., str]] = {
 }
 
 
-def _plain(text: str) -> str:
-    """Returns the text with control and direction characters made visible: names may come from anywhere."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]", lambda m: f"\\u{ord(m[0]):04x}", text)
-
-
 _TEX = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", UNKNOWN: "--"}
 
 
 def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in _plain(text))
+    return "".join(_TEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in plain(text))

@@ -1,12 +1,12 @@
-"""A summary to tables people read: terminal, Markdown, LaTeX, CSV. JSON is the summary itself."""
+"""Cells of tables: how a figure is written, and what is written where it is not known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-Row = Mapping[str, Any]
+from harness.values import Estimate
+
 UNKNOWN = "–"
 
 
@@ -22,25 +22,27 @@ class Table:
 View = Literal["run", "slices", "labels"]  # all of a run; each value of the tasks' `slices`; each label
 
 
-def _interval(estimate: Row) -> str:
-    if estimate["value"] is None:
+def interval(estimate: Estimate | None) -> str:
+    """Returns a share in per cent with its interval."""
+    if estimate is None or estimate.value is None:
         return UNKNOWN
-    value = f"{100 * estimate['value']:.1f}"
-    if estimate["low"] is None:
+    value = f"{100 * estimate.value:.1f}"
+    if estimate.low is None or estimate.high is None:
         return value
-    return f"{value} [{100 * estimate['low']:.1f}, {100 * estimate['high']:.1f}]"
+    return f"{value} [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
 
 
-def _bounded(estimate: Row | None) -> str:
+def bounded(estimate: Estimate | None) -> str:
     """Returns a number with its interval, such as a mean cost in the unit of the task's table of costs."""
-    if estimate is None:
+    if estimate is None or estimate.value is None:
         return ""
-    bounds = "" if estimate["low"] is None else f" [{estimate['low']:.2f}, {estimate['high']:.2f}]"
-    return f"{estimate['value']:.2f}{bounds}"
+    known = estimate.low is not None and estimate.high is not None
+    return f"{estimate.value:.2f}" + (f" [{estimate.low:.2f}, {estimate.high:.2f}]" if known else "")
 
 
-def _percent(estimate: Row | None) -> str:
-    return UNKNOWN if estimate is None or estimate["value"] is None else f"{100 * estimate['value']:.1f}"
+def percent(estimate: Estimate | None) -> str:
+    """Returns a share in per cent."""
+    return UNKNOWN if estimate is None or estimate.value is None else f"{100 * estimate.value:.1f}"
 
 
 def number(value: float | None, scale: float = 1.0) -> str:

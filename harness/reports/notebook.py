@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import Any
 
+from harness.reports.formats import below
 from harness.reports.layout import Table
-from harness.reports.tables import _legend, tables
+from harness.reports.tables import tables
+from harness.store.schema import Summary
 
 
-def html(summary: Any) -> str:
+def html(summary: Summary) -> str:
     """Returns the tables and notes of a summary."""
-    notes = (*_legend(summary, "run"), *summary["notes"])
+    notes = below(summary)
     parts = [part for table in tables(summary) for part in _table(table)]
     return "\n".join([*parts, "<ul>", *(f"<li>{escape(note)}</li>" for note in notes), "</ul>"])
 

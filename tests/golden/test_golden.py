@@ -60,7 +60,7 @@ def test_a_run_without_its_summary_is_judged_when_it_is_opened(name: str, tmp_pa
     result = harness.open_run(folder)
     assert (folder / "summary.json").exists() and len(result.records())
     assert result.table(width=100).rstrip("\n") == (expected(name) / "table.txt").read_text().rstrip("\n")
-    check_figures(name, result.summary)
+    check_figures(name, result.as_json())
 
 
 def test_a_benchmark_read_again_shows_the_same(tmp_path: Path):

@@ -296,7 +296,7 @@ class ApiBackend:
             thinking=self._thinking(reading, thought, cut=finish == "length" and (unclosed or not text.strip())),
             confidence=confidence,
             elapsed=Elapsed(None, times["ttft_s"], times["last_token_s"], times["e2e_s"]),
-            provider=reading.told(attempt.in_flight, refused),
+            provider=reading.provider(attempt.in_flight, refused),
             **shifted,
         )
 

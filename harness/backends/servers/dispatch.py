@@ -380,4 +380,3 @@ def bill(attempts: Sequence[PaidAttempt]) -> Billing:
 def at_most(attempts: Iterable[PaidAttempt]) -> float | None:
     """Returns the most that attempts can have cost, in USD; None without a price."""
     return total(one.most_usd if one.usd is None else one.usd for one in attempts)
-

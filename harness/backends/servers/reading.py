@@ -6,13 +6,13 @@ The moments are stamped here and nowhere else, for a run and for a load alike.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from harness.backends.servers.meanings import Ending, ending
 from harness.backends.servers.replies import BadReply, Piece, Told
 from harness.cost.prices import TokenCount
 from harness.engine.text.thinking import Markers, split_text
+from harness.values import Provider
 
 
 class Reading:
@@ -125,16 +125,15 @@ class Reading:
             "e2e_s": since(self.ended),
         }
 
-    def details(self) -> dict[str, Any]:
+    def provider(self, in_flight: int | None, refused: Mapping[str, str]) -> Provider:
         """Returns what else the server told; only what it did tell."""
-        used = self.used
-        known = {
-            "model_version": self.model,
-            "system_fingerprint": self.fingerprint,
-            "finish": self.finish,
-            "refusal": self.refusal or None,
-            "token_logprobs": self.logprobs or None,
-            "cached_tokens": None if used is None else used.cache_read or None,
-            "thinking_tokens": None if used is None else used.reasoning or None,
-        }
-        return {key: value for key, value in known.items() if value is not None}
+        return Provider(
+            model_version=self.model,
+            system_fingerprint=self.fingerprint,
+            finish=self.finish,
+            refusal=self.refusal or None,
+            refused=refused,
+            cached_tokens=None if self.used is None else self.used.cache_read or None,
+            in_flight=in_flight,
+            token_logprobs=tuple(self.logprobs) or None,
+        )

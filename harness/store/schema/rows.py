@@ -240,6 +240,7 @@ class Row:
     layout_of: str | None  # the task that this one is another prompt layout of
     mode: Mode
     kind: str
+    reads: str  # what was scored where no text was generated: choices, answers, texts
     asked: Counts
     accuracy: Estimate
     expected_loss: ExpectedLoss | None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
@@ -26,6 +26,8 @@ from harness.values import Prompt, Request, Response, Sample, Score
 
 class ClozeTask(Question):
     """A question whose right answer's log-probability is asked for."""
+
+    reads: ClassVar[str] = "answers"
 
     kind: Literal["cloze"]
 

@@ -28,6 +28,7 @@ from harness.values import Prompt, Request, Response, Sample, Score
 class PerplexityTask(TaskConfig):
     """Texts, nothing before them, whose log-probability is asked for."""
 
+    reads: ClassVar[str] = "texts"
     rolling: ClassVar[bool] = True
     templated: ClassVar[bool] = False
     unwritten: ClassVar[frozenset[str]] = frozenset({"score"})

@@ -40,7 +40,7 @@ def judge_text(task: Judging, sample: Sample, response: Response, told: Told) ->
     (geometric) mean, at least, and of the first.
     """
     text = written(task, response)
-    thinking = bool(response.details.get("thinking_cut"))
+    thinking = response.thinking_cut
     try:
         answer = None if thinking else extract(task.extract, text, labels=sample.labels)
         if answer is None:
@@ -73,7 +73,7 @@ def _of_answer(task: Judging, sample: Sample, answer: Any, told: Told) -> Score:
 
 def answer_to_judge(task: Judging, sample: Sample, response: Response) -> str | None:
     """Returns the answer in a response as a judge model is shown it; None where there is none to judge."""
-    if response.error is not None or response.details.get("thinking_cut"):
+    if response.error is not None or response.thinking_cut:
         return None
     return text_to_judge(task, sample, written(task, response))
 
@@ -103,9 +103,11 @@ def _why_none(response: Response) -> Failure:
 
 
 def _confidence(response: Response) -> dict[str, float]:
-    told = response.details.get("confidence") or {}
-    names = {"mean": "confidence", "minimum": "confidence_min", "first": "confidence_first"}
-    return {name: math.exp(min(told[key], 0.0)) for key, name in names.items() if key in told}
+    sure = response.confidence
+    if sure is None:
+        return {}
+    nats = {"confidence": sure.mean, "confidence_min": sure.minimum, "confidence_first": sure.first}
+    return {name: math.exp(min(value, 0.0)) for name, value in nats.items()}
 
 
 def _value_of(task: Judging, spec: Any, sample: Sample, text: str) -> float:
