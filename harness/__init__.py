@@ -26,10 +26,10 @@ if TYPE_CHECKING:
         tables,
         verify,
     )
-    from harness.backends.base import Backend
+    from harness.backends.base import Backend, Capabilities
     from harness.config.assemble import Additions, assemble
     from harness.config.machine import MachineConfig
-    from harness.config.model import ModelConfig
+    from harness.config.model import LocalModel, ProviderModel, RecordedModel, ScriptedModel, ServerModel
     from harness.config.run import RunConfig, TaskUse
     from harness.config.task import TaskConfig
     from harness.errors import HarnessError
@@ -53,10 +53,10 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "harness.api": "Event Prepared Run bench check cost_of open_run plan prepare run score tables verify",
-    "harness.backends.base": "Backend",
+    "harness.backends.base": "Backend Capabilities",
     "harness.config.assemble": "Additions assemble",
     "harness.config.machine": "MachineConfig",
-    "harness.config.model": "ModelConfig",
+    "harness.config.model": "LocalModel ProviderModel RecordedModel ScriptedModel ServerModel",
     "harness.config.run": "RunConfig TaskUse",
     "harness.config.task": "TaskConfig",
     "harness.errors": "HarnessError",
@@ -74,17 +74,20 @@ _HOME = {name: module for module, names in _WHERE.items() for name in names.spli
 __all__ = [
     "Additions",
     "Backend",
+    "Capabilities",
     "Estimate",
     "Event",
     "Failure",
     "HarnessError",
+    "LocalModel",
     "MachineConfig",
     "Message",
-    "ModelConfig",
     "Note",
     "Plan",
     "Prepared",
+    "ProviderModel",
     "Record",
+    "RecordedModel",
     "Request",
     "Response",
     "Row",
@@ -93,7 +96,9 @@ __all__ = [
     "Sample",
     "Sampling",
     "Scorer",
+    "ScriptedModel",
     "Seal",
+    "ServerModel",
     "Summary",
     "Task",
     "TaskConfig",

@@ -14,12 +14,11 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.config.base import validate
-from harness.config.task import TaskConfig
 from harness.config.yaml_file import YamlFile
 from harness.errors import DataError
 from harness.scoring.scorers import own_python
 from harness.tasks.data.read import Rows
+from harness.tasks.kinds import task_from
 from harness.tasks.load import task_of
 from harness.tasks.rows import digest
 from harness.tasks.task import Task
@@ -40,7 +39,7 @@ def make_task(rows: Iterable[Mapping[str, Any]], *, score: Scorer | Any = None, 
         raise DataError("there are no rows", where=where, fix="give at least one mapping of columns to values")
     data = {"file": ORIGIN, **({"id": keys.pop("id")} if "id" in keys else {})}
     values = {**keys, "data": data} | ({} if score is None else {"score": own_python.spec_of(score, where)})
-    config = validate(TaskConfig, values, where)
+    config = task_from(values, where)
     read = Rows(held, digest(held), ORIGIN, ())
     return task_of(config, YamlFile(Path(where), values, {}), Path(where), rows=read)
 
