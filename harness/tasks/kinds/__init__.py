@@ -77,7 +77,7 @@ def _read(file: YamlFile, error: type[HarnessError], unwritten: bool) -> TaskCon
     kind = file.data.get("kind")
     if kind is None:
         raise error("key 'kind' is missing", where=file.where(("kind",)), fix=f"add `kind: ...`: {', '.join(KINDS)}")
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         what = f"kind: '{kind!s:.60}' is no kind of task"
         raise error(what, where=file.where(("kind",)), fix=nearest(str(kind), KINDS))
     known = KINDS[kind].CONFIG
