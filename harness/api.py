@@ -43,10 +43,10 @@ from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
 from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
-from harness.store.lines import read_plan
+from harness.store.lines import RECORDS, read_plan, read_records
 from harness.store.log import verify_chain
-from harness.store.rows import answered, read_jsonl, record_line, refuse_no_run
-from harness.store.schema import BenchRow, BenchSummary, Summary, summary_to_json
+from harness.store.rows import answered, refuse_no_run
+from harness.store.schema import RECORD_LINES, BenchRow, BenchSummary, Summary, summary_to_json
 from harness.store.schema.rows import Row
 
 Event = Step  # what `on_event` is called with
@@ -104,7 +104,7 @@ class Run:
         """Returns one row a judged response; the columns are those of records.jsonl."""
         import pandas
 
-        return pandas.DataFrame(read_jsonl(self.folder / "records.jsonl"))
+        return pandas.DataFrame(map(RECORD_LINES.write, read_records(self.folder)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +232,7 @@ def score(path: str | Path) -> Run:
     """
     path = Path(path)
     found, summary = summarised(path)
-    write_jsonl_atomic(path / "records.jsonl", map(record_line, found))
+    write_jsonl_atomic(path / RECORDS, map(RECORD_LINES.write, found))
     verdicts = verify_chain(path / VERDICTS).head if (path / VERDICTS).exists() else None
     summary = replace(summary, head=verify_chain(path / RESPONSES).head, verdicts_head=verdicts)
     write_text_atomic(path / "table.md", formats.markdown(summary))

@@ -7,7 +7,6 @@ summary.json          one row a scenario, and what follows from them
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,25 +19,22 @@ from harness.errors import ConfigError, StoreError
 from harness.measure.load.sustained import knee, meets_slo, slo_capacity
 from harness.measure.load.timed import Slo
 from harness.store.files import write_json_atomic
-from harness.store.lines import read_plan
+from harness.store.lines import read_measurements, read_plan
 from harness.store.rows import read_json
 from harness.store.schema import (
     BENCHES,
-    MEASUREMENTS,
     BenchedModel,
     BenchRow,
     BenchSummary,
     BenchWorkload,
     HeldMemory,
     LoadLine,
-    Measurement,
     MemoryLine,
     ModelLine,
     NoTokenSeconds,
     RequestLine,
     TokenSeconds,
     by_workload,
-    migrated,
 )
 
 
@@ -60,7 +56,7 @@ def read_bench(path: Path) -> BenchSummary:
 
 def summarised(path: Path) -> BenchSummary:
     """Returns what follows from the plan and the measurements of a benchmark."""
-    plan, lines = read_plan(path), list(_lines(path, "model", "load", "memory"))
+    plan, lines = read_plan(path), list(read_measurements(path, {"model", "load", "memory"}))
     rows = tuple(line.row for line in lines if isinstance(line, LoadLine))
     held = {line.model: line for line in lines if isinstance(line, MemoryLine)}
     models = {line.model: _model(line, held.get(line.model)) for line in lines if isinstance(line, ModelLine)}
@@ -80,19 +76,9 @@ def summarised(path: Path) -> BenchSummary:
 
 def requests(path: Path) -> Iterator[RequestLine]:
     """Yields every timed request of a benchmark."""
-    for line in _lines(path, "request"):
+    for line in read_measurements(path, {"request"}):
         if isinstance(line, RequestLine):
             yield line
-
-
-def _lines(path: Path, *kinds: str) -> Iterator[Measurement]:
-    """Yields the lines of `measurements.jsonl` of these kinds; a torn last line is left out."""
-    heads = tuple(f'{{"kind":"{kind}"'.encode() for kind in kinds)
-    file = path / "measurements.jsonl"
-    with file.open("rb") as stream:
-        for line in stream:
-            if line.startswith(heads) and line.endswith(b"\n"):
-                yield MEASUREMENTS.read(migrated("measurement", json.loads(line)), str(file))
 
 
 def _model(line: ModelLine, held: MemoryLine | None) -> BenchedModel:

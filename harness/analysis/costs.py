@@ -33,10 +33,8 @@ from harness.cost.prices import Packaged, Price, find_packaged, find_price, froz
 from harness.cost.projection import Projection, projection
 from harness.errors import ConfigError, StoreError
 from harness.store.files import write_json_atomic
-from harness.store.lines import read_measurements, read_plan
-from harness.store.rows import read_jsonl
+from harness.store.lines import read_measurements, read_plan, read_records
 from harness.store.schema import (
-    RECORD_LINES,
     BenchSummary,
     JudgeWork,
     ModelLine,
@@ -136,7 +134,7 @@ def report(
     plan = read_plan(run)
     priced = plan.machine if machine is None else read_machine(machine)
     asked = Question(volume, None if against is None else _price(against))
-    records = [RECORD_LINES.read(line, str(run)) for line in read_jsonl(run / "records.jsonl")]
+    records = list(read_records(run))
     load = None if bench is None else (bench, read_bench(bench))
     devices = _devices(run)
     rows: list[CostRow] = []

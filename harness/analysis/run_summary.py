@@ -13,8 +13,8 @@ from harness.analysis.usage import CellUsage, Usage
 from harness.errors import StoreError
 from harness.scoring.scorers import own_python
 from harness.store.files import RESPONSES, VERDICTS
-from harness.store.lines import read_log, read_measurements, read_plan, read_response_lines
-from harness.store.rows import read_json, read_samples, refuse_no_run
+from harness.store.lines import read_log, read_measurements, read_plan, read_response_lines, read_samples
+from harness.store.rows import read_json, refuse_no_run
 from harness.store.schema import PlanFile, Row, Summary, summary_from_json
 from harness.tasks import lm_eval_judge
 from harness.tasks.records import records

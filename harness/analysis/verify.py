@@ -10,10 +10,10 @@ from pathlib import Path
 
 from harness.analysis.run_summary import summarised, summary_of
 from harness.store.files import RESPONSES, VERDICTS
-from harness.store.lines import read_plan
+from harness.store.lines import RECORDS, read_plan
 from harness.store.log import ChainReport, read_responses, verify_chain
-from harness.store.rows import read_jsonl, record_line, refuse_no_run
-from harness.store.schema import Row, Summary
+from harness.store.rows import jsonl_lines, refuse_no_run
+from harness.store.schema import RECORD_LINES, Row, Summary, migrated
 from harness.values import Estimate
 
 
@@ -60,9 +60,9 @@ def _unbroken(path: Path, log: ChainReport, verdicts: int | None, *, judged: boo
 def _changed(path: Path, held: Summary) -> str:
     """Returns what of a run's records and scores does not follow from its responses; empty if all does."""
     records_of, fresh = summarised(path)
-    for i, (line, record) in enumerate(zip_longest(read_jsonl(path / "records.jsonl"), records_of), 1):
-        if record is None or line != json.loads(json.dumps(record_line(record))):
-            return f"line {i} of {path / 'records.jsonl'} does not follow from the responses"
+    for i, (line, record) in enumerate(zip_longest(jsonl_lines(path / RECORDS), records_of), 1):
+        if record is None or line is None or migrated("record", line) != json.loads(json.dumps(RECORD_LINES.write(record))):
+            return f"line {i} of {path / RECORDS} does not follow from the responses"
     for row, due in zip_longest(held.rows, fresh.rows):
         named = due or row
         assert named is not None

@@ -44,8 +44,9 @@ from harness.runs.requests import Cell
 from harness.security.secrets import redacted
 from harness.store.files import append_rows
 from harness.store.folder import RunFolder
+from harness.store.lines import plan_content
 from harness.store.paths import portable
-from harness.store.schema import BenchRow, LoadEnergy, bench_row
+from harness.store.schema import BenchRow, LoadEnergy, PlanFile, PlannedLoad, bench_row
 from harness.tasks.rows import digest
 from harness.tasks.score_answer import judge
 from harness.values import Request, Response
@@ -183,7 +184,7 @@ def carry_out(made: Bench, path: Path, load: Load = load, *, sealed: str | None 
 
     Raises StoreError for a folder that holds a benchmark already: loads are measured anew, never resumed.
     """
-    with RunFolder.create_or_resume(path, _stored(made)) as folder:
+    with RunFolder.create_or_resume(path, plan_content(_plan_file(made))) as folder:
         if folder.resumed:
             raise StoreError("the folder holds a benchmark already", where=str(path), fix="name a new one: --out DIR")
         lines = path / "measurements.jsonl"
@@ -298,23 +299,18 @@ class _Progress:
         print(f"{self._name} · {text}", file=sys.stderr, flush=True)
 
 
-def _stored(made: Bench) -> dict[str, Any]:
-    """Returns the content of `plan.json`."""
-    machine = read_machine(made.config.machine)
-    return redacted(
-        portable(
-            {
-                "kind": "bench",
-                "digest": made.digest,
-                "identity": made.identity,
-                "run": made.config.run,
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "config": made.config.model_dump(mode="json", by_alias=True),
-                "models": {work.model.config.name: described(work.model) for work in made.workloads},
-                "workloads": [{"model": w.model.config.name, "task": w.name, "n": w.n} for w in made.workloads],
-                "machine": None if machine is None else machine.model_dump(mode="json"),
-                "host": host(),
-                "git": git_state(),
-            }
-        )
+def _plan_file(made: Bench) -> PlanFile:
+    """Returns what `plan.json` says of a benchmark."""
+    return PlanFile(
+        kind="bench",
+        digest=made.digest,
+        identity=made.identity,
+        run=made.config.run,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=made.config,
+        models={work.model.config.name: described(work.model) for work in made.workloads},
+        workloads=tuple(PlannedLoad(work.model.config.name, work.name, work.n) for work in made.workloads),
+        machine=read_machine(made.config.machine),
+        host=host(),
+        git=git_state(),
     )

@@ -25,11 +25,11 @@ from harness.runs.latency_pass import _latency, at_rest, counters_of, untimed
 from harness.runs.plan import Plan
 from harness.runs.planned_model import PlannedModel, limits_of
 from harness.runs.requests import Cell
-from harness.runs.steps import Phase, Step, _sent, measure
+from harness.runs.steps import Phase, Step, _sent, characters, measure
 from harness.stats.totals import total
 from harness.store.files import RESPONSES, VERDICTS
 from harness.store.folder import RunFolder
-from harness.store.lines import characters, payload, read_attempt_lines, read_measurements
+from harness.store.lines import payload, read_attempt_lines, read_measurements
 from harness.store.log import Paced, ResponseLog
 from harness.store.schema import ChargeLine, EnergyLine, EngineLine, PassLine, StoppedLine, model_line
 from harness.values import Request, Response, ResponseLine, placed

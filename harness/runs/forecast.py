@@ -6,9 +6,8 @@ requests asked now (`probe`). Where neither is there it is unknown.
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +16,14 @@ from typing import Any
 from harness.backends import load
 from harness.config.machine import MachineConfig
 from harness.cost.machines import hourly
+from harness.errors import StoreError
 from harness.runs.execute import Load
 from harness.runs.host import host
 from harness.runs.plan import Plan
 from harness.runs.planned_model import PlannedModel
 from harness.runs.requests import Cell
-from harness.store.lines import measurements
+from harness.store.lines import read_measurements, read_plan
+from harness.store.schema import PassLine, PlanFile
 
 MOST_RUNS = 50  # of the newest run folders that are looked through
 
@@ -79,14 +80,14 @@ def forecasts(
 def earlier(plan: Plan, results: Path) -> Iterator[Forecast]:
     """Yields what earlier runs tell: the newest on this machine with the same model and version of the task."""
     folders = sorted((file.parent for file in results.glob("*/plan.json")), reverse=True)[:MOST_RUNS]
-    runs = [(folder, known) for folder in folders if (known := _plan(folder)) and known.get("host") == host()]
+    runs = [(folder, known) for folder in folders if (known := _plan(folder)) and known.host == host()]
     for cell in plan.cells:
         name, task, n = cell.model.config.name, cell.task.name, _answers(cell)
         for folder, known in runs:
             passed = _passes(folder, cell) if _same(known, cell) else []
-            answered = sum(line["samples"] for line in passed)
+            answered = sum(line.samples for line in passed)
             if answered:
-                seconds = sum(line["wall_s"] for line in passed) / answered * n
+                seconds = sum(line.wall_s for line in passed) / answered * n
                 yield Forecast(name, task, n, seconds, f"{answered:,} answers measured in {folder}")
                 break
         else:
@@ -125,24 +126,26 @@ def _answers(cell: Cell) -> int:
     return len({(request.sample_id, request.epoch) for request in cell.requests})
 
 
-def _plan(folder: Path) -> Mapping[str, Any] | None:
+def _plan(folder: Path) -> PlanFile | None:
+    """Returns the plan of a run folder; None for a benchmark's, and for one that cannot be read."""
     try:
-        found = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        found = read_plan(folder)
+    except (OSError, StoreError):
         return None
-    return found if isinstance(found, dict) and found.get("kind") != "bench" else None
+    return None if found.kind == "bench" else found
 
 
-def _same(known: Mapping[str, Any], cell: Cell) -> bool:
-    model = known.get("models", {}).get(cell.model.config.name, {})
-    task = known.get("tasks", {}).get(cell.task.name, {})
-    return model.get("digest") == cell.model.digest and task.get("version") == cell.task.config.version
+def _same(known: PlanFile, cell: Cell) -> bool:
+    model, task = known.models.get(cell.model.config.name), known.tasks.get(cell.task.name)
+    if model is None or task is None:
+        return False
+    return model.digest == cell.model.digest and task.version == cell.task.config.version
 
 
-def _passes(folder: Path, cell: Cell) -> list[dict[str, Any]]:
+def _passes(folder: Path, cell: Cell) -> list[PassLine]:
     named = (cell.model.config.name, cell.task.name, cell.mode)
-    lines = (line for line in measurements(folder) if line["kind"] == "pass")
-    return [line for line in lines if (line["model"], line["task"], line["mode"]) == named]
+    passes = (line for line in read_measurements(folder, {"pass"}) if isinstance(line, PassLine))
+    return [line for line in passes if (line.model, line.task, line.mode) == named]
 
 
 def memory_line(model: PlannedModel, weight_bytes: float, cache_bytes: float | None, free: tuple[int, str]) -> str:

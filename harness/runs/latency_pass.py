@@ -1,8 +1,4 @@
-"""First loop: a plan to responses. Everything that needs a model ends here, in the files of the run folder.
-
-Order: for each model, for each task, the answers still owed, then some of the same requests one at a time for latency.
-A model whose next request could exceed a spend limit stops there, and what it owes stays owed.
-"""
+"""Some requests of a cell once more, one after the other, alone: for latency."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,8 +19,7 @@ from harness.runs.planned_model import PlannedModel, by_messages, described, fin
 from harness.runs.requests import Cell, _cell
 from harness.scoring.scorers.code import needs_sandbox
 from harness.security.policy import refuse_egress
-from harness.security.secrets import redacted
-from harness.store.paths import portable
+from harness.store.schema import DataUsed, JudgeEntry, ModelEntry, PlanFile, PlannedCell
 from harness.tasks import prompts
 from harness.tasks.kinds import kind_of
 from harness.tasks.kinds.base import SEMANTICS
@@ -29,7 +28,7 @@ from harness.tasks.prompt_layouts import formats
 from harness.tasks.rows import digest
 from harness.tasks.rubric import Judge, with_prompt
 from harness.tasks.task import Task
-from harness.values import Sample
+from harness.values import GenerateRequest, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,37 +178,37 @@ def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
     return tuple(sample for _, sample in sorted(kept, key=lambda placed: placed[0]))
 
 
-def stored(plan: Plan) -> dict[str, Any]:
-    """Returns the content of `plan.json`."""
-    machine = read_machine(plan.config.machine)
-    content = {
-        "digest": plan.digest,
-        "identity": plan.identity,
-        "run": plan.config.run,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": plan.config.model_dump(mode="json"),
-        "tasks": {task.name: task.config.model_dump(mode="json", by_alias=True) for task in plan.tasks},
-        "data": {task.name: {"digest": task.data_digest, "origin": task.data_origin} for task in plan.tasks},
-        "models": {model.config.name: described(model) for model in plan.models},
-        "formats": {task.name: task.format_of for task in plan.tasks if task.format_of},
-        **({} if plan.judge is None else {"judge": _described_judge(plan)}),
-        "machine": None if machine is None else machine.model_dump(mode="json"),
-        "cells": [
-            {
-                "model": cell.model.config.name,
-                "task": cell.task.name,
-                "mode": cell.mode,
-                "chat": cell.chat,
-                "n": cell.n,
-                "requests": len(cell.requests),
-                "sampling": asdict(cell.requests[0].sampling) if cell.mode == "generate" and cell.requests else None,
-            }
-            for cell in plan.cells
-        ],
-        "host": host(),
-        "git": git_state(),
-    }
-    return redacted(portable(content))
+def plan_file(plan: Plan) -> PlanFile:
+    """Returns what `plan.json` says of a plan."""
+    return PlanFile(
+        digest=plan.digest,
+        identity=plan.identity,
+        run=plan.config.run,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        config=plan.config,
+        tasks={task.name: task.config for task in plan.tasks},
+        data={task.name: DataUsed(task.data_digest, task.data_origin) for task in plan.tasks},
+        models={model.config.name: described(model) for model in plan.models},
+        formats={task.name: task.format_of for task in plan.tasks if task.format_of},
+        judge=None if plan.judge is None else _described_judge(plan, plan.judge),
+        machine=read_machine(plan.config.machine),
+        cells=tuple(map(_planned_cell, plan.cells)),
+        host=host(),
+        git=git_state(),
+    )
+
+
+def _planned_cell(cell: Cell) -> PlannedCell:
+    first = cell.requests[0] if cell.requests else None
+    return PlannedCell(
+        model=cell.model.config.name,
+        task=cell.task.name,
+        mode=cell.mode,
+        chat=cell.chat,
+        n=cell.n,
+        requests=len(cell.requests),
+        sampling=first.sampling if isinstance(first, GenerateRequest) else None,
+    )
 
 
 def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
@@ -262,5 +261,7 @@ def _identity(
     }
 
 
-def _described_judge(plan: Plan) -> dict[str, Any]:
-    return {"name": plan.judge.config.name, **asdict(judge_of(plan)), **described(plan.judge)}
+def _described_judge(plan: Plan, model: PlannedModel) -> JudgeEntry:
+    known, judge = described(model), judge_of(plan)
+    entry = {field.name: getattr(known, field.name) for field in fields(ModelEntry)}
+    return JudgeEntry(name=model.config.name, key=judge.key, chat=judge.chat, seed=judge.seed, **entry)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from harness import backends
 from harness.backends import Capabilities, Place, load
 from harness.backends.servers.dispatch import price_of, unpriced
 from harness.config.model import LocalModel, ModelConfig, ObjectModel, RemoteModel
 from harness.config.run import RunConfig
-from harness.cost.prices import Price, frozen
+from harness.cost.prices import Price
 from harness.cost.projection import served
 from harness.errors import ConfigError
 from harness.models import openness
@@ -23,6 +22,7 @@ from harness.models.info import ModelInfo, digest_model, inspect_model
 from harness.models.safety import check_safe
 from harness.runs.given import NOTHING, Given
 from harness.runs.request_settings import generation_defaults
+from harness.store.schema import ModelEntry
 from harness.tasks.rows import digest
 
 
@@ -123,20 +123,21 @@ def limits_of(model: PlannedModel, run: RunConfig) -> tuple[float | None, float 
     return found
 
 
-def described(model: PlannedModel) -> dict[str, Any]:
+def described(model: PlannedModel) -> ModelEntry:
     """Returns what `plan.json` says of a model."""
-    known = asdict(model.info) if model.info is not None else {}
-    place = {"backend": model.config.backend, "where": model.place.name}
+    declared, asks = None, None
     if model.info is not None:
         folder = Path(model.weights.path)
-        known["openness"] = asdict(openness.describe(folder))
-        known["served"] = asdict(served(folder, model.info, model.weights.dtype, model.weights.quantization))
-    own = generation_defaults(model.config, model.info)
-    return {
-        "digest": model.digest,
-        **place,
-        "files": model.files,
-        **known,
-        "generation_config": own,
-        "price": None if model.price is None else frozen(model.price),
-    }
+        declared = openness.describe(folder)
+        asks = served(folder, model.info, model.weights.dtype, model.weights.quantization)
+    return ModelEntry(
+        digest=model.digest,
+        backend=model.config.backend,
+        where=model.place.name,
+        files=model.files,
+        generation_config=generation_defaults(model.config, model.info),
+        price=model.price,
+        info=model.info,
+        openness=declared,
+        served=asks,
+    )

@@ -17,7 +17,7 @@ from harness.runs.latency_pass import timed_requests
 from harness.runs.plan import Plan
 from harness.runs.planned_model import limits_of
 from harness.runs.requests import Cell
-from harness.store.lines import characters
+from harness.runs.steps import characters
 from harness.tasks.judge_requests import name_of
 from harness.values import GenerateRequest, Request
 

@@ -1,8 +1,4 @@
-"""First loop: a plan to responses. Everything that needs a model ends here, in the files of the run folder.
-
-Order: for each model, for each task, the answers still owed, then some of the same requests one at a time for latency.
-A model whose next request could exceed a spend limit stops there, and what it owes stays owed.
-"""
+"""What one step of a run is, and what is written down of it: measurements, characters, bytes that leave."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from harness.store.files import append_jsonl
 from harness.store.folder import RunFolder
 from harness.store.paths import portable
 from harness.store.schema import MEASUREMENTS, Measurement, TimedAlone
-from harness.values import GenerateRequest, Request, Response
+from harness.values import GenerateRequest, LoglikelihoodRequest, Request, Response
 
 Phase = Literal["answers", "latency", "verdicts"]
 
@@ -42,6 +38,12 @@ def _sent(cell: Cell, asked: Mapping[str, Request], responses: Sequence[Response
     sent = [response for response in responses if response.key in asked]
     attempts = (len(response.attempts) or 1 for response in sent)
     return sum(tries * _bytes(asked[response.key]) for tries, response in zip(attempts, sent))
+
+
+def characters(request: Request) -> int:
+    """Returns the characters a request gives to read, as its input tokens are counted: once, with the longest pair."""
+    pairs = request.pairs if isinstance(request, LoglikelihoodRequest) else ()
+    return request.prompt.characters + max((len(given + text) for given, text in pairs), default=0)
 
 
 def _bytes(request: Request) -> int:

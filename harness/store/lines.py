@@ -1,34 +1,64 @@
-"""First loop: a plan to responses. Everything that needs a model ends here, in the files of the run folder.
+"""What stands in a run folder, read as values of its classes: `harness.store.schema` has them.
 
-Order: for each model, for each task, the answers still owed, then some of the same requests one at a time for latency.
-A model whose next request could exceed a spend limit stops there, and what it owes stays owed.
+Files of earlier versions are brought to today's shapes while they are read; nothing is rewritten.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.runs.requests import Cell
+from harness.errors import StoreError
 from harness.security.secrets import redact, redacted, without_own
+from harness.store.files import PLAN
 from harness.store.log import read_attempts, read_responses, superseded
-from harness.store.renamed import renamed
-from harness.store.rows import read_json
-from harness.store.schema import MEASUREMENTS, PARTS, PLANS, RESPONSE_LINES, Measurement, PlanFile, migrated
-from harness.values import LoglikelihoodRequest, Request, ResponseLine
+from harness.store.paths import portable
+from harness.store.rows import jsonl_lines, read_json
+from harness.store.schema import (
+    MEASUREMENTS,
+    PARTS,
+    PLANS,
+    RECORD_LINES,
+    RESPONSE_LINES,
+    SAMPLE_LINES,
+    Measurement,
+    PlanFile,
+    migrated,
+)
+from harness.values import Record, ResponseLine, Sample
+
+MEASURED, SAMPLES, RECORDS = "measurements.jsonl", "samples.jsonl", "records.jsonl"
 
 
 def read_plan(folder: Path) -> PlanFile:
     """Returns what a run folder's `plan.json` says. Raises StoreError."""
-    return PLANS.read(migrated("plan", read_json(folder / "plan.json")), str(folder / "plan.json"))
+    file = folder / PLAN
+    try:
+        content = migrated("plan", read_json(file))
+    except (KeyError, TypeError, AttributeError):
+        fix = "restore it from a copy, or start anew: --out DIR"
+        raise StoreError("the plan of this run cannot be read", where=str(file), fix=fix) from None
+    return PLANS.read(content, str(file))
+
+
+def read_samples(folder: Path) -> dict[tuple[str, str], Sample]:
+    """Returns the samples a run asked about, by task and id. Raises StoreError."""
+    file = folder / SAMPLES
+    found = (SAMPLE_LINES.read(line, str(file)) for line in jsonl_lines(file))
+    return {(sample.task, sample.id): sample for sample in found}
 
 
 def read_response_lines(log: Path) -> Iterator[ResponseLine]:
     """Yields the lines of a log of responses that count, as `read_responses` does. Raises StoreError."""
-    for payload in read_responses(log):
-        yield RESPONSE_LINES.read(migrated("response", payload), str(log))
+    for content in read_responses(log):
+        yield _response(content, log)
+
+
+def read_attempt_lines(log: Path) -> Iterator[ResponseLine]:
+    """Yields all lines of a log of responses, those too that others took the place of. Raises StoreError."""
+    for content in read_attempts(log):
+        yield _response(content, log)
 
 
 def read_log(log: Path) -> Iterator[tuple[ResponseLine, bool]]:
@@ -38,16 +68,34 @@ def read_log(log: Path) -> Iterator[tuple[ResponseLine, bool]]:
         yield line, number not in gone
 
 
-def read_attempt_lines(log: Path) -> Iterator[ResponseLine]:
-    """Yields all lines of a log of responses, those too that others took the place of. Raises StoreError."""
-    for payload in read_attempts(log):
-        yield RESPONSE_LINES.read(migrated("response", payload), str(log))
+def _response(content: Mapping[str, Any], log: Path) -> ResponseLine:
+    return RESPONSE_LINES.read(migrated("response", content), str(log))
 
 
-def read_measurements(folder: Path) -> Iterator[Measurement]:
-    """Yields the lines of `measurements.jsonl` of a run folder, of each its class; a torn last line is left out."""
-    for line in measurements(folder):
-        yield MEASUREMENTS.read(migrated("measurement", line), str(folder / "measurements.jsonl"))
+def read_measurements(folder: Path, kinds: Container[str] | None = None) -> Iterator[Measurement]:
+    """Yields the lines of `measurements.jsonl` of a run folder; a torn last line is left out. Raises StoreError.
+
+    kinds: those that are wanted; None: all. A load has thousands of lines of kind `request`.
+    """
+    file = folder / MEASURED
+    if not file.exists():
+        return
+    for line in jsonl_lines(file):
+        if kinds is None or line.get("kind") in kinds:
+            yield MEASUREMENTS.read(migrated("measurement", line), str(file))
+
+
+def read_records(folder: Path) -> Iterator[Record]:
+    """Yields the records of a run that is judged. Raises StoreError."""
+    file = folder / RECORDS
+    for line in jsonl_lines(file):
+        yield RECORD_LINES.read(migrated("record", line), str(file))
+
+
+def plan_content(plan: PlanFile) -> dict[str, Any]:
+    """Returns the content of `plan.json`: without the secrets of this computer, and where on it things lie."""
+    content: dict[str, Any] = redacted(portable(PLANS.write(plan)))
+    return content
 
 
 def payload(line: ResponseLine) -> dict[str, Any]:
@@ -56,22 +104,3 @@ def payload(line: ResponseLine) -> dict[str, Any]:
     found["text"] = None if line.text is None else without_own(line.text)
     found["error"] = None if line.error is None else redact(line.error)
     return found | {name: redacted(found[name]) for name in PARTS if name in found}
-
-
-def measurements(path: Path) -> list[dict[str, Any]]:
-    """Returns the lines of `measurements.jsonl` of a run folder; a torn last line is left out."""
-    file = path / "measurements.jsonl"
-    if not file.exists():
-        return []
-    whole = (line for line in file.read_text(encoding="utf-8").split("\n")[:-1] if line)
-    return [renamed(json.loads(line)) for line in whole]
-
-
-def characters(request: Request) -> int:
-    """Returns the characters a request gives to read, as its input tokens are counted: once, with the longest pair."""
-    pairs = request.pairs if isinstance(request, LoglikelihoodRequest) else ()
-    return request.prompt.characters + max((len(given + text) for given, text in pairs), default=0)
-
-
-def _named(cell: Cell, kind: str) -> dict[str, Any]:
-    return {"kind": kind, "model": cell.model.config.name, "task": cell.task.name, "mode": cell.mode}

@@ -28,7 +28,6 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.store.files import BINARY, DISK, Disk, _compact, _sync_folder, _write_all, disk_error
-from harness.store.renamed import renamed
 
 SYNC_SHARE = 0.05  # of the time that may go into waiting for the disk
 PROVISIONAL = b'"provisional":true'  # as such a payload is written
@@ -316,7 +315,7 @@ def _end(body: bytes) -> bytes:
 def _take_key(seen: dict[str, bool], line: _Line, path: Path) -> dict[str, Any]:
     """Returns the payload of a line, its key added to those seen, with whether it is provisional."""
     try:
-        payload = renamed(json.loads(line.data))
+        payload = json.loads(line.data)
         del payload["prev"], payload["hash"]
         key = payload["key"]
     except (ValueError, KeyError, TypeError):  # sealed right, but not by us

@@ -23,7 +23,7 @@ from harness.runs.bench import make_bench
 from harness.runs.carry_out import carry_out
 from harness.runs.check import report
 from harness.runs.plan import make_plan
-from harness.store.lines import measurements
+from harness.store.lines import read_measurements
 from harness.store.rows import read_jsonl
 from harness.tasks.kinds import prompt_of
 from harness.tasks.kinds.conversation import asked, ends_turn, later, replied, turn_of
@@ -283,8 +283,8 @@ def test_resumed_in_the_middle_nothing_is_asked_twice(tmp_path: Path):
         assert sorted(Counting.keys) == sorted(request.key for request in plan.cells[0].requests)
         assert finish(out).records().to_dict("records") == expected
         assert verified(out)["ok"]
-        passes = [line for line in measurements(out) if line["kind"] == "pass"]
-        assert sum(line["samples"] for line in passes) == 2  # conversations, in the sitting they ended in
+        passes = list(read_measurements(out, {"pass"}))
+        assert sum(line.samples for line in passes) == 2  # conversations, in the sitting they ended in
 
 
 @pytest.mark.usefixtures("one_by_one")
@@ -353,9 +353,9 @@ def test_a_server_gets_the_conversation_as_messages(tmp_path: Path, monkeypatch:
         ["Hi, I am Ada of Oslo.", "answer 1", "What is my name?"],
         ["Hi, I am Ada of Oslo.", "answer 1", "What is my name?", "answer 3", "And my town?"],
     ]
-    (passed,) = (line for line in measurements(tmp_path / "out") if line["kind"] == "pass")
-    assert passed["usd"] == pytest.approx(3 * (7 * 1.0 + 1 * 10.0) / 1e6) and passed["samples"] == 1
-    assert passed["sent_bytes"] == sum(len(turn["content"]) for body in bodies for turn in body["messages"])
+    (passed,) = read_measurements(tmp_path / "out", {"pass"})
+    assert passed.usd == pytest.approx(3 * (7 * 1.0 + 1 * 10.0) / 1e6) and passed.samples == 1
+    assert passed.sent_bytes == sum(len(turn["content"]) for body in bodies for turn in body["messages"])
     assert result.complete
 
 

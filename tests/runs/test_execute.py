@@ -11,7 +11,7 @@ from harness.backends import about
 from harness.config.base import validate
 from harness.config.model import model_of
 from harness.config.run import RunConfig
-from harness.store.lines import measurements
+from harness.store.lines import read_measurements
 
 
 @pytest.mark.parametrize(
@@ -35,15 +35,15 @@ def test_the_engine_says_what_it_computed_and_what_a_server_would_bill(shared: P
     task = {"task": "banking77", "data": str(shared / "data" / "banking77_test.csv")}
     config = {"run": "r", "tasks": [task], "models": [model], "first": 4, "latency": {"requests": 0}}
     result = harness.run(validate(RunConfig, config | {"machine": "cloud-cpu"}, "test"), out=tmp_path / "out")
-    by_kind = {line["kind"]: line for line in measurements(tmp_path / "out")}
+    by_kind = {line.kind: line for line in read_measurements(tmp_path / "out")}
     engine = by_kind["engine"]
-    assert engine["distinct_tokens"] <= engine["forwarded_tokens"] <= 1.03 * engine["distinct_tokens"]
-    assert engine["prompt_tokens"] > 5 * engine["forwarded_tokens"]  # 77 choices share one question
-    assert engine["batches"] >= 1 and engine["forward_s"] > 0
-    assert by_kind["pass"]["samples"] == 4
+    assert engine.distinct_tokens <= engine.forwarded_tokens <= 1.03 * engine.distinct_tokens
+    assert engine.prompt_tokens > 5 * engine.forwarded_tokens  # 77 choices share one question
+    assert engine.batches >= 1 and engine.forward_s > 0
+    assert by_kind["pass"].samples == 4
     row = result.summary["rows"][0]
     reading, bill = row["reading"], row["cost"]["parts"]["input"]
-    assert reading["computed_tokens"] == engine["forwarded_tokens"]
-    assert reading["billed_tokens"] == engine["prompt_tokens"]
+    assert reading["computed_tokens"] == engine.forwarded_tokens
+    assert reading["billed_tokens"] == engine.prompt_tokens
     for name in ("computed", "billed"):
         assert reading[f"usd_per_1m_{name}"] * reading[f"{name}_tokens"] / 1e6 == pytest.approx(bill)

@@ -30,7 +30,7 @@ from harness.measure.other_work import Bystanders
 from harness.reports import formats, tables
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import Plan, choose, make_plan
-from harness.store.lines import measurements, read_attempt_lines
+from harness.store.lines import read_attempt_lines
 from harness.store.rows import read_json, read_samples
 from harness.tasks.load import load_task
 from harness.values import Billing

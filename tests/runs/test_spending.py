@@ -21,7 +21,7 @@ from harness.errors import BackendError
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.runs.spending import estimate
-from harness.store.lines import measurements
+from harness.store.lines import read_measurements
 from harness.store.log import read_attempts
 from harness.store.rows import read_json
 from tests.support.servers import Reply, SyntheticServer
@@ -210,4 +210,4 @@ def test_on_the_command_line_an_estimate_comes_first_and_a_limit_ends_with_code_
         code, out, _ = command(capsys, "run", "run.yaml", "--out", "out", "--max-cost", "1")
     assert code == 0 and "INCOMPLETE" not in out
     assert read_json(tmp_path / "out" / "summary.json")["rows"][0]["responses"] == 10
-    assert {line["kind"] for line in measurements(tmp_path / "out")} >= {"model", "pass", "stopped"}
+    assert {line.kind for line in read_measurements(tmp_path / "out")} >= {"model", "pass", "stopped"}

@@ -16,7 +16,7 @@ from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
 from harness.runs.check import report
 from harness.runs.plan import make_plan
-from harness.store.lines import measurements
+from harness.store.lines import read_measurements
 from harness.store.rows import read_json
 from harness.tasks.kinds import kind_of, prompt_of
 from harness.tasks.kinds.base import Manner
@@ -202,7 +202,7 @@ def test_the_table_has_the_range_beside_the_score_of_the_tasks_own_format(tmp_pa
     text = result.table("markdown")
     assert "over formats %" in text and "0.0–100.0" in text and "over formats: the lowest and the highest" in text
     assert "format-" not in text and "t[format-2]" in result.table("csv")
-    assert [line["task"] for line in measurements(tmp_path / "out") if line["kind"] == "latency"] == ["t"]
+    assert [line.task for line in read_measurements(tmp_path / "out", {"latency"})] == ["t"]
     assert result.complete
 
 

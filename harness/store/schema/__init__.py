@@ -48,7 +48,7 @@ from harness.store.schema.plan import (
     PlannedCell,
     PlannedLoad,
 )
-from harness.store.schema.responses import PARTS, RECORD_LINES, RESPONSE_LINES
+from harness.store.schema.responses import PARTS, RECORD_LINES, RESPONSE_LINES, SAMPLE_LINES
 from harness.store.schema.rows import (
     Agreement,
     BothOrders,
@@ -87,6 +87,7 @@ __all__ = [
     "PLANS",
     "RECORD_LINES",
     "RESPONSE_LINES",
+    "SAMPLE_LINES",
     "THE_RUN",
     "VERSION",
     "Agreement",

@@ -11,20 +11,32 @@ from typing import Any, Literal
 from harness.models.info import ModelInfo
 from harness.store.schema.plan import VERSION
 
-What = Literal["plan", "response", "measurement"]
+What = Literal["plan", "response", "measurement", "record"]
+MODES = {"score": "loglikelihood"}  # as they were called, and are
 
 
 def migrated(what: What, content: Mapping[str, Any]) -> Mapping[str, Any]:
     """Returns the content of `plan.json`, or of a line, in the shape of version `VERSION`."""
     if what == "plan":
         return content if "schema" in content else _plan(content)
-    if what == "response":
-        return _response(content) if "details" in content else content
-    return _model_line(content) if content.get("kind") == "model" else content
+    if what == "response" and "details" in content:
+        content = _response(content)
+    if what == "measurement" and content.get("kind") == "pass" and "responses" not in content:
+        content = {**content, "responses": content["samples"]}  # there were no conversations
+    return _renamed(content)
+
+
+def _renamed(old: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {**old, "mode": MODES[old["mode"]]} if old.get("mode") in MODES else old
 
 
 def _plan(old: Mapping[str, Any]) -> dict[str, Any]:
-    found = {**old, "schema": VERSION, "models": {name: _entry(model) for name, model in old["models"].items()}}
+    found = {
+        **old,
+        "schema": VERSION,
+        "models": {name: _entry(model) for name, model in old["models"].items()},
+        "cells": [_renamed(cell) for cell in old.get("cells", ())],
+    }
     if (judge := old.get("judge")) is not None:
         own = {key: judge[key] for key in ("name", "key", "chat", "seed")}  # its name hid that of its folder
         found["judge"] = _entry({key: value for key, value in judge.items() if key not in own}) | own
@@ -100,7 +112,3 @@ def _applied(bag: dict[str, Any]) -> dict[str, Any]:
     """Returns what is left: the engine's own facts, and what it did otherwise than asked."""
     found = _taken(bag, "shared_tokens", "prompt_ids_sha256")
     return {**found, "otherwise": {name: str(said) for name, said in bag.items()}} if bag else found
-
-
-def _model_line(old: Mapping[str, Any]) -> Mapping[str, Any]:
-    return old
