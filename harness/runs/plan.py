@@ -27,9 +27,9 @@ from harness.tasks.kinds.base import SEMANTICS
 from harness.tasks.load import load_tasks
 from harness.tasks.prompt_layouts import formats
 from harness.tasks.rows import digest
-from harness.tasks.rubric import Judge, with_prompt
+from harness.tasks.rubric import Judge, rubric_of, with_prompt
 from harness.tasks.task import Task
-from harness.values import Sample
+from harness.values import GenerateRequest, Sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,9 @@ def check_judge(plan: Plan) -> None:
     if not judged:
         return
     judge_of(plan)
-    limits_of(plan.judge, plan.config)
-    pair = next((task for task in judged if task.config.judged_by.against is not None), None)
+    if plan.judge is not None:
+        limits_of(plan.judge, plan.config)
+    pair = next((task for task in judged if rubric_of(task.config).against is not None), None)
     if pair is not None and len(plan.models) < 2:
         what = f"task '{pair.name}' compares answers with the baseline's, and the run has one model"
         raise ConfigError(what, where=f"run {plan.config.run}", fix="add the model to compare with: --model PATH")
@@ -168,7 +169,7 @@ def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
     `limit` takes those whose seeded digest is smallest: the same for every model, and 100 lie inside 200.
     """
     if config.first is not None:
-        return task.samples[: config.first]
+        return tuple(task.samples[: config.first])
     if config.limit is None or config.limit >= len(task.samples):
         return tuple(task.samples)
 
@@ -192,7 +193,7 @@ def stored(plan: Plan) -> dict[str, Any]:
         "data": {task.name: {"digest": task.data_digest, "origin": task.data_origin} for task in plan.tasks},
         "models": {model.config.name: described(model) for model in plan.models},
         "formats": {task.name: task.format_of for task in plan.tasks if task.format_of},
-        **({} if plan.judge is None else {"judge": _described_judge(plan)}),
+        **({} if plan.judge is None else {"judge": _described_judge(plan.judge, plan)}),
         "machine": None if machine is None else machine.model_dump(mode="json"),
         "cells": [
             {
@@ -202,7 +203,7 @@ def stored(plan: Plan) -> dict[str, Any]:
                 "chat": cell.chat,
                 "n": cell.n,
                 "requests": len(cell.requests),
-                "sampling": asdict(cell.requests[0].sampling) if cell.mode == "generate" and cell.requests else None,
+                "sampling": _sampling(cell),
             }
             for cell in plan.cells
         ],
@@ -210,6 +211,12 @@ def stored(plan: Plan) -> dict[str, Any]:
         "git": git_state(),
     }
     return redacted(portable(content))
+
+
+def _sampling(cell: Cell) -> dict[str, Any] | None:
+    """Returns how the tokens of a cell are drawn; None where none are."""
+    first = next(iter(cell.requests), None)
+    return asdict(first.sampling) if isinstance(first, GenerateRequest) else None
 
 
 def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
@@ -262,5 +269,5 @@ def _identity(
     }
 
 
-def _described_judge(plan: Plan) -> dict[str, Any]:
-    return {"name": plan.judge.config.name, **asdict(judge_of(plan)), **described(plan.judge)}
+def _described_judge(judge: PlannedModel, plan: Plan) -> dict[str, Any]:
+    return {"name": judge.config.name, **asdict(judge_of(plan)), **described(judge)}

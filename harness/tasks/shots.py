@@ -9,8 +9,9 @@ from pathlib import Path
 
 from harness.config.task import Question, ShotsConfig, TaskConfig
 from harness.errors import TaskError, nearest
+from harness.tasks.data.files import DataSource
 from harness.tasks.data.lazy import picked
-from harness.tasks.data.read import DataSource, load_rows
+from harness.tasks.data.read import load_rows
 from harness.tasks.kinds import samples_of
 from harness.tasks.rows import _rows, _same_split
 from harness.tasks.task import Task

@@ -73,7 +73,7 @@ class ConversationTask(Judging):
             raise PydanticCustomError(
                 "answer", "what is right is missing: add `answer: COLUMN`, or `scored: {2: {answer: COLUMN}}`"
             )
-        if isinstance(self.turns, tuple) and (past := max(self.scored or {0: None})) > len(self.turns):
+        if isinstance(self.turns, tuple) and (past := max(self.scored or (0,))) > len(self.turns):
             raise PydanticCustomError(
                 "past", "turn {past} is scored, and there are {n}", {"past": past, "n": len(self.turns)}
             )
