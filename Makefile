@@ -2,10 +2,11 @@
 # make test         the whole suite, from nothing
 # make quick        its quick part, for while you work: under a minute on two quiet cores
 # make lint types   what ruff and mypy say
+# make docs         the reference in docs/, from the classes that check files
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: quickstart test quick lint types clean
+.PHONY: quickstart test quick lint types docs clean
 
 quickstart: .venv/installed
 	$(BIN)/harness run quickstart
@@ -21,6 +22,9 @@ lint: .venv/tested
 
 types: .venv/tested
 	$(BIN)/mypy
+
+docs: .venv/tested
+	$(BIN)/python -m docs.generate
 
 .venv/installed: pyproject.toml constraints.txt
 	@echo "installing into .venv (a minute or more, mostly torch) ..."

@@ -17,8 +17,8 @@ from harness.config.bench import BenchConfig
 from harness.config.machine import MachineConfig
 from harness.cost.capacity import MIN_SHAPES, Shape, fit
 from harness.errors import ConfigError, StoreError
-from harness.measure.load.drive import Slo
-from harness.measure.load.series import knee, meets_slo, slo_capacity
+from harness.measure.load.sustained import knee, meets_slo, slo_capacity
+from harness.measure.load.timed import Slo
 from harness.store.files import write_json_atomic
 from harness.store.lines import read_plan
 from harness.store.rows import read_json

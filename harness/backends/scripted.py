@@ -41,7 +41,7 @@ class Rule(Strict):
     text: str | None = None  # the generated text, and the continuation scoring prefers
     thinking: str | None = None  # what is thought before the text
     logprobs: tuple[float, ...] | None = None  # nats, one per continuation
-    error: str | None = None
+    error: str | None = None  # the request fails with this message
 
     @field_validator("prompt")
     @classmethod
@@ -62,7 +62,7 @@ class Rule(Strict):
 class Script(Strict):
     """What a scripted model answers and how long it says it took."""
 
-    answers: tuple[Rule, ...] = ()
+    answers: tuple[Rule, ...] = ()  # rules; the first that fits a request answers it
     prefill_s_per_token: float = Field(0.001, ge=0)  # seconds told per prompt token
     decode_s_per_token: float = Field(0.01, ge=0)  # seconds told per generated token
     sleep_s: float = Field(0.0, ge=0)  # seconds really waited per request, so that a run can be interrupted

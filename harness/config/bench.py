@@ -29,10 +29,10 @@ Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 class SloConfig(Strict):
     """What a request must meet, and the share of requests that must meet all of it."""
 
-    ttft_s: Seconds | None = None
-    tpot_s: Seconds | None = None
+    ttft_s: Seconds | None = None  # to the first token
+    tpot_s: Seconds | None = None  # a token after the first
     response_s: Seconds | None = None  # from when it was due
-    attainment: Annotated[float, Field(gt=0, le=1)] = 0.9
+    attainment: Annotated[float, Field(gt=0, le=1)] = 0.9  # of the requests must meet all bounds
 
     @model_validator(mode="after")
     def _a_bound(self) -> SloConfig:
@@ -44,8 +44,8 @@ class SloConfig(Strict):
 class LengthsConfig(Strict):
     """Made-up prompts of so many tokens, with answers of at most so many."""
 
-    input: Annotated[int, Field(ge=1, le=1_000_000)]
-    output: Annotated[int, Field(ge=1, le=1_000_000)]
+    input: Annotated[int, Field(ge=1, le=1_000_000)]  # of a prompt
+    output: Annotated[int, Field(ge=1, le=1_000_000)]  # of an answer, at most
 
 
 class BenchConfig(Strict):
@@ -60,7 +60,7 @@ class BenchConfig(Strict):
     seconds: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0  # a scenario lasts at least
     max_seconds: Seconds = 600.0  # and at most
     warmup: Annotated[int, Field(ge=0, le=100_000)] = 5  # sent first and not counted
-    slo: SloConfig | None = None
+    slo: SloConfig | None = None  # bounds that requests should meet
     lengths: tuple[LengthsConfig, ...] = ()  # one or several shapes, instead of the tasks' prompts; six: a fit
     prefix_cache: Literal["allow", "defeat"] = "allow"  # defeat: every prompt opens with a number of its own
 

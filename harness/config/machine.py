@@ -31,15 +31,15 @@ class Owned(Strict):
 
     price: Annotated[float, Field(gt=0)]  # of the whole machine
     gpus: Annotated[int, Field(ge=1)] = 1  # accelerators in the machine
-    years: Annotated[float, Field(gt=0)]
+    years: Annotated[float, Field(gt=0)]  # of use
     salvage: Annotated[float, Field(ge=0)] = 0.0  # what it is worth at the end
     financing_rate: Annotated[float, Field(ge=0)] = 0.0  # per year, on the price
-    watts: Annotated[float, Field(gt=0)] | Literal["measured"]
+    watts: Annotated[float, Field(gt=0)] | Literal["measured"]  # drawn; measured: by its counters
     power_price: Annotated[float, Field(ge=0)]  # per kWh
-    pue: Annotated[float, Field(ge=1)] = 1.0
+    pue: Annotated[float, Field(ge=1)] = 1.0  # power of the building over that of the machine
     hours_available: Annotated[float, Field(gt=0, le=8784)] = 8760.0  # hours a year it could work
-    staff_per_hour: Annotated[float, Field(ge=0)] = 0.0
-    colocation_per_hour: Annotated[float, Field(ge=0)] = 0.0
+    staff_per_hour: Annotated[float, Field(ge=0)] = 0.0  # who keeps it running
+    colocation_per_hour: Annotated[float, Field(ge=0)] = 0.0  # where it stands
 
     @model_validator(mode="after")
     def _loses_value(self) -> Owned:
@@ -66,12 +66,12 @@ class ChipConfig(Strict):
 class MachineConfig(Strict):
     """Hardware and what an hour of it costs."""
 
-    name: Name
+    name: Name  # as `--machine` has it
     describes: str = ""  # what the hardware is
     chip: (
         Annotated[Annotated[str, Tag("(text)")] | Annotated[ChipConfig, Tag("(keys)")], Discriminator(_by_shape)] | None
     ) = None  # its accelerator, for projections: a100, h100, h200, l4, or the figures of its sheet
-    currency: Literal["USD"] = "USD"
+    currency: Literal["USD"] = "USD"  # of all prices
     source: str  # where the price is from
     date: str  # when it was read, YYYY-MM-DD
     assumed: bool = False  # True: nobody quoted this price
@@ -80,8 +80,8 @@ class MachineConfig(Strict):
     peak_to_mean: Annotated[float, Field(ge=1)] = 1.0  # busiest hour / mean hour of the traffic to be served
     headroom: Annotated[float, Field(ge=0)] = 0.0  # spare share above that peak
     redundancy: Annotated[int, Field(ge=1)] = 1  # the fewest machines that are ever run
-    rented: Rented | None = None
-    owned: Owned | None = None
+    rented: Rented | None = None  # paid by the hour
+    owned: Owned | None = None  # bought
 
     @model_validator(mode="after")
     def _one_kind(self) -> MachineConfig:

@@ -42,8 +42,8 @@ class ModelConfig(Strict):
 
     changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name"})  # keys: where things are, what they cost
 
-    name: Name
-    backend: str
+    name: Name  # as tables have it
+    backend: str  # what runs it, see above
     chat_template: Switch = "auto"  # overrides the task's `chat` unless auto
 
     @model_validator(mode="before")
@@ -95,7 +95,7 @@ class LocalModel(ModelConfig):
     path: str  # a model folder, a demo model, or a hub id
     revision: str | None = None  # hub id: the commit to use
     dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: as the weights are stored
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?|device_map)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?|device_map)$")] = "auto"  # auto: a GPU if any
     adapter: str | None = None  # a PEFT adapter folder or id
     quantization: Literal["8bit", "4bit"] | None = None  # needs bitsandbytes
     trust_remote_code: bool = False  # run Python that comes with the weights: only if you have read it
@@ -133,7 +133,7 @@ class RemoteModel(ModelConfig):
     logprobs: bool = False  # keep the log-probability of each generated token
     extra: Mapping[str, Any] = Field(default_factory=dict)  # added to each request's body, as {reasoning_effort: low}
     price: str | Mapping[str, float] | None = None  # PROVIDER/MODEL of the price file, or {input, output} USD per 1M
-    limits: LimitsConfig = LimitsConfig()
+    limits: LimitsConfig = LimitsConfig()  # how hard it is asked
 
     @property
     def served_as(self) -> str:

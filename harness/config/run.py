@@ -36,9 +36,9 @@ class TaskUse(Strict):
 class RunConfig(Strict):
     """Which models do which tasks, on what."""
 
-    run: Name
+    run: Name  # its name
     tasks: tuple[TaskUse, ...] = ()  # none only where `bench` has lengths of its own
-    models: Annotated[tuple[Model, ...], Field(min_length=1)]
+    models: Annotated[tuple[Model, ...], Field(min_length=1)]  # what is asked: entries, folders, demo names or hub ids
     baseline: str | None = None  # model the others are compared with; default: the first
     judge: Model | None = None  # scores the tasks that have a `rubric`; by name alone: as a model, or one of them
     machine: (
@@ -48,8 +48,8 @@ class RunConfig(Strict):
     limit: Annotated[int, Field(ge=1)] | None = None  # seeded random subset of each task
     first: Annotated[int, Field(ge=1)] | None = None  # the first N samples in order
     formats: Annotated[int, Field(ge=0, le=100)] = 0  # seeded variants of each prompt's format; their range is shown
-    seed: int = 0
-    latency: LatencyConfig = LatencyConfig()
+    seed: int = 0  # of the subset, the shots and the draws
+    latency: LatencyConfig = LatencyConfig()  # the phase that times single requests
     bench: BenchConfig = BenchConfig()  # read by `harness bench` alone
     responses_only: bool = False  # write down unjudged what only a sandbox, or a judge not named, could judge
     allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to

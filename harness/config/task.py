@@ -29,12 +29,12 @@ Stop = Annotated[str, Field(min_length=1, max_length=STOP_LIMIT)]
 class DataConfig(Strict):
     """Where the rows of a task are: a file beside the task file, or a hub id with a pinned revision."""
 
-    file: str | None = None
-    hub: str | None = None
+    file: str | None = None  # beside the task file: CSV, TSV, Excel, JSON, JSONL, Parquet, plain text; .gz too
+    hub: str | None = None  # a data set of the hub, as org/name
     config: str | tuple[str, ...] | None = None  # several: each row says in `_file` which it is from
-    split: str | None = None
-    revision: str | None = None
-    sha256: Annotated[str, Field(pattern=SHA256)] | None = None
+    split: str | None = None  # of a data set of the hub
+    revision: str | None = None  # of a data set of the hub: the commit
+    sha256: Annotated[str, Field(pattern=SHA256)] | None = None  # of the file; another content is refused
     header: tuple[str, ...] | None = None  # column names of a CSV without a header row
     id: str | None = None  # column that names each row; default: its position, from 0
     sheet: str | None = None  # Excel
@@ -51,28 +51,28 @@ class DataConfig(Strict):
 class Columns(Strict):
     """Choices that stand in several columns of the row."""
 
-    columns: Annotated[tuple[str, ...], Field(min_length=2)]
+    columns: Annotated[tuple[str, ...], Field(min_length=2)]  # their names, in order
 
 
 class ShotsConfig(Strict):
     """Examples shown before the question, drawn without regard to order, subset or number of processes."""
 
-    n: Annotated[int, Field(ge=0, le=1000)]
+    n: Annotated[int, Field(ge=0, le=1000)]  # how many
     file: str | None = None  # examples of their own, beside the task file, with the columns the prompt names
     split: str | None = Field(default=None, alias="from")  # default: the task's own split, never the sample itself
     pick: Literal["first", "random", "fixed"] = "first"  # random: seeded by sample; fixed: the rows named by `ids`
     match: str | None = None  # column whose value a shot shares with the sample
-    ids: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()  # of the rows to show, with `pick: fixed`
 
 
 class GenerationConfig(Strict):
     """How text is drawn. The default is greedy."""
 
-    temperature: Annotated[float, Field(ge=0, le=10)] = 0.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, Field(ge=0)] = 0
-    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0
-    repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0
+    temperature: Annotated[float, Field(ge=0, le=10)] = 0.0  # 0: the likeliest token
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0  # only the likeliest tokens that together have this probability
+    top_k: Annotated[int, Field(ge=0)] = 0  # only so many of the likeliest tokens; 0: all
+    min_p: Annotated[float, Field(ge=0, le=1)] = 0.0  # only tokens with this share of the likeliest one's probability
+    repetition_penalty: Annotated[float, Field(gt=0, le=10)] = 1.0  # by which tokens that stood before lose; 1: nothing
 
 
 class ThinkingConfig(Strict):
@@ -94,8 +94,10 @@ class ConstrainConfig(Strict):
     """What an answer must be as a whole. How many are is told in either case, as the metric `valid_output`."""
 
     json_schema: Mapping[str, Any] | None = Field(default=None, alias="schema")  # JSON Schema, for a JSON answer
-    regex: Annotated[str, Field(min_length=1)] | None = None
-    choices: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = None
+    regex: Annotated[str, Field(min_length=1)] | None = None  # regular expression of the whole answer
+    choices: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = (
+        None  # the answers
+    )
     labels: Literal[True] | None = None  # the sample's own choices, in a choice task that is asked as text
     enforce: bool = True  # false: the model is free, and its answers are only checked
 
@@ -118,23 +120,23 @@ Labels = Annotated[str, Field(pattern=r"^(\([Aa1]\)|[Aa1][.)])$")]
 class PromptConfig(Strict):
     """One of several ways to ask a task's question, and what goes with it; what is left out is the task's own."""
 
-    prompt: str
-    system: str | None = None
-    target: str | None = None
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    stop: tuple[Stop, ...] | None = None
-    extract: Any = None
-    separator: str | None = None
-    labels: Labels | None = None
-    rotate: Annotated[int, Field(ge=0, le=1000)] | None = None
+    prompt: str  # as in the task
+    system: str | None = None  # as in the task
+    target: str | None = None  # as in the task
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] | None = None  # as in the task
+    stop: tuple[Stop, ...] | None = None  # as in the task
+    extract: Any = None  # as in the task
+    separator: str | None = None  # as in the task
+    labels: Labels | None = None  # as in the task
+    rotate: Annotated[int, Field(ge=0, le=1000)] | None = None  # as in the task
 
 
 class TurnConfig(Strict):
     """How the answer of one turn of a conversation is judged; what is left out is the task's own."""
 
     answer: str | None = None  # column
-    extract: Any = None
-    score: Any = None
+    extract: Any = None  # as in the task
+    score: Any = None  # as in the task
 
 
 Worth = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
@@ -198,14 +200,14 @@ class TaskConfig(Strict):
     templated: ClassVar[bool] = True  # the model's chat template may be put around what is asked
     unwritten: ClassVar[frozenset[str]] = frozenset()  # keys of no file: they are set for lm-eval's tasks
 
-    task: Annotated[str, Field(pattern=TASK_NAME, max_length=100)]
-    version: Annotated[int, Field(ge=1)] = 1
+    task: Annotated[str, Field(pattern=TASK_NAME, max_length=100)]  # its name
+    version: Annotated[int, Field(ge=1)] = 1  # raised whenever a change of the task changes scores
     asks: str = ""  # one line for people: what a right answer is
-    source: str = ""
-    licence: str = ""
-    citation: str = ""
-    sensitivity: Sensitivity = "public"
-    data: DataConfig
+    source: str = ""  # where the data are from
+    licence: str = ""  # of the data
+    citation: str = ""  # how the authors wish to be named
+    sensitivity: Sensitivity = "public"  # restricted: never leaves this machine; internal: to hosts a run allows
+    data: DataConfig  # where its rows are
     prepare: str | None = None  # a named function of harness.tasks.data.prepare that brings rows to one shape
     kind: str  # what sort of task: one of harness.tasks.kinds
     answer: str | None = None  # column with what is right
@@ -261,7 +263,7 @@ class TaskConfig(Strict):
 class Asking(TaskConfig):
     """What stands around what is asked."""
 
-    system: str | None = None
+    system: str | None = None  # the system message
     description: str = ""  # printed once, before shots and question
     delimiter: str = " "  # between a prompt and its answer, in shots and before each scored choice
     separator: str = "\n\n"  # between shots, and between the turns of a transcript
@@ -271,10 +273,10 @@ class Asking(TaskConfig):
 class Question(Asking):
     """One question about each sample."""
 
-    prompt: str = ""
+    prompt: str = ""  # what is asked, with `{column}` for what stands in the row
     prompts: Annotated[Mapping[Name, PromptConfig], Field(min_length=1)] | None = None  # instead: a row for each
     target: str = ""  # the right answer as one would write it, in shots for instance; default: the answer
-    shots: ShotsConfig | None = None
+    shots: ShotsConfig | None = None  # examples shown before the question
 
     @property
     def answer_template(self) -> str:
@@ -303,15 +305,15 @@ class Question(Asking):
 class Writing(TaskConfig):
     """How a text is written, where a model is asked for one."""
 
-    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 256
-    stop: tuple[Stop, ...] = ()
-    generation: GenerationConfig = GenerationConfig()
+    max_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = 256  # of an answer, thinking included
+    stop: tuple[Stop, ...] = ()  # texts that end an answer; they are no part of it
+    generation: GenerationConfig = GenerationConfig()  # how text is drawn; default: the likeliest token
     model_defaults: bool = False  # draw as the model's generation_config.json says; keys of `generation` go first
     prefill: str = (
         ""  # how the answer begins: part of the prompt when it is asked and counted, of the answer when judged
     )
     constrain: ConstrainConfig | None = None  # what the answer must be
-    thinking: ThinkingConfig = ThinkingConfig()
+    thinking: ThinkingConfig = ThinkingConfig()  # of a reasoning model
     logprobs: bool = False  # metrics `confidence` (of the mean token), `confidence_min`, `confidence_first`
     epochs: Annotated[int, Field(ge=1, le=1000)] = 1  # answers drawn to each sample
     reduce: Reduction = "mean"  # what several answers to one sample are worth

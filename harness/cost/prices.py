@@ -30,28 +30,28 @@ Rate = Annotated[float, Field(ge=0)]
 class Rates(Strict):
     """USD for 1M tokens. A cache rate that is not listed is no discount: those tokens cost what input costs."""
 
-    input: Rate
-    output: Rate
-    cache_read: Rate | None = None
-    cache_write: Rate | None = None
+    input: Rate  # of the prompt
+    output: Rate  # of the answer, thinking included
+    cache_read: Rate | None = None  # of a prompt's tokens that the provider had kept
+    cache_write: Rate | None = None  # of tokens that it then keeps
 
 
 class Tier(Rates):
     """Rates of the whole request once its input is longer than `above_input_tokens`."""
 
-    above_input_tokens: Annotated[int, Field(gt=0)]
-    batch: Rates | None = None
+    above_input_tokens: Annotated[int, Field(gt=0)]  # of the prompt
+    batch: Rates | None = None  # of requests handed over together, answered within a day
 
 
 class Price(Rates):
     """One model at one provider."""
 
-    provider: str
-    model: str
+    provider: str  # who is paid
+    model: str  # its name there
     batch: Rates | None = None  # None: no batch price is listed
     tiers: tuple[Tier, ...] = ()  # by rising length
-    source: str
-    retrieved: date
+    source: str  # the page the price is from
+    retrieved: date  # when that page was last read
 
     @property
     def name(self) -> str:
@@ -68,9 +68,9 @@ class Packaged:
 
 
 class PriceFile(Strict):
-    currency: Literal["USD"]
-    per_tokens: Literal[1_000_000]
-    prices: tuple[Price, ...]
+    currency: Literal["USD"]  # of all prices
+    per_tokens: Literal[1_000_000]  # that a price is for
+    prices: tuple[Price, ...]  # one for each model at a provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 from harness.cost.breakeven import Service, usd_per_month, utilisation
 from harness.errors import ConfigError
-from harness.measure.load.series import knee, too_much
 from harness.measure.load.summary import LoadSummary
+from harness.measure.load.sustained import knee, too_much
 from harness.values import Estimate
 
 STYLES = (

@@ -30,10 +30,10 @@ from harness.engine.text.token_counts import counter_of
 from harness.errors import ConfigError, StoreError
 from harness.measure.device_memory import reset_peaks, used_memory
 from harness.measure.energy import Counter, Meter, energy_shares
-from harness.measure.load.drive import Slo, Timed
 from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.series import MARK, Series, Unlike, bench, synthetic_requests
 from harness.measure.load.target import InProcess, Target
+from harness.measure.load.timed import Slo, Timed
 from harness.measure.other_work import between, reading
 from harness.runs.execute import Load
 from harness.runs.host import git_state, host
@@ -41,7 +41,6 @@ from harness.runs.latency_pass import at_rest, counters_of
 from harness.runs.plan import make_plan
 from harness.runs.planned_model import PlannedModel, described, find_model, limits_of, versions
 from harness.runs.requests import Cell
-from harness.security.egress import server
 from harness.security.secrets import redacted
 from harness.store.files import append_rows
 from harness.store.folder import RunFolder
@@ -129,10 +128,6 @@ def _refuse_untimed(model: ModelConfig, config: RunConfig) -> None:
         )
     if not isinstance(model, RemoteModel):
         return
-    for key in ("proxy", "ca_file", "api_key_command"):
-        if getattr(model, key) is not None:
-            what = f"a load goes straight to the server, and `{key}` is for runs only"
-            raise ConfigError(what, where=where, fix="leave it out, and name the key's variable")
     if model.batch:
         raise ConfigError("the answers of a batch have no moments to time", where=where, fix="set `batch: false`")
     if not model.stream:
@@ -220,18 +215,8 @@ class Subject:
 def _subject(config: ModelConfig, load: Load, stack: ExitStack) -> Subject:
     """Returns what is measured. A model in this process is loaded here."""
     if isinstance(config, RemoteModel):
-        place = server(config)
-        place.key()  # raises if it is needed and not set
-        target = OpenAIStream(
-            place.url,
-            config.served_as,
-            api=config.api,
-            own=place.own,
-            key_env=place.key_env,
-            timeout_s=config.limits.sample_s,
-            extra=config.extra,
-        )
-        return Subject(target, {"in_process": False, "url": place.url, "load_s": None})
+        target = OpenAIStream(config)
+        return Subject(target, {"in_process": False, "url": target.url, "load_s": None})
     reset_peaks()
     began = time.perf_counter()
     backend = stack.enter_context(closing(load(config)))

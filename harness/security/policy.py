@@ -62,7 +62,7 @@ def refuse_egress(
 class PolicyConfig(Strict):
     """What a house allows. A rule that is not given allows everything, beyond what `refuse_egress` refuses anyway."""
 
-    policy: Name
+    policy: Name  # its name
     licences: tuple[str, ...] | None = None  # of a model and all it was made from, by the hub's or SPDX's identifier
     commercial: Literal["yes", "conditional"] | None = None  # the least that the licences must allow
     formats: tuple[str, ...] | None = None  # of weight files, by suffix: safetensors

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from loads import bench_row, times
-
 from harness.analysis.bench import not_measured, shape_of
 from harness.analysis.bench_notes import notes
 from harness.config.bench import BenchConfig
 from harness.cost.capacity import Shape
 from harness.reports.bench_sentences import sentence
 from harness.store.schema import BenchedModel, BenchRow, BenchSummary, BenchWorkload, Host, NoteCode
+from tests.support.loads import bench_row, times
 
 HOST = Host(system="Linux", processor="x", cores=2, memory_bytes=None)
 ELSEWHERE = BenchedModel(

@@ -89,25 +89,25 @@ def test_a_budget_ends_the_thinking_between_markers_of_the_task(llama):
     asked = {"markers": ("(think)", "(done)"), "thinking_budget": 4, "max_tokens": 40}
     response = one(llama, ask("why? (think)", **asked))
     end = len(llama.loaded.tokenizer.encode("(done)", add_special_tokens=False))
-    assert response.details["thinking_forced"] and not response.details["thinking_cut"]
-    assert response.details["thinking_tokens"] == 4 + end and response.output_tokens > 4 + end
+    assert response.thinking.forced and not response.thinking.cut
+    assert response.thinking.tokens == 4 + end and response.output_tokens > 4 + end
     assert "(done)" not in response.text
 
 
 def test_an_answer_that_was_not_begun_says_so(llama):
     response = one(llama, ask("why? (think)", markers=("(think)", "(done)"), max_tokens=5))
     assert (response.text, response.finish_reason, response.output_tokens) == ("", "length", 5)
-    assert response.details["thinking_cut"] and response.details["thinking_tokens"] == 5
+    assert response.thinking.cut and response.thinking.tokens == 5
 
 
 def test_a_budget_without_markers_is_noted(llama):
-    assert one(llama, ask(thinking_budget=3)).details["thinking_budget"].startswith("unheeded")
+    assert one(llama, ask(thinking_budget=3)).applied.otherwise["thinking_budget"].startswith("unheeded")
 
 
 def test_the_switch_reaches_the_chat_template(llama, monkeypatch):
     hi = (Message("user", "hi"),)
     assert "no switch for thinking" in one(llama, ask(hi, thinking="on")).error
-    assert one(llama, ask(hi, thinking="off")).details["thinking_switch"] == "the chat template has none"
+    assert one(llama, ask(hi, thinking="off")).applied.otherwise["thinking_switch"] == "the chat template has none"
     assert "this prompt has none" in one(llama, ask("hi", thinking="on")).error
     template = (
         "{{ messages[0].content }}{{ '?' if enable_thinking is not defined else '+' if enable_thinking else '-' }}"
@@ -128,9 +128,9 @@ def test_a_prefill_never_becomes_a_thought(llama, monkeypatch):
 
 
 def test_confidence_is_told_where_it_is_asked_for(llama):
-    told = one(llama, ask(logprobs=True)).details["confidence"]
-    assert told["minimum"] <= told["mean"] <= 0 and told["first"] <= 0
-    assert "confidence" not in one(llama, ask()).details
+    told = one(llama, ask(logprobs=True)).confidence
+    assert told.minimum <= told.mean <= 0 and told.first <= 0
+    assert one(llama, ask()).confidence is None
 
 
 def test_what_was_not_begun_in_time_is_an_error_and_not_an_empty_answer(llama):
@@ -142,7 +142,7 @@ def test_what_was_not_begun_in_time_is_an_error_and_not_an_empty_answer(llama):
 
 def test_the_digest_is_of_the_token_ids_that_were_sent(llama):
     sent = llama.loaded.tokenizer.encode("the cat")
-    assert one(llama, ask()).details["prompt_ids_sha256"] == ids_digest(sent)
+    assert one(llama, ask()).applied.prompt_ids_sha256 == ids_digest(sent)
     assert ids_digest([1, 23]) != ids_digest([12, 3])
 
 
@@ -182,7 +182,7 @@ def test_epochs_share_one_prefill_and_draw_apart(llama):
     requests = [ask(LONG, key=str(k), epoch=k, sampling=drawn) for k in range(4)]
     together = {r.key: r for r in llama.answer(requests)}
     whole = len(llama.loaded.tokenizer.encode(LONG))
-    assert all(r.details["shared_tokens"] == whole - 1 for r in together.values())
+    assert all(r.applied.shared_tokens == whole - 1 for r in together.values())
     assert len({r.text for r in together.values()}) == 4
     for request in requests[1:3]:
         assert one(llama, request).text == together[request.key].text
@@ -196,15 +196,15 @@ def test_epochs_share_one_prefill_and_draw_apart(llama):
 def test_the_scripted_model_thinks_before_its_answer():
     fake = load(model_of(name="m", backend="scripted", script=[{"thinking": "two and two", "text": "is four"}]))
     free = one(fake, ask())
-    assert (free.text, free.output_tokens, free.details["thinking"]) == ("is four", 5, "two and two")
+    assert (free.text, free.output_tokens, free.thinking.text) == ("is four", 5, "two and two")
     short = one(fake, ask(thinking_budget=1))
-    assert (short.text, short.output_tokens, short.details["thinking_forced"]) == ("is four", 3, True)
+    assert (short.text, short.output_tokens, short.thinking.forced) == ("is four", 3, True)
     cut = one(fake, ask(max_tokens=3))
-    assert (cut.text, cut.finish_reason, cut.details["thinking_cut"]) == ("", "length", True)
+    assert (cut.text, cut.finish_reason, cut.thinking.cut) == ("", "length", True)
 
 
 def test_the_scripted_model_goes_on_from_a_prefill_and_says_that_it_is_held_to_nothing():
     messages = (Message("user", "hi"), Message("assistant", "Well"))
     response = one(load(model_of(name="m", backend="scripted")), ask(messages, prefill="Well", form=Form(regex="a")))
     assert response.prompt == "user: hi\nassistant: Well"
-    assert response.details == {"constraint": "not held to: the answer is scripted"}
+    assert response.applied.otherwise == {"constraint": "not held to: the answer is scripted"}

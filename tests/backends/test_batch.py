@@ -147,9 +147,9 @@ def test_a_batch_is_handed_over_once_and_each_sample_ends_once_at_the_batch_pric
     assert len(provider.batches) == 1 and len(found) == 4
     assert (found["key-0"].text, found["key-2"].text) == ("one", "three")
     assert found["key-1"].error == "no good" and found["key-3"].error == "the batch ended without an answer"
-    assert found["key-0"].details["usd"] == pytest.approx(USD[kind])
-    assert not found["key-1"].details["transient"] and found["key-3"].details["transient"]
-    assert found["key-1"].details["usd"] == 0 and found["key-0"].e2e_s is None
+    assert found["key-0"].usd == pytest.approx(USD[kind])
+    assert not found["key-1"].provisional and found["key-3"].provisional
+    assert found["key-1"].usd == 0 and found["key-0"].e2e_s is None
     assert (found["key-0"].input_tokens, found["key-0"].output_tokens) == (7, 2)
     assert notes(tmp_path) == []
 

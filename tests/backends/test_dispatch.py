@@ -57,7 +57,7 @@ class Script:
 
 
 def outcomes(response: Response) -> list[str]:
-    return [line["outcome"] for line in response.details["attempts"]]
+    return [line.outcome for line in response.attempts]
 
 
 def test_each_request_is_answered_once_and_no_more_run_at_once_than_allowed():
@@ -73,7 +73,7 @@ def test_a_failure_is_tried_again_and_every_attempt_is_kept():
     (response,) = run(requests(1), script, limits=LimitsConfig())
     assert response.text == "ok"
     assert outcomes(response) == ["http 500", "cut", "answered"]
-    assert all(line["waited_s"] > 0 for line in response.details["attempts"][1:])
+    assert all(line.waited_s > 0 for line in response.attempts[1:])
 
 
 def test_the_same_failure_three_times_fails_the_sample_and_not_the_run():
@@ -103,7 +103,7 @@ def test_a_refusal_for_rate_holds_everything_back_as_long_as_asked():
     script = Script(AttemptFailed("http 429", wait_s=0.3, busy=True, billed=False))
     responses = list(run(requests(8), script, limits=LimitsConfig(concurrency=8)))
     assert all(outcomes(r) == ["http 429", "answered"] for r in responses)
-    assert all(r.details["attempts"][1]["waited_s"] >= 0.29 for r in responses)
+    assert all(r.attempts[1].waited_s >= 0.29 for r in responses)
 
 
 def test_a_refusal_for_rate_holds_back_requests_that_were_not_sent_yet():
@@ -158,7 +158,7 @@ def test_an_attempt_that_hangs_is_abandoned_and_what_it_brings_later_is_not_read
     responses = {r.key: r for r in run(requests(4), ask, limits=LimitsConfig(sample_s=0.2, concurrency=2))}
     release.set()
     assert responses["k0"].error == "no answer within 0.2 s" and outcomes(responses["k0"]) == ["abandoned"]
-    assert responses["k0"].details["usd"] is None  # it may have been billed: unknown, not nothing
+    assert responses["k0"].usd is None  # it may have been billed: unknown, not nothing
     assert [responses[f"k{i}"].error for i in (1, 2, 3)] == [None] * 3
 
 
@@ -178,7 +178,7 @@ def test_the_same_after_an_answer_fails_its_sample_only():
 
     responses = list(run(requests(4), ask, limits=LimitsConfig(concurrency=1)))
     assert [r.error for r in responses] == [None, None, "http 403", None]
-    assert responses[2].details["transient"]  # with another key it may be answered
+    assert responses[2].provisional  # with another key it may be answered
 
 
 def test_our_own_mistakes_keep_their_traceback():
@@ -194,15 +194,15 @@ def test_every_attempt_is_paid_for_and_a_refusal_costs_nothing():
         AttemptFailed("http 429", busy=True, billed=False), AttemptFailed("cut", used=TokenCount(100, 2)), seconds=0
     )
     (response,) = run(requests(1), script, limits=LimitsConfig(), price=PRICE)
-    assert [line["usd"] for line in response.details["attempts"]] == pytest.approx([0, 120e-6, 150e-6])
-    assert response.details["usd"] == pytest.approx(270e-6)
+    assert [line.usd for line in response.attempts] == pytest.approx([0, 120e-6, 150e-6])
+    assert response.usd == pytest.approx(270e-6)
 
 
 def test_a_price_or_usage_that_is_unknown_makes_the_cost_unknown_not_nothing():
     (response,) = run(requests(1), Script(), limits=LimitsConfig())
-    assert response.details["usd"] is None
+    assert response.usd is None
     (response,) = run(requests(1), lambda r, a: answer(r, None), limits=LimitsConfig(), price=PRICE)
-    assert response.details["usd"] is None
+    assert response.usd is None
 
 
 def test_nothing_is_sent_that_could_exceed_the_spend_limit():
@@ -216,7 +216,7 @@ def test_nothing_is_sent_that_could_exceed_the_spend_limit():
             seen.append(response)
     assert "the spend limit is reached: the next request could cost $" in str(caught.value)
     assert "raise `max_cost`" in str(caught.value)
-    assert sum(r.details["usd"] for r in seen) <= limit
+    assert sum(r.usd for r in seen) <= limit
     assert len(seen) == sum(script.asked.values()) == 11  # every one that was paid for came out
 
 
@@ -227,7 +227,7 @@ def test_what_may_have_been_charged_counts_as_the_most_it_can_be():
         for response in run(requests(100), lambda r, a: answer(r, None), limits=limits, price=PRICE, purse=purse):
             seen.append(response)
     assert len(seen) == 3
-    assert [r.details["most_usd"] for r in seen] == pytest.approx([worst] * 3)
+    assert [r.billing.most_usd for r in seen] == pytest.approx([worst] * 3)
 
 
 def test_what_was_spent_holds_for_all_calls_of_a_purse():
@@ -241,13 +241,13 @@ def test_what_was_spent_holds_for_all_calls_of_a_purse():
 def test_a_usage_that_cannot_be_true_costs_nobody_knows_what_and_at_most_what_it_claims():
     doubted = lambda request, attempt: Answer(Response(request.key, None, text="ok"), TokenCount(7, 10**6), True)
     (response,) = run(requests(1), doubted, limits=LimitsConfig(), price=PRICE)
-    assert response.details["usd"] is None and response.details["most_usd"] == pytest.approx(10.000007)
+    assert response.usd is None and response.billing.most_usd == pytest.approx(10.000007)
 
 
 def test_only_what_another_day_may_mend_is_transient():
     (gone,) = run(requests(1), Script(*[AttemptFailed("connection")] * 9), limits=LimitsConfig())
     (bad,) = run(requests(1), Script(AttemptFailed("http 400", "bad", retry=False)), limits=LimitsConfig())
-    assert gone.details["transient"] and not bad.details["transient"]
+    assert gone.provisional and not bad.provisional
 
 
 def test_a_batch_without_a_batch_price_costs_at_most_the_usual_price():

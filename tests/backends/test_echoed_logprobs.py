@@ -123,12 +123,10 @@ def test_where_both_are_off_what_to_do_is_told():
 
 
 def test_the_check_of_the_order_is_paid_for_with_the_first_answer():
-    first, *others = sorted(
-        score(Server("echo"), price={"input": 1.0, "output": 10.0}), key=lambda r: -len(r.details["attempts"])
-    )
-    assert [line["outcome"] for line in first.details["attempts"]] == ["order check: answered"] * 4 + ["answered"]
-    assert first.details["usd"] == pytest.approx(5 * 14e-6)
-    assert all(r.details["usd"] == pytest.approx(14e-6) for r in others)
+    first, *others = sorted(score(Server("echo"), price={"input": 1.0, "output": 10.0}), key=lambda r: -len(r.attempts))
+    assert [line.outcome for line in first.attempts] == ["order check: answered"] * 4 + ["answered"]
+    assert first.usd == pytest.approx(5 * 14e-6)
+    assert all(r.usd == pytest.approx(14e-6) for r in others)
 
 
 def test_tokens_that_do_not_spell_the_text_fail_their_sample_and_not_the_run():
@@ -139,4 +137,4 @@ def test_tokens_that_do_not_spell_the_text_fail_their_sample_and_not_the_run():
             return Reply(body=json.dumps(prompt_logprobs(["The", " cat", " \ufffd", "\ufffd", "?"])).encode())
 
     responses = score(Odd("prompt_logprobs"))
-    assert all("do not spell the text" in r.error and not r.details["transient"] for r in responses)
+    assert all("do not spell the text" in r.error and not r.provisional for r in responses)

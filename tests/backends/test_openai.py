@@ -74,7 +74,7 @@ def answered(server_replies: Callable[[int, dict[str, Any]], Reply] | Reply, *pr
 
 
 def outcomes(response) -> list[str]:
-    return [line["outcome"] for line in response.details["attempts"]]
+    return [line.outcome for line in response.attempts]
 
 
 # --- faults: in bounded time each sample ends exactly once, and the totals are exact ----------------------------------
@@ -121,15 +121,15 @@ def test_whatever_the_server_does_each_sample_ends_once_and_totals_are_exact():
         assert outcomes(response) == wanted, name
         assert script.seen[name] == len(wanted), name
         assert (response.error is None) == (wanted[-1] == "answered"), name
-        assert response.details["usd"] == (None if usd is None else pytest.approx(usd)), name
+        assert response.usd == (None if usd is None else pytest.approx(usd)), name
     found = {r.key.removeprefix("key-"): r for r in responses}
     assert found["duplicates"].text == "tok "
     wrong = found["wrong-usage"]
-    assert wrong.output_tokens is None and wrong.details["usage"].startswith("not believed")
-    assert wrong.details["usage_told"]["why"] == "900 output tokens, and 5 were allowed"
-    assert wrong.details["most_usd"] == pytest.approx((7 + 9000) / 1e6)  # what it may have charged
+    assert wrong.output_tokens is None and wrong.counted.how.startswith("not believed")
+    assert wrong.counted.why == "900 output tokens, and 5 were allowed"
+    assert wrong.billing.most_usd == pytest.approx((7 + 9000) / 1e6)  # what it may have charged
     assert found["no-usage"].output_tokens is None and found["negative-usage"].output_tokens is None
-    assert found["no-usage"].details["usage"] == "not told by the server"
+    assert found["no-usage"].counted.how == "not told by the server"
     assert found["good"].text == "tok tok tok " and found["good"].finish_reason == "stop"
 
 
@@ -162,7 +162,7 @@ def test_a_host_that_is_not_found_is_told_and_later_is_a_failure_of_its_own_kind
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     responses = list(model.answer(ask("a")))
-    assert [outcomes(r) for r in responses] == [["dns"] * 3] and responses[0].details["usd"] == 0
+    assert [outcomes(r) for r in responses] == [["dns"] * 3] and responses[0].usd == 0
     with pytest.raises(BackendError, match="no answer: dns") as caught:
         backend(server)
     assert "mend the host name" in str(caught.value)
@@ -173,7 +173,7 @@ def test_a_server_that_goes_away_fails_the_samples_it_did_not_answer():
         model = backend(server)
     responses = list(model.answer(ask("a", "b")))
     assert [outcomes(r) for r in responses] == [["refused"] * 3] * 2
-    assert all(r.details["usd"] == 0 for r in responses)
+    assert all(r.usd == 0 for r in responses)
 
 
 def test_a_refused_key_stops_before_anything_is_recorded(monkeypatch):
@@ -275,7 +275,7 @@ def test_a_refused_parameter_is_left_out_and_named_with_every_answer():
         responses = list(backend(server, limits={"concurrency": 1}).answer(ask("a", "b")))
         assert server.bodies[-1]["max_completion_tokens"] == 5
     assert [len(outcomes(r)) for r in responses] == [3, 1]
-    assert all("does not support 0.0" in r.details["refused"]["temperature"] for r in responses)
+    assert all("does not support 0.0" in r.provider.refused["temperature"] for r in responses)
 
 
 def test_the_form_of_an_answer_is_asked_for_where_the_interface_has_it_and_named_where_not():
@@ -290,8 +290,8 @@ def test_the_form_of_an_answer_is_asked_for_where_the_interface_has_it_and_named
         (free,) = old.answer(ask("a", writing=Writing(form=Form(schema=schema), thinking="off")))
         assert "response_format" not in server.bodies[-1]
         assert server.bodies[-1]["structured_outputs"] == {"json": {"type": "object"}}
-    assert "refused" not in held.details
-    assert set(free.details["refused"]) == {"thinking"}
+    assert not held.provider.refused
+    assert set(free.provider.refused) == {"thinking"}
 
 
 def test_stop_strings_are_cut_here_too_and_more_than_the_interface_takes():
@@ -300,7 +300,7 @@ def test_stop_strings_are_cut_here_too_and_more_than_the_interface_takes():
         (response,) = backend(server).answer(ask("a", stop=stops))
         assert server.bodies[-1]["stop"] == list(stops[:4])
     assert (response.text, response.stop_string, response.finish_reason) == ("all of it ", "END", "stop")
-    assert "stop" in response.details["refused"]
+    assert "stop" in response.provider.refused
 
 
 # --- what is read ----------------------------------------------------------------------------------------------------
@@ -314,14 +314,14 @@ def test_times_are_those_of_the_stream_and_told_when_the_request_ran_alone():
     assert 0.1 <= alone.ttft_s < alone.last_token_s <= alone.e2e_s  # an empty first chunk is no token
     assert alone.last_token_s - alone.ttft_s >= 0.14
     assert all(r.ttft_s is None and r.e2e_s is None for r in both)
-    assert all(r.details["times"]["ttft_s"] >= 0.1 for r in both)
+    assert all(r.elapsed.first_token_s >= 0.1 for r in both)
     assert {r.batch_size for r in both} == {1, 2}
 
 
 def test_the_times_of_a_request_alone_include_its_failed_attempts():
     with SyntheticServer(Asked(a=(Reply(status=429, retry_after="0.2"), GOOD))) as server:
         (response,) = backend(server).answer(ask("a"))
-    assert response.ttft_s >= 0.2 > response.details["times"]["ttft_s"]
+    assert response.ttft_s >= 0.2 > response.elapsed.first_token_s
 
 
 def test_an_answer_in_one_piece_has_no_first_token():
@@ -334,16 +334,16 @@ def test_an_answer_in_one_piece_has_no_first_token():
     (response,) = answered(Reply(body=json.dumps(whole).encode()), "a", stream=False).values()
     assert (response.text, response.finish_reason, response.output_tokens) == ("hi", "length", 2)
     assert response.ttft_s is None and response.e2e_s > 0
-    assert response.details["model_version"] == "m-2026-01-01" and response.details["thinking_tokens"] == 1
+    assert response.provider.model_version == "m-2026-01-01" and response.thinking.tokens == 1
 
 
 def test_cached_and_reasoning_tokens_are_parts_and_not_counted_twice():
     reply = Reply(tokens=4, thinking=2, cached_tokens=5)
     (response,) = answered(reply, "a", price={**PRICE, "cache_read": 0.1}).values()
     assert response.text == "tok tok " and (response.input_tokens, response.output_tokens) == (7, 4)
-    assert (response.details["cached_tokens"], response.details["thinking_tokens"]) == (5, 2)
-    assert response.details["thinking_characters"] == 8
-    assert response.details["usd"] == pytest.approx((2 * 1.0 + 5 * 0.1 + 4 * 10.0) / 1e6)
+    assert (response.provider.cached_tokens, response.thinking.tokens) == (5, 2)
+    assert len(response.thinking.text) == 8
+    assert response.usd == pytest.approx((2 * 1.0 + 5 * 0.1 + 4 * 10.0) / 1e6)
 
 
 def events(*chunks: dict[str, Any]) -> Reply:
@@ -355,9 +355,9 @@ def test_a_refusal_is_told_by_the_providers_own_signal_and_is_no_error():
     filtered = events({"choices": [{"delta": {"content": "par"}, "finish_reason": "content_filter"}]})
     plain = events({"choices": [{"delta": {"content": "I refuse to guess"}, "finish_reason": "stop"}]})
     found = answered(Asked(said=(said,), filtered=(filtered,), plain=(plain,)), "said", "filtered", "plain")
-    assert found["said"].details["refusal"] == "I can't" and found["said"].text == ""
-    assert found["filtered"].details["refusal"] == "content_filter" and found["filtered"].text == "par"
-    assert "refusal" not in found["plain"].details
+    assert found["said"].provider.refusal == "I can't" and found["said"].text == ""
+    assert found["filtered"].provider.refusal == "content_filter" and found["filtered"].text == "par"
+    assert found["plain"].provider.refusal is None
     assert all(r.error is None for r in found.values())
 
 
@@ -366,9 +366,9 @@ def test_token_logprobs_of_both_interfaces_are_kept():
                                 "finish_reason": "stop"}]})  # fmt: skip
     old = events({"choices": [{"text": "a", "logprobs": {"token_logprobs": [-0.25]}, "finish_reason": "stop"}]})
     (response,) = answered(chat, "a", logprobs=True).values()
-    assert response.details["token_logprobs"] == [-0.5]
+    assert response.provider.token_logprobs == (-0.5,)
     (response,) = answered(old, "a", logprobs=True, api="completions").values()
-    assert response.details["token_logprobs"] == [-0.25]
+    assert response.provider.token_logprobs == (-0.25,)
 
 
 STRANGE = [{}, {"choices": None}, {"choices": [{}]}, {"choices": [{"delta": None}]}, {"usage": "many"}, {"x": 1}]
@@ -492,7 +492,7 @@ def test_killed_in_the_middle_and_resumed_nothing_answered_is_asked_twice(tmp_pa
     assert {prompt: asked[prompt] for prompt in answered_before} == dict(answered_before)
     assert result.records()["value"].sum() == 60
     lines_after = [json.loads(line) for line in (out / "responses.jsonl").read_text().splitlines()]
-    usd = sum(line["details"]["usd"] for line in lines_after)
+    usd = sum(line["billing"]["usd"] for line in lines_after)
     assert usd == pytest.approx(60 * USD)
 
 

@@ -85,13 +85,13 @@ def test_an_answer_is_read_with_its_version_tokens_and_times(kind):
     response, _ = asked(kind, answer(kind))
     assert (response.text, response.finish_reason, response.error) == ("hi", "stop", None)
     assert (response.input_tokens, response.output_tokens) == (15, 9)
-    assert response.details["model_version"] in ("claude-x-20260101", "gemini-x-001")
-    assert (response.details["cached_tokens"], response.details["thinking_tokens"]) == (5, 3)
-    assert response.details["thinking_characters"] == 3
+    assert response.provider.model_version in ("claude-x-20260101", "gemini-x-001")
+    assert (response.provider.cached_tokens, response.thinking.tokens) == (5, 3)
+    assert len(response.thinking.text) == 3
     assert 0 < response.ttft_s <= response.last_token_s <= response.e2e_s
     written = 6 if kind == "anthropic" else 0
     usd = ((15 - 5 - written) * 1.0 + 5 * 0.1 + written * 2.0 + 9 * 10.0) / 1e6
-    assert response.details["usd"] == pytest.approx(usd)
+    assert response.usd == pytest.approx(usd)
 
 
 def test_what_is_sent_fits_anthropics_typed_model():
@@ -102,7 +102,7 @@ def test_what_is_sent_fits_anthropics_typed_model():
         "k", "s", Prompt(messages=TURNS), stop=("\n", "END"), sampling=Sampling(temperature=0.5, top_k=3)
     )
     response, server = asked("anthropic", answer("anthropic"), request=request)
-    assert "white space alone" in response.details["refused"]["stop"]
+    assert "white space alone" in response.provider.refused["stop"]
     body = server.bodies[-1]
     assert (body.pop("temperature"), body.pop("top_k")) == (0.5, 3)
     TypeAdapter(MessageCreateParamsStreaming).validate_python(body)
@@ -180,12 +180,12 @@ def test_no_header_tells_of_the_machine(kind):
 
 def test_a_refusal_is_told_by_the_providers_own_signal():
     response, _ = asked("anthropic", answer("anthropic", text="", stop="refusal", details={"category": "bio"}))
-    assert response.details["refusal"] == "bio" and response.error is None
+    assert response.provider.refusal == "bio" and response.error is None
     response, _ = asked("google", answer("google", text="", finish="SAFETY"))
-    assert response.details["refusal"] == "SAFETY" and response.error is None
+    assert response.provider.refusal == "SAFETY" and response.error is None
     blocked = stream({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}})
     response, _ = asked("google", blocked)
-    assert response.details["refusal"] == "prompt: PROHIBITED_CONTENT" and response.text == ""
+    assert response.provider.refusal == "prompt: PROHIBITED_CONTENT" and response.text == ""
 
 
 @pytest.mark.parametrize(("kind", "reason"), [("anthropic", "max_tokens"), ("google", "MAX_TOKENS")])
@@ -208,7 +208,7 @@ def test_a_stream_that_ends_early_is_cut_and_tried_again(kind):
         return stream(*(whole[:1] if len(tries) == 1 else whole))
 
     response, _ = asked(kind, reply)
-    assert [line["outcome"] for line in response.details["attempts"]] == ["cut", "answered"]
+    assert [line.outcome for line in response.attempts] == ["cut", "answered"]
 
 
 BUSY = {"anthropic": 529, "google": 429}
@@ -230,13 +230,13 @@ def test_faults_end_as_they_do_for_every_backend(kind):
 
     response, _ = asked(kind, reply)
     assert response.error is None
-    assert [line["outcome"] for line in response.details["attempts"]] == [
+    assert [line.outcome for line in response.attempts] == [
         f"http {BUSY[kind]}",
         "http 500",
-        response.details["attempts"][2]["outcome"],
+        response.attempts[2].outcome,
         "answered",
     ]
-    assert response.details["attempts"][2]["outcome"] in ("invalid", "cut", "server error")
+    assert response.attempts[2].outcome in ("invalid", "cut", "server error")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -259,7 +259,7 @@ def test_a_refused_parameter_is_left_out_and_named(kind):
         return answer(kind)
 
     response, _ = asked(kind, reply)
-    assert response.text == "hi" and "not supported" in response.details["refused"]["temperature"]
+    assert response.text == "hi" and "not supported" in response.provider.refused["temperature"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

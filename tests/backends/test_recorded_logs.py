@@ -18,7 +18,7 @@ from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError, ConfigError, DataError
 from harness.measure.other_work import Bystanders
-from harness.values import GenerateRequest, Prompt, Request
+from harness.values import Elapsed, GenerateRequest, Prompt, Provider, Request
 from tests.support.asking import request_of
 
 
@@ -53,7 +53,7 @@ def test_times_tokens_and_cost_are_taken_where_told(tmp_path: Path):
     (response,) = recorded(str(path)).answer(requests("1"))
     assert (response.text, response.input_tokens, response.output_tokens) == ("a", 7, 3)
     assert (response.ttft_s, response.e2e_s, response.finish_reason) == (0.5, 2.0, "length")
-    assert response.details == {"origin": "recorded", "usd": 0.01, "model_version": "old-1"}
+    assert response.provider == Provider(origin="recorded", model_version="old-1") and response.usd == 0.01
 
 
 def test_an_old_baseline_joins_the_table_with_its_own_cost_and_where_it_is_from(tmp_path: Path):
@@ -105,7 +105,7 @@ def test_a_sample_without_an_answer_is_an_error_of_that_sample(tmp_path: Path):
         "the recorded answer to sample 3 has no text",
         "no recorded answer to sample 4",
     ]
-    assert found["k1"].details["usage"] == "not recorded"
+    assert found["k1"].counted.how == "not recorded"
 
 
 def test_answers_that_are_missing_are_counted_as_such_in_the_table(tmp_path: Path):
@@ -207,8 +207,8 @@ def test_promptfoo_results_are_read(tmp_path: Path):
     assert found.origin == "promptfoo 0.121.0" and len(found.by_sample) == 3
     first, second, third = (found.by_sample[str(i), 0, 1] for i in range(3))
     assert (first.text, first.input_tokens, first.usd) == ("billing", 9, 0.001)
-    assert first.e2e_s is None and first.details["times"] == {"e2e_s": 1.5}  # timed while others ran
-    assert second.text == '{"team": "shipping"}' and second.usd is None and second.details == {"from_cache": True}
+    assert first.e2e_s is None and first.elapsed == Elapsed(e2e_s=1.5)  # timed while others ran
+    assert second.text == '{"team": "shipping"}' and second.usd is None and second.provider == Provider(from_cache=True)
     assert third.error == "API error: 500" and third.text is None
 
 
@@ -252,7 +252,7 @@ def test_inspect_logs_are_read(inspect_logs: Path, form: str):
         ("4", 0, 1): ("long " * 200, "stop"),
     }
     third = found.by_sample["3", 0, 1]
-    assert third.details["refusal"] == "content_filter" and third.details["model_version"] == "mockllm/model"
+    assert third.provider.refusal == "content_filter" and third.provider.model_version == "mockllm/model"
     assert (third.input_tokens, third.output_tokens, third.model) == (7, 3, "mockllm/model")
     assert third.e2e_s is None and third.prompt == "epsilon zeta"
 

@@ -108,7 +108,7 @@ def test_a_served_model_writes_what_it_writes_in_process(url, chatty, here, api,
         assert response.finish_reason == wanted[key].finish_reason
         assert response.output_tokens == wanted[key].output_tokens
         assert response.input_tokens == wanted[key].input_tokens
-        assert response.details["model_version"].startswith(str(chatty))
+        assert response.provider.model_version.startswith(str(chatty))
 
 
 TASK = """task: stories

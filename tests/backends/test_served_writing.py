@@ -18,7 +18,7 @@ from harness.errors import BackendError
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.store.rows import read_jsonl
-from harness.values import Form, GenerateRequest, Prompt, Response, Sampling, Writing
+from harness.values import Confidence, Form, GenerateRequest, Prompt, Response, Sampling, Thinking, Writing
 from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0}
@@ -65,8 +65,8 @@ def answered(reply: Any, **changes: Any) -> Response:
 def test_thinking_that_a_server_tells_apart_is_kept_counted_and_no_part_of_the_text():
     response = answered(said("four", thinking="two and two", used=(7, 9, 6)))
     assert (response.text, response.output_tokens) == ("four", 9)
-    assert response.details["thinking"] == "two and two" and response.details["thinking_tokens"] == 6
-    assert response.details["thinking_cut"] is False
+    assert response.thinking.text == "two and two" and response.thinking.tokens == 6
+    assert response.thinking.cut is False
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_thinking_that_a_server_tells_apart_is_kept_counted_and_no_part_of_the_t
 def test_thinking_that_a_server_leaves_in_the_text_is_taken_out(text, finish, answer, thought, cut):
     response = answered(said(text, finish))
     assert response.text == answer
-    assert (response.details.get("thinking"), response.details.get("thinking_cut")) == (thought, cut)
+    assert response.thinking == (None if thought is None else Thinking(thought, cut=cut))
 
 
 def test_markers_of_the_task_are_those_that_count():
@@ -159,7 +159,7 @@ def test_forms_and_thinking_fit_anthropics_typed_model():
     ]
     for writing, key, value in cases:
         response, body = served(claude(), kind="anthropic", request={"writing": writing})
-        assert body[key] == value and "refused" not in response.details
+        assert body[key] == value and not response.provider.refused
         body.pop("temperature")
         TypeAdapter(MessageCreateParamsStreaming).validate_python(body)
 
@@ -196,11 +196,11 @@ def test_what_an_interface_has_no_word_for_is_named_with_the_answer():
     drawn = Sampling(temperature=0.5, min_p=0.1, repetition_penalty=1.2, seed=3)
     asked = {"sampling": drawn, "writing": Writing(form=Form(regex="a"))}
     response, _ = served(claude(), kind="anthropic", request=asked)
-    assert set(response.details["refused"]) == {"seed", "min_p", "repetition_penalty", "constrain"}
+    assert set(response.provider.refused) == {"seed", "min_p", "repetition_penalty", "constrain"}
     response, _ = served(gemini(), kind="google", request=asked)
-    assert set(response.details["refused"]) == {"min_p", "repetition_penalty", "constrain"}
+    assert set(response.provider.refused) == {"min_p", "repetition_penalty", "constrain"}
     response, body = served(said("four"), request=asked)
-    assert "refused" not in response.details and (body["min_p"], body["repetition_penalty"]) == (0.1, 1.2)
+    assert not response.provider.refused and (body["min_p"], body["repetition_penalty"]) == (0.1, 1.2)
 
 
 def test_a_repetition_penalty_is_asked_for_without_sampling_too():
@@ -214,11 +214,11 @@ def test_how_sure_a_model_was_is_told_where_its_server_tells_it():
     sure = {"writing": Writing(logprobs=True)}
     response, body = served(reply, request=sure)
     assert body["logprobs"] is True
-    assert response.details["confidence"] == {"mean": -1.0, "minimum": -1.5, "first": -0.5}
-    assert "logprobs" in answered(said("four"), request=sure).details["refused"]
+    assert response.confidence == Confidence(-1.0, -1.5, -0.5)
+    assert "logprobs" in answered(said("four"), request=sure).provider.refused
     result = {"logprobsResult": {"chosenCandidates": [{"token": "four", "logProbability": -0.25, "tokenId": 3}]}}
     response, body = served(gemini("four", **result), kind="google", request=sure)
-    assert body["generationConfig"]["responseLogprobs"] is True and response.details["confidence"]["mean"] == -0.25
+    assert body["generationConfig"]["responseLogprobs"] is True and response.confidence.mean == -0.25
 
 
 # --- tokens ----------------------------------------------------------------------------------------------------------
@@ -249,21 +249,21 @@ CLAIMS = {  # (input, output, thinking) -> whether it can be true of two words a
 def test_a_usage_that_cannot_be_true_is_not_shown_as_tokens(claim, true, tokenizer):
     response = answered(said("five six", used=claim))
     if true:
-        assert (response.input_tokens, response.output_tokens) == claim[:2] and response.details["usd"] is not None
+        assert (response.input_tokens, response.output_tokens) == claim[:2] and response.usd is not None
         return
-    assert response.input_tokens is response.output_tokens is response.details["usd"] is None
-    assert response.details["usage"].startswith("not believed") and response.details["usage_told"]["output"] == claim[1]
+    assert response.input_tokens is response.output_tokens is response.usd is None
+    assert response.counted.how.startswith("not believed") and response.counted.told["output"] == claim[1]
     ours = answered(said("five six", used=claim), path=str(tokenizer))
     assert (ours.input_tokens, ours.output_tokens) == (4, 2)
-    assert ours.details["usage"].startswith("counted here, not believed") and ours.details["usd"] is None
+    assert ours.counted.how.startswith("counted here, not believed") and ours.usd is None
 
 
 def test_a_limit_that_a_server_ignores_is_named_and_its_count_believed():
     response = answered(said("tok " * 300, used=(7, 300, 0)))
-    assert response.output_tokens == 300 and response.details["usd"] is not None
-    assert response.details["refused"]["max_tokens"] == "ignored: 300 tokens came, 50 were allowed"
+    assert response.output_tokens == 300 and response.usd is not None
+    assert response.provider.refused["max_tokens"] == "ignored: 300 tokens came, 50 were allowed"
     thought = answered(said("four", used=(7, 300, 290)))  # some bound the answer alone
-    assert thought.output_tokens == 300 and "refused" not in thought.details
+    assert thought.output_tokens == 300 and not thought.provider.refused
 
 
 def test_a_usage_that_is_missing_is_counted_here_where_a_tokenizer_is_known(tokenizer, tmp_path: Path):
@@ -300,8 +300,8 @@ def test_a_context_too_long_at_the_provider_fails_its_sample_at_once_and_changes
         return Reply(status=400, body=json.dumps({"error": said}).encode())
 
     response = answered(reply)
-    assert response.error.startswith(error) and not response.details["transient"]
-    assert len(response.details["attempts"]) == 1 and response.details["usd"] == 0
+    assert response.error.startswith(error) and not response.provisional
+    assert len(response.attempts) == 1 and response.usd == 0
 
 
 @pytest.mark.parametrize(
@@ -322,9 +322,9 @@ def test_a_prompt_that_the_provider_filters_is_a_refusal_and_no_error(tmp_path: 
     filtered = refused("The response was filtered due to the prompt triggering the content policy", "content_filter")
     response = answered(filtered)
     assert (
-        response.error is None and response.text == "" and response.details["refusal"] == "content filter: the prompt"
+        response.error is None and response.text == "" and response.provider.refusal == "content filter: the prompt"
     )
-    assert response.details["usd"] is None and len(response.details["attempts"]) == 1
+    assert response.usd is None and len(response.attempts) == 1
     row, _ = run(tmp_path, filtered)
     assert row["failures"] == {"no_answer": 3} and row["incomplete"] is None
     assert any("3 of 3 answers are refusals by the provider's own signal" in note for note in row["notes"])

@@ -114,7 +114,7 @@ def test_a_template_that_takes_no_system_message_gets_it_in_the_first_turn(model
     made = build(models("llama", chat=True))
     (response,) = made.answer([ask(CHAT, mode="loglikelihood", continuations=(" a", " b"))])
     assert response.prompt == "<s>[user] be brief\n\nhi [assistant]"
-    assert response.details == {"system_message": "put before the first user message"}
+    assert response.applied.otherwise == {"system_message": "put before the first user message"}
     refused = error_of(made.answer([ask((CHAT[0],))]))
     assert "the model's chat template refuses the messages: no system message here" in refused
     twice = error_of(made.answer([ask((*CHAT, CHAT[0]))]))

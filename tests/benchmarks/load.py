@@ -30,12 +30,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 from harness.measure.device_memory import used_memory  # noqa: E402
-from harness.measure.load.drive import Scenario, Timed, run_load  # noqa: E402
-from harness.measure.load.openai_stream import OpenAIStream  # noqa: E402
+from harness.measure.load.drive import Scenario, run_load  # noqa: E402
 from harness.measure.load.summary import Tally  # noqa: E402
+from harness.measure.load.timed import Timed  # noqa: E402
 from harness.store.files import append_rows  # noqa: E402
 from harness.values import GenerateRequest, Prompt  # noqa: E402
-from tests.support.servers import Reply, SyntheticServer  # noqa: E402
+from tests.support.servers import Reply, SyntheticServer, stream_to  # noqa: E402
 
 REQUESTS = [GenerateRequest(key=str(i), sample_id=str(i), prompt=Prompt("word " * 50)) for i in range(100)]
 FAST = {"tokens": 30, "ttft_s": 0.05, "gap_s": 0.01}
@@ -76,7 +76,7 @@ def rate(core: int, per_s: float = 200.0, seconds: float = 60.0) -> dict[str, An
         scenario = Scenario("rate", level=per_s, requests=int(per_s * seconds), warmup=0)
         busy = time.process_time()
         began = time.monotonic()
-        run = run_load(OpenAIStream(url, "m"), REQUESTS, scenario, sink=sink)
+        run = run_load(stream_to(url), REQUESTS, scenario, sink=sink)
         wall = time.monotonic() - began
         busy = time.process_time() - busy
     late = sorted(late)
@@ -120,14 +120,14 @@ def _memory(core: int, n: int, *, keep: bool) -> dict[str, Any]:
         scenario = Scenario("concurrency", level=16, requests=n, warmup=0, max_seconds=3600)
         tally = Tally(scenario)
         began = time.monotonic()
-        run = run_load(OpenAIStream(url, "m"), REQUESTS, scenario, sink=sink)
+        run = run_load(stream_to(url), REQUESTS, scenario, sink=sink)
     return {"requests": run.issued, "per_s": n / (time.monotonic() - began), "rss_mb_after_each_tenth": held}
 
 
 def definitions(core: int, guidellm: str | None) -> dict[str, Any]:
     with server(DRAWN, core) as url:
         scenario = Scenario("concurrency", requests=100, warmup=2)
-        timed = [t for t in run_load(OpenAIStream(url, "m"), REQUESTS, scenario).timed if t.index >= 2]
+        timed = [t for t in run_load(stream_to(url), REQUESTS, scenario).timed if t.index >= 2]
         ours = {
             "ttft_ms": 1e3 * statistics.median(t.ttft_s for t in timed),
             "tpot_ms": 1e3 * statistics.median(t.tpot_s for t in timed),

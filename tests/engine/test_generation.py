@@ -434,12 +434,12 @@ def test_log_probabilities_are_those_of_the_model(talker: Generator):
 def test_details_name_the_times_of_a_batch_as_such_and_say_only_what_is_known(talker: Generator):
     apart = [RowInput(ids=tuple(ids_of(f"{i} is alone")), max_tokens=4, logprobs=i == 0) for i in range(2)]
     results = dict(talker.run(apart))
-    assert set(results[0].details()) == {"in_batch", "confidence"} and set(results[1].details()) == {"in_batch"}
-    assert set(results[1].details()["in_batch"]) == {"queued_s", "first_token_s", "last_token_s"}
+    assert results[0].confidence is not None and results[1].confidence is None
+    assert results[1].batch_size > 1 and results[1].first_token_s is not None
     ((_, alone),) = talker.run(apart[1:])
-    assert alone.details() == {}
+    assert alone.batch_size == 1 and alone.shared_tokens == 0 and alone.confidence is None
     ((_, thinker),) = talker.run([RowInput(ids=tuple(ids_of("Why?<think>")), max_tokens=5, thinking=THINK)])
-    assert thinker.details()["thinking_cut"] and thinker.details()["thinking_tokens"] == 5
+    assert thinker.thought.cut and thinker.thought.tokens == 5
 
 
 def test_the_plain_method_fills_the_same_fields(talker: Generator):

@@ -6,27 +6,25 @@ import pytest
 from pytest import approx
 
 from harness.errors import BackendError
-from harness.measure.load.drive import Slo
-from harness.measure.load.openai_stream import OpenAIStream
 from harness.measure.load.series import (
     Series,
     Unlike,
     bench,
-    knee,
-    slo_capacity,
     sweep_rates,
     synthetic_requests,
 )
 from harness.measure.load.summary import LoadSummary
+from harness.measure.load.sustained import knee, slo_capacity
+from harness.measure.load.timed import Slo
 from harness.values import GenerateRequest, Message, Prompt
 from tests.support.loads import load, times
-from tests.support.servers import Reply, SyntheticServer
+from tests.support.servers import Reply, SyntheticServer, stream_to
 
 REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9)
 
 
 def names(server: SyntheticServer, series: Series) -> list[str]:
-    return [found.scenario for found in bench(OpenAIStream(server.url, "m"), [REQUEST], series)]
+    return [found.scenario for found in bench(stream_to(server.url), [REQUEST], series)]
 
 
 def test_a_sweep_goes_from_one_request_over_all_at_once_to_the_rates_between(monkeypatch):
@@ -79,7 +77,7 @@ def test_every_timed_request_can_be_kept_with_its_scenario():
     kept = []
     with SyntheticServer() as server:
         series = Series(rate=(100.0,), requests=10, warmup=0)
-        list(bench(OpenAIStream(server.url, "m"), [REQUEST], series, keep=lambda name, t: kept.append((name, t.error))))
+        list(bench(stream_to(server.url), [REQUEST], series, keep=lambda name, t: kept.append((name, t.error))))
     assert kept[:10] == [("single", None)] * 10
     assert set(kept[10:]) == {("rate 100", None)} and len(kept) >= 20  # and what came while those were out
 
@@ -115,13 +113,13 @@ def test_the_cold_start_stands_apart_from_the_warm_requests():
 
     with SyntheticServer(slow_at_first) as server:
         series = Series(rate=(50.0,), requests=5, warmup=0)
-        first, second = bench(OpenAIStream(server.url, "m"), [REQUEST], series)
+        first, second = bench(stream_to(server.url), [REQUEST], series)
     assert first.first_request_s >= 0.3 and second.first_request_s is None
 
 
 def test_nothing_to_send_is_refused():
     with pytest.raises(BackendError, match="there is nothing to send"):
-        list(bench(OpenAIStream("http://127.0.0.1:1/v1", "m"), [], Series()))
+        list(bench(stream_to("http://127.0.0.1:1/v1"), [], Series()))
 
 
 def test_no_two_requests_share_a_beginning_when_a_prefix_cache_must_not_help():

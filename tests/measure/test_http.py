@@ -11,18 +11,18 @@ import time
 
 import pytest
 
-from harness.errors import BackendError
-from harness.measure.load.drive import FAILURES_IN_A_ROW, Scenario, Slo, Timed, run_load
-from harness.measure.load.openai_stream import OpenAIStream
+from harness.errors import BackendError, HarnessError
+from harness.measure.load.drive import FAILURES_IN_A_ROW, Scenario, run_load
 from harness.measure.load.summary import load_summary
+from harness.measure.load.timed import Slo, Timed
 from harness.values import GenerateRequest, Message, Prompt, Request, Sampling
-from tests.support.servers import Reply, SyntheticServer, count_tokens
+from tests.support.servers import Reply, SyntheticServer, count_tokens, stream_to
 
 REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9, stop=("END",))
 
 
 def one(server: SyntheticServer, request: Request = REQUEST, **options) -> Timed:
-    target = OpenAIStream(server.url, "m", **options)
+    target = stream_to(server.url, **options)
     return run_load(target, [request], Scenario("concurrency", requests=1, warmup=0), count=count_tokens).timed[0]
 
 
@@ -57,14 +57,11 @@ def test_what_is_sent_is_the_request_and_asks_for_usage():
     }
 
 
-def test_openais_own_server_gets_its_own_words():
-    with SyntheticServer() as server:
-        one(server, own=True)
-        one(server, own=True, api="completions")
-    assert [sorted({"max_tokens", "max_completion_tokens"} & set(body)) for body in server.bodies] == [
-        ["max_completion_tokens"],
-        ["max_tokens"],
-    ]
+def test_openais_own_server_gets_its_own_words(monkeypatch):
+    monkeypatch.setenv("TEST_KEY", "secret")
+    own = [stream_to("https://api.openai.com/v1", api=api, api_key_env="TEST_KEY") for api in ("chat", "completions")]
+    found = [{"max_tokens", "max_completion_tokens"} & target._body(REQUEST).keys() for target in own]
+    assert found == [{"max_completion_tokens"}, {"max_tokens"}]
 
 
 def test_messages_go_as_they_are_and_sampling_with_its_seed():
@@ -92,7 +89,7 @@ def test_messages_cannot_go_to_the_completions_interface():
 def test_the_key_is_read_from_the_environment_when_it_is_used(monkeypatch):
     monkeypatch.setenv("TEST_KEY", "secret")
     with SyntheticServer() as server:
-        target = OpenAIStream(server.url, "m", key_env="TEST_KEY")
+        target = stream_to(server.url, api_key_env="TEST_KEY")
         run_load(target, [REQUEST], Scenario("concurrency", requests=1, warmup=0))
     assert server.headers[0]["authorization"] == "Bearer secret"
     assert "secret" not in repr(vars(target)).replace(repr(getattr(target, "_session", "")), "")
@@ -101,13 +98,13 @@ def test_the_key_is_read_from_the_environment_when_it_is_used(monkeypatch):
 def test_a_key_that_is_not_set_is_said_before_anything_is_sent(monkeypatch):
     monkeypatch.delenv("TEST_KEY", raising=False)
     with pytest.raises(BackendError, match="environment variable TEST_KEY is not set"):
-        OpenAIStream("http://127.0.0.1:1/v1", "m", key_env="TEST_KEY")
+        stream_to("http://127.0.0.1:1/v1", api_key_env="TEST_KEY")
 
 
-@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x/v1", "http://", ""])
+@pytest.mark.parametrize("url", ["127.0.0.1:8000", "ftp://x/v1", "http://"])
 def test_what_is_no_address_is_refused(url):
-    with pytest.raises(BackendError, match="is no address of a server"):
-        OpenAIStream(url, "m")
+    with pytest.raises(HarnessError, match="is no address of a server"):
+        stream_to(url)
 
 
 # --- shapes of a stream ---------------------------------------------------------------------------------------------
@@ -208,7 +205,8 @@ def test_retry_after_is_kept_where_it_is_given():
     assert reply(status=429, retry_after="2.5").retry_after_s == 2.5
     assert reply(status=429).retry_after_s is None
     assert [reply(status=429, retry_after=no).retry_after_s for no in ("nan", "inf", "-3")] == [None] * 3
-    assert reply(status=429, retry_after="Fri, 31 Dec 2027 23:59:59 GMT").retry_after_s is None
+    assert reply(status=429, retry_after="Fri, 31 Dec 2100 23:59:59 GMT").retry_after_s > 3600
+    assert reply(status=429, retry_after="soon").retry_after_s is None
 
 
 def test_a_server_that_never_answers_is_a_timeout():
@@ -219,7 +217,7 @@ def test_a_server_that_never_answers_is_a_timeout():
 def test_a_closed_port_is_refused():
     with SyntheticServer() as server:
         url = server.url
-    target = OpenAIStream(url, "m")
+    target = stream_to(url)
     assert run_load(target, [REQUEST], Scenario("concurrency", requests=1, warmup=0)).timed[0].error == "refused"
 
 
@@ -228,7 +226,7 @@ def test_a_host_name_that_is_not_found_has_its_own_kind(monkeypatch):
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
-    target = OpenAIStream("http://no-such-host.invalid/v1", "m")
+    target = stream_to("https://no-such-host.invalid/v1")
     done = run_load(target, [REQUEST], Scenario("concurrency", requests=3, warmup=0))
     assert load_summary(done).failed == {"dns": 3} and done.round_trips_s == ()
 
@@ -242,20 +240,20 @@ def test_what_is_not_the_servers_fault_is_not_called_refused(monkeypatch, number
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr("asyncio.selector_events.BaseSelectorEventLoop.sock_connect", fails)
-    target = OpenAIStream("http://127.0.0.1:9/v1", "m")
+    target = stream_to("http://127.0.0.1:9/v1")
     assert run_load(target, [REQUEST], Scenario("concurrency", requests=1, warmup=0)).timed[0].error == kind
 
 
 def test_plain_text_where_tls_was_expected_is_a_tls_failure():
     with SyntheticServer() as server:
-        target = OpenAIStream(server.url.replace("http:", "https:"), "m", timeout_s=5)
+        target = stream_to(server.url.replace("http:", "https:"), timeout_s=5)
         timed = run_load(target, [REQUEST], Scenario("concurrency", requests=1, warmup=0)).timed[0]
     assert timed.error == "tls"
 
 
 def test_a_server_that_fails_forever_ends_the_scenario_and_nothing_is_retried():
     with SyntheticServer(Reply(status=500)) as server:
-        done = run_load(OpenAIStream(server.url, "m"), [REQUEST], Scenario("concurrency", requests=1000, warmup=0))
+        done = run_load(stream_to(server.url), [REQUEST], Scenario("concurrency", requests=1000, warmup=0))
         asked = len(server.bodies)
     assert done.stopped == f"failing: {FAILURES_IN_A_ROW} requests in a row, the last with http 500"
     assert asked == done.issued == FAILURES_IN_A_ROW
@@ -284,7 +282,7 @@ def test_a_wall_clock_that_steps_back_changes_nothing(monkeypatch):
 )
 def test_every_scenario_runs_over_http_and_a_stall_shows_in_the_response_time(scenario):
     with SyntheticServer(Reply(tokens=3, gap_s=0.002), stall_at=10, stall_s=0.4) as server:
-        found = load_summary(run_load(OpenAIStream(server.url, "m"), [REQUEST], scenario))
+        found = load_summary(run_load(stream_to(server.url), [REQUEST], scenario))
     assert (found.n, found.failed, found.output_tokens) == (30, {}, 90)
     assert found.response_s.max >= 0.35
     assert found.response_s.p50 <= found.response_s.max
@@ -293,7 +291,7 @@ def test_every_scenario_runs_over_http_and_a_stall_shows_in_the_response_time(sc
 
 def test_the_round_trip_of_a_server_that_is_gone_is_unknown():
     with SyntheticServer() as server:
-        target = OpenAIStream(server.url, "m")
+        target = stream_to(server.url)
     assert asyncio.run(target.round_trip()) is None
 
 
@@ -302,3 +300,72 @@ def test_nothing_is_left_running_after_a_scenario():
     with SyntheticServer() as server:
         one(server)
     assert threading.active_count() == before
+
+
+# --- the way to the server ------------------------------------------------------------------------------------------
+
+
+def test_a_load_goes_through_the_proxy_that_is_named():
+    with SyntheticServer(Reply(tokens=3)) as proxy:
+        timed = one_at("http://127.0.0.1:9/v1", proxy=f"http://127.0.0.1:{proxy.port}")
+    assert timed.error is None and timed.streamed is not None
+    assert proxy.headers[0][":request"] == "POST http://127.0.0.1:9/v1/chat/completions HTTP/1.1"
+
+
+def one_at(url: str, **options) -> Timed:
+    return run_load(stream_to(url, **options), [REQUEST], Scenario("concurrency", requests=1, warmup=0)).timed[0]
+
+
+def test_a_certificate_is_trusted_where_its_file_is_named(tmp_path):
+    import ssl
+    import subprocess
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    command = [
+        "openssl",
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+    ]
+    command += ["2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1"]
+    try:
+        subprocess.run([*command, "-out", str(cert), "-keyout", str(key)], check=True, capture_output=True)
+    except (OSError, subprocess.SubprocessError):
+        pytest.skip("needs the command openssl to make a certificate")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["content-length"]))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'data: {"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}\n\n')
+
+        def log_message(self, *args):
+            pass
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(str(cert), str(key))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    url = f"https://127.0.0.1:{server.server_address[1]}/v1"
+    try:
+        assert one_at(url).error == "tls"
+        assert one_at(url, ca_file=str(cert)).error is None
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_the_key_may_come_from_a_command():
+    import sys
+
+    with SyntheticServer() as server:
+        one(server, api_key_command=(sys.executable, "-c", "print('opaque-value-of-a-keyring-9')"))
+    assert server.headers[0]["authorization"] == "Bearer opaque-value-of-a-keyring-9"

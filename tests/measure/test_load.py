@@ -7,22 +7,23 @@ import gc
 import math
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from itertools import accumulate
 
 import pytest
 from pytest import approx
 
+from harness.backends.servers.replies import Piece, Told
 from harness.measure.load.drive import (
     FAILURES_IN_A_ROW,
     OPEN_CONNECTIONS,
     Scenario,
-    Slo,
-    Timed,
     drive,
     run_load,
 )
 from harness.measure.load.summary import Tally, load_summary
-from harness.measure.load.target import Chunk, InProcess, RequestFailed, Usage
+from harness.measure.load.target import InProcess, RequestFailed
+from harness.measure.load.timed import Slo, Timed, Usage
 from harness.values import GenerateRequest, Prompt, Request, Response
 from tests.support.servers import count_tokens
 from tests.support.virtual import run
@@ -59,16 +60,16 @@ class Plain:
             await asyncio.sleep(end - loop.time())
         return loop.time()
 
-    async def send(self, request: Request) -> AsyncIterator[Chunk]:
+    async def send(self, request: Request) -> AsyncIterator[Piece]:
         order, self.sent = self.sent, self.sent + 1
         async with self.free:
             if self.fail and self.fail(order):
                 await asyncio.sleep(0.01)
                 raise RequestFailed("http 500", "told to fail")
             for i in range(self.tokens):
-                yield Chunk(t=await self.wait(self.gap if i else self.ttft), text="tok ")
+                yield Piece(t=await self.wait(self.gap if i else self.ttft), text="tok ")
             if self.usage:
-                yield Chunk(t=asyncio.get_running_loop().time(), usage=Usage(7, self.tokens))
+                yield Piece(t=asyncio.get_running_loop().time(), told=Told(7, self.tokens))
 
 
 class Scripted(Plain):
@@ -80,7 +81,7 @@ class Scripted(Plain):
 
     async def send(self, request):
         for seconds, fields in self.script:
-            yield Chunk(t=await self.wait(seconds), **fields)
+            yield Piece(t=await self.wait(seconds), **fields)
 
 
 def summary(target, scenario, **options):
@@ -115,7 +116,7 @@ def test_several_tokens_at_one_moment_have_no_tpot(last, tokens, at_once, tpot):
 
 
 def test_tokens_that_come_several_in_a_chunk_do_not_change_tpot():
-    chunks = [(0.2, {"text": "tok "})] + [(0.25, {"text": "tok " * 5})] * 2 + [(0.0, {"usage": Usage(7, 11)})]
+    chunks = [(0.2, {"text": "tok "})] + [(0.25, {"text": "tok " * 5})] * 2 + [(0.0, {"told": Told(7, 11)})]
     timed = one(Scripted(*chunks))
     assert timed.tpot_s == approx(0.05)
     assert timed.gaps_s == approx([0.25, 0.25])
@@ -144,19 +145,19 @@ def test_chunks_are_never_taken_for_tokens():
 
 @pytest.mark.parametrize("lie", [5, 22, 1000])
 def test_a_server_that_lies_in_usage_is_caught_and_does_not_move_tpot(lie):
-    chunks = [(0.2, {"text": "tok "})] + [(0.05, {"text": "tok "})] * 10 + [(0.0, {"usage": Usage(7, lie)})]
+    chunks = [(0.2, {"text": "tok "})] + [(0.05, {"text": "tok "})] * 10 + [(0.0, {"told": Told(7, lie)})]
     timed = one(Scripted(*chunks), count=count_tokens)
     assert timed.usage_differs
     assert (timed.streamed, timed.tpot_s) == (11, approx(0.05))
     assert timed.usage.output_tokens == lie  # what would be billed is kept
 
 
-@pytest.mark.parametrize("lie", [Usage(7, 11, cached_tokens=8), Usage(7, 11, reasoning_tokens=12), Usage(7, 11, -1)])
+@pytest.mark.parametrize("lie", [Told(7, 11, cache_read=8), Told(7, 11, reasoning=12), Told(7, 11, -1)])
 def test_usage_whose_parts_are_larger_than_the_whole_is_reported_and_its_parts_are_not_summed(lie):
     class Liar(Plain):
         async def send(self, request):
             async for chunk in super().send(request):
-                yield Chunk(chunk.t, text=chunk.text, usage=chunk.usage and lie)
+                yield replace(chunk, told=chunk.told and lie)
 
     found = summary(Liar(), Scenario("concurrency", requests=20), count=count_tokens)
     assert (found.usage_differs, found.tpot_s.p50) == (20, approx(0.05))
@@ -164,7 +165,7 @@ def test_usage_whose_parts_are_larger_than_the_whole_is_reported_and_its_parts_a
 
 
 def test_a_count_off_by_the_end_token_is_believed():
-    chunks = [(0.1, {"text": "tok "})] * 11 + [(0.0, {"usage": Usage(7, 12)})]
+    chunks = [(0.1, {"text": "tok "})] * 11 + [(0.0, {"told": Told(7, 12)})]
     timed = one(Scripted(*chunks), count=count_tokens)
     assert (timed.usage_differs, timed.streamed) == (False, 12)
 
@@ -172,12 +173,12 @@ def test_a_count_off_by_the_end_token_is_believed():
 def test_thinking_that_is_billed_but_not_streamed_does_not_move_tpot():
     chunks = [(2.0, {"text": "tok "})] + [(0.05, {"text": "tok "})] * 10
     for count in (count_tokens, None):
-        timed = one(Scripted(*chunks, (0.0, {"usage": Usage(7, 411, reasoning_tokens=400)})), count=count)
+        timed = one(Scripted(*chunks, (0.0, {"told": Told(7, 411, reasoning=400)})), count=count)
         assert (timed.streamed, timed.usage_differs, timed.tpot_s) == (11, False, approx(0.05))
 
 
 def test_no_tokens_at_all_is_an_empty_answer_and_no_latency():
-    timed = one(Scripted((0.3, {"usage": Usage(7, 0)})))
+    timed = one(Scripted((0.3, {"told": Told(7, 0)})))
     assert (timed.error, timed.ttft_s, timed.tpot_s, timed.service_s) == (None, None, None, approx(0.3))
     assert not timed.meets(Slo(ttft_s=10))
 

@@ -4,7 +4,6 @@ import re
 import sys
 
 import pytest
-from loads import load, times
 
 from harness.cost.breakeven import Service
 from harness.errors import ConfigError
@@ -16,6 +15,7 @@ from harness.reports.plots import (
     latency_against_load,
 )
 from harness.values import Estimate
+from tests.support.loads import load, times
 
 pytest.importorskip("matplotlib", reason="needs the extra report")
 

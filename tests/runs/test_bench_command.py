@@ -387,7 +387,6 @@ def test_a_server_that_is_gone_speaks_no_tls_or_gives_no_token_is_told(capsys):
         ({"models": [SERVER], "max_cost": 1}, ["a load keeps no spend limit"]),
         ({"models": [SERVER | {"batch": True}]}, ["the answers of a batch have no moments", "`batch: false`"]),
         ({"models": [SERVER | {"stream": False}]}, ["an answer in one piece has no first token"]),
-        ({"models": [SERVER | {"proxy": "http://127.0.0.1:1"}]}, ["a load goes straight to the server"]),
         ({"bench": {"rate": [-1]}}, ["bench.rate.0"]),
         ({"bench": {"slo": {"ttfts": 1}}}, ["unknown key 'ttfts'", "did you mean 'ttft_s'?"]),
         ({"tasks": []}, ["no tasks"]),

@@ -22,7 +22,7 @@ from harness.tasks.answer_form import is_valid
 from harness.tasks.kinds import task_from_old
 from harness.tasks.kinds.generate import GenerateTask
 from harness.tasks.score_answer import judge
-from harness.values import Failure, Form, Response, Sample, Sampling
+from harness.values import Confidence, Failure, Form, Response, Sample, Sampling, Thinking
 
 TASK = "task: t\ndata: {file: t.jsonl}\nkind: generate\nprompt: '{q}'\nanswer: a\nextract: number\n"
 
@@ -185,8 +185,8 @@ def test_settings_that_are_not_there_or_not_done_here_are_refused(tmp_path: Path
 
 
 def test_a_thought_that_was_cut_is_its_own_failure_and_never_judged():
-    cut = {"thinking": "it is 4", "thinking_tokens": 3, "thinking_cut": True}
-    score = judged({}, text="", finish_reason="length", details=cut)
+    cut = Thinking("it is 4", 3, cut=True)
+    score = judged({}, text="", finish_reason="length", thinking=cut)
     assert (score.failure, score.value) == (Failure.THINKING_CUT, None)
     assert judged({}, text="", finish_reason="length").failure is Failure.TRUNCATED
     assert judged({}, text="", finish_reason="time").failure is Failure.TRUNCATED
@@ -199,8 +199,8 @@ def test_a_prefill_is_part_of_the_answer_and_alone_is_none():
 
 
 def test_confidence_is_a_probability():
-    told = {"confidence": {"mean": -0.5, "minimum": -2.0, "first": 0.0}}
-    metrics = judged({}, text="4", finish_reason="stop", details=told).metrics
+    told = Confidence(mean=-0.5, minimum=-2.0, first=0.0)
+    metrics = judged({}, text="4", finish_reason="stop", confidence=told).metrics
     assert metrics["confidence"] == pytest.approx(0.6065, abs=1e-4)
     assert metrics["confidence_min"] == pytest.approx(0.1353, abs=1e-4) and metrics["confidence_first"] == 1.0
 

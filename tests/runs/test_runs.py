@@ -8,6 +8,7 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import harness
 from harness.analysis.merge import merged
 from harness.analysis.run_summary import judged
 from harness.analysis.summary import summarise
-from harness.analysis.usage import told
+from harness.analysis.usage import usage_of
 from harness.analysis.verify import verified
 from harness.api import folder_for, open_run
 from harness.api import score as finish
@@ -29,10 +30,10 @@ from harness.measure.other_work import Bystanders
 from harness.reports import formats, tables
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import Plan, choose, make_plan
-from harness.store.lines import measurements
-from harness.store.log import read_attempts
+from harness.store.lines import measurements, read_attempt_lines
 from harness.store.rows import read_json, read_samples
 from harness.tasks.load import load_task
+from harness.values import Billing
 
 TASK = """
 task: sums
@@ -411,16 +412,18 @@ def test_answers_of_a_provider_cost_what_it_charged_and_not_machine_seconds(fold
     harness.run(config(folder, machine="h100"), out=folder / "out")
     plan = read_json(folder / "out" / "plan.json")
     plan["models"]["good"] |= {"where": "api.example.com", "price": PRICED}
-    log = [{**line, "details": {"usd": 0.02}} for line in read_attempts(folder / "out" / "responses.jsonl")]
+    log = [
+        replace(line, billing=Billing(0.02, 0.02)) for line in read_attempt_lines(folder / "out" / "responses.jsonl")
+    ]
     given = plan, read_samples(folder / "out"), judged(folder / "out"), measurements(folder / "out")
-    found = summarise(*given, told(log))["rows"][0]
+    found = summarise(*given, usage_of(log))["rows"][0]
     cost, characters = found["cost"], found["tokens"]["input_characters"] + found["tokens"]["output_characters"]
     assert (cost["usd_per_1m_input"], cost["usd_per_1m_output"]) == (1.5, 6.0)
     assert cost["usd"] == pytest.approx(0.24) and cost["usd_per_1k_samples"] == pytest.approx(0.24 / 12 * 1000)
     assert cost["usd_per_correct"] == pytest.approx(0.24 / 8)
     assert characters > 12 * 5 and cost["usd_per_1m_characters"] == pytest.approx(0.24 / characters * 1e6)
-    log[0]["details"] = {"usd": None}
-    found = summarise(*given, told(log))["rows"][0]["cost"]
+    log[0] = replace(log[0], billing=Billing())
+    found = summarise(*given, usage_of(log))["rows"][0]["cost"]
     assert found["usd_per_1k_samples"] is None and "usd" in found["reasons"]
 
 

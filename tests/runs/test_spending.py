@@ -141,7 +141,7 @@ def test_every_line_of_the_log_adds_up_to_what_was_spent(tmp_path: Path):
     flaky = lambda _, body: Reply(status=404) if not body else Reply(tokens=3, cut_after=2 if next(order) % 3 else None)
     with SyntheticServer(flaky) as server:
         summary = carried(config(tmp_path, server.url, limits={"attempts": 2}), tmp_path / "out")
-    attempts = [line for a in read_attempts(tmp_path / "out" / "responses.jsonl") for line in a["details"]["attempts"]]
+    attempts = [line for a in read_attempts(tmp_path / "out" / "responses.jsonl") for line in a["billing"]["attempts"]]
     assert summary["spent"]["usd"] is None  # a stream that was cut may have been charged
     known = sum(line["usd"] for line in attempts if line["usd"] is not None)
     assert summary["spent"]["known_usd"] == pytest.approx(known) and known > 0

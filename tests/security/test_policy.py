@@ -24,7 +24,7 @@ from harness.runs.plan import make_plan
 from harness.security.egress import HERE
 from harness.security.policy import PolicyConfig, Used, broken, read_policy, refuse_egress
 from harness.tasks.kinds import task_from
-from harness.values import Response
+from harness.values import Billing, PaidAttempt, Response
 
 TASK = """task: letters
 sensitivity: SENSITIVITY
@@ -111,8 +111,9 @@ class Asked:
 
     def answer(self, requests: Any) -> Any:
         for i, request in enumerate(requests):
-            tries = [{}] * (3 if i == 1 else 1)
-            yield Response(request.key, None, text="b", finish_reason="stop", details={"attempts": tries})
+            tries = (PaidAttempt("answered", None),) * (3 if i == 1 else 1)
+            paid = Billing(attempts=tries)
+            yield Response(request.key, None, text="b", finish_reason="stop", billing=paid)
 
     def describe(self) -> dict[str, Any]:
         return {"model": self.name}

@@ -217,3 +217,12 @@ def _usage(reply: Reply) -> dict[str, Any]:
 def count_tokens(text: str) -> int:
     """Returns how many of this server's tokens a text is: our own count in tests."""
     return len(text.split())
+
+
+def stream_to(url: str, *, timeout_s: float = 600.0, **settings: Any) -> Any:
+    """Returns a server as a target of loads, with the settings of a model in a run file."""
+    from harness.config.model import model_of
+    from harness.measure.load.openai_stream import OpenAIStream
+
+    given = {"name": "m", "backend": "openai", "base_url": url, "limits": {"sample_s": timeout_s}}
+    return OpenAIStream(model_of(**given | settings))

@@ -26,7 +26,7 @@ from harness.values import Billing, Counted, GenerateRequest, LoglikelihoodReque
 class Script(Strict):
     """Which answers to read."""
 
-    file: str
+    file: str  # CSV, JSONL, or a log of lm-eval or Inspect
     id: str | None = None  # column, or field of a document of lm-eval
     text: str | None = None  # column
     model: str | None = None  # which model of a log of several

@@ -268,7 +268,7 @@ def _promptfoo(result: Mapping[str, Any]) -> Recorded:
     provider = result.get("provider") or {}
     prompt = result.get("prompt") or {}
     cached = bool(response.get("cached"))  # then the time is that of reading the cache, and nothing was paid
-    provider = Provider(
+    told = Provider(
         refusal=response.get("refusal") or (response.get("guardrails") or {}).get("reason") or None,
         cached_tokens=used.get("cached") or None,
         from_cache=cached,
@@ -286,7 +286,7 @@ def _promptfoo(result: Mapping[str, Any]) -> Recorded:
         model=str(provider.get("label") or provider.get("id")) if provider else None,
         prompt=_text(prompt.get("raw")),
         elapsed=Elapsed(e2e_s=result["latencyMs"] / 1000) if known else None,
-        provider=provider,
+        provider=told,
     )
 
 

@@ -171,20 +171,23 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         """
         if way + 1 < len(WAYS):
             return self._other_way(way, failure.detail, used)
-        taken = next((i for i in range(len(WAYS)) if self._takes(i)), None)
-        if taken is None:
+        told = next((i for i in range(len(WAYS)) if self._tells(i)), None)
+        if told is None:
             return self._other_way(way, failure.detail, used)
-        self.way = taken
+        self.way = told
         return failure
 
-    def _takes(self, way: int) -> bool:
-        """Returns whether the server takes one way to ask; what it tells is not looked at."""
+    def _tells(self, way: int) -> bool:
+        """Returns whether the server tells the log-probability of a short text when it is asked in one way."""
+        asked = {"model": self.model, "max_tokens": 1, "extra_body": {**WAYS[way], **self.config.extra}}
         try:
-            self.client.completions.create(
-                model=self.model, prompt="a", max_tokens=1, extra_body={**WAYS[way], **self.config.extra}
-            )
+            given_logprob(self.client.completions.create(prompt="a b", **asked).to_dict(warnings=False), "a", "a b")
         except openai.APIStatusError as error:
             return error.status_code not in ABOUT_THE_REQUEST
+        except NotTold:
+            return False
+        except Misspelt:
+            return True
         return True
 
     def _check_order(self, requests: Sequence[LoglikelihoodRequest]) -> list[PaidAttempt]:

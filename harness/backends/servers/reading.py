@@ -100,10 +100,7 @@ class Reading:
     def close(self) -> None:
         """Stamps the end. Raises BadReply if the answer has not ended, or the server gave it up."""
         self.ended = self.now()
-        if self.finish is None:
-            raise BadReply("cut", "the answer ended without a finish reason")
-        if self.ending is Ending.BROKEN:
-            raise BadReply("server error", f"the answer ended by '{self.finish}'")
+        complete(self.finish)
 
     def parts(self, markers: tuple[str, str] | None) -> tuple[str, str | None, bool]:
         """Returns answer, thought (None: none was told) and whether it ended while thinking, as `split_text` does."""
@@ -137,3 +134,11 @@ class Reading:
             in_flight=in_flight,
             token_logprobs=tuple(self.logprobs) or None,
         )
+
+
+def complete(finish: str | None) -> None:
+    """Raises BadReply for the finish reason of an answer that has not ended, or that the server gave up."""
+    if finish is None:
+        raise BadReply("cut", "the answer ended without a finish reason")
+    if ending(finish) is Ending.BROKEN:
+        raise BadReply("server error", f"the answer ended by '{finish}'")

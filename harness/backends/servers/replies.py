@@ -70,21 +70,24 @@ class Piece:
     told: Told | None = None
     model: str | None = None
     fingerprint: str | None = None
-    t: float | None = None  # the moment it came, on the clock of whoever reads; None: it is taken when it is read
+    t: float | None = None  # the moment it came, on the clock of whoever reads; None: the one at which it is taken in
 
     @property
     def holds_tokens(self) -> bool:
         return bool(self.text or self.thinking or self.unseen)
 
 
-def _reader(read: Callable[[JSON], Piece]) -> Callable[[JSON], Piece]:
+Read = Callable[[JSON, float | None], Piece]
+
+
+def _reader(read: Read) -> Read:
     """Returns a reader that says `invalid` of whatever has another shape than it expects."""
 
-    def guarded(body: JSON) -> Piece:
+    def guarded(body: JSON, t: float | None = None) -> Piece:
         try:
             if isinstance(fault := body.get("error"), Mapping | str) and fault:
                 raise BadReply("server error", str(fault)[:500], refusal(None, {}, body))
-            piece = read(body)
+            piece = read(body, t)
             if not (isinstance(piece.text, str) and isinstance(piece.thinking, str)):
                 raise TypeError("an answer that is no text")
         except (ValueError, AttributeError, TypeError, IndexError, KeyError) as error:
@@ -98,25 +101,26 @@ def _reader(read: Callable[[JSON], Piece]) -> Callable[[JSON], Piece]:
 
 
 @_reader
-def openai_piece(body: JSON) -> Piece:
+def openai_piece(body: JSON, t: float | None = None) -> Piece:
     """Returns what a chunk, or a whole answer, of chat or completions holds."""
-    about = Piece(
-        told=_openai_usage(body.get("usage")), model=body.get("model"), fingerprint=body.get("system_fingerprint")
-    )
+    told, model, fingerprint = _openai_usage(body.get("usage")), body.get("model"), body.get("system_fingerprint")
     choices = body.get("choices") or []
     if not choices:
-        return about
+        return Piece(told=told, model=model, fingerprint=fingerprint, t=t)
     choice = choices[0]
     part = choice.get("delta") or choice.get("message") or {}
     finish, ended_by = choice.get("finish_reason"), choice.get("stop_reason")
-    return replace(
-        about,
+    return Piece(
         text=part.get("content") or choice.get("text") or "",
         thinking=part.get("reasoning_content") or part.get("reasoning") or "",
         refusal=str(part.get("refusal") or ""),
         logprobs=_openai_logprobs(choice.get("logprobs")),
         finish=str(finish) if finish else None,
         stop_string=ended_by if isinstance(ended_by, str) else None,  # vLLM names the string
+        told=told,
+        model=model,
+        fingerprint=fingerprint,
+        t=t,
     )
 
 
@@ -152,14 +156,14 @@ def _openai_logprobs(told: Any) -> tuple[float, ...]:
 
 
 @_reader
-def anthropic_piece(event: JSON) -> Piece:
+def anthropic_piece(event: JSON, t: float | None = None) -> Piece:
     """Returns what an event of a stream holds."""
     kind, delta = event.get("type"), event.get("delta") or {}
     if kind == "message_start":
         message = event.get("message") or {}
-        return Piece(model=message.get("model"), told=_anthropic_usage(message.get("usage")))
+        return Piece(model=message.get("model"), told=_anthropic_usage(message.get("usage")), t=t)
     if kind == "content_block_delta":
-        return Piece(text=delta.get("text") or "", thinking=delta.get("thinking") or "")
+        return Piece(text=delta.get("text") or "", thinking=delta.get("thinking") or "", t=t)
     if kind != "message_delta":
         return Piece()
     finish = delta.get("stop_reason")
@@ -197,9 +201,9 @@ def _anthropic_usage(told: Any) -> Told | None:
 
 
 @_reader
-def google_piece(body: JSON) -> Piece:
+def google_piece(body: JSON, t: float | None = None) -> Piece:
     """Returns what a chunk holds, with the SDK's names of fields."""
-    about = Piece(model=body.get("model_version"), told=_google_usage(body.get("usage_metadata")))
+    about = Piece(model=body.get("model_version"), told=_google_usage(body.get("usage_metadata")), t=t)
     if blocked := (body.get("prompt_feedback") or {}).get("block_reason"):
         return replace(about, finish=str(blocked), refusal=f"prompt: {blocked}")
     candidates = body.get("candidates") or []

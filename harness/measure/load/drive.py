@@ -22,22 +22,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from harness.measure.load.target import RequestFailed, Target, Usage
+from harness.backends.servers.reading import Reading
+from harness.measure.load.target import RequestFailed, Target, usage_of
+from harness.measure.load.timed import Slo, Timed
 from harness.values import Request
 
 OPEN_CONNECTIONS = 512  # offline: sent at once; the others are due as well, and wait
 FAILURES_IN_A_ROW = 20  # after so many a scenario ends: the server is not there
-DISBELIEF = 0.10  # share by which a server's count of tokens may differ from ours before ours is taken
-
-
-@dataclass(frozen=True, slots=True)
-class Slo:
-    """What a request must meet, and the share of requests that must meet all of it. None: no bound."""
-
-    ttft_s: float | None = None
-    tpot_s: float | None = None
-    response_s: float | None = None
-    attainment: float = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,90 +52,6 @@ class Scenario:
         if self.kind == "offline":
             return "offline"
         return "single" if self.kind == "concurrency" and self.level == 1 else f"{self.kind} {self.level:g}"
-
-
-@dataclass(frozen=True, slots=True)
-class Timed:
-    """One request under load. Moments are seconds since the scenario began; None: it never came to that."""
-
-    index: int  # order of due moments
-    key: str
-    sample_id: str
-    t_sched: float
-    t_send: float
-    t_first: float | None = None  # first token of any kind
-    t_first_answer: float | None = None  # first token that is not thinking
-    t_last: float | None = None
-    t_end: float | None = None
-    chunks: int = 0
-    gaps_s: tuple[float, ...] = ()  # between chunks
-    usage: Usage | None = None  # the server's count
-    counted: int | None = None  # our own count of the output that was streamed
-    error: str | None = None
-    retry_after_s: float | None = None
-    correct: float | None = None  # in [0, 1]; None: not judged
-
-    @property
-    def ttft_s(self) -> float | None:
-        return None if self.t_first is None else self.t_first - self.t_send
-
-    @property
-    def service_s(self) -> float | None:
-        """Seconds from sending to the end (E2E)."""
-        return None if self.t_end is None else self.t_end - self.t_send
-
-    @property
-    def response_s(self) -> float | None:
-        """Seconds from when it was due to the end."""
-        return None if self.t_end is None else self.t_end - self.t_sched
-
-    @property
-    def streamed(self) -> int | None:
-        """Output tokens between t_first and t_last. None: nobody counted them; chunks are no tokens.
-
-        The server's count, less reasoning it kept to itself, unless ours says it cannot be true.
-        """
-        if self.usage is None:
-            return self.counted
-        if self.usage.contradicts_itself:
-            return self.counted
-        claimed = self.usage.output_tokens
-        hidden = self.usage.reasoning_tokens or 0
-        if hidden and self.t_first == self.t_first_answer:
-            claimed -= hidden
-        return self.counted if self._disbelieved(claimed) else claimed
-
-    @property
-    def usage_differs(self) -> bool:
-        """Whether the server's count and ours differ too much for both to be of this answer, or its own parts do."""
-        if self.usage is None:
-            return False
-        if self.usage.contradicts_itself:
-            return True
-        claimed = self.usage.output_tokens
-        return self._disbelieved(claimed) and self._disbelieved(claimed - (self.usage.reasoning_tokens or 0))
-
-    def _disbelieved(self, claimed: int) -> bool:
-        return self.counted is not None and abs(claimed - self.counted) > max(2, DISBELIEF * self.counted)
-
-    @property
-    def tpot_s(self) -> float | None:
-        tokens = self.streamed
-        if tokens is None or tokens < 2 or self.t_first is None or self.t_last is None or self.at_once:
-            return None
-        return (self.t_last - self.t_first) / (tokens - 1)
-
-    @property
-    def at_once(self) -> bool:
-        """Whether several tokens came at one moment: how long each took is unknown, and not 0."""
-        return self.t_first is not None and self.t_first == self.t_last and (self.streamed or 0) > 1
-
-    def meets(self, slo: Slo) -> bool:
-        """Returns whether it was answered within every bound. An answer without a TPOT cannot miss the bound of it."""
-        if self.error is not None or self.ttft_s is None:
-            return False
-        bounds = ((self.ttft_s, slo.ttft_s), (self.tpot_s, slo.tpot_s), (self.response_s, slo.response_s))
-        return all(bound is None or value is None or value <= bound for value, bound in bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -379,33 +286,21 @@ async def _timed(
 ) -> Timed:
     """Sends one request and returns its moments. A failure is written down, never raised."""
     loop = asyncio.get_running_loop()
-    first = first_answer = last = usage = error = retry_after = None
-    texts: list[str] = []
-    thoughts: list[str] = []
-    gaps: list[float] = []
+    error: str | None = None
+    retry_after: float | None = None
     sent = loop.time()
+    reading = Reading(sent, loop.time)
     try:
         async with contextlib.aclosing(target.send(request)) as stream:
-            async for chunk in stream:
-                usage = chunk.usage or usage
-                if not chunk.holds_tokens:
-                    continue
-                if first is None:
-                    first = chunk.t
-                else:
-                    gaps.append(chunk.t - last)
-                if first_answer is None and not chunk.thinking:
-                    first_answer = chunk.t
-                last = chunk.t
-                texts.append(chunk.text)
-                thoughts.append(chunk.thinking)
+            async for piece in stream:
+                reading.take(piece)
     except RequestFailed as failed:
         error, retry_after = failed.kind, failed.retry_after_s
     except asyncio.CancelledError:
         error = "unfinished"  # the scenario ended early: a long wait must not vanish from the numbers
     end = loop.time()
-    text = "".join(texts)
-    counted = count("".join(thoughts)) + count(text) if count and error is None else None
+    text = "".join(reading.text)
+    counted = count("".join(reading.thinking)) + count(text) if count and error is None else None
     value = judge(request, text) if judge and error is None else None
 
     def since(moment: float | None) -> float | None:
@@ -417,13 +312,13 @@ async def _timed(
         sample_id=request.sample_id,
         t_sched=due,
         t_send=sent - origin,
-        t_first=since(first),
-        t_first_answer=since(first_answer),
-        t_last=since(last),
+        t_first=since(reading.first),
+        t_first_answer=since(reading.first_answer),
+        t_last=since(reading.last),
         t_end=end - origin,
-        chunks=len(gaps) + (first is not None),
-        gaps_s=tuple(gaps),
-        usage=usage,
+        chunks=reading.chunks,
+        gaps_s=tuple(reading.gaps),
+        usage=usage_of(reading.told),
         counted=counted,
         error=error,
         retry_after_s=retry_after,

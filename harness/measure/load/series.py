@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
+from harness.backends.servers.meanings import Meaning
 from harness.errors import BackendError
-from harness.measure.load.drive import Scenario, Slo, Timed, run_load
+from harness.measure.load.drive import Scenario, run_load
 from harness.measure.load.summary import LoadSummary, Tally, load_summary
 from harness.measure.load.target import RequestFailed, Target
+from harness.measure.load.timed import Slo, Timed
 from harness.values import GenerateRequest, Message, Prompt, Request
 
 GAIN = 1.05  # throughput that the next level of concurrency must bring to be worth another
@@ -126,39 +128,6 @@ def sweep_rates(single_per_s: float, saturated_per_s: float, n: int = SWEEP) -> 
     return [float(f"{low + (high - low) * i / (n - 1):.3g}") for i in range(n)]
 
 
-def slo_capacity(summaries: Sequence[LoadSummary], slo: Slo) -> float | None:
-    """Returns the highest goodput (requests a second) of a rate at which enough requests met the bounds; None: none."""
-    good = [
-        min(s.goodput_per_s, s.level)  # a short burst can run ahead of its rate
-        for s in summaries
-        if s.kind == "rate" and s.goodput_per_s is not None and meets_slo(s, slo)
-    ]
-    return max(good, default=None)
-
-
-def meets_slo(summary: LoadSummary, slo: Slo) -> bool:
-    """Returns whether the target kept up to the scenario's end and enough of its requests met the bounds."""
-    return not too_much(summary) and (summary.attainment or 0.0) >= slo.attainment
-
-
-def knee(summaries: Sequence[LoadSummary]) -> int | None:
-    """Returns the position of the scenario with the most throughput for its response time (Kleinrock's power).
-
-    Of those that ran to their end and were kept up with: the times of the others say how long they lasted.
-    """
-    power = [
-        (s.requests_per_s / s.response_s.mean, i)
-        for i, s in enumerate(summaries)
-        if s.requests_per_s and s.response_s.mean and not too_much(s)
-    ]
-    return max(power)[1] if power else None
-
-
-def too_much(summary: LoadSummary) -> bool:
-    """Returns whether a scenario was ended early, or asked for more than was served."""
-    return summary.stopped is not None or bool(summary.saturated)
-
-
 def _greet(target: Target, request: Request) -> float:
     """Sends one request and returns its seconds. If it fails the user is told why, and no series of failures begins."""
 
@@ -170,26 +139,33 @@ def _greet(target: Target, request: Request) -> float:
                 pass
             return loop.time() - began
 
-    fixes = {
-        "refused": "start the server, or mend the address",
-        "dns": "mend the host name of the address, or see whether this computer has a network",
-        "unreachable": "see whether this computer has a network that leads there",
-        "no socket left": "raise the limit of open files (ulimit -n)",
-        "timeout": "see whether the server is busy or stuck",
-        "tls": "use http:// for a server without TLS, or mend its certificate",
-        "http 401": "set the variable named by api_key_env to a valid key",
-        "http 403": "ask for access to this model",
-        "http 404": "mend the address (it ends in /v1) or the model's name",
-        "http 429": "wait, or ask the provider for a higher limit",
-    }
     try:
         return asyncio.run(first())
     except RequestFailed as failed:
         where = getattr(target, "url", "the model")
-        fix = fixes.get(failed.kind, "send the same request by hand and see what comes back")
-        if failed.retry_after_s is not None:
-            fix = f"wait {failed.retry_after_s:g} s, as the server asks"
-        raise BackendError(f"no answer to the first request: {failed}", where=where, fix=fix) from failed
+        raise BackendError(f"no answer to the first request: {failed}", where=where, fix=_fix(failed)) from failed
+
+
+FIXES = {  # of a failure without an answer, and of a refusal
+    "refused": "start the server, or mend the address",
+    "dns": "mend the host name of the address, or see whether this computer has a network",
+    "unreachable": "see whether this computer has a network that leads there",
+    "no socket left": "raise the limit of open files (ulimit -n)",
+    "timeout": "see whether the server is busy or stuck",
+    "tls": "use http:// for a server without TLS, or mend its certificate",
+    Meaning.KEY: "set the variable named by api_key_env to a valid key that may use this model",
+    Meaning.NO_MODEL: "mend the address (it ends in /v1) or the model's name",
+    Meaning.NOT_HERE: "name an address of a region that has the model",
+    Meaning.NO_CREDIT: "see to the account at the provider",
+    Meaning.BUSY: "wait, or ask the provider for a higher limit",
+}
+
+
+def _fix(failed: RequestFailed) -> str:
+    if failed.retry_after_s is not None:
+        return f"wait {failed.retry_after_s:g} s, as the server asks"
+    about = failed.kind if failed.refused is None else failed.refused.meaning
+    return FIXES.get(about, "send the same request by hand and see what comes back")
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------

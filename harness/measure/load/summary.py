@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from harness.measure.latency import TAIL, percentile
-from harness.measure.load.drive import LoadRun, Scenario, Timed
-from harness.measure.load.target import Usage
+from harness.measure.load.timed import Timed, Usage
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from harness.measure.load.drive import LoadRun, Scenario
 
     Numbers = NDArray[np.float64]
     Rows = NDArray[np.bool_]  # which requests
