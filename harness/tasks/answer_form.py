@@ -54,7 +54,7 @@ def is_valid(form: Form, text: str) -> bool:
         value = json.loads(text)
     except (ValueError, RecursionError):
         return False
-    return _validator(form.schema).is_valid(value)
+    return bool(_validator(form.schema).is_valid(value))
 
 
 @lru_cache(maxsize=64)

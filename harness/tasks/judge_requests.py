@@ -79,12 +79,15 @@ def _rival(task: Judging, sample: Sample, response: Response | None) -> str | No
 def _labelled(task: Judging, samples: Sequence[Sample], judge: Judge) -> dict[str, tuple[Request, ...]]:
     """Returns what is asked about each text, or pair of texts, that people judged, by sample id."""
     rubric, found = rubric_of(task), {}
-    for sample in samples if rubric.human is not None else ():
+    if rubric.human is None:
+        return {}
+    for sample in samples:
         cells = [sample.row.get(column) for column in texts_of(rubric)]
         if sample.row.get(rubric.human) in (None, "") or not all(cells):
             continue
-        texts = [text_to_judge(task, sample, str(cell)) for cell in cells]
-        if None not in texts:
+        read = [text_to_judge(task, sample, str(cell)) for cell in cells]
+        texts = [text for text in read if text is not None]
+        if len(texts) == len(read):
             found[sample.id] = ask(task, sample, texts[0], judge, *texts[1:])
     return found
 

@@ -119,15 +119,16 @@ def _of_text(found: Mapping[str, Any], shares: Mapping[str, float], sample: Samp
     size = {"bytes": "bits_per_byte", "words": "word_perplexity"}
     spread = {name: float(found[metric][1]) for name, metric in size.items() if metric in found}
     spread.setdefault("bytes", float(len(sample.row["text"].encode("utf-8", "surrogatepass"))))
-    nats = -float(response.logprobs[0])
+    nats = -float((response.logprobs or (math.nan,))[0])
     return Score(math.exp(-max(nats, 0.0) / spread["bytes"]), None, None, {**shares, "nats": nats, **spread})
 
 
 def _preferred(sample: Sample, response: Response) -> str | None:
-    if not response.logprobs:
+    logprobs = response.logprobs
+    if not logprobs:
         return None
-    texts = sample.labels or tuple(text.strip() for text in sample.row["continuations"])
-    return texts[max(range(len(texts)), key=lambda i: response.logprobs[i])]
+    texts = sample.labels or tuple(str(text).strip() for text in sample.row["continuations"])
+    return texts[max(range(len(texts)), key=lambda i: logprobs[i])]
 
 
 def _share(task: Any, name: str, value: Any) -> float | None:
@@ -143,7 +144,8 @@ def _share(task: Any, name: str, value: Any) -> float | None:
 def _aggregation(task: Any, name: str) -> Callable[[Sequence[Any]], Any]:
     from lm_eval.api.metrics import mean
 
-    return task.aggregation().get(name.partition(",")[0], mean)
+    found: Callable[[Sequence[Any]], Any] = task.aggregation().get(name.partition(",")[0], mean)
+    return found
 
 
 def key_of(config: TaskConfig) -> str:
@@ -162,7 +164,7 @@ def _built(config: TaskConfig, sample: Sample) -> Any:
 def _rebuilt(score: Mapping[str, Any], sample: Sample) -> Any:
     from datasets import Dataset
 
-    class One(dict):
+    class One(dict[str, Any]):
         def __missing__(self, split: str) -> Any:
             return Dataset.from_list([sample.row["doc"]])
 

@@ -98,7 +98,7 @@ def _is_at(entry: Any, path: Path) -> bool:
     return entry.yaml_path is not None and Path(entry.yaml_path).resolve() == path.resolve()
 
 
-class _Splits(dict):
+class _Splits(dict[str, Any]):
     """The splits of a local copy, read when lm-eval asks for them. One that is missing is empty, and remembered."""
 
     def __init__(self, data: Path, config: Mapping[str, Any]) -> None:

@@ -23,7 +23,7 @@ from harness.tasks.kinds.choice import ChoiceTask
 from harness.tasks.kinds.conversation import ConversationTask
 from harness.tasks.prompt_layouts import asked_by
 from harness.tasks.rows import _rows, digest
-from harness.tasks.samples import NO_ANSWER, need_column
+from harness.tasks.samples import NO_ANSWER, need_column, rows_of
 from harness.tasks.shots import pool_of
 from harness.tasks.task import Task
 from harness.values import SENSITIVITIES
@@ -82,8 +82,9 @@ def task_of(
     rows = rows or _rows(config, path, override, config.data.split)
     samples = samples_of(config, rows, path, config.data.id)
     for scorer, column in (named for spec in config.scores for named in scorers.columns_of(spec)):
-        for sample in samples:
-            need_column(sample.row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {sample.id}")
+        for i, row in enumerate(rows_of(samples)):
+            if column not in row:
+                need_column(row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {samples[i].id}")
     return Task(config, path, samples, pool_of(config, path, override, samples), rows.digest, rows.origin)
 
 

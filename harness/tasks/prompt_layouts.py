@@ -15,10 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 from harness.config.task import PromptConfig, Question, TaskConfig
-from harness.tasks.data.lazy import made
 from harness.tasks.kinds import kind_of
 from harness.tasks.labels import label_of
 from harness.tasks.prompts import columns_of
+from harness.tasks.samples import changed
 from harness.tasks.task import LETTERS, Task, part_of
 
 MARKS = (":", " :", "::", " -")  # after a label
@@ -38,7 +38,7 @@ def asked_by(task: Task, name: str, prompt: PromptConfig, format_of: str = "") -
     given: dict[str, Any] = {key: value for key, value in prompt if value is not None}
     config = before.model_copy(update={**given, "task": part_of(task.name, name), "prompts": None})
     relaid = kind_of(config).relaid
-    samples, pool = (made(several, lambda _, one: relaid(config, one, before)) for several in (task.samples, task.pool))
+    samples, pool = (changed(several, lambda one: relaid(config, one, before)) for several in (task.samples, task.pool))
     return replace(task, config=config, samples=samples, pool=pool, format_of=format_of)
 
 

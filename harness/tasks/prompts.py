@@ -13,6 +13,7 @@ from typing import Any
 
 from harness.config.task import Asking, Question, TaskConfig
 from harness.errors import TaskError, nearest
+from harness.tasks.samples import rows_of
 from harness.values import Message, Prompt, Sample
 
 _FIELD = re.compile(r"\{\{|\}\}|\{([^{}\n]*)\}")
@@ -54,7 +55,8 @@ SHOWN = ASKED[:3]  # what a shot is made of
 
 def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys: Sequence[str] = ASKED) -> None:
     """Raises TaskError for a `{column}` of the task's `keys` that its data, or one of their rows, do not have."""
-    known = set(samples[0].row)
+    rows = rows_of(samples)
+    known = set(rows[0])
     extra = {"choices"} & task.choice_names
     named = [(key, getattr(task, key, None) or "") for key in keys]
     named += [("turns", turn) for turn in task.turn_texts]
@@ -67,9 +69,11 @@ def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys:
                     else "write {{ and }} for braces"
                 )
                 raise TaskError(f"{key} names column '{column}', which the data do not have", where=where, fix=hint)
-            lacking = ((i, one.id) for i, one in enumerate(samples, 1) if column not in one.row and column not in extra)
-            if short := next(lacking, None):
-                what = f"{key} names column '{column}', which row {short[0]} (sample {short[1]}) does not have"
+            lacking = (i for i, row in enumerate(rows) if column not in row and column not in extra)
+            if (short := next(lacking, None)) is not None:
+                what = (
+                    f"{key} names column '{column}', which row {short + 1} (sample {samples[short].id}) does not have"
+                )
                 raise TaskError(what, where=where, fix="give the row that key, empty if it has no value")
 
 

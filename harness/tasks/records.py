@@ -74,9 +74,9 @@ def conversation(
     }
     turns = tuple(_turn(task, sample, i, r, scores.get(i)) for i, r in enumerate(responses, 1))
     judged = [one for one in turns if one.turn in scores]
-    values = [one.value for one in judged]
+    values = [one.value for one in judged if one.value is not None]
     failures = [one.failure for one in sorted(turns, key=lambda one: one.value is not None) if one.failure is not None]
-    value = None if None in values else sum(values) / len(values)
+    value = sum(values) / len(values) if len(values) == len(judged) else None
     return _record(
         sample,
         responses,

@@ -9,7 +9,8 @@ from typing import Any
 
 from harness.config.task import DataConfig, ShotsConfig, TaskConfig
 from harness.errors import TaskError
-from harness.tasks.data.read import DataSource, Rows, load_rows
+from harness.tasks.data.files import DataSource
+from harness.tasks.data.read import Rows, load_rows
 
 
 def digest(value: Any) -> str:

@@ -27,6 +27,7 @@ from harness.errors import TaskError, nearest
 from harness.scoring.extractors import read_json
 from harness.tasks.prompts import answer_text, columns_of, fill, render
 from harness.tasks.rows import digest
+from harness.tasks.samples import rows_of
 from harness.tasks.task import Task
 from harness.values import Form, GenerateRequest, Message, Prompt, Request, Response, Sample, Sampling, Writing
 
@@ -112,7 +113,8 @@ def default_prompt(task: Judging) -> str:
 
 def _check_columns(task: Task, rubric: RubricConfig) -> None:
     named = columns_of(rubric.prompt or "")
-    known = {*task.samples[0].row, *WORDS}
+    rows = rows_of(task.samples)
+    known = {*rows[0], *WORDS}
     shown = ("answer_a", "answer_b") if rubric.against else ("answer",)
     for column in named:
         if column not in known:
@@ -124,22 +126,25 @@ def _check_columns(task: Task, rubric: RubricConfig) -> None:
             what = f"rubric: prompt does not show the judge {{{word}}}"
             raise TaskError(what, where=task.where, fix=f"put {{{word}}} where it is to stand")
     for column in named:
-        lacking = ((i, s.id) for i, s in enumerate(task.samples, 1) if column not in WORDS and column not in s.row)
-        if short := next(lacking, None):
-            what = f"rubric: prompt names column '{column}', which row {short[0]} (sample {short[1]}) does not have"
+        lacking = (i for i, row in enumerate(rows) if column not in WORDS and column not in row)
+        if (short := next(lacking, None)) is not None:
+            sample = task.samples[short].id
+            what = f"rubric: prompt names column '{column}', which row {short + 1} (sample {sample}) does not have"
             raise TaskError(what, where=task.where, fix="give the row that key, empty if it has no value")
 
 
 def _check_people(task: Task, rubric: RubricConfig) -> None:
     columns = [("human", rubric.human), *(("of", column) for column in texts_of(rubric))]
+    rows = rows_of(task.samples)
     for key, column in columns:
-        if column is not None and column not in task.samples[0].row:
+        if column is not None and column not in rows[0]:
             what = f"rubric: {key} names column '{column}', which the data do not have"
-            raise TaskError(what, where=task.where, fix=nearest(column, task.samples[0].row))
-    for row, sample in enumerate(task.samples, 1):
-        told = sample.row.get(rubric.human) if rubric.human is not None else None
+            raise TaskError(what, where=task.where, fix=nearest(column, rows[0]))
+    for i, row in enumerate(rows):
+        told = row.get(rubric.human) if rubric.human is not None else None
         if told not in (None, "") and as_verdict(rubric, told) is None:
-            what = f"rubric: '{told!s:.60}' in column '{rubric.human}' is no verdict (row {row}, sample {sample.id})"
+            placed = f"row {i + 1}, sample {task.samples[i].id}"
+            what = f"rubric: '{told!s:.60}' in column '{rubric.human}' is no verdict ({placed})"
             raise TaskError(
                 what, where=task.where, fix=f"a verdict is {_allowed(rubric)}; leave out what nobody judged"
             )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.config.task import TaskConfig
 from harness.errors import DataError, TaskError, nearest
-from harness.tasks.data.lazy import made
+from harness.tasks.data.lazy import Lazy, made
 from harness.tasks.data.prepare import PREPARE
 from harness.tasks.data.read import Rows, assign_ids
 from harness.values import Sample
@@ -32,6 +32,54 @@ class Table:
     def at(self, i: int) -> str:
         """Returns how messages name a row: by place and id, as an id that is a position counts from 0, rows from 1."""
         return f"{self.where} row {i + 1} (sample {self.ids[i]})"
+
+
+class Samples(Lazy[Sample]):
+    """The samples of a task, each made when it is asked for: a plan for one makes one.
+
+    They are kept where the rows are; of a file too large to hold, a sample is made again each time.
+    """
+
+    def __init__(self, rows: Sequence[Row], make: Callable[[int, Row], Sample]) -> None:
+        self.rows, self._make = rows, make  # rows: what can be asked of all samples without making any
+        self._kept: dict[int, Sample] | None = None if isinstance(rows, Lazy) else {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and len(self) == len(other) and all(a == b for a, b in zip(self, other))
+
+    __hash__ = None  # type: ignore[assignment]  # rows are mappings
+
+    def item(self, index: int) -> Sample:
+        """Returns one sample."""
+        return self._made(index, self.rows[index])
+
+    def items(self) -> Iterator[Sample]:
+        """Yields every sample in order."""
+        return (self._made(i, row) for i, row in enumerate(self.rows))
+
+    def changed(self, change: Callable[[Sample], Sample]) -> Samples:
+        """Returns the samples with a change that leaves the columns of their rows as they are."""
+        return Samples(self.rows, lambda i, row: change(self._made(i, row)))
+
+    def _made(self, index: int, row: Row) -> Sample:
+        if self._kept is None:
+            return self._make(index, row)
+        if index not in self._kept:
+            self._kept[index] = self._make(index, row)
+        return self._kept[index]
+
+
+def rows_of(samples: Sequence[Sample]) -> Sequence[Row]:
+    """Returns the rows of samples, without making any that is not there yet."""
+    return samples.rows if isinstance(samples, Samples) else [sample.row for sample in samples]
+
+
+def changed(samples: Sequence[Sample], change: Callable[[Sample], Sample]) -> Sequence[Sample]:
+    """Returns the samples with a change that leaves the columns of their rows as they are."""
+    return samples.changed(change) if isinstance(samples, Samples) else tuple(map(change, samples))
 
 
 def table_of(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) -> Table:
@@ -124,9 +172,9 @@ def plain_sample(config: TaskConfig, id: str, row: Row) -> Sample:
     return Sample(id=id, task=config.task, row=row, expected=expected, cluster=cluster_of(config, row))
 
 
-def plain_samples(config: TaskConfig, table: Table) -> Sequence[Sample]:
+def plain_samples(config: TaskConfig, table: Table) -> Samples:
     """Returns a sample for each row, whose answer is expected as it stands there. Raises TaskError for an empty one."""
     if config.answer is not None:
         for i, row in enumerate(table.rows):
             need_answer(row, config.answer, table.at(i))
-    return made(table.rows, lambda i, row: plain_sample(config, table.ids[i], row))
+    return Samples(table.rows, lambda i, row: plain_sample(config, table.ids[i], row))

@@ -69,7 +69,8 @@ class SelfTest:
 
 def self_test(task: Task) -> SelfTest:
     """Returns how the task judges gold, empty and wrong answers of its first samples, and turns of them."""
-    gold_fails, empty_passes, wrong_passes, unfit, tried, gold_tried, wrong_tried = [], [], [], [], 0, 0, 0
+    gold_fails, empty_passes, wrong_passes, unfit = list[str](), list[str](), list[str](), list[str]()
+    tried = gold_tried = wrong_tried = 0
     for one in _examples(task, TRIED):
         tried += 1
         if one.gold is not None:
@@ -84,8 +85,16 @@ def self_test(task: Task) -> SelfTest:
             wrong_tried += 1
             if _value(one, one.wrong, _told(task, worst_reply)) == 1.0:
                 wrong_passes.append(one.sample.id)
-    found = (tuple(ids) for ids in (gold_fails, empty_passes, wrong_passes))
-    return SelfTest(task.name, tried, gold_tried, *found, wrong_tried, tuple(unfit))
+    return SelfTest(
+        task=task.name,
+        tried=tried,
+        gold_tried=gold_tried,
+        gold_fails=tuple(gold_fails),
+        empty_passes=tuple(empty_passes),
+        wrong_passes=tuple(wrong_passes),
+        wrong_tried=wrong_tried,
+        unfit=tuple(unfit),
+    )
 
 
 def messy(task: Task) -> dict[str, float]:

@@ -9,10 +9,12 @@ from pathlib import Path
 
 from harness.config.task import Question, ShotsConfig, TaskConfig
 from harness.errors import TaskError, nearest
+from harness.tasks.data.files import DataSource
 from harness.tasks.data.lazy import picked
-from harness.tasks.data.read import DataSource, load_rows
+from harness.tasks.data.read import load_rows
 from harness.tasks.kinds import samples_of
 from harness.tasks.rows import _rows, _same_split
+from harness.tasks.samples import rows_of
 from harness.tasks.task import Task
 from harness.values import Sample
 
@@ -55,7 +57,7 @@ def pool_of(config: TaskConfig, path: Path, override: Path | None, samples: Sequ
         pool = samples_of(config.model_copy(update={"prepare": None}), rows, path, None)
     else:
         pool = samples_of(config, _rows(config, path, override, shots.split), path, config.data.id)
-    if shots.match is not None and any(shots.match not in sample.row for sample in chain(pool, samples)):
+    if shots.match is not None and any(shots.match not in row for row in chain(rows_of(pool), rows_of(samples))):
         raise TaskError(
             f"shots: match names column '{shots.match}', which the data do not have",
             where=str(path),

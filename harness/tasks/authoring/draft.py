@@ -40,7 +40,7 @@ def task_of(
 
 def _is_count(column: Column) -> bool:
     """Returns whether an answer of few values is a number to be worked out, and not a class."""
-    return column.kind == "number" and key_of(column.name) not in CLASSES and column.distinct > 2
+    return column.kind == "number" and key_of(column.name) not in CLASSES and (column.distinct or 0) > 2
 
 
 def _choice_task(roles: Roles, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -137,7 +137,7 @@ def _passes(task: Mapping[str, Any], columns: Sequence[Column], rows: Sequence[M
         except ValueError as error:
             fix = "take these rows out, or write a task file of your own: see `harness tasks`"
             raise DataError(str(error), where=f"{path}, row {number}", fix=fix) from None
-    samples = tuple(Sample(str(i), "draft", row, row[config.answer]) for i, row in enumerate(tried))
+    samples = tuple(Sample(str(i), "draft", row, row[str(config.answer)]) for i, row in enumerate(tried))
     return self_test(Task(config, path, samples, (), "", "")).passed
 
 
@@ -190,7 +190,7 @@ def _asks(name: str) -> str:
 
 def _asks_json(column: Column, values: Sequence[Any]) -> str:
     if column.kind == "list":
-        first = next((value for value in values if value), [])
+        first: Any = next((value for value in values if value), [])
         keys = list(first[0]) if isinstance(first, list) and first and isinstance(first[0], dict) else []
         of = f" of objects with {', '.join(keys[:12])}" if keys else ""
         return f"JSON list{of}:"

@@ -31,7 +31,7 @@ def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task:
         yield f"also could be the answer: {named}; '{roles.answer}' is taken. Otherwise: --answer COLUMN"
     if roles.id is None:
         for column in filter(almost_id, columns):
-            again, empty = column.filled - column.distinct, len(column.empty)
+            again, empty = column.filled - (column.distinct or 0), len(column.empty)
             why = [f"{n} {text}" for n, text in ((again, "stand twice"), (empty, "empty")) if n]
             yield f"'{column.name}' is not taken as id ({', '.join(why)}): samples are named by their place, from 0"
     answer = by_name[roles.answer]
@@ -121,7 +121,7 @@ def personal(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> li
     for column in columns:
         if column.kind in ("number", "yes/no", "empty") and column.longest < 12:
             continue
-        if column.counts and column.longest < 10 and column.distinct < column.filled / 2:
+        if column.counts and column.longest < 10 and (column.distinct or 0) < column.filled / 2:
             continue
         looked_at.append(column.name)
     found: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))

@@ -88,7 +88,7 @@ def described(column: Column) -> str:
     if is_label(column) and column.counts:
         common = Counter(column.counts).most_common(2)
         shown = ", ".join(f"{short(name, 16)} {100 * count / column.filled:.0f} %" for name, count in common)
-        return f"{column.distinct} values ({shown}{', ...' if column.distinct > 2 else ''})"
+        return f"{column.distinct} values ({shown}{', ...' if (column.distinct or 0) > 2 else ''})"
     if column.kind in ("text", "mixed"):
         longest = f"{column.longest:,} characters"
         return f"{column.kind}, median {counted(column.words, 'word')}, longest {longest}"

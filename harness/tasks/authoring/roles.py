@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ class Roles:
 def split_of(columns: Sequence[Column]) -> str | None:
     """Returns which value of a column `split` is asked about, None without such a column."""
     column = next((c for c in columns if c.name == "split" and c.kind == "text" and not c.empty), None)
-    if column is None or column.distinct > 10:
+    if column is None or (column.distinct or 0) > 10:
         return None
     known = [name for name in TEST_SPLITS if name in column.counts]
     return known[0] if known else min(column.counts, key=lambda name: column.counts[name])
@@ -226,6 +226,7 @@ def _numbered(columns: Sequence[Column], answer: str) -> list[tuple[str, ...]]:
 
 def offered(row: Mapping[str, Any], names: Sequence[str]) -> list[str] | None:
     """Returns the choices of a row: the list in one column, or the cells of several; None if it has none."""
+    values: Any
     if len(names) > 1:
         values = [row.get(name) for name in names]
     else:
@@ -247,7 +248,7 @@ def _list(text: str) -> list[Any] | None:
 
 def answer_is(rows: Sequence[Mapping[str, Any]], answer: str, names: Sequence[str]) -> str | None:
     """Returns how the answers name one of the choices: "text", "letter" or "index"; None if they do not."""
-    ways = {
+    ways: dict[str, Callable[[str, list[str]], bool]] = {
         "text": lambda text, options: text in options,
         "letter": lambda text, options: len(text) == 1 and 0 <= LETTERS.find(text.upper()) < len(options),
         "index": lambda text, options: text.isdecimal() and int(text[:9]) < len(options),

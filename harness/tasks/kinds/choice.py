@@ -25,7 +25,7 @@ from harness.tasks.kinds.base import Example, Manner, as_it_is, failed, loglikel
 from harness.tasks.labels import label_of, name_of
 from harness.tasks.prompts import answered, columns_of, fill, render
 from harness.tasks.rubric import Told
-from harness.tasks.samples import Row, Table, cluster_of, listed, need_column
+from harness.tasks.samples import Row, Samples, Table, changed, cluster_of, listed, need_column, rows_of
 from harness.tasks.samples import need_answer as need_value
 from harness.tasks.task import LETTERS, Task, part_of
 from harness.values import Prompt, Request, Response, Sample, Score
@@ -97,7 +97,7 @@ def samples(config: ChoiceTask, table: Table) -> Sequence[Sample]:
         need_value(row, column, table.at(i))
     pairs = made(table.rows, lambda i, row: (row[column], _choices(config, row, table.at(i))))
     golds = _golds(config, pairs, table.at)
-    return made(
+    return Samples(
         table.rows,
         lambda i, row: _sample(config, table.ids[i], row, _choices(config, row, table.at(i)), golds[i]),
     )
@@ -304,7 +304,8 @@ def as_text(config: ChoiceTask, task: Task) -> Task:
             fix="leave `as: generate` out: only choices of which one is right have a generated twin",
         )
     by_name = isinstance(config.choices, tuple) and config.continuation == "text"
-    if not by_name and (most := max(len(sample.choices) for sample in task.samples)) > len(LETTERS):
+    most = 0 if by_name else max(len(_choices(config, row, task.where)) for row in rows_of(task.samples))
+    if most > len(LETTERS):
         raise TaskError(
             f"a row has {most} choices, and letters name {len(LETTERS)}",
             where=task.where,
@@ -316,7 +317,7 @@ def as_text(config: ChoiceTask, task: Task) -> Task:
         told = told.replace("the letter", "the number")
     name = part_of(task.name, "generated")
     shared = {key: value for key, value in config if key in generate.CONFIG.model_fields}
-    changed = {
+    differs = {
         "task": name,
         "kind": "generate",
         "description": f"{config.description.rstrip()}\n\n{told}\n\n".lstrip("\n"),
@@ -326,10 +327,10 @@ def as_text(config: ChoiceTask, task: Task) -> Task:
         "score": "exact_match",
     }
     style = None if by_name else config.labels
-    asked, pool = (made(several, lambda _, one: _asked(one, name, style)) for several in (task.samples, task.pool))
+    asked, pool = (changed(several, lambda one: _asked(one, name, style)) for several in (task.samples, task.pool))
     format_of = task.format_of and part_of(task.format_of, "generated")
-    written = generate.CONFIG.model_construct(config.model_fields_set, **shared | changed)
-    return replace(task, config=written, samples=asked, pool=pool, format_of=format_of)
+    written_as = generate.CONFIG.model_construct(config.model_fields_set, **shared | differs)
+    return replace(task, config=written_as, samples=asked, pool=pool, format_of=format_of)
 
 
 def _asked(sample: Sample, name: str, style: str | None) -> Sample:

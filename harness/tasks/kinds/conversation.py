@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
@@ -13,14 +12,13 @@ from pydantic_core import PydanticCustomError
 from harness.config.base import _by_shape
 from harness.config.task import Judging, TurnConfig
 from harness.errors import TaskError
-from harness.tasks.data.lazy import made
 from harness.tasks.kinds import generate
 from harness.tasks.kinds.base import Example, Manner, renamed
 from harness.tasks.kinds.generate import GenerateTask, written_requests
 from harness.tasks.kinds.written import judge_text, written
 from harness.tasks.prompts import answer_text, fill, opened
 from harness.tasks.rubric import Told
-from harness.tasks.samples import Row, Table, listed, need_answer, need_column, plain_sample
+from harness.tasks.samples import Row, Samples, Table, listed, need_answer, need_column, plain_sample
 from harness.tasks.task import Task
 from harness.values import Message, Prompt, Request, Response, Sample, Score
 
@@ -73,7 +71,7 @@ class ConversationTask(Judging):
             raise PydanticCustomError(
                 "answer", "what is right is missing: add `answer: COLUMN`, or `scored: {2: {answer: COLUMN}}`"
             )
-        if isinstance(self.turns, tuple) and (past := max(self.scored or {0: None})) > len(self.turns):
+        if isinstance(self.turns, tuple) and (past := max(self.scored or (0,))) > len(self.turns):
             raise PydanticCustomError(
                 "past", "turn {past} is scored, and there are {n}", {"past": past, "n": len(self.turns)}
             )
@@ -93,12 +91,18 @@ relaid = renamed
 
 def samples(config: ConversationTask, table: Table) -> Sequence[Sample]:
     """Returns a sample for each row: the turns that are judged, and what is expected of each."""
-    found = made(table.rows, lambda i, row: _sample(config, table.ids[i], row, table.at(i)))
-    deque(found, maxlen=0)  # each is checked now, also where it is made again later
-    return found
+    for i, row in enumerate(table.rows):
+        _judged(config, row, table.at(i))  # each is checked now, also where its sample is made later
+    return Samples(table.rows, lambda i, row: _sample(config, table.ids[i], row, table.at(i)))
 
 
 def _sample(config: ConversationTask, id: str, row: Row, where: str) -> Sample:
+    row, expected = _judged(config, row, where)
+    return replace(plain_sample(config, id, row), expected=tuple(expected.values()), scored=tuple(expected))
+
+
+def _judged(config: ConversationTask, row: Row, where: str) -> tuple[Row, dict[int, Any]]:
+    """Returns a row with its turns as a list, and what is expected of each turn that is judged."""
     if isinstance(config.turns, str):
         need_column(row, config.turns, "turns", where)
         row = {**row, config.turns: listed(row[config.turns], config.turns, "turns", where)}
@@ -117,8 +121,7 @@ def _sample(config: ConversationTask, id: str, row: Row, where: str) -> Sample:
     if not chosen or chosen[-1] > n:
         what = f"turn {chosen[-1]} is scored, and there are {n}" if chosen else "no turn is scored"
         raise TaskError(what, where=where, fix="mend `scored`, or give an answer to one of the turns")
-    expected = tuple(_expected(row, named.get(turn), answers, turn, where) for turn in chosen)
-    return replace(plain_sample(config, id, row), expected=expected, scored=tuple(chosen))
+    return row, {turn: _expected(row, named.get(turn), answers, turn, where) for turn in chosen}
 
 
 def _expected(row: Row, column: str | None, answers: Sequence[Any], turn: int, where: str) -> Any:
