@@ -179,7 +179,6 @@ def choose(task: Task, config: RunConfig) -> tuple[Sample, ...]:
     return tuple(sample for _, sample in sorted(kept, key=lambda placed: placed[0]))
 
 
-<<<<<<< HEAD
 def plan_file(plan: Plan) -> PlanFile:
     """Returns what `plan.json` says of a plan."""
     return PlanFile(
@@ -211,45 +210,7 @@ def _planned_cell(cell: Cell) -> PlannedCell:
         requests=len(cell.requests),
         sampling=first.sampling if isinstance(first, GenerateRequest) else None,
     )
-=======
-def stored(plan: Plan) -> dict[str, Any]:
-    """Returns the content of `plan.json`."""
-    machine = read_machine(plan.config.machine)
-    content = {
-        "digest": plan.digest,
-        "identity": plan.identity,
-        "run": plan.config.run,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "config": plan.config.model_dump(mode="json"),
-        "tasks": {task.name: task.config.model_dump(mode="json", by_alias=True) for task in plan.tasks},
-        "data": {task.name: {"digest": task.data_digest, "origin": task.data_origin} for task in plan.tasks},
-        "models": {model.config.name: described(model) for model in plan.models},
-        "formats": {task.name: task.format_of for task in plan.tasks if task.format_of},
-        **({} if plan.judge is None else {"judge": _described_judge(plan.judge, plan)}),
-        "machine": None if machine is None else machine.model_dump(mode="json"),
-        "cells": [
-            {
-                "model": cell.model.config.name,
-                "task": cell.task.name,
-                "mode": cell.mode,
-                "chat": cell.chat,
-                "n": cell.n,
-                "requests": len(cell.requests),
-                "sampling": _sampling(cell),
-            }
-            for cell in plan.cells
-        ],
-        "host": host(),
-        "git": git_state(),
-    }
-    return redacted(portable(content))
->>>>>>> kinds
 
-
-def _sampling(cell: Cell) -> dict[str, Any] | None:
-    """Returns how the tokens of a cell are drawn; None where none are."""
-    first = next(iter(cell.requests), None)
-    return asdict(first.sampling) if isinstance(first, GenerateRequest) else None
 
 
 def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
@@ -302,12 +263,7 @@ def _identity(
     }
 
 
-<<<<<<< HEAD
 def _described_judge(plan: Plan, model: PlannedModel) -> JudgeEntry:
     known, judge = described(model), judge_of(plan)
     entry = {field.name: getattr(known, field.name) for field in fields(ModelEntry)}
     return JudgeEntry(name=model.config.name, key=judge.key, chat=judge.chat, seed=judge.seed, **entry)
-=======
-def _described_judge(judge: PlannedModel, plan: Plan) -> dict[str, Any]:
-    return {"name": judge.config.name, **asdict(judge_of(plan)), **described(judge)}
->>>>>>> kinds
