@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from harness.measure.energy import Energy
-from harness.measure.load.drive import Timed
+from harness.measure.load.timed import Timed
 from harness.measure.other_work import Bystanders
 from harness.store.schema.bench import BenchRow
 from harness.store.schema.codec import Codec
