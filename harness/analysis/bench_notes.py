@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from harness.config.model import ScriptedModel, settings_of
-from harness.measure.load.drive import Slo
+from harness.measure.load.timed import Slo
 from harness.measure.other_work import OTHERS, STOLEN
 from harness.store.schema.bench import BenchRow, BenchSummary, BenchWorkload, TokenSeconds
 from harness.store.schema.notes import Figure, Note, NoteCode, Subject

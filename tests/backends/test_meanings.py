@@ -161,7 +161,7 @@ def answered(reply: Reply):
 def test_an_ending_that_nobody_knows_is_taken_for_a_stop_and_named():
     response, timed = answered(events({"choices": [{"delta": {"content": "hi"}, "finish_reason": "tired"}]}))
     assert (response.error, response.finish_reason, timed.error) == (None, "stop", None)
-    assert "'tired' is not known here" in response.details["refused"]["finish_reason"]
+    assert "'tired' is not known here" in response.provider.refused["finish_reason"]
 
 
 def test_an_answer_that_the_server_gave_up_is_no_answer(monkeypatch):
@@ -253,8 +253,8 @@ def test_a_parameter_that_a_message_only_mentions_stays_where_leaving_it_out_doe
         model = load(model_of(name="m", backend="openai", base_url=server.url, limits=limits))
         (bad,), (good,) = model.answer([asked("bad")]), model.answer([asked("good")])
         assert "temperature" in server.bodies[-1]
-    assert bad.error == "http 400: bad at any temperature" and len(bad.details["attempts"]) == 2
-    assert good.error is None and "refused" not in good.details
+    assert bad.error == "http 400: bad at any temperature" and len(bad.attempts) == 2
+    assert good.error is None and not good.provider.refused
 
 
 def test_a_text_that_a_server_refuses_does_not_stop_the_scoring_of_others():

@@ -11,8 +11,8 @@ from typing import Literal
 
 from harness.cost.capacity import Capacity, Shape
 from harness.measure.energy import Energy
-from harness.measure.load.drive import Slo
 from harness.measure.load.summary import LoadSummary
+from harness.measure.load.timed import Slo
 from harness.measure.other_work import Bystanders
 from harness.store.schema.codec import Codec
 from harness.store.schema.notes import Note
