@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.measure.other_work import OTHERS, SHOWN, STOLEN
 from harness.reports.layout import number
+from harness.reports.notes import busy_machine
 from harness.store.schema import Note, NoteCode
 
 
@@ -58,17 +58,6 @@ def _token_seconds(note: Note) -> str:
     terms = f"{a:.3g}·I + {b:.3g}·O + {c:.3g}·(I·O + O²/2)"
     missed = f"{mean:.0f} % on average, {most:.0f} % at most"
     return f"busy seconds of a request = {terms}; a shape left out is missed by {missed}."
-
-
-def busy_machine(note: Note) -> str:
-    """Returns the warning that other work took part of the processors while times were measured."""
-    rows, others, stolen = note.names("rows"), note.number("others"), note.number("stolen")
-    upto = "up to " if len(rows) > 1 else ""
-    taken = [f"other work took {upto}{100 * others:.0f} %"] if others > OTHERS else []
-    taken += [f"the host of this virtual machine kept back {upto}{100 * stolen:.0f} %"] if stolen > STOLEN else []
-    names = "; ".join([*rows[:SHOWN], *([f"{more} more"] if (more := len(rows) - SHOWN) > 0 else [])])
-    when = f"of this computer's processors while latencies were measured ({names})"
-    return f"WARNING: {' and '.join(taken)} {when}: they may be too long."
 
 
 _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {

@@ -126,7 +126,7 @@ def _truncated_prompts(note: Note) -> str:
     return f"{_subject(note)}: {note.known('n')} prompts cut on the left to fit the context."
 
 
-def _busy_machine(note: Note) -> str:
+def busy_machine(note: Note) -> str:
     rows, others, stolen = note.names("rows"), note.number("others"), note.number("stolen")
     upto = "up to " if len(rows) > 1 else ""
     taken = [f"other work took {upto}{100 * others:.0f} %"] if others > OTHERS else []
@@ -310,7 +310,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.LOSS_UNIT: _loss_unit,
     NoteCode.ENERGY: _energy,
     NoteCode.TRUNCATED_PROMPTS: _truncated_prompts,
-    NoteCode.BUSY_MACHINE: _busy_machine,
+    NoteCode.BUSY_MACHINE: busy_machine,
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
     NoteCode.ANSWERS_MISSING: _answers_missing,
