@@ -61,7 +61,11 @@ def _changed(path: Path, held: Summary) -> str:
     """Returns what of a run's records and scores does not follow from its responses; empty if all does."""
     records_of, fresh = summarised(path)
     for i, (line, record) in enumerate(zip_longest(jsonl_lines(path / RECORDS), records_of), 1):
-        if record is None or line is None or migrated("record", line) != json.loads(json.dumps(RECORD_LINES.write(record))):
+        if (
+            record is None
+            or line is None
+            or migrated("record", line) != json.loads(json.dumps(RECORD_LINES.write(record)))
+        ):
             return f"line {i} of {path / RECORDS} does not follow from the responses"
     for row, due in zip_longest(held.rows, fresh.rows):
         named = due or row

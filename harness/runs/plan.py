@@ -212,7 +212,6 @@ def _planned_cell(cell: Cell) -> PlannedCell:
     )
 
 
-
 def _refuse_two_of_a_name(tasks: Sequence[Task]) -> None:
     seen: dict[str, Task] = {}
     for task in tasks:

@@ -321,9 +321,7 @@ def test_a_region_without_the_model_stops_the_run_and_does_not_blame_the_key(sta
 def test_a_prompt_that_the_provider_filters_is_a_refusal_and_no_error(tmp_path: Path):
     filtered = refused("The response was filtered due to the prompt triggering the content policy", "content_filter")
     response = answered(filtered)
-    assert (
-        response.error is None and response.text == "" and response.provider.refusal == "content filter: the prompt"
-    )
+    assert response.error is None and response.text == "" and response.provider.refusal == "content filter: the prompt"
     assert response.usd is None and len(response.attempts) == 1
     row, _ = run(tmp_path, filtered)
     assert row["failures"] == {"no_answer": 3} and row["incomplete"] is None
