@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from harness.analysis.epochs import reduce_epochs, repeated
+from harness.config.task import BestBy
 from harness.values import Record
 
 FIELDS: dict[str, Any] = {
@@ -48,7 +49,7 @@ def test_the_mean_leaves_every_answer_as_it_is():
 
 def test_the_best_by_a_metric_counts():
     confident = [replace(r, metrics={"confidence": c}) for r, c in zip(VOTED, (0.2, 0.9, 0.4))]
-    assert [record.value for record in reduce_epochs(confident, {"best_by": "confidence"})] == [0.0]
+    assert [record.value for record in reduce_epochs(confident, BestBy(best_by="confidence"))] == [0.0]
 
 
 def test_answers_without_a_value_do_not_take_part():
@@ -57,7 +58,7 @@ def test_answers_without_a_value_do_not_take_part():
 
 
 def test_pass_at_k_and_its_relatives_have_their_definitions():
-    found = {name: estimate["value"] for name, estimate in repeated(VOTED + TIED + WRONG).items()}
+    found = {name: estimate.value for name, estimate in repeated(VOTED + TIED + WRONG).items()}
     assert found == {
         "pass@1": pytest.approx((2 / 3 + 1 / 3 + 0) / 3),
         "pass@3": pytest.approx(2 / 3),

@@ -18,6 +18,7 @@ from harness.api import with_labels
 from harness.cli.app import app
 from harness.config.base import validate
 from harness.config.run import RunConfig
+from harness.stats import Classification
 from harness.values import Record, Sample
 
 MESSAGES = [("my parcel is late", "delivery"), ("I forgot my code", "password"), ("money back", "refund")]
@@ -50,9 +51,10 @@ def run(folder: Path, task: dict[str, Any], rules: list[dict[str, Any]], as_text
     return harness.run(validate(RunConfig, config, "test"), out=folder / "out")
 
 
-def labels_of(result: harness.Run) -> dict[str, Any]:
-    (row,) = with_labels(result)["rows"]
-    return row["labels"]
+def labels_of(result: harness.Run) -> Classification:
+    (row,) = with_labels(result).rows
+    assert row.labels is not None
+    return row.labels
 
 
 @pytest.mark.parametrize(
@@ -62,24 +64,24 @@ def test_each_choice_is_a_label_that_of_none_of_these_too(tmp_path: Path, change
     letters = {"delivery": "D", "password": "A", "refund": "B", "none of these": "C"}  # turned round by one
     rules = [{**rule, "text": letters[rule["text"]]} for rule in RULES] if changes else RULES
     found = labels_of(run(tmp_path, CHOICE | changes, rules))
-    scores = {label["label"]: (label["support"], label["precision"], label["recall"]) for label in found["labels"]}
+    scores = {label.label: (label.support, label.precision, label.recall) for label in found.labels}
     assert scores == {
         "delivery": (2, 0.5, 0.5),
         "password": (1, 1.0, 1.0),
         "refund": (1, 0.0, 0.0),
         "none of these": (2, 0.5, 0.5),
     }
-    assert found["macro_f1"]["value"] == pytest.approx((0.5 + 1.0 + 0.0 + 0.5) / 4)
-    order = [label["label"] for label in found["labels"]]
-    assert found["confusion"][order.index("refund")][order.index("none of these")] == 1
-    assert found["abstentions"] == 0
+    assert found.macro_f1.value == pytest.approx((0.5 + 1.0 + 0.0 + 0.5) / 4)
+    order = [label.label for label in found.labels]
+    assert found.confusion[order.index("refund")][order.index("none of these")] == 1
+    assert found.abstentions == 0
 
 
 def test_an_answer_that_names_no_label_is_an_abstention_and_no_mistake_for_another(tmp_path: Path):
     rules = [{"prompt": "money", "text": "I would rather not say"}, *RULES]
     found = labels_of(run(tmp_path, CHOICE, rules, as_text=True))
-    order = [label["label"] for label in found["labels"]]
-    assert found["abstentions"] == 1 and found["confusion"][order.index("refund")] == (0, 0, 0, 0, 1)
+    order = [label.label for label in found.labels]
+    assert found.abstentions == 1 and found.confusion[order.index("refund")] == (0, 0, 0, 0, 1)
 
 
 def test_sets_of_labels_have_scores_and_no_confusions(tmp_path: Path):
@@ -92,17 +94,17 @@ def test_sets_of_labels_have_scores_and_no_confusions(tmp_path: Path):
     rules = [{"prompt": "late", "text": "Delivery; refund"}, {"prompt": "code", "text": "spam"}, *RULES]
     result = run(tmp_path, task, rules)
     found = labels_of(result)
-    scores = {label["label"]: (label["support"], label["recall"]) for label in found["labels"]}
+    scores = {label.label: (label.support, label.recall) for label in found.labels}
     assert scores["delivery"] == (2, 0.5) and scores["password"] == (1, 0.0) and scores["(other)"] == (0, None)
-    assert found["confusion"] is None
+    assert found.confusion is None
     assert "Which is taken for which" not in CliRunner().invoke(app, ["table", str(result.folder), "--labels"]).stdout
 
 
 def test_labels_that_a_text_states_are_those_of_the_data(tmp_path: Path):
     task = CHOICE | {"kind": "generate", "choices": None, "score": "label"}
     found = labels_of(run(tmp_path, task, [{"prompt": "late", "text": "parcels"}, {"prompt": "", "text": "Refund"}]))
-    assert [label["label"] for label in found["labels"]] == ["delivery", "none of these", "password", "refund"]
-    assert found["abstentions"] == 1 and found["labels"][3]["recall"] == 1.0
+    assert [label.label for label in found.labels] == ["delivery", "none of these", "password", "refund"]
+    assert found.abstentions == 1 and found.labels[3].recall == 1.0
 
 
 def test_the_table_names_what_a_label_is_taken_for(tmp_path: Path):

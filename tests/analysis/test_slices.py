@@ -18,7 +18,9 @@ from harness.cli.app import app
 from harness.config.base import validate
 from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
+from harness.reports.notes import sentence
 from harness.stats import wilson
+from harness.store.schema import Slice
 from harness.tasks.load import load_task
 from harness.values import Record, Sample
 
@@ -31,7 +33,7 @@ def record(i: int, value: float) -> Record:
     return Record("m", "t", str(i), 0, "generate", "x", "x", value, None, 1, 1, None, "x", "stop", 0)
 
 
-def sliced(values: dict[str, list[float]], clusters: list[str] | None = None) -> list[dict]:
+def sliced(values: dict[str, list[float]], clusters: list[str] | None = None) -> tuple[Slice, ...]:
     pairs = [(name, value) for name, several in values.items() for value in several]
     samples = {("t", str(i)): sample(i, lang=name) for i, (name, _) in enumerate(pairs)}
     return by_slice([record(i, value) for i, (_, value) in enumerate(pairs)], clusters, samples, ["lang"])
@@ -39,17 +41,17 @@ def sliced(values: dict[str, list[float]], clusters: list[str] | None = None) ->
 
 def test_each_slice_has_its_accuracy_interval_and_the_rest():
     low, high = sliced({"de": [1.0] * 30 + [0.0] * 10, "fr": [1.0] * 8 + [0.0] * 32})
-    assert (low["value"], low["n"], low["accuracy"]["value"], low["rest"]) == ("fr", 40, 0.2, 0.75)
-    assert low["accuracy"]["low"] == pytest.approx(wilson(8, 40).low)
+    assert (low.value, low.n, low.accuracy.value, low.rest) == ("fr", 40, 0.2, 0.75)
+    assert low.accuracy.low == pytest.approx(wilson(8, 40).low)
     fisher = stats.fisher_exact([[8, 32], [30, 10]]).pvalue
-    assert (low["p"], low["p_holm"]) == (pytest.approx(fisher), pytest.approx(2 * fisher))
+    assert (low.p, low.p_holm) == (pytest.approx(fisher), pytest.approx(2 * fisher))
     assert worst([low, high]) is low
 
 
 def test_empty_values_are_a_slice_of_their_own_and_one_value_has_no_rest():
     samples = {("t", "0"): sample(0, lang=None), ("t", "1"): sample(1)}
     (only,) = by_slice([record(0, 1.0), record(1, 0.0)], None, samples, ["lang"])
-    assert (only["value"], only["rest"], only["p"], only["p_holm"]) == ("(empty)", None, None, None)
+    assert (only.value, only.rest, only.p, only.p_holm) == ("(empty)", None, None, None)
     assert worst([only]) is None
 
 
@@ -98,10 +100,11 @@ def run(tmp_path: Path) -> Path:
 
 
 def test_slices_stand_in_the_summary_and_in_every_form_of_the_table(run: Path):
-    summary = json.loads((run / "out-t" / "summary.json").read_text())
-    low, high = summary["rows"][0]["slices"]
-    assert (low["value"], low["accuracy"]["value"], high["accuracy"]["value"]) == ("fr", 0.1, 1.0)
-    assert any("worst slice is lang = fr: 10.0 % of 30, the rest 100.0 %" in note for note in summary["notes"])
+    summary = harness.open_run(run / "out-t").summary
+    low, high = summary.rows[0].slices
+    assert (low.value, low.accuracy.value, high.accuracy.value) == ("fr", 0.1, 1.0)
+    said = [sentence(note) for note in summary.notes]
+    assert any("worst slice is lang = fr: 10.0 % of 30, the rest 100.0 %" in note for note in said)
     for form, cell in (("text", "10.0 [3.5, 25.6]"), ("markdown", "| fr | m | 30 |"), ("latex", "fr & m & 30 &")):
         printed = CliRunner().invoke(app, ["table", str(run / "out-t"), "--slices", "--format", form])
         assert printed.exit_code == 0 and cell in printed.stdout, printed.output

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from harness.analysis.usage import footnotes, spent, spent_together, usage_of
+from harness.analysis.notes import of_responses
+from harness.analysis.spending import spent, spent_together
+from harness.analysis.usage import usage_of
+from harness.reports.notes import sentence
 from harness.store.schema import ChargeLine
 from harness.values import Billing, PaidAttempt, Provider, Response, ResponseLine, Thinking, placed
 
@@ -21,7 +24,7 @@ def charge(usd: float) -> ChargeLine:
 
 
 def notes(*lines: ResponseLine) -> list[str]:
-    return footnotes(usage_of(lines))
+    return [sentence(note) for note in of_responses(usage_of(lines))]
 
 
 def test_sums_are_of_the_answers_that_count_and_money_of_every_attempt():
@@ -88,19 +91,19 @@ def test_what_was_paid_is_summed_over_models_and_requests_beside_the_answers():
     rows = usage_of([line(billing=Billing(0.1, 0.1)), line("k2", model="free", billing=None)])
     charges = [charge(0.02), charge(0.03)]
     found = spent(rows, charges, ["m"])
-    assert round(found["usd"], 6) == 0.15 and round(found["beside_answers_usd"], 6) == 0.05
-    assert set(found["by_model"]) == {"m"} and found["cut_off"] == []
+    assert round(found.usd, 6) == 0.15 and round(found.beside_answers_usd, 6) == 0.05
+    assert set(found.by_model) == {"m"} and found.cut_off == ()
     assert spent(rows, charges, []) is None
     found = spent(rows, charges, ["m"], cut_off=["m", "free"])
-    assert found["usd"] is None and round(found["known_usd"], 6) == 0.15 and found["cut_off"] == ["m"]
+    assert found.usd is None and round(found.known_usd, 6) == 0.15 and found.cut_off == ("m",)
 
 
 def test_several_runs_paid_the_sum_of_what_each_paid():
     one = spent(usage_of([line(billing=Billing(0.1, 0.1))]), [], ["m"])
     other = spent(usage_of([line(billing=Billing(None, 0.3), model="n")]), [], ["n"])
     both = spent_together([one, None, one])
-    assert both["usd"] == both["by_model"]["m"] == 0.2
+    assert both.usd == both.by_model["m"] == 0.2
     unknown = spent_together([one, other])
-    assert unknown["usd"] is None and unknown["known_usd"] == 0.1 and unknown["most_usd"] == 0.4
-    assert unknown["by_model"] == {"m": 0.1, "n": None}
+    assert unknown.usd is None and unknown.known_usd == 0.1 and unknown.most_usd == 0.4
+    assert unknown.by_model == {"m": 0.1, "n": None}
     assert spent_together([None, None]) is None

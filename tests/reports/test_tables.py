@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,33 +14,18 @@ import pytest
 import harness
 from harness.reports.formats import FORMATS, csv_text, latex, markdown, terminal
 from harness.reports.tables import quality, speed
+from harness.store.schema import Cost, Row, Throughput
+from harness.values import Estimate
+from tests.support.rows import ROW, difference, summary
+from tests.support.rows import row as made
 
-ESTIMATE = {"value": 0.86, "low": 0.816, "high": 0.895, "stderr": None, "method": "wilson", "reason": None}
-UNKNOWN = {"value": None, "low": None, "high": None, "stderr": None, "method": None, "reason": "no answer"}
-
-
-def row(model: str = "m", **changes: Any) -> dict[str, Any]:
-    cost = dict.fromkeys(("usd_per_1m_input", "usd_per_1m_output", "usd_per_1k_samples", "usd_per_correct"))
-    return {
-        "model": model,
-        "task": "t",
-        "task_version": 2,
-        "mode": "loglikelihood",
-        "n": 300,
-        "accuracy": ESTIMATE,
-        "metrics": {},
-        "difference": None,
-        "failures": {},
-        "latency": {"ttft_p50_s": None, "tpot_p50_s": None, "e2e_p50_s": 0.0181},
-        "throughput": {"input_tokens_per_s": 12345.6, "output_tokens_per_s": None},
-        "cost": cost,
-        "where": "this machine",
-    } | changes
+ESTIMATE = Estimate(0.86, 0.816, 0.895, method="wilson", n=300)
+TIMED = replace(ROW.latency, e2e_p50=Estimate(0.0181), n=20)
+FAST = Throughput(input_tokens_per_s=12345.6)
 
 
-def summary(*rows: dict[str, Any]) -> dict[str, Any]:
-    references = [{"name": "chance", "task": "t", "n": 300, "value": 1 / 77}]
-    return {"run": "r", "rows": list(rows), "references": references, "baseline": "m", "notes": ["Measured here."]}
+def row(model: str = "m", **changes: Any) -> Row:
+    return made(model, **{"latency": TIMED, "throughput": FAST, **changes})
 
 
 def cells(table: Any, group: int = 0) -> list[tuple[str, ...]]:
@@ -47,13 +33,13 @@ def cells(table: Any, group: int = 0) -> list[tuple[str, ...]]:
 
 
 def test_accuracy_stands_with_its_interval_and_references_below():
-    found = cells(quality(summary(row(), row("other", difference={"value": None}))))
+    found = cells(quality(summary(row(), row("other", difference=difference(None)))))
     assert found[0][:4] == ("m", "300", "86.0 [81.6, 89.5]", "")
     assert found[2][:3] == ("(chance)", "300", "1.3")
 
 
 def test_a_single_model_is_compared_with_nothing_not_even_itself():
-    alone, two = summary(row()), summary(row(), row("other", difference={"value": 0.1, "low": 0.0, "high": 0.2}))
+    alone, two = summary(row()), summary(row(), row("other", difference=difference(0.1, 0.0, 0.2)))
     assert "vs m" not in quality(alone).columns and "vs m" in quality(two).columns
     assert "paired difference" not in terminal(alone) and "paired difference" in terminal(two)
 
@@ -65,19 +51,17 @@ def test_the_names_of_further_columns_are_explained_where_they_stand():
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_a_narrow_terminal_breaks_no_word_and_no_line(width: int):
-    difference = {"value": -0.1, "low": -0.15, "high": -0.05}
-    costs = dict.fromkeys(row()["cost"], 0.000291)
-    text = terminal(
-        summary(row("demo-0.1m", cost=costs), row("demo-2m", cost=costs, difference=difference)), width=width
-    )
+    costs = Cost(*[0.000291] * 9)
+    lower = row("demo-2m", cost=costs, difference=difference(-0.1, -0.15, -0.05))
+    text = terminal(summary(row("demo-0.1m", cost=costs), lower), width=width)
     lines = text.splitlines()
     assert max(map(len, lines)) <= width
     assert {"$/correct", "failures", "0.000291"} <= {word for line in lines for word in line.split()}
 
 
 def test_a_difference_is_marked_where_its_interval_excludes_nothing():
-    clear = {"value": -0.1, "low": -0.15, "high": -0.05}
-    unclear = {"value": 0.02, "low": -0.01, "high": 0.05}
+    clear = difference(-0.1, -0.15, -0.05)
+    unclear = difference(0.02, -0.01, 0.05)
     found = cells(quality(summary(row(difference=clear), row(difference=unclear))))
     assert found[0][3] == "-10.0 [-15.0, -5.0]*"
     assert found[1][3] == "+2.0 [-1.0, +5.0]"
@@ -86,7 +70,7 @@ def test_a_difference_is_marked_where_its_interval_excludes_nothing():
 def test_unknown_is_a_dash_and_never_a_zero():
     found = cells(speed(summary(row())))[0]
     assert found == ("m", "–", "–", "18.1", "12,346", "–", "–", "–", "–", "–")
-    assert cells(quality(summary(row(accuracy=UNKNOWN))))[0][2] == "–"
+    assert cells(quality(summary(row(accuracy=Estimate(None, reason="no answer")))))[0][2] == "–"
 
 
 @pytest.mark.parametrize(
@@ -102,8 +86,7 @@ def test_unknown_is_a_dash_and_never_a_zero():
     ],
 )
 def test_numbers_have_three_significant_digits(value: float, text: str):
-    rate = {"input_tokens_per_s": value, "output_tokens_per_s": None}
-    assert cells(speed(summary(row(throughput=rate))))[0][4] == text
+    assert cells(speed(summary(row(throughput=Throughput(input_tokens_per_s=value)))))[0][4] == text
 
 
 def test_scored_and_generated_never_share_a_group():
@@ -121,7 +104,7 @@ def test_a_share_is_written_one_way_in_all_of_the_package():
 
 
 def test_failures_are_counted_by_kind():
-    found = cells(quality(summary(row(failures={"no_answer": 3, "backend_error": 1}))))
+    found = cells(quality(summary(row(asked=replace(ROW.asked, failures={"no_answer": 3, "backend_error": 1})))))
     assert found[0][3] == "1 backend_error, 3 no_answer"
 
 
@@ -142,7 +125,7 @@ def test_a_hostile_name_does_nothing_in_any_format(form: str, name: str):
 
 
 def test_the_terminal_table_fits_100_columns():
-    rows = [row("a-model-with-a-rather-long-name-for-a-table", difference={"value": -0.1, "low": -0.15, "high": -0.05})]
+    rows = [row("a-model-with-a-rather-long-name-for-a-table", difference=difference(-0.1, -0.15, -0.05))]
     assert max(map(len, terminal(summary(*rows)).splitlines())) <= 100
 
 
@@ -155,4 +138,4 @@ def test_csv_has_every_number_at_full_precision():
 
 def test_markdown_and_latex_hold_both_tables_and_the_notes():
     for text in (markdown(summary(row())), latex(summary(row()))):
-        assert "86.0 [81.6, 89.5]" in text and "18.1" in text and "Measured here." in text
+        assert "86.0 [81.6, 89.5]" in text and "18.1" in text and "Measured on a processor, 2 cores." in text
