@@ -18,6 +18,7 @@ from harness.models.footprint import SHARE
 from harness.reports import cost_text
 from harness.reports.layout import number
 from harness.reports.model_text import memory_lines
+from harness.security.egress import place_of
 from tests.support.commands import harness
 from tests.support.servers import Reply, SyntheticServer
 
@@ -208,8 +209,14 @@ def test_what_all_rows_rest_on_is_said_once(capsys):
     assert out.count("What it costs") == 2 and out.count("Assumed: l4 at") == 1
 
 
+def as_if_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a server on this computer count as one that is paid."""
+    at = "harness.backends.servers.about.place_of"
+    monkeypatch.setattr(at, lambda config: replace(place_of(config), name="api.example.com"))
+
+
 def test_what_an_api_was_paid_adds_up_with_retries_failures_and_cache_hits(capsys, monkeypatch):
-    monkeypatch.setattr("harness.runs.planned_model.where", lambda config: "api.example.com")
+    as_if_elsewhere(monkeypatch)
     asked: Counter[str] = Counter()
 
     def reply(order: int, body: dict[str, Any]) -> Reply:
@@ -245,7 +252,7 @@ def test_what_an_api_was_paid_adds_up_with_retries_failures_and_cache_hits(capsy
 
 
 def test_answers_retries_failures_timed_requests_and_verdicts_add_up_to_the_servers_own_bill(capsys, monkeypatch):
-    monkeypatch.setattr("harness.runs.planned_model.where", lambda config: "api.example.com")
+    as_if_elsewhere(monkeypatch)
     Path("kind.yaml").write_text(
         "task: kind\ndata: {file: sums.jsonl, id: id}\nkind: generate\nprompt: 'say {q}'\nrubric: {criteria: Kind.}\n"
     )
@@ -304,7 +311,7 @@ def test_answers_retries_failures_timed_requests_and_verdicts_add_up_to_the_serv
 
 
 def test_an_api_without_a_price_has_an_unknown_bill(capsys, monkeypatch):
-    monkeypatch.setattr("harness.runs.planned_model.where", lambda config: "api.example.com")
+    as_if_elsewhere(monkeypatch)
     with SyntheticServer() as server:
         Path("run.yaml").write_text(
             json.dumps(RUN | {"models": [{"name": "m", "backend": "openai", "base_url": server.url}]})

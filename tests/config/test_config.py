@@ -32,7 +32,7 @@ def test_tasks_and_models_may_be_given_by_name_alone():
     [
         ({"baselin": "model"}, "unknown key 'baselin'", "did you mean 'baseline'?"),
         ({"baseline": "modell"}, "baseline 'modell' is none of the models", "mend"),
-        ({"models": [{"name": "a", "dtype": "bf61"}]}, "models.0.dtype", "did you mean 'bf16'?"),
+        ({"models": [{"name": "a", "path": "p", "dtype": "bf61"}]}, "models.0.dtype", "did you mean 'bf16'?"),
         ({"models": [{"name": "a", "dytpe": "bf16"}]}, "unknown key 'dytpe'", "did you mean 'dtype'?"),
         ({"models": ["x/a", "y/a"]}, "two models are named 'a'", "mend"),
         ({"models": []}, "models", "mend"),

@@ -9,6 +9,7 @@ import pytest
 from harness.config.model import (
     BACKENDS,
     LocalModel,
+    ObjectModel,
     ProviderModel,
     RecordedModel,
     ScriptedModel,
@@ -50,7 +51,7 @@ GIVEN: dict[str, Any] = {
     "script": "answers.csv",
     "chat_template": "on",
 }
-KINDS = (LocalModel, ServerModel, ProviderModel, RecordedModel, ScriptedModel)
+KINDS = (LocalModel, ServerModel, ProviderModel, RecordedModel, ScriptedModel, ObjectModel)
 REMOTE = {"model", "path", "api_key_env", "api_key_command", "proxy", "ca_file", "stream", "extra", "price", "limits"}
 LOCAL = set(LocalModel.model_fields) - {"name", "backend", "chat_template"}
 MEANS = {  # which keys a backend has, written out a second time
@@ -60,6 +61,7 @@ MEANS = {  # which keys a backend has, written out a second time
     "google": REMOTE | {"logprobs", "base_url"},
     "recorded": {"script", "path"},
     "scripted": {"script"},
+    "python": set(),
 }
 
 
