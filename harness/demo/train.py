@@ -29,7 +29,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from harness.demo import data
+from harness.demo import data, words
 from harness.scoring.scorers.fields import fields
 from harness.tasks.kinds import read_task
 from harness.tasks.kinds.choice import ChoiceTask
@@ -101,8 +101,9 @@ def question(task: str, row: Mapping[str, Any]) -> str:
 
 def answer(task: str, row: Mapping[str, Any]) -> str:
     """Returns the right answer of one row as it stands after the prompt and a space."""
-    found = row[task_of(task).answer]
-    return row[found] if task == "product-facts" else as_text(found)
+    column = task_of(task).answer
+    assert column is not None
+    return str(row[row[column]]) if task == "product-facts" else as_text(row[column])
 
 
 def training_stream(kind: str, seed: int = SEED) -> Iterator[data.Example]:
@@ -133,7 +134,8 @@ def sequences(kind: str, seed: int = SEED) -> Iterator[tuple[Piece, ...]]:
 
 def _asked(kind: str, stream: Iterator[data.Example], rng: random.Random) -> tuple[Piece, ...]:
     """Returns a task's prompt with its answer, as the harness asks it (product-facts: behind five others)."""
-    task, pieces = _task(kind), []
+    task = _task(kind)
+    pieces: list[Piece] = []
     for _ in range(SHOTS + 1 if kind == "product-facts" else 1):
         row = next(stream).row
         if kind == "support-routing":
@@ -271,8 +273,8 @@ def train(
 
 def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """Returns a saved model, computing in float32, and its tokenizer."""
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    return model, transformers.AutoTokenizer.from_pretrained(folder)
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: str, limit: int | None = None) -> float:
@@ -288,7 +290,8 @@ def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: 
         texts = generate(model, tokenizer, prompts, config.max_tokens)
         scores = (fields(row[config.answer], text, **config.score["fields"])[0] for row, text in zip(rows, texts))
         return sum(scores) / len(rows)
-    labels = [[row[letter] for letter in data.LETTERS] if task == "product-facts" else config.choices for row in rows]
+    same = config.choices if isinstance(config.choices, tuple) else ()  # those of product-facts are in its rows
+    labels = [[row[letter] for letter in data.LETTERS] if task == "product-facts" else same for row in rows]
     chosen = choose(model, tokenizer, prompts, labels)
     return sum(label == answer(task, row) for label, row in zip(chosen, rows)) / len(rows)
 
@@ -326,9 +329,8 @@ def generate(
             padding_side="left",
             return_token_type_ids=False,
         )
-        written = model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)[
-            :, inputs["input_ids"].shape[1] :
-        ]
+        asked = inputs["input_ids"].shape[1]
+        written = model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)[:, asked:]  # type: ignore[misc]  # typed for a mixin alone
         texts += tokenizer.batch_decode(written, skip_special_tokens=True)
     return texts
 
@@ -400,7 +402,7 @@ def card(name: str, recipe: Recipe, parameters: int, seconds: float, measured: M
         torch=torch.__version__.partition("+")[0],
         transformers=transformers.__version__,
         measured="\n".join(lines),
-        chance_routing=1 / len(data.words.TEAMS),
+        chance_routing=1 / len(words.TEAMS),
     )
 
 

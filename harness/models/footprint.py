@@ -41,9 +41,9 @@ class Footprint:
 
     def cache_bytes(self, tokens: float) -> float | None:
         """Returns the cache of one sequence of `tokens`: a windowed layer keeps no more than its window."""
-        if self.cache_bytes_per_token is None:
-            return None
         layers = self.layers
+        if self.cache_bytes_per_token is None or layers is None:
+            return None
         kept = layers.full * tokens + layers.windowed * min(tokens, layers.window or tokens)
         return self.cache_bytes_per_token / (layers.full + layers.windowed) * kept
 
@@ -61,7 +61,7 @@ class Footprint:
         low, high = 0, self.context_length  # low fits
         while low < high:
             middle = (low + high + 1) // 2
-            if self.concurrency(memory_bytes, middle) >= concurrency:
+            if (self.concurrency(memory_bytes, middle) or 0) >= concurrency:
                 low = middle
             else:
                 high = middle - 1

@@ -193,7 +193,8 @@ def _listed(folder: Path) -> dict[str, str | None]:
     except HarnessError:
         return {}  # it declares nothing that can be read
     release = release if isinstance(release, Mapping) else {}
-    common = release.get("license") if isinstance(release.get("license"), Mapping) else {}
+    stated = release.get("license")
+    common = stated if isinstance(stated, Mapping) else {}
     of_kind = {"code": ("code", "distribution"), "content": ("data", "document", "distribution")}
     listed = {}
     items = release.get("components")

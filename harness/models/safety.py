@@ -120,7 +120,7 @@ def _lint(content: dict[str, Any], file: Path, trust_remote_code: bool) -> None:
 
 
 def _check_architecture(folder: Path, trust_remote_code: bool) -> None:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]  # imported there, then extended
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     file = folder / "config.json"

@@ -124,7 +124,8 @@ def _distance(level: Level, values: Floats, marginal: Floats) -> Floats:
     """Returns the squared difference of every two values, (1 or r, v, v); that of ranks depends on the marginals."""
     gap: Floats = values[:, None] - values[None, :]
     if level == "nominal":
-        return (gap != 0).astype(float)[None]
+        apart: Floats = (gap != 0).astype(float)
+        return apart[None]
     if level == "interval":
         return np.square(gap)[None]
     if level == "ratio":

@@ -99,7 +99,7 @@ def _whole_lines(file: Any, block: int = 1 << 16) -> int:
         file.seek(start)
         found = file.read(end - start).rfind(b"\n")
         if found >= 0:
-            return start + found + 1
+            return int(start + found + 1)
         end = start
     return 0
 

@@ -103,7 +103,7 @@ class RunFolder:
 
 def _read_plan(path: Path) -> dict[str, Any]:
     try:
-        plan = json.loads(path.read_bytes())
+        plan: dict[str, Any] = json.loads(path.read_bytes())
         plan["digest"], plan["identity"].items()
         return plan
     except (ValueError, KeyError, TypeError, AttributeError):

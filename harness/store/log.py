@@ -54,7 +54,8 @@ class ResponseLog:
     """
 
     def __init__(self, path: Path, disk: Disk = DISK) -> None:
-        self.path, self._disk, self.note = Path(path), disk, None
+        self.path, self._disk = Path(path), disk
+        self.note: str | None = None
         try:
             new = not self.path.exists()
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
@@ -315,7 +316,7 @@ def _end(body: bytes) -> bytes:
 def _take_key(seen: dict[str, bool], line: _Line, path: Path) -> dict[str, Any]:
     """Returns the payload of a line, its key added to those seen, with whether it is provisional."""
     try:
-        payload = json.loads(line.data)
+        payload: dict[str, Any] = json.loads(line.data)
         del payload["prev"], payload["hash"]
         key = payload["key"]
     except (ValueError, KeyError, TypeError):  # sealed right, but not by us

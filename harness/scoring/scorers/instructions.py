@@ -107,7 +107,8 @@ def detected(text: str) -> str | None:
     detector = _languages().create()
     detector.append(text)
     try:
-        return detector.detect()
+        found: str = detector.detect()
+        return found
     except LangDetectException:
         return None
 

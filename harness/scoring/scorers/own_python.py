@@ -133,8 +133,8 @@ def _function(source: bytes, file: Path, name: str, where: str) -> Callable[...,
     except Exception as error:  # whatever a user's file raises is the user's to mend
         what = f"{file.name} cannot be loaded: {type(error).__name__}: {error}"
         raise TaskError(what[:300], where=where, fix=f"try it: python {file}") from None
-    function = getattr(module, name, None)
-    if not callable(function):
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    if function is None or not callable(function):
         known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise TaskError(f"{file.name} has no function '{name}'", where=where, fix=nearest(name, known) or "write it")
     return function

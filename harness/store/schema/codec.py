@@ -26,7 +26,7 @@ class Codec(Generic[Value]):
         where they hold nothing, with which the defaults inside of what they do hold are left out too.
         """
         # a union takes the settings, and its members inherit them; a class alone would refuse them
-        self._adapter: TypeAdapter[Value] = TypeAdapter(kind | None, config=STRICT)
+        self._adapter: TypeAdapter[Value | None] = TypeAdapter(kind | None, config=STRICT)
         self._what, self._left_out = what, frozenset(left_out)
 
     def read(self, content: Any, where: str = "") -> Value:
