@@ -213,7 +213,8 @@ class _Row:
 
     def __init__(self, loaded: LoadedModel, prompt: GenerationInput) -> None:
         self.sampling, self.seed, self.max_tokens = prompt.sampling, prompt.seed, prompt.max_tokens
-        self.history, self.written = list(prompt.ids), []
+        self.history = list(prompt.ids)
+        self.written: list[int] = []
         self.eos, self.scanner = loaded.eos_tokens, StopScanner(loaded.tokenizer, prompt.stop)
         self.finish: Finish | None = None
         self.stop_string: str | None = None

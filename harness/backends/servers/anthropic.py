@@ -100,7 +100,7 @@ class AnthropicBatches:
     client: anthropic.Anthropic
 
     def submit(self, lines: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-        asked = [{"custom_id": key, "params": params} for key, params in lines]
+        asked: list[Any] = [{"custom_id": key, "params": params} for key, params in lines]  # as `params` made them
         return self.client.messages.batches.create(requests=asked).id
 
     def ended(self, id: str) -> bool:
@@ -108,7 +108,7 @@ class AnthropicBatches:
 
     def results(self, id: str) -> Iterator[Result]:
         for line in self.client.with_options(max_retries=RETRIES).messages.batches.results(id):
-            told = line.to_dict(warnings=False)
+            told: Mapping[str, Any] = line.to_dict(warnings=False)
             result = told.get("result") or {}
             fault = (result.get("error") or {}).get("error") or {}
             error = None if result.get("type") == "succeeded" else str(fault.get("message") or result.get("type"))

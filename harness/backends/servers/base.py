@@ -48,7 +48,7 @@ from harness.values import (
     SENSITIVITIES,
     Confidence,
     Counted,
-    Elapsed,
+    Finish,
     GenerateRequest,
     LoglikelihoodRequest,
     PaidAttempt,
@@ -105,12 +105,12 @@ class ApiBackend:
         """Returns what the task asks about drawing and writing that this interface has no word for."""
         sampling, writing, said = request.sampling, request.writing, "not asked of the server"
         drawn = sampling.temperature > 0
-        found = {
+        asked = {
             "seed": drawn,
             "min_p": drawn and sampling.min_p > 0,
             "repetition_penalty": sampling.repetition_penalty != 1.0,
         }
-        found = {name: said for name, asked in found.items() if asked and name in self.wordless}
+        found = {name: said for name, wanted in asked.items() if wanted and name in self.wordless}
         if writing.form is not None and not self.form(request):
             found["constrain"] = f"{said}; the answer is only checked"
         if (writing.thinking != "auto" or writing.thinking_budget is not None) and not self.thinking(request):
@@ -183,7 +183,7 @@ class ApiBackend:
 
     # --- generation
 
-    def _generate(self, request: Request, attempt: Attempt) -> Answer:
+    def _generate(self, request: GenerateRequest, attempt: Attempt) -> Answer:
         params = self._kept(self.params(request), request.key)
         reading = Reading(began=time.perf_counter())
         try:
@@ -199,7 +199,7 @@ class ApiBackend:
         doubted = _doubt(request, reading) is not None
         return Answer(self._response(request, attempt, reading), reading.used, doubted)
 
-    def _batched(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _batched(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         waiting = handed_over(self.server.host)
         fresh = [request for request in requests if request.key not in waiting]
         self.purse.check(sum(most_usd(r, self.price, "batch") for r in fresh) if self.price else 0.0, "the batch")
@@ -213,7 +213,7 @@ class ApiBackend:
             failure = self.failure(error, {}, Reading(time.perf_counter()))
             raise failure.fatal or BackendError(f"the batch failed: {failure}", where=self.server.url) from error
 
-    def _from_batch(self, request: Request, result: Result) -> Response:
+    def _from_batch(self, request: GenerateRequest, result: Result) -> Response:
         reading, error = Reading(time.perf_counter()), result.error
         if result.body is not None:
             try:
@@ -224,11 +224,10 @@ class ApiBackend:
         usd = price_request(self.price, reading.used, "batch").usd if reading.used else None
         if result.body is None:
             usd = 0.0  # what failed in a batch is not charged
-        unbounded = usd is not None or self.price is None
         tried = PaidAttempt(
             "answered" if error is None else "failed",
             usd,
-            most_usd=None if unbounded else most_usd(request, self.price, "batch"),
+            most_usd=None if usd is not None or self.price is None else most_usd(request, self.price, "batch"),
             tokens=asdict(reading.used) if reading.used else None,
             processing="batch",
         )
@@ -238,7 +237,8 @@ class ApiBackend:
             failed = Response(request.key, None, finish_reason="error", error=redact(error), billing=paid)
             return replace(failed, provisional=result.transient)
         whole = self._response(request, Attempt(1, 0, 0.0, 0.0, alone=False), reading)
-        return replace(whole, billing=paid, elapsed=None, provider=replace(whole.provider, in_flight=None))
+        told = reading.provider(None, whole.provider.refused if whole.provider else {})
+        return replace(whole, billing=paid, elapsed=None, provider=told)
 
     def _kept(self, params: Mapping[str, Any], key: str) -> dict[str, Any]:
         """Returns the parameters of a request without those that the server refuses, or that are on trial."""
@@ -264,10 +264,10 @@ class ApiBackend:
     def _optional(self, params: Mapping[str, Any]) -> set[str]:
         return {*params, *params.get("extra_body", {})} - self.required
 
-    def _response(self, request: Request, attempt: Attempt, reading: Reading) -> Response:
+    def _response(self, request: GenerateRequest, attempt: Attempt, reading: Reading) -> Response:
         answer, thought, unclosed = reading.parts(request.writing.markers)
         text, stop_string = cut(answer, request.stop)
-        finish = "length" if stop_string is None and reading.ending is Ending.LENGTH else "stop"
+        finish: Finish = "length" if stop_string is None and reading.ending is Ending.LENGTH else "stop"
         input_tokens, output_tokens, counted = self._counted(request, reading)
         times = reading.times()
         sure = request.writing.logprobs and reading.logprobs and thought is None
@@ -281,8 +281,10 @@ class ApiBackend:
             refused.setdefault("max_tokens", f"ignored: {output_tokens} tokens came, {request.max_tokens} were allowed")
         if request.writing.logprobs and confidence is None:
             refused.setdefault("logprobs", "not told by the server for this answer")
-        alone = attempt.alone
-        shifted = {name: None if s is None or not alone else s + attempt.handed_s for name, s in times.items()}
+
+        def alone(s: float | None) -> float | None:
+            return s + attempt.handed_s if s is not None and attempt.alone else None
+
         return Response(
             key=request.key,
             prompt=request.prompt.text,
@@ -295,9 +297,11 @@ class ApiBackend:
             counted=counted,
             thinking=self._thinking(reading, thought, cut=finish == "length" and (unclosed or not text.strip())),
             confidence=confidence,
-            elapsed=Elapsed(None, times["ttft_s"], times["last_token_s"], times["e2e_s"]),
+            elapsed=times,
             provider=reading.provider(attempt.in_flight, refused),
-            **shifted,
+            ttft_s=alone(times.first_token_s),
+            last_token_s=alone(times.last_token_s),
+            e2e_s=alone(times.e2e_s),
         )
 
     def _thinking(self, reading: Reading, thought: str | None, *, cut: bool) -> Thinking | None:
@@ -309,7 +313,7 @@ class ApiBackend:
             tokens = self.count(thought)
         return Thinking(thought, tokens, cut)
 
-    def _counted(self, request: Request, reading: Reading) -> tuple[int | None, int | None, Counted | None]:
+    def _counted(self, request: GenerateRequest, reading: Reading) -> tuple[int | None, int | None, Counted | None]:
         """Returns input and output tokens, and what is to be said of them where they are not the server's own count.
 
         Ours are of the text alone: without special tokens, a chat template, or thinking that was not sent.
@@ -437,7 +441,7 @@ def error_body(error: Any) -> Mapping[str, Any]:
     return inner if isinstance(inner, dict) else body
 
 
-def _doubt(request: Request, reading: Reading) -> str | None:
+def _doubt(request: GenerateRequest, reading: Reading) -> str | None:
     """Returns why the usage a server tells cannot be of this answer; None if it can, or there is none."""
     used, text = reading.used, "".join((*reading.text, *reading.thinking))
     if used is None:
@@ -451,7 +455,7 @@ def _doubt(request: Request, reading: Reading) -> str | None:
     return None
 
 
-def _beyond(request: Request, reading: Reading) -> bool:
+def _beyond(request: GenerateRequest, reading: Reading) -> bool:
     """Returns whether the server tells more tokens than were allowed; thinking is not bounded everywhere."""
     return reading.used is not None and reading.used.output - reading.used.reasoning > request.max_tokens + SLACK
 

@@ -83,7 +83,7 @@ class GoogleBackend(GoogleAbout, ApiBackend):
         return {"thinking_config": types.ThinkingConfig(thinking_budget=budget, include_thoughts=budget != 0)}
 
     def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
-        settings = {key: value for key, value in params.items() if key != "contents"}
+        settings: Any = {key: value for key, value in params.items() if key != "contents"}
         stream = self.client.models.generate_content_stream(
             model=self.model, contents=params["contents"], config=settings
         )

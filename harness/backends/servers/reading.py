@@ -12,7 +12,7 @@ from harness.backends.servers.meanings import Ending, ending
 from harness.backends.servers.replies import BadReply, Piece, Told
 from harness.cost.prices import TokenCount
 from harness.engine.text.thinking import Markers, split_text
-from harness.values import Provider
+from harness.values import Elapsed, Provider
 
 
 class Reading:
@@ -109,18 +109,18 @@ class Reading:
             return text, "".join(self.thinking), False
         return split_text(text, None if markers is None else Markers(*markers))
 
-    def times(self) -> dict[str, float | None]:
+    def times(self) -> Elapsed:
         """Returns seconds since the request was sent; an answer in one piece has no first token."""
         streamed = self.chunks > 1
 
         def since(moment: float | None) -> float | None:
             return None if moment is None else moment - self.began
 
-        return {
-            "ttft_s": since(self.first) if streamed else None,
-            "last_token_s": since(self.last) if streamed else None,
-            "e2e_s": since(self.ended),
-        }
+        return Elapsed(
+            first_token_s=since(self.first) if streamed else None,
+            last_token_s=since(self.last) if streamed else None,
+            e2e_s=since(self.ended),
+        )
 
     def provider(self, in_flight: int | None, refused: Mapping[str, str]) -> Provider:
         """Returns what else the server told; only what it did tell."""

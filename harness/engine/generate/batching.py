@@ -11,16 +11,16 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 
 from harness.engine import plain_method
 from harness.engine.generate.choose import DECODERS, decoder_for
 from harness.engine.generate.constrained import Constraint
+from harness.engine.generate.decoder import Decoder
 from harness.engine.generate.sampling import next_tokens
 from harness.engine.generate.shared_prefixes import Segment, shared_segments
 from harness.engine.generate.single_row import LoneDecoder
@@ -33,6 +33,8 @@ from harness.engine.text.thinking import Thinking, ThinkingTracker, Thought
 from harness.values import Confidence, Finish
 
 log = logging.getLogger(__name__)
+
+_Make = Callable[[LoadedModel], Decoder]
 
 SLOTS = {"cpu": 32, "mps": 32, "cuda": 128}  # rows that run together; more are hardly faster, and take memory
 PREFILL_TOKENS = 4096  # tokens run at once when rows join (one longer prompt runs alone)
@@ -76,7 +78,7 @@ class Generator:
         self.method = method or decoder_for(loaded) or "plain"
         self.decoder = DECODERS.get(self.method)
         alone = partial(LoneDecoder, packed=self.method == "packed")
-        self.lone = alone if method is None else self.decoder  # for a prompt that runs by itself
+        self.lone: _Make | None = alone if method is None else self.decoder  # for a prompt that runs by itself
         # Beyond this length a model turns all positions by other angles: such a row runs alone, as `generate` runs it.
         self.limit = rescaled_beyond(loaded.model.config) or math.inf
         self.batches = self.decoder is None and self.limit == math.inf and _rows_keep_apart(loaded)
@@ -102,6 +104,7 @@ class Generator:
         if others:
             places = max(1, slots or SLOTS.get(kind, SLOTS["cpu"]))
             decoder = self.lone if len(others) == 1 else self.decoder
+            assert decoder is not None  # else all rows run plainly
             batch = _Batch(self.loaded, decoder, places, budget or BUDGET.get(kind, BUDGET["cpu"]), deadline)
             for index, generated in batch.run([prompts[i] for i in others]):
                 yield others[index], generated
@@ -178,7 +181,8 @@ class _Row:
         self.sampling, self.seed = prompt.sampling, prompt.seed
         self.greedy = prompt.sampling.temperature == 0 and prompt.sampling.repetition_penalty == 1
         self.limit = min(prompt.max_tokens, loaded.max_length - len(prompt.ids))
-        self.history, self.written = list(prompt.ids), []
+        self.history = list(prompt.ids)
+        self.written: list[int] = []
         self.scanner = StopScanner(loaded.tokenizer, prompt.stop) if prompt.stop else None
         self.stop_string: str | None = None
         self.finish: Finish | None = None
@@ -259,9 +263,9 @@ class _Row:
 class _Batch:
     """One run of many prompts."""
 
-    def __init__(self, loaded: LoadedModel, decoder: Any, slots: int, budget: int, deadline: float | None) -> None:
-        self.loaded, self.kind, self.slots, self.budget, self.deadline = loaded, decoder, slots, budget, deadline
-        self.decoder = decoder(loaded)
+    def __init__(self, loaded: LoadedModel, make: _Make, slots: int, budget: int, deadline: float | None) -> None:
+        self.loaded, self.make, self.slots, self.budget, self.deadline = loaded, make, slots, budget, deadline
+        self.decoder = make(loaded)
         self.running: list[_Row] = []  # in the order of the decoder's places
         self.waiting: deque[_Row] = deque()
 
@@ -366,11 +370,11 @@ class _Batch:
         peaks, likeliest = logits.max(-1)
         broken = [peak != peak for peak in peaks.tolist()]
         allowed = logits
-        held = [i for i, row in enumerate(rows) if row.matcher is not None and row.in_answer and not row.forced]
+        held = [(i, row.matcher) for i, row in enumerate(rows) if row.matcher and row.in_answer and not row.forced]
         if held:
             allowed = logits.clone()
-            for i in held:
-                allowed[i] = rows[i].matcher.masked(logits[i])
+            for i, matcher in held:
+                allowed[i] = matcher.masked(logits[i])
                 if rows[i].step == 0 and rows[i].opening is not None:
                     allowed[i, rows[i].opening] = logits[i, rows[i].opening]
         if any(broken):
@@ -413,7 +417,7 @@ class _Batch:
             for segment in row.segment.chain() if row.segment else []:
                 segment.keys, segment.values = [], []
         self.waiting.extendleft(reversed(self.running))
-        self.running, self.decoder = [], self.kind(self.loaded)
+        self.running, self.decoder = [], self.make(self.loaded)
         release()
         if self.slots == 1:
             row = self.waiting.popleft()
@@ -450,7 +454,7 @@ def _in_order(rows: Sequence[_Row]) -> list[_Row]:
         for segment in row.segment.chain() if row.segment else []:
             rank.setdefault(segment, (-segment.users, len(rank)))
 
-    def key(row: _Row) -> tuple:
+    def key(row: _Row) -> tuple[list[tuple[int, int]], int, int, int]:
         chain = row.segment.chain() if row.segment else []
         return [rank[s] for s in chain], -row.limit, -len(row.prompt.ids), row.index
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -22,7 +21,8 @@ from harness.engine.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 
-DECODERS: dict[str, Any] = {"packed": PackedDecoder, "padded": PaddedDecoder}  # the first that fits is taken
+# the first that fits is taken
+DECODERS: dict[str, type[PackedDecoder] | type[PaddedDecoder]] = {"packed": PackedDecoder, "padded": PaddedDecoder}
 
 
 def decoder_for(loaded: LoadedModel) -> str | None:
@@ -34,7 +34,7 @@ def decoder_for(loaded: LoadedModel) -> str | None:
 
 
 @torch.inference_mode()
-def works(kind: Any, loaded: LoadedModel) -> bool:
+def works(kind: type[PackedDecoder] | type[PaddedDecoder], loaded: LoadedModel) -> bool:
     """Returns whether this decoder gives the model's own logits while rows join, share prefixes, step and leave."""
     vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
     long = [(11 * k + 5) % vocabulary for k in range(11)]

@@ -84,7 +84,8 @@ def rescaled_beyond(config: Any) -> int | None:
     if rope.get("rope_type") not in ("dynamic", "longrope"):
         return None
     stated = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
-    return stated or text.max_position_embeddings
+    longest: int | None = stated or text.max_position_embeddings
+    return longest
 
 
 def _by_length(

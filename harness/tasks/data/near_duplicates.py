@@ -31,11 +31,11 @@ def near_pairs(texts: Sequence[str], others: Sequence[str], least: float = 0.8) 
     for band in range(BANDS):
         shared = np.intersect1d(first[:, band], second[:, band])
         buckets: dict[int, list[int]] = defaultdict(list)
-        for j in np.flatnonzero(np.isin(second[:, band], shared)):
+        for j in np.flatnonzero(np.isin(second[:, band], shared)).tolist():
             if others[j] and len(held := buckets[int(second[j, band])]) < MAX_TRIED:
-                held.append(int(j))
-        for i in np.flatnonzero(np.isin(first[:, band], shared)):
-            candidates[int(i)].update(buckets[int(first[i, band])])
+                held.append(j)
+        for i in np.flatnonzero(np.isin(first[:, band], shared)).tolist():
+            candidates[i].update(buckets[int(first[i, band])])
     found = []
     for i in sorted(candidates):
         match = next((j for j in sorted(candidates[i]) if _shared(texts[i], others[j]) >= least), None)
@@ -65,7 +65,8 @@ def _chunk(texts: Sequence[str]) -> np.ndarray:
     factors = rng.integers(1, 2**63, size=BANDS * WIDTH, dtype=np.uint64) | np.uint64(1)
     weights = rng.integers(1, 2**63, size=RUN, dtype=np.uint64) | np.uint64(1)
     known: dict[str, int] = {}
-    hashes, starts = [], []
+    hashes: list[int] = []
+    starts: list[int] = []
     for text in texts:
         starts.append(len(hashes))
         words = text.split(" ")[:MAX_WORDS]

@@ -82,7 +82,8 @@ def keyed_choices(row: Row) -> dict[str, Any]:
     if isinstance(choices, Mapping):
         texts, labels = list(choices["text"]), list(choices["label"])
     else:
-        texts, labels = [one["text"] for one in choices], [one["label"] for one in choices]
+        listed = list(choices or ())
+        texts, labels = [one["text"] for one in listed], [one["label"] for one in listed]
     return {**row, "question": asked, "choices": texts, "answer": labels.index(row["answerKey"].strip())}
 
 

@@ -99,7 +99,8 @@ def assign_ids(rows: Sequence[Mapping[str, Any]], id_column: str | None) -> list
 
 
 def _positions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    ids, count = [], {}
+    ids: list[str] = []
+    count: dict[str | None, int] = {}
     for row in rows:
         file = row.get("_file")
         number = count[file] = count.get(file, -1) + 1
@@ -346,7 +347,7 @@ def _files_of_card(folder: Path, config: str | None, split: str) -> list[Path]:
         listed = entry.get("data_files")
         for line in listed if isinstance(listed, list) else []:
             if isinstance(line, dict) and line.get("split") == split:
-                path = line.get("path")
+                path: Any = line.get("path")
                 patterns += path if isinstance(path, list) else [path]
     safe = [p for p in patterns if isinstance(p, str) and p and not Path(p).is_absolute() and ".." not in Path(p).parts]
     return sorted({path for pattern in safe for path in folder.glob(pattern) if is_data(path)})
