@@ -230,7 +230,7 @@ def _paid(row: Row) -> Paid:
         usd=cost.usd,
         usd_per_request=None if cost.usd is None or each is None else each / 1e3,
         usd_per_correct=cost.usd_per_correct,
-        reason=None if cost.usd is not None else cost.reasons["usd"],
+        reason=None if cost.usd is not None else cost.reasons.get("usd"),
     )
 
 
@@ -280,9 +280,8 @@ def _fitted(
 
 def as_json(found: CostReport) -> dict[str, Any]:
     """Returns the content of `cost.json`. A part that was not asked about, or does not apply, has no key."""
-    content = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "notes"}
+    content = _but(found, "notes", "judge")
     judge = {} if found.judge is None else {"judge": asdict(found.judge)}
-    del content["judge"]
     spent = None if found.spent is None else asdict(found.spent)
     return {**content, "rows": [_row_json(row) for row in found.rows], **judge, "spent": spent}
 
@@ -314,6 +313,11 @@ def _row_json(row: CostRow) -> dict[str, Any]:
     }
 
 
+def _but(found: CostReport | ApiCost | FittedCost, *left_out: str) -> dict[str, Any]:
+    """Returns the fields of a value, without some."""
+    return {field.name: getattr(found, field.name) for field in fields(found) if field.name not in left_out}
+
+
 def _shares_json(costs: Mapping[float, CostBreakdown]) -> dict[str, Any]:
     return {f"{share:g}": asdict(cost) for share, cost in costs.items()}
 
@@ -323,16 +327,14 @@ def _at_json(at: CostAt) -> dict[str, Any]:
 
 
 def _api_json(api: ApiCost) -> dict[str, Any]:
-    content = {field.name: getattr(api, field.name) for field in fields(api)}
-    if api.usd_month is None:
-        del content["usd_month"]
+    content = _but(api) if api.usd_month is not None else _but(api, "usd_month")
     return {**content, "price": frozen(api.price)}
 
 
 def _fitted_json(found: FittedCost | NoFit) -> dict[str, Any]:
     if isinstance(found, NoFit):
         return {"reason": found.reason}
-    content = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "usd_per_correct"}
+    content = _but(found, "usd_per_correct")
     interval = asdict(found.usd_per_correct)
     shares = _shares_json(found.by_utilisation)
     return {"reason": None, **content, "by_utilisation": shares, "usd_per_correct_interval": interval}

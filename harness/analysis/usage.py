@@ -89,7 +89,7 @@ class _Sums:
             ("input_tokens", "output_tokens", "input_characters", "output_characters"), 0
         )
         self._thinking: int | None = None
-        self._counts = Counter[str]()
+        self._lines = self._provisional = self._errors = self._answers = 0
         self._missing: list[str] = []
         self._words = {name: Counter[str]() for name in ("counted", "versions", "refusals", "origins")}
         self._refused: dict[str, Refused] = {}
@@ -98,16 +98,16 @@ class _Sums:
         bill = line.billing or Billing()
         money = {"usd": bill.usd, "known_usd": bill.known_usd, "most_usd": bill.most_usd}
         _plus(self._all, {**money, "sent_bytes": line.sent_bytes})
-        self._counts["lines"] += 1
+        self._lines += 1
         if not counts:
             return
-        self._counts["provisional"] += line.provisional
+        self._provisional += line.provisional
         if line.provider is not None and line.provider.missing:
             self._missing.append(line.sample_id)
         if line.error is not None:
-            self._counts["errors"] += 1
+            self._errors += 1
             return
-        self._counts["answers"] += 1
+        self._answers += 1
         self._answer(line)
 
     def _answer(self, line: ResponseLine) -> None:
@@ -133,11 +133,13 @@ class _Sums:
     def usage(self) -> CellUsage:
         sums: dict[str, Any] = {**self._all, **self._good}
         words: dict[str, Any] = {name: dict(found) for name, found in self._words.items()}
-        counts = {name: self._counts[name] for name in ("lines", "answers", "errors", "provisional")}
         return CellUsage(
             **sums,
-            **counts,
             **words,
+            lines=self._lines,
+            answers=self._answers,
+            errors=self._errors,
+            provisional=self._provisional,
             thinking_tokens=self._thinking,
             missing=tuple(self._missing),
             refused=dict(self._refused),

@@ -261,9 +261,10 @@ def find_nvml(visible: str | None = None, nvml: Any = None) -> Nvml | str:
     """
     if nvml is None:
         try:
-            import pynvml as nvml
+            import pynvml
         except ImportError:
             return "the package nvidia-ml-py is not installed (extra gpu)"
+        nvml = pynvml
     try:
         nvml.nvmlInit()
         if visible is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from harness.reports.layout import UNKNOWN, Table, View
 from harness.reports.notes import sentence
@@ -101,7 +101,7 @@ def _rich(table: Table, group: int, width: int) -> Any:
     widths, gap = _widths(table, width)
     shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
     for i, column in enumerate(table.columns):
-        justify = "left" if i == 0 else "right"
+        justify: Literal["left", "right"] = "left" if i == 0 else "right"
         shown.add_column(Text(column), justify=justify, width=widths[i], overflow="fold")
     for row in table.groups[group][1]:
         shown.add_row(*(Text(plain(cell)) for cell in row))

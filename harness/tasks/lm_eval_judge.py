@@ -12,6 +12,7 @@ from typing import Any
 from harness.config.lm_eval_names import PREFIX
 from harness.config.task import TaskConfig
 from harness.errors import TaskError
+from harness.scoring.scorers import BYTES, NATS, WORDS
 from harness.tasks.lm_eval_catalogue import as_lm_eval, catalogue, manager_of
 from harness.values import Failure, Response, Sample, Score
 
@@ -54,7 +55,7 @@ def judge(config: TaskConfig, sample: Sample, response: Response) -> Score:
     if config.rolling:
         return _of_text(found, shares, sample, response)
     answer = response.text if config.writes else _preferred(sample, response)
-    metrics = shares | ({"nats": -float(found["perplexity"])} if "perplexity" in found else {})
+    metrics = shares | ({NATS: -float(found["perplexity"])} if "perplexity" in found else {})
     if not shares:
         return Score(None, answer, Failure.UNSCORED, metrics)
     return Score(next(iter(shares.values())), answer, None, metrics)
@@ -116,11 +117,11 @@ def _results(config: TaskConfig, sample: Sample, response: Response) -> dict[str
 
 def _of_text(found: Mapping[str, Any], shares: Mapping[str, float], sample: Sample, response: Response) -> Score:
     """Returns the judgement of a whole text: the probability of a byte, and the sums that perplexities are made of."""
-    size = {"bytes": "bits_per_byte", "words": "word_perplexity"}
+    size = {BYTES: "bits_per_byte", WORDS: "word_perplexity"}
     spread = {name: float(found[metric][1]) for name, metric in size.items() if metric in found}
-    spread.setdefault("bytes", float(len(sample.row["text"].encode("utf-8", "surrogatepass"))))
+    spread.setdefault(BYTES, float(len(sample.row["text"].encode("utf-8", "surrogatepass"))))
     nats = -float((response.logprobs or (math.nan,))[0])
-    return Score(math.exp(-max(nats, 0.0) / spread["bytes"]), None, None, {**shares, "nats": nats, **spread})
+    return Score(math.exp(-max(nats, 0.0) / spread[BYTES]), None, None, {**shares, NATS: nats, **spread})
 
 
 def _preferred(sample: Sample, response: Response) -> str | None:

@@ -141,8 +141,8 @@ def as_text(value: Any) -> str:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _bytes(path: Path) -> io.BufferedIOBase:
-    return gzip.open(path) if suffix_of(path).endswith(".gz") else path.open("rb")  # type: ignore[return-value]
+def _bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    return gzip.open(path) if suffix_of(path).endswith(".gz") else path.open("rb")
 
 
 def _encoding(path: Path) -> tuple[str, str | None]:

@@ -22,7 +22,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from harness.errors import DataError, nearest
 from harness.tasks.data.lazy import Lazy
@@ -111,7 +111,8 @@ class JsonLines(Lazy[dict[str, Any]]):
         return raw
 
     def _row(self, line: bytes) -> dict[str, Any]:
-        return _json(line.removeprefix(b"\xef\xbb\xbf").decode(), self._path, 0)
+        row: dict[str, Any] = _json(line.removeprefix(b"\xef\xbb\xbf").decode(), self._path, 0)
+        return row
 
 
 def _identity(held: os.stat_result) -> tuple[int, int, int]:
@@ -122,7 +123,7 @@ def _blank(line: bytes) -> bool:
     return not line.lstrip().startswith(b"{") and line.removeprefix(b"\xef\xbb\xbf").decode().isspace()
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> io.BufferedReader:
     try:
         return path.open("rb")
     except OSError as error:
@@ -138,13 +139,14 @@ def _parse(raw: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, 
     if raw.read(len(_LFS_POINTER)) == _LFS_POINTER:
         raise DataError("this is a Git LFS pointer, not the data itself", where=str(path), fix="run `git lfs pull`")
     raw.seek(0)
-    handle = gzip.GzipFile(fileobj=raw) if suffix.endswith(".gz") else raw
+    packed = suffix.endswith(".gz")
+    handle = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw  # what it has of one is read
     try:
         try:
             yield from reader(handle, path, source)
         except UnicodeDecodeError as error:
             data = path.read_bytes()
-            raise _undecodable(gzip.decompress(data) if handle is not raw else data, error.encoding, path) from None
+            raise _undecodable(gzip.decompress(data) if packed else data, error.encoding, path) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"not a whole gzip file: {error}", where=str(path), fix="download or pack it again") from None
 

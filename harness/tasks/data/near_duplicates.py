@@ -74,12 +74,12 @@ def _chunk(texts: Sequence[str]) -> np.ndarray:
         hashes += [
             known[word] if word in known else known.setdefault(word, zlib.crc32(word.encode())) for word in words
         ]
-    words = np.array([*hashes, *[0] * RUN], dtype=np.uint64)
+    codes = np.array([*hashes, *[0] * RUN], dtype=np.uint64)
     ends = np.array([*starts[1:], len(hashes)]) - RUN + 1  # one past the last run of each text
     inside = np.zeros(len(hashes), dtype=np.int64)
     np.add.at(inside, starts, 1)
     np.add.at(inside, ends, -1)
-    runs = sum(words[i : i + len(hashes)] * weights[i] for i in range(RUN))
+    runs = sum(codes[i : i + len(hashes)] * weights[i] for i in range(RUN))
     runs ^= runs >> np.uint64(29)
     runs[np.cumsum(inside) == 0] = 0
     keys = np.zeros((len(texts), BANDS), dtype=np.uint64)

@@ -342,12 +342,12 @@ def _files_of_card(folder: Path, config: str | None, split: str) -> list[Path]:
         configs = [configs[names.index(config)]]
     elif config is not None:
         return []
-    patterns: list[str] = []
+    patterns: list[Any] = []
     for entry in configs[:1]:
         listed = entry.get("data_files")
         for line in listed if isinstance(listed, list) else []:
             if isinstance(line, dict) and line.get("split") == split:
-                path: Any = line.get("path")
+                path = line.get("path")
                 patterns += path if isinstance(path, list) else [path]
     safe = [p for p in patterns if isinstance(p, str) and p and not Path(p).is_absolute() and ".." not in Path(p).parts]
     return sorted({path for pattern in safe for path in folder.glob(pattern) if is_data(path)})
