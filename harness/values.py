@@ -45,7 +45,7 @@ class Sample:
 
     id: str
     task: str
-    row: Mapping[str, Any]  # the data as read: what `{column}` in a prompt refers to
+    row: Mapping[str, object]  # the data as read: what `{column}` in a prompt refers to
     expected: Any  # generate: the reference answer; choice: the label of the right choice
     choices: tuple[str, ...] = ()  # choice tasks: the texts
     labels: tuple[str, ...] = ()  # choice tasks: what stands for each choice (its letter, or the text itself)
@@ -385,7 +385,7 @@ def placed(
     sent_bytes: int | None = None,
 ) -> ResponseLine:
     """Returns a response with where it belongs."""
-    values: dict[str, Any] = {name: getattr(response, name) for name in Response.__dataclass_fields__}
+    values = {name: getattr(response, name) for name in Response.__dataclass_fields__}
     return ResponseLine(
         **values,
         model=model,

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from harness.analysis.bench import read_bench
 from harness.analysis.cost_of_row import (
@@ -278,7 +277,7 @@ def _fitted(
 # --- as JSON values --------------------------------------------------------------------------------------------------
 
 
-def as_json(found: CostReport) -> dict[str, Any]:
+def as_json(found: CostReport) -> dict[str, object]:
     """Returns the content of `cost.json`. A part that was not asked about, or does not apply, has no key."""
     content = _but(found, "notes", "judge")
     judge = {} if found.judge is None else {"judge": asdict(found.judge)}
@@ -286,7 +285,7 @@ def as_json(found: CostReport) -> dict[str, Any]:
     return {**content, "rows": [_row_json(row) for row in found.rows], **judge, "spent": spent}
 
 
-def _row_json(row: CostRow) -> dict[str, Any]:
+def _row_json(row: CostRow) -> dict[str, object]:
     named = {"model": row.model, "task": row.task, "n": row.n}
     if isinstance(row, PaidRow):
         return {**named, "paid": asdict(row.paid)}
@@ -313,25 +312,25 @@ def _row_json(row: CostRow) -> dict[str, Any]:
     }
 
 
-def _but(found: CostReport | ApiCost | FittedCost, *left_out: str) -> dict[str, Any]:
+def _but(found: CostReport | ApiCost | FittedCost, *left_out: str) -> dict[str, object]:
     """Returns the fields of a value, without some."""
     return {field.name: getattr(found, field.name) for field in fields(found) if field.name not in left_out}
 
 
-def _shares_json(costs: Mapping[float, CostBreakdown]) -> dict[str, Any]:
+def _shares_json(costs: Mapping[float, CostBreakdown]) -> dict[str, object]:
     return {f"{share:g}": asdict(cost) for share, cost in costs.items()}
 
 
-def _at_json(at: CostAt) -> dict[str, Any]:
+def _at_json(at: CostAt) -> dict[str, object]:
     return {"utilisation": at.utilisation, **asdict(at.cost)}
 
 
-def _api_json(api: ApiCost) -> dict[str, Any]:
+def _api_json(api: ApiCost) -> dict[str, object]:
     content = _but(api) if api.usd_month is not None else _but(api, "usd_month")
     return {**content, "price": frozen(api.price)}
 
 
-def _fitted_json(found: FittedCost | NoFit) -> dict[str, Any]:
+def _fitted_json(found: FittedCost | NoFit) -> dict[str, object]:
     if isinstance(found, NoFit):
         return {"reason": found.reason}
     content = _but(found, "usd_per_correct")

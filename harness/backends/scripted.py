@@ -69,7 +69,7 @@ class Script(Strict):
 
 
 def read_script(
-    script: str | Path | Mapping[str, Any] | Sequence[Any], where: str = "the scripted model's script"
+    script: str | Path | Mapping[str, object] | Sequence[Any], where: str = "the scripted model's script"
 ) -> Script:
     """Returns the script in a YAML or JSON file, its content as already read, or its rules. Raises ConfigError."""
     if isinstance(script, str | Path):

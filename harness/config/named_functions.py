@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from harness.errors import TaskError, nearest
 
 Table = Mapping[str, Callable[..., Any]]
-Spec = str | Mapping[str, Any]
+Spec = str | Mapping[str, object]
 
 
 def check(table: Table, spec: Any, where: str, kind: str) -> None:
@@ -67,7 +67,7 @@ def _named(spec: Any, where: str, kind: str) -> tuple[str, Any]:
     raise TaskError(f"cannot read {spec!r:.60} as {kind}", where=where, fix="write a name, or {name: {option: value}}")
 
 
-def _mapping(function: Callable[..., Any], options: Any) -> dict[str, Any]:
+def _mapping(function: Callable[..., Any], options: Any) -> dict[str, object]:
     if options is None:
         return {}
     if isinstance(options, Mapping):

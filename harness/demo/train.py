@@ -21,7 +21,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
@@ -94,16 +93,16 @@ def task_of(task: str) -> ChoiceTask | GenerateTask:
     return found
 
 
-def question(task: str, row: Mapping[str, Any]) -> str:
+def question(task: str, row: Mapping[str, object]) -> str:
     """Returns the prompt of one row."""
     return fill(task_of(task).prompt, row)
 
 
-def answer(task: str, row: Mapping[str, Any]) -> str:
+def answer(task: str, row: Mapping[str, object]) -> str:
     """Returns the right answer of one row as it stands after the prompt and a space."""
     column = task_of(task).answer
     assert column is not None
-    return str(row[row[column]]) if task == "product-facts" else as_text(row[column])
+    return str(row[str(row[column])]) if task == "product-facts" else as_text(row[column])
 
 
 def training_stream(kind: str, seed: int = SEED) -> Iterator[data.Example]:
@@ -145,7 +144,7 @@ def _asked(kind: str, stream: Iterator[data.Example], rng: random.Random) -> tup
     return tuple(pieces)
 
 
-def _copies(fields: Sequence[Mapping[str, Any]], rng: random.Random) -> tuple[Piece, ...]:
+def _copies(fields: Sequence[Mapping[str, object]], rng: random.Random) -> tuple[Piece, ...]:
     """Returns the values of some invoices as a list, and the same values in another order."""
     values = [str(one[name]) for one in fields for name in ("vendor", "number", "total")]
     listed, again = rng.sample(values, len(values)), rng.sample(values, len(values))

@@ -36,7 +36,7 @@ from harness.scoring.plain_text import (
     squash,
 )
 
-Json = dict[str, Any] | list[Any]  # what JSON calls an object or an array
+Json = dict[str, object] | list[Any]  # what JSON calls an object or an array
 Answer = str | Json | None
 Pick = Literal["first", "last"]
 

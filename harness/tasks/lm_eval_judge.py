@@ -12,6 +12,7 @@ from typing import Any
 from harness.config.lm_eval_names import PREFIX
 from harness.config.task import TaskConfig
 from harness.errors import TaskError
+from harness.scoring import cells
 from harness.scoring.scorers import BYTES, NATS, WORDS
 from harness.tasks.lm_eval_catalogue import as_lm_eval, catalogue, manager_of
 from harness.values import Failure, Response, Sample, Score
@@ -88,7 +89,8 @@ def _results(config: TaskConfig, sample: Sample, response: Response) -> dict[str
     from lm_eval.api.instance import Instance
 
     task = _built(config, sample)
-    doc, row = sample.row["doc"], sample.row
+    row: Any = sample.row  # as `lm_eval_tasks` made it
+    doc = row["doc"]
     asked: list[tuple[Any, ...]]
     answers: list[Any]
     if config.rolling:
@@ -119,7 +121,7 @@ def _of_text(found: Mapping[str, Any], shares: Mapping[str, float], sample: Samp
     """Returns the judgement of a whole text: the probability of a byte, and the sums that perplexities are made of."""
     size = {BYTES: "bits_per_byte", WORDS: "word_perplexity"}
     spread = {name: float(found[metric][1]) for name, metric in size.items() if metric in found}
-    spread.setdefault(BYTES, float(len(sample.row["text"].encode("utf-8", "surrogatepass"))))
+    spread.setdefault(BYTES, float(len(cells.text(sample.row, "text").encode("utf-8", "surrogatepass"))))
     nats = -float((response.logprobs or (math.nan,))[0])
     return Score(math.exp(-max(nats, 0.0) / spread[BYTES]), None, None, {**shares, NATS: nats, **spread})
 
@@ -128,7 +130,7 @@ def _preferred(sample: Sample, response: Response) -> str | None:
     logprobs = response.logprobs
     if not logprobs:
         return None
-    texts = sample.labels or tuple(str(text).strip() for text in sample.row["continuations"])
+    texts = sample.labels or tuple(str(text).strip() for text in cells.items(sample.row, "continuations"))
     return texts[max(range(len(texts)), key=lambda i: logprobs[i])]
 
 

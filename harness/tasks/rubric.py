@@ -254,7 +254,7 @@ def _allowed(rubric: RubricConfig) -> str:
 
 def form(rubric: RubricConfig) -> Form:
     """Returns what the reply must be: the reason first, so that the verdict follows from it."""
-    verdict: dict[str, Any]
+    verdict: dict[str, object]
     if (words := _words_of(rubric)) is not None:
         verdict = {"enum": list(words)}
     else:

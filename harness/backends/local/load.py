@@ -118,7 +118,7 @@ def _no_progress_bar() -> Iterator[None]:
 
 
 def _weights(config: LocalModel, folder: Path) -> Any:
-    options: dict[str, Any] = {"use_safetensors": True, "output_loading_info": True, "dtype": DTYPES[config.dtype]}
+    options: dict[str, object] = {"use_safetensors": True, "output_loading_info": True, "dtype": DTYPES[config.dtype]}
     device = _device(config.device)
     if config.quantization is not None:
         if importlib.util.find_spec("bitsandbytes") is None:
@@ -168,7 +168,7 @@ def _device(name: str) -> str:
     return name
 
 
-def _context(config: Mapping[str, Any], tokenizer: Any) -> int:
+def _context(config: Mapping[str, object], tokenizer: Any) -> int:
     stated = context_length(config)
     if stated is not None:
         return stated

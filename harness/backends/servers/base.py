@@ -93,11 +93,11 @@ class ApiBackend:
         )
         self.known: tuple[str, ...] = ()  # models the server lists
 
-    def params(self, request: GenerateRequest) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the arguments of the SDK's call, `extra_body` among them. What was refused is taken out later."""
         raise NotImplementedError
 
-    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
+    def ask(self, params: Mapping[str, object], reading: Reading, check: Callable[[], None]) -> None:
         """Sends a request and reads the answer; calls `check` for each piece."""
         raise NotImplementedError
 
@@ -117,15 +117,15 @@ class ApiBackend:
             found["thinking"] = f"{said}: set it in the model's `extra`"
         return found
 
-    def form(self, request: GenerateRequest) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the parameters that hold an answer to its form; none where the interface has none."""
         return {}
 
-    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the parameters that switch thinking on or off, or bound it; none where the interface has none."""
         return {}
 
-    def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
+    def read_whole(self, reading: Reading, body: Mapping[str, object]) -> None:
         """Takes in an answer that came in one piece, as a batch brings it."""
         raise NotImplementedError
 
@@ -240,16 +240,16 @@ class ApiBackend:
         told = reading.provider(None, whole.provider.refused if whole.provider else {})
         return replace(whole, billing=paid, elapsed=None, provider=told)
 
-    def _kept(self, params: Mapping[str, Any], key: str) -> dict[str, Any]:
+    def _kept(self, params: Mapping[str, object], key: str) -> dict[str, object]:
         """Returns the parameters of a request without those that the server refuses, or that are on trial."""
         out = self.refused.keys() | self.trials.get(key, {}).keys()
         kept = {name: value for name, value in params.items() if name not in out}
-        if extra := {name: value for name, value in params.get("extra_body", {}).items() if name not in out}:
+        if extra := {name: value for name, value in _extra(params).items() if name not in out}:
             return kept | {"extra_body": extra}
         kept.pop("extra_body", None)
         return kept
 
-    def _on_trial(self, request: Request, params: Mapping[str, Any], failure: AttemptFailed) -> AttemptFailed:
+    def _on_trial(self, request: Request, params: Mapping[str, object], failure: AttemptFailed) -> AttemptFailed:
         """Returns a failure, or one by which the request is tried again without a parameter its message mentions."""
         if failure.kind not in {f"http {status}" for status in ABOUT_THE_REQUEST}:
             return failure
@@ -261,8 +261,8 @@ class ApiBackend:
         self.trials.setdefault(request.key, {})[named] = failure.detail[:200]
         return AttemptFailed("refused parameter", named, billed=False, wait_s=0.0)
 
-    def _optional(self, params: Mapping[str, Any]) -> set[str]:
-        return {*params, *params.get("extra_body", {})} - self.required
+    def _optional(self, params: Mapping[str, object]) -> set[str]:
+        return {*params, *_extra(params)} - self.required
 
     def _response(self, request: GenerateRequest, attempt: Attempt, reading: Reading) -> Response:
         answer, thought, unclosed = reading.parts(request.writing.markers)
@@ -345,7 +345,7 @@ class ApiBackend:
                 raise BackendError(f"no answer: {failure}", where=self.server.url, fix=fix) from None
             return ()
 
-    def failure(self, error: Exception, params: Mapping[str, Any], reading: Reading) -> AttemptFailed:
+    def failure(self, error: Exception, params: Mapping[str, object], reading: Reading) -> AttemptFailed:
         """Returns what an exception of the SDK means."""
         if isinstance(error, AttemptFailed):
             return error
@@ -379,7 +379,7 @@ class ApiBackend:
         busy = found.meaning is Meaning.BUSY
         return AttemptFailed(found.kind, found.said, retry=not final, busy=busy, used=reading.used)
 
-    def _refusal(self, found: Refused, params: Mapping[str, Any], location: str) -> AttemptFailed:
+    def _refusal(self, found: Refused, params: Mapping[str, object], location: str) -> AttemptFailed:
         """Returns what an answer other than 200 leads to."""
         kind, said, meaning = found.kind, found.said, found.meaning
         if (fatal := self._fatal(found, asked=bool(params))) is not None:
@@ -414,7 +414,7 @@ class ApiBackend:
             return BackendError(f"the server has no {self.model} ({found.status}): {said}", where=place, fix=near)
         return None
 
-    def _leave_out(self, found: Refused, params: Mapping[str, Any]) -> bool:
+    def _leave_out(self, found: Refused, params: Mapping[str, object]) -> bool:
         """Leaves out the optional parameter that a refusal names from now on; returns whether there is one."""
         name = found.parameter
         if name in LIMITS:  # what cannot be left out may have another name
@@ -428,13 +428,19 @@ class ApiBackend:
         return True
 
 
-def _flat(params: Mapping[str, Any]) -> dict[str, Any]:
+def _flat(params: Mapping[str, object]) -> dict[str, object]:
     """Returns the body of a request as a batch takes it: in one piece, without streaming."""
     streaming = {"stream", "stream_options", "extra_body"}
-    return {k: v for k, v in params.items() if k not in streaming} | dict(params.get("extra_body", {}))
+    return {k: v for k, v in params.items() if k not in streaming} | dict(_extra(params))
 
 
-def error_body(error: Any) -> Mapping[str, Any]:
+def _extra(params: Mapping[str, object]) -> Mapping[str, object]:
+    """Returns the parameters that the SDK has no argument for."""
+    extra = params.get("extra_body")
+    return extra if isinstance(extra, Mapping) else {}
+
+
+def error_body(error: Any) -> Mapping[str, object]:
     """Returns what an SDK's exception holds of the server's error: message, code, param; {} for anything else."""
     body = next((b for b in (getattr(error, "body", None), getattr(error, "details", None)) if isinstance(b, dict)), {})
     inner = body.get("error")

@@ -23,7 +23,7 @@ from harness.backends.servers.echoed_logprobs import WAYS, Misspelt, NotTold, gi
 from harness.backends.servers.meanings import ABOUT_THE_REQUEST
 from harness.backends.servers.openai_protocol import MOST_STOPS, Wire
 from harness.backends.servers.reading import Reading
-from harness.backends.servers.replies import openai_piece, openai_usage
+from harness.backends.servers.replies import JSON, openai_piece, openai_usage
 from harness.config.model import RemoteModel
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
@@ -59,7 +59,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         probe = self.client.with_options(timeout=httpx2.Timeout(min(PROBE_S, config.limits.silence_s)))
         self.known = self.probe(lambda: (model.id for model in probe.models.list().data))
 
-    def params(self, request: GenerateRequest) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, object]:
         if self.config.api != "chat":
             _text(request)
         asked = self.wire.asked(request) | {"stream": self.config.stream}
@@ -70,8 +70,9 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
             asked["stream_options"] = {"include_usage": True}
         return asked | {"extra_body": self.wire.extra(request) | dict(self.config.extra)}
 
-    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
-        reply = (self.client.chat if self.config.api == "chat" else self.client).completions.create(**params)
+    def ask(self, params: Mapping[str, object], reading: Reading, check: Callable[[], None]) -> None:
+        create: Any = (self.client.chat if self.config.api == "chat" else self.client).completions.create
+        reply = create(**params)
         if not self.config.stream:
             reading.take(openai_piece(reply.to_dict(warnings=False)))
             return
@@ -80,13 +81,13 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
                 check()
                 reading.take(openai_piece(chunk.to_dict(warnings=False)))
 
-    def form(self, request: GenerateRequest) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, object]:
         return self.wire.form(request)
 
-    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, object]:
         return self.wire.thinking(request)
 
-    def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
+    def read_whole(self, reading: Reading, body: Mapping[str, object]) -> None:
         reading.take(openai_piece(body))
 
     def batches(self) -> OpenAIBatches:
@@ -157,11 +158,11 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         )
         return Answer(response, total if known else None)
 
-    def _given(self, text: str, way: int, **more: Any) -> Mapping[str, Any]:
+    def _given(self, text: str, way: int, **more: Any) -> JSON:
         """Returns what the server answers when it is asked in one way for the log-probabilities of a text."""
         extra = {**WAYS[way], **self.config.extra}
         reply = self.client.completions.create(model=self.model, prompt=text, max_tokens=1, extra_body=extra, **more)
-        body: Mapping[str, Any] = reply.to_dict(warnings=False)
+        body: JSON = reply.to_dict(warnings=False)
         return body
 
     def _other_way(self, way: int, why: str, used: TokenCount) -> AttemptFailed:
@@ -234,22 +235,20 @@ class OpenAIBatches:
     client: openai.OpenAI
     path: Literal["/v1/chat/completions", "/v1/completions"]
 
-    def submit(self, lines: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    def submit(self, lines: Sequence[tuple[str, Mapping[str, object]]]) -> str:
         asked = ({"custom_id": key, "method": "POST", "url": self.path, "body": body} for key, body in lines)
         data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in asked).encode()
         file = self.client.files.create(file=("requests.jsonl", data), purpose="batch")
         made = self.client.batches.create(input_file_id=file.id, endpoint=self.path, completion_window="24h")
         return made.id
 
-    def _batch(self, id: str) -> Mapping[str, Any]:
+    def _batch(self, id: str) -> JSON:
         """Returns what the provider tells of a batch."""
-        told: Mapping[str, Any] = (
-            self.client.with_options(max_retries=RETRIES).batches.retrieve(id).to_dict(warnings=False)
-        )
+        told: JSON = self.client.with_options(max_retries=RETRIES).batches.retrieve(id).to_dict(warnings=False)
         return told
 
     def ended(self, id: str) -> bool:
-        found: Mapping[str, Any] = self._batch(id)
+        found = self._batch(id)
         if found.get("status") == "failed":
             said = [str(item.get("message")) for item in (found.get("errors") or {}).get("data") or []]
             raise BackendError(f"the batch was refused: {redact('; '.join(said[:3]))}", where=f"batch {id}")

@@ -245,7 +245,7 @@ class PackedDecoder(Buffers):
         self, layout: Pass, ids: Sequence[int], positions: Sequence[int], read: torch.Tensor | None
     ) -> torch.Tensor:
         """Returns the logits [positions read, vocabulary] of one forward; read None: all."""
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if read is not None and "logits_to_keep" in self.takes:
             options["logits_to_keep"], read = read.to(self.device), None
         logits: torch.Tensor = self.model(

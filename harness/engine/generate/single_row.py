@@ -7,7 +7,7 @@ the model has its own cache and its own attention. See `decoder` for what a deco
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -97,7 +97,7 @@ class LoneDecoder:
         """Returns how many columns a prompt of this many tokens takes: all its own."""
         return tokens
 
-    def _run(self, tokens: Sequence[int], options: dict[str, Any]) -> torch.Tensor:
+    def _run(self, tokens: Sequence[int], options: Mapping[str, object]) -> torch.Tensor:
         ids = torch.tensor([tokens], device=self.device)
         if self.packed:
             start = self.row.length

@@ -188,7 +188,7 @@ def _trial_sequences(prefix: int, vocabulary: int, max_length: int) -> list[Scor
 @torch.inference_mode()
 def _model_itself(loaded: LoadedModel, sequence: ScoreSequence) -> float:
     ids = torch.tensor([sequence.ids], device=loaded.device)
-    options: dict[str, Any] = {"use_cache": False}
+    options: dict[str, object] = {"use_cache": False}
     logits = loaded.model(input_ids=ids[:, :-1], **options).logits[0, -sequence.n_scored :].float()
     targets = ids[0, -sequence.n_scored :].to(logits.device)[:, None]
     return float((logits.gather(1, targets)[:, 0] - logits.logsumexp(dim=1)).sum())

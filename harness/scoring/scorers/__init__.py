@@ -88,7 +88,7 @@ FOLLOWED = {"followed": "instructions", "followed_loose": "instructions_loose"} 
 
 
 def score_answer(
-    spec: Any, expected: Any, answer: Any, row: Mapping[str, Any] | None = None
+    spec: Any, expected: Any, answer: Any, row: Mapping[str, object] | None = None
 ) -> tuple[float, dict[str, float]]:
     """Returns the value of an answer in [0, 1], and further metrics by name.
 

@@ -29,7 +29,7 @@ NAMED = re.compile(r"([A-Za-z_]\w{0,99}):([A-Za-z_]\w{0,99})", re.ASCII)
 _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {}  # (sha256 of the file, "module:function"), this process only
 
 
-def python(expected: Any, answer: Any, *, function: str, sha256: str | None = None, row: Mapping[str, Any]) -> Any:
+def python(expected: Any, answer: Any, *, function: str, sha256: str | None = None, row: Mapping[str, object]) -> Any:
     """Returns what the function says, a value in [0, 1] or a value and metrics. Raises ValueError for anything else."""
     admitted = _ADMITTED[sha256 or "", function]
     result = admitted(expected, answer, row) if _takes_row(admitted) else admitted(expected, answer)

@@ -39,11 +39,11 @@ class Codec(Generic[Value]):
             raise StoreError(f"this is no {self._what}: null", where=where, fix=FIX)
         return found
 
-    def write(self, value: Value) -> dict[str, Any]:
+    def write(self, value: Value) -> dict[str, object]:
         """Returns the JSON values of a value, in the order of its fields."""
         short = bool(self._left_out)
         dumped = self._adapter.dump_python(value, mode="json", by_alias=True, exclude_defaults=short)
-        found = cast("dict[str, Any]", dumped)
+        found = cast("dict[str, object]", dumped)
         if not short:
             return found
         names = cast("Any", value).__dataclass_fields__

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.errors import ConfigError, nearest
 from harness.tasks.authoring.draft import kind_in_words, task_of
@@ -24,7 +23,7 @@ class Found:
     columns: tuple[Column, ...]
     roles: Roles
     splits: tuple[str, ...]  # values of the column that says which; none without one
-    task: Mapping[str, Any]  # the keys of the task file, without `data`
+    task: Mapping[str, object]  # the keys of the task file, without `data`
     remarks: Mapping[str, str]  # key of the task file -> a comment for its line
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
@@ -57,7 +56,7 @@ class Found:
         ]
         return ", ".join(named)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Returns the report as JSON values."""
         columns = [
             {"name": c.name, "kind": c.kind, "filled": c.filled, "empty": len(c.empty), "distinct": c.distinct}

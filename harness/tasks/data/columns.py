@@ -45,7 +45,7 @@ class Table:
     """The rows of a file and how they were read. `source` has what a task file must say to read them again."""
 
     path: Path
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[dict[str, object]]
     source: DataSource
     digest: str  # sha256 of the file
     encoding: str  # for people
@@ -117,7 +117,7 @@ def _read(path: Path, suffix: str, sheet: str | None) -> Table:
     return Table(path, kept, source, digest, encoding or suffix[1:], tuple(notes))
 
 
-def columns_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+def columns_of(rows: Sequence[Mapping[str, object]]) -> tuple[Column, ...]:
     """Returns what stands in each column, in the order in which the rows name them."""
     tallies: dict[str, _Tally] = {}
     before = 0

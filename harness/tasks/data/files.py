@@ -48,13 +48,13 @@ class DataSource:
     encoding: str | None = None  # default: UTF-8, or what the byte order mark says
 
 
-def iter_rows(path: Path, source: DataSource = DataSource()) -> Iterator[dict[str, Any]]:
+def iter_rows(path: Path, source: DataSource = DataSource()) -> Iterator[dict[str, object]]:
     """Yields the rows of one file in order, holding one row (JSON, Excel: the file; Parquet: a batch) in memory."""
     with _open(path) as raw:
         yield from _parse(raw, path, source)
 
 
-def read_file(path: Path, source: DataSource) -> tuple[Sequence[dict[str, Any]], str]:
+def read_file(path: Path, source: DataSource) -> tuple[Sequence[dict[str, object]], str]:
     """Returns the rows of one file, and the sha256 (hex) of the very bytes they were read from.
 
     A list; of JSONL of more than HELD bytes `JsonLines`, which keeps none of them.
@@ -71,7 +71,7 @@ def read_file(path: Path, source: DataSource) -> tuple[Sequence[dict[str, Any]],
     return JsonLines(path, held), digest
 
 
-class JsonLines(Lazy[dict[str, Any]]):
+class JsonLines(Lazy[dict[str, object]]):
     """The rows of a JSONL file in UTF-8, read anew whenever they are asked for: 8 bytes a row are kept.
 
     Raises DataError where the file is no longer the one it was.
@@ -90,13 +90,13 @@ class JsonLines(Lazy[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._starts)
 
-    def item(self, index: int) -> dict[str, Any]:
+    def item(self, index: int) -> dict[str, object]:
         """Returns one row."""
         with self._opened() as lines:
             lines.seek(self._starts[index])
             return self._row(lines.readline())
 
-    def items(self) -> Iterator[dict[str, Any]]:
+    def items(self) -> Iterator[dict[str, object]]:
         """Yields every row in order."""
         with self._opened() as lines:
             for line in lines:
@@ -110,8 +110,8 @@ class JsonLines(Lazy[dict[str, Any]]):
             raise DataError("the file was changed while it was in use", where=str(self._path), fix="start again")
         return raw
 
-    def _row(self, line: bytes) -> dict[str, Any]:
-        row: dict[str, Any] = _json(line.removeprefix(b"\xef\xbb\xbf").decode(), self._path, 0)
+    def _row(self, line: bytes) -> dict[str, object]:
+        row: dict[str, object] = _json(line.removeprefix(b"\xef\xbb\xbf").decode(), self._path, 0)
         return row
 
 
@@ -130,7 +130,7 @@ def _open(path: Path) -> io.BufferedReader:
         raise DataError(f"the file cannot be read: {error.strerror}", where=str(path), fix="check its rights") from None
 
 
-def _parse(raw: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, Any]]:
+def _parse(raw: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
     suffix = suffix_of(path)
     reader = READERS.get(suffix.removesuffix(".gz"))
     if reader is None:
@@ -186,7 +186,7 @@ def _text(handle: BinaryIO, path: Path, source: DataSource, newline: str) -> io.
         raise DataError(f"unknown encoding '{encoding}'", where=str(path), fix=fix) from None
 
 
-def _read_csv(handle: BinaryIO, path: Path, source: DataSource, delimiter: str = ",") -> Iterator[dict[str, Any]]:
+def _read_csv(handle: BinaryIO, path: Path, source: DataSource, delimiter: str = ",") -> Iterator[dict[str, object]]:
     delimiter = source.delimiter or delimiter
     csv.field_size_limit(sys.maxsize)  # the module's limit of 128 kB is less than one long document
     try:
@@ -208,13 +208,13 @@ def _read_csv(handle: BinaryIO, path: Path, source: DataSource, delimiter: str =
     yield from _table(lines(), path, source.header, "line", delimiter)
 
 
-def _read_tsv(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, Any]]:
+def _read_tsv(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
     yield from _read_csv(handle, path, source, delimiter="\t")
 
 
 def _table(
     lines: Iterator[tuple[int, list[Any]]], path: Path, header: Sequence[str] | None, unit: str, delimiter: str | None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[dict[str, object]]:
     """Yields rows of numbered lines of cells. Without `header` the first line names the columns.
 
     What a spreadsheet leaves behind the table is left out: empty columns without a name, and rows of empty cells.
@@ -291,7 +291,7 @@ def _json(text: str, path: Path, line: int | None) -> Any:
     return value
 
 
-def _read_jsonl(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, Any]]:
+def _read_jsonl(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
     # Lines end at \n only: U+2028 and its like are ordinary characters inside a JSON string.
     for number, line in enumerate(_text(handle, path, source, newline="\n"), 1):
         if line.isspace():
@@ -305,7 +305,7 @@ def _read_jsonl(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[di
         yield row
 
 
-def _read_json(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, Any]]:
+def _read_json(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
     text = _text(handle, path, source, newline="\n").read()
     try:
         value = _json(text, path, None)
@@ -336,7 +336,7 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _read_parquet(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, Any]]:
+def _read_parquet(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
     import pyarrow
     import pyarrow.parquet
 
@@ -352,7 +352,7 @@ def _read_parquet(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[
         ) from None
 
 
-def _read_excel(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, Any]]:
+def _read_excel(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
     values = _sheet_cells(handle, path, source.sheet, computed=True)
     for number, cells in _sheet_cells(handle, path, source.sheet, computed=False).items():
         for position, cell in enumerate(cells):
@@ -397,14 +397,14 @@ def _rows_of(sheet: Any) -> dict[int, list[Any]]:
     return rows
 
 
-def _read_text(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, Any]]:
+def _read_text(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
     """Yields one row: the whole file in the column `text`."""
     text = _text(handle, path, source, "").read()
     if text:
         yield {"text": text}
 
 
-READERS: dict[str, Callable[[BinaryIO, Path, DataSource], Iterator[dict[str, Any]]]] = {
+READERS: dict[str, Callable[[BinaryIO, Path, DataSource], Iterator[dict[str, object]]]] = {
     ".csv": _read_csv,
     ".tsv": _read_tsv,
     ".jsonl": _read_jsonl,

@@ -40,7 +40,7 @@ _COMMIT = re.compile(r"@([0-9a-f]{40})/")
 class Rows:
     """What was read, and proof of it."""
 
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[dict[str, object]]
     digest: str  # sha256 of the files read (several: of their list of digests), or the hub's commit
     origin: str  # for people: what was read
     files: tuple[str, ...]  # paths read; none for the hub
@@ -70,7 +70,7 @@ def load_rows(source: DataSource, *, base: Path, override: Path | None = None, s
     return _read_hub(source, Path(base), asked, own)
 
 
-def assign_ids(rows: Sequence[Mapping[str, Any]], id_column: str | None) -> list[str]:
+def assign_ids(rows: Sequence[Mapping[str, object]], id_column: str | None) -> list[str]:
     """Returns one id a row: the text of `id_column`, or the position ("<_file>/<n>" where rows have `_file`).
 
     Raises DataError naming the rows (counted from 1) whose id is missing, empty or already taken.
@@ -98,11 +98,12 @@ def assign_ids(rows: Sequence[Mapping[str, Any]], id_column: str | None) -> list
     return ids
 
 
-def _positions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _positions(rows: Sequence[Mapping[str, object]]) -> list[str]:
     ids: list[str] = []
     count: dict[str | None, int] = {}
     for row in rows:
-        file = row.get("_file")
+        held = row.get("_file")
+        file = None if held is None else str(held)
         number = count[file] = count.get(file, -1) + 1
         ids.append(str(number) if file is None else f"{file}/{number}")
     return ids
@@ -205,7 +206,7 @@ def sibling_split(path: Path, split: str) -> Path | None:
 
 def _read_files(place: _Place, files: Sequence[Path], source: DataSource, named: bool) -> Rows:
     """Returns the rows of files in order. `named`: each row is told in `_file` which file it comes from."""
-    rows: Sequence[dict[str, Any]] = []
+    rows: Sequence[dict[str, object]] = []
     digests = []
     split = files[0].parent.name  # of a folder of files: the files' names may repeat it
     for path in files:
