@@ -2,7 +2,8 @@
 
     Sample -> Request -> Response -> Score -> Record -> Estimate
 
-A step returns a new value; `dataclasses.replace` is the only edit.
+A step returns a new value; `dataclasses.replace` is the only edit. Long because these are the words that all
+rooms share, and one place to look each of them up.
 """
 
 from __future__ import annotations
@@ -374,11 +375,8 @@ class ResponseLine(Response):
 
 def placed(
     response: Response,
+    place: AnswerPlace,
     *,
-    model: str,
-    task: str,
-    sample_id: str,
-    epoch: int = 0,
     turn: int = 1,
     mode: Mode = "generate",
     input_characters: int | None = None,
@@ -386,6 +384,7 @@ def placed(
 ) -> ResponseLine:
     """Returns a response with where it belongs."""
     values = {name: getattr(response, name) for name in Response.__dataclass_fields__}
+    model, task, sample_id, epoch = place
     return ResponseLine(
         **values,
         model=model,

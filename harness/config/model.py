@@ -52,7 +52,8 @@ class ModelConfig(Strict):
         if not isinstance(data, Mapping):
             return data
         backend = _backend(data.get("backend", cls.model_fields["backend"].get_default()))
-        without = BACKENDS[backend].without if backend in BACKENDS else frozenset()
+        sort = BACKENDS.get(backend)
+        without = frozenset() if sort is None else sort.without
         kept = {}
         for key, value in data.items():
             if key in cls.model_fields and key not in without:

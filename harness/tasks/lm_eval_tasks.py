@@ -23,7 +23,7 @@ from typing import Any
 from harness.config.lm_eval_names import PREFIX, _is_path, _text
 from harness.config.task import TaskConfig
 from harness.errors import DataError, HarnessError, TaskError
-from harness.tasks.data.files import DataSource
+from harness.tasks.data.formats import DataSource
 from harness.tasks.data.read import load_rows
 from harness.tasks.kinds import KINDS, keys_of, task_from
 from harness.tasks.lm_eval_catalogue import SEEDS, as_lm_eval, file_of, manager_of, need_lm_eval

@@ -19,8 +19,9 @@ from harness.backends.local.about import LocalAbout
 from harness.backends.local.load import _copy, _one_of, load
 from harness.backends.local.render import _fit, _Prompt, _render, _vocabulary
 from harness.engine import plain_method
-from harness.engine.generate.batching import Generator, RowGenerated
+from harness.engine.generate.batching import Generator
 from harness.engine.generate.constrained import Constraint, Grammars
+from harness.engine.generate.row import RowGenerated
 from harness.engine.generate.sampling import check_sampling
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import token_budget

@@ -9,8 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from jinja2.exceptions import TemplateError
 
-from harness.engine.generate.batching import RowGenerated, RowInput
 from harness.engine.generate.constrained import Constraint
+from harness.engine.generate.row import RowGenerated, RowInput
 from harness.engine.generate.sampling import row_seed
 from harness.engine.loaded import LoadedModel
 from harness.engine.text.thinking import Markers, Thinking, Thought, markers_of

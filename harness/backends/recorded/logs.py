@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, beside, nearest
-from harness.tasks.data.files import DataSource, iter_rows
+from harness.tasks.data.files import iter_rows
+from harness.tasks.data.formats import DataSource
 from harness.values import Elapsed, Finish, Provider, Thinking
 
 COLUMNS = (

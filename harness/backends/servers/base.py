@@ -12,7 +12,6 @@ trial, and from then on only if the server then answers.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -34,8 +33,9 @@ from harness.backends.servers.dispatch import (
     run,
     unpriced,
 )
-from harness.backends.servers.meanings import ABOUT_THE_REQUEST, Ending, Meaning, Refused, ending, refusal
-from harness.backends.servers.reading import Reading
+from harness.backends.servers.meanings import Ending, Meaning, Refused, ending, refusal
+from harness.backends.servers.parameters import Taken, flat
+from harness.backends.servers.reading import Reading, beyond, doubt
 from harness.backends.servers.replies import NEVER_SENT, BadReply, transport_failure
 from harness.config.model import RemoteModel
 from harness.cost.prices import price_request
@@ -58,9 +58,6 @@ from harness.values import (
 )
 
 FILTERED = "content filter"  # of the provider, on a prompt: its way to refuse, and no error
-LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}  # the other name of each
-UNKNOWN = frozenset({"unsupported_parameter", "unknown_parameter"})  # codes: the name is refused, not the value
-SLACK = 8  # tokens a server may count beyond those that were allowed: the ones that end an answer
 
 
 class ApiBackend:
@@ -84,10 +81,7 @@ class ApiBackend:
         self.purse = Purse(config.limits.max_cost)
         self.count = counter_of(config.tokenizer)  # our own, where the server's count is missing or cannot be true
         self.server.key()
-        self.refused: dict[str, str] = {}  # parameter -> what the server said
-        self.trials: dict[str, dict[str, str]] = {}  # key of a request -> what was left out of it to see if it helps
-        self.cleared: set[str] = set()  # parameters without which a request was refused all the same
-        self.renamed = False  # the limit has its other name
+        self.taken = Taken(self.limit_name, self.required)
         self.http = self.server.client(
             httpx2.Client, silence_s=config.limits.silence_s, connections=config.limits.concurrency
         )
@@ -184,7 +178,7 @@ class ApiBackend:
     # --- generation
 
     def _generate(self, request: GenerateRequest, attempt: Attempt) -> Answer:
-        params = self._kept(self.params(request), request.key)
+        params = self.taken.kept(self.params(request), request.key)
         reading = Reading(began=time.perf_counter())
         try:
             self.ask(params, reading, attempt.check)
@@ -192,11 +186,11 @@ class ApiBackend:
         except Exception as error:
             failure = self.failure(error, params, reading)
             if failure.kind != FILTERED:
-                raise self._on_trial(request, params, failure) from error
+                raise self.taken.on_trial(request.key, params, failure) from error
             reading = Reading(reading.began)
             reading.refusal, reading.finish = f"{FILTERED}: the prompt", "content_filter"
-        self.refused |= self.trials.pop(request.key, {})  # refused with it, answered without
-        doubted = _doubt(request, reading) is not None
+        self.taken.answered(request.key)
+        doubted = doubt(request, reading) is not None
         return Answer(self._response(request, attempt, reading), reading.used, doubted)
 
     def _batched(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
@@ -204,7 +198,7 @@ class ApiBackend:
         fresh = [request for request in requests if request.key not in waiting]
         self.purse.check(sum(most_usd(r, self.price, "batch") for r in fresh) if self.price else 0.0, "the batch")
         by_key = {request.key: request for request in requests}
-        lines = {request.key: _flat(self._kept(self.params(request), request.key)) for request in requests}
+        lines = {request.key: flat(self.taken.kept(self.params(request), request.key)) for request in requests}
         try:
             most = max((request.sensitivity for request in requests), key=SENSITIVITIES.index)
             for result in collect(self.batches(), self.server.host, lines, sensitivity=most):
@@ -240,30 +234,6 @@ class ApiBackend:
         told = reading.provider(None, whole.provider.refused if whole.provider else {})
         return replace(whole, billing=paid, elapsed=None, provider=told)
 
-    def _kept(self, params: Mapping[str, object], key: str) -> dict[str, object]:
-        """Returns the parameters of a request without those that the server refuses, or that are on trial."""
-        out = self.refused.keys() | self.trials.get(key, {}).keys()
-        kept = {name: value for name, value in params.items() if name not in out}
-        if extra := {name: value for name, value in _extra(params).items() if name not in out}:
-            return kept | {"extra_body": extra}
-        kept.pop("extra_body", None)
-        return kept
-
-    def _on_trial(self, request: Request, params: Mapping[str, object], failure: AttemptFailed) -> AttemptFailed:
-        """Returns a failure, or one by which the request is tried again without a parameter its message mentions."""
-        if failure.kind not in {f"http {status}" for status in ABOUT_THE_REQUEST}:
-            return failure
-        words = set(re.findall(r"\w+", failure.detail))
-        named = max(self._optional(params) & words - LIMITS.keys() - self.cleared, key=len, default="")
-        if not named:
-            self.cleared |= self.trials.pop(request.key, {}).keys()
-            return failure
-        self.trials.setdefault(request.key, {})[named] = failure.detail[:200]
-        return AttemptFailed("refused parameter", named, billed=False, wait_s=0.0)
-
-    def _optional(self, params: Mapping[str, object]) -> set[str]:
-        return {*params, *_extra(params)} - self.required
-
     def _response(self, request: GenerateRequest, attempt: Attempt, reading: Reading) -> Response:
         answer, thought, unclosed = reading.parts(request.writing.markers)
         text, stop_string = cut(answer, request.stop)
@@ -272,12 +242,12 @@ class ApiBackend:
         times = reading.times()
         sure = request.writing.logprobs and reading.logprobs and thought is None
         confidence = _confidence(reading.logprobs) if sure else None
-        refused = self.unsent(request) | self.refused
+        refused = self.unsent(request) | self.taken.refused
         if len(request.stop) > self.most_stops:
             refused.setdefault("stop", f"only {self.most_stops} are taken; all are cut here")
         if reading.finish and ending(reading.finish) is None and not reading.refusal:
             refused.setdefault("finish_reason", f"'{reading.finish}' is not known here: taken for a stop")
-        if _beyond(request, reading) and counted is None:
+        if beyond(request, reading) and counted is None:
             refused.setdefault("max_tokens", f"ignored: {output_tokens} tokens came, {request.max_tokens} were allowed")
         if request.writing.logprobs and confidence is None:
             refused.setdefault("logprobs", "not told by the server for this answer")
@@ -318,16 +288,16 @@ class ApiBackend:
 
         Ours are of the text alone: without special tokens, a chat template, or thinking that was not sent.
         """
-        doubt = _doubt(request, reading)
-        if reading.used is not None and doubt is None:
+        doubted = doubt(request, reading)
+        if reading.used is not None and doubted is None:
             return reading.used.input, reading.used.output, None
         why = "not told by the server" if reading.used is None else "not believed: what the server tells cannot be true"
         told = None if reading.used is None else asdict(reading.used)
         if self.count is None:
-            return None, None, Counted(why, told, doubt)
+            return None, None, Counted(why, told, doubted)
         written = self.count("".join((*reading.thinking, *reading.text)))
         asked = self.count(request.prompt.content)
-        return asked, written, Counted(f"counted here, {why}", told, doubt)
+        return asked, written, Counted(f"counted here, {why}", told, doubted)
 
     # --- what goes wrong
 
@@ -390,7 +360,7 @@ class ApiBackend:
             return AttemptFailed(FILTERED, said, retry=False)
         if meaning is Meaning.TOO_LONG:
             return AttemptFailed("context too long", said, retry=False, billed=False)
-        if meaning is Meaning.PARAMETER and self._leave_out(found, params):
+        if meaning is Meaning.PARAMETER and self.taken.leave_out(found, params):
             return AttemptFailed("refused parameter", found.parameter, billed=False, wait_s=0.0)
         if meaning is Meaning.REDIRECT:
             return AttemptFailed("redirect", f"to {location}: not followed", retry=False, billed=False)
@@ -414,56 +384,12 @@ class ApiBackend:
             return BackendError(f"the server has no {self.model} ({found.status}): {said}", where=place, fix=near)
         return None
 
-    def _leave_out(self, found: Refused, params: Mapping[str, object]) -> bool:
-        """Leaves out the optional parameter that a refusal names from now on; returns whether there is one."""
-        name = found.parameter
-        if name in LIMITS:  # what cannot be left out may have another name
-            if found.code not in UNKNOWN or self.renamed:
-                return False
-            self.limit_name, self.renamed = LIMITS[name], True
-            return True
-        if name not in self._optional(params):
-            return False
-        self.refused[name] = redact(found.said)[:200]
-        return True
-
-
-def _flat(params: Mapping[str, object]) -> dict[str, object]:
-    """Returns the body of a request as a batch takes it: in one piece, without streaming."""
-    streaming = {"stream", "stream_options", "extra_body"}
-    return {k: v for k, v in params.items() if k not in streaming} | dict(_extra(params))
-
-
-def _extra(params: Mapping[str, object]) -> Mapping[str, object]:
-    """Returns the parameters that the SDK has no argument for."""
-    extra = params.get("extra_body")
-    return extra if isinstance(extra, Mapping) else {}
-
 
 def error_body(error: Any) -> Mapping[str, object]:
     """Returns what an SDK's exception holds of the server's error: message, code, param; {} for anything else."""
     body = next((b for b in (getattr(error, "body", None), getattr(error, "details", None)) if isinstance(b, dict)), {})
     inner = body.get("error")
     return inner if isinstance(inner, dict) else body
-
-
-def _doubt(request: GenerateRequest, reading: Reading) -> str | None:
-    """Returns why the usage a server tells cannot be of this answer; None if it can, or there is none."""
-    used, text = reading.used, "".join((*reading.text, *reading.thinking))
-    if used is None:
-        return None
-    if _beyond(request, reading) and used.output - used.reasoning > len(text.encode("utf-8", "surrogatepass")):
-        return f"{used.output} output tokens, and {request.max_tokens} were allowed"
-    if used.output == 0 and text.strip():
-        return "no output tokens for an answer that has text"
-    if used.input == 0 and request.prompt.characters:
-        return "no input tokens for a prompt that has text"
-    return None
-
-
-def _beyond(request: GenerateRequest, reading: Reading) -> bool:
-    """Returns whether the server tells more tokens than were allowed; thinking is not bounded everywhere."""
-    return reading.used is not None and reading.used.output - reading.used.reasoning > request.max_tokens + SLACK
 
 
 def _confidence(logprobs: Sequence[float]) -> Confidence:

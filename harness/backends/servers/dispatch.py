@@ -25,7 +25,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from datetime import date
 from typing import Generic, TypeVar
 
@@ -44,25 +44,26 @@ SAME = 3  # identical failures in a row that fail a sample
 OVERHEAD = 512  # tokens a chat template may add to a prompt: for the most a request can cost
 
 
+@dataclass(eq=False)
 class AttemptFailed(Exception):
     """An attempt without an answer. `kind` is short and fixed, so that failures can be counted by it."""
 
-    def __init__(
-        self,
-        kind: str,
-        detail: str = "",
-        *,
-        retry: bool = True,
-        wait_s: float | None = None,  # as the server asks
-        busy: bool = False,  # refused for rate
-        billed: bool = True,  # the server may have worked: without `used`, what it charges is unknown
-        used: TokenCount | None = None,
-        fatal: HarnessError | None = None,  # concerns every request: raised, unless some were answered already
-    ) -> None:
-        self.kind, self.detail = kind, redact(detail).strip()[:500]
-        super().__init__(f"{kind}: {self.detail}" if self.detail else kind)
-        self.retry, self.wait_s, self.busy, self.billed = retry, wait_s, busy, billed
-        self.used, self.fatal = used, fatal
+    kind: str
+    detail: str = ""  # without secrets, and not long
+    _: KW_ONLY
+    retry: bool = True
+    wait_s: float | None = None  # as the server asks
+    busy: bool = False  # refused for rate
+    billed: bool = True  # the server may have worked: without `used`, what it charges is unknown
+    used: TokenCount | None = None
+    fatal: HarnessError | None = None  # concerns every request: raised, unless some were answered already
+
+    def __post_init__(self) -> None:
+        self.detail = redact(self.detail).strip()[:500]
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
 
 @dataclass(eq=False, slots=True)

@@ -45,7 +45,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
     def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.wire = Wire(self.model, config.api, self.own)
-        self.limit_name = self.wire.limit_name
+        self.taken.limit_name = self.wire.limit_name
         self.client = openai.OpenAI(
             api_key="put in by the guard when a request is sent",
             base_url=self.server.url,
@@ -63,7 +63,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         if self.config.api != "chat":
             _text(request)
         asked = self.wire.asked(request) | {"stream": self.config.stream}
-        asked[self.limit_name] = asked.pop(self.wire.limit_name)  # the server may know it by its other name
+        asked[self.taken.limit_name] = asked.pop(self.wire.limit_name)  # the server may know it by its other name
         if self.config.logprobs:
             asked["logprobs"] = True if self.config.api == "chat" else 1
         if self.config.stream:

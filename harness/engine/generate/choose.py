@@ -1,11 +1,4 @@
-"""How rows of tokens are run through a model together: decoders with one interface, and which of them fits a model.
-
-A decoder holds the keys and values of the rows that are running, at places 0..n-1. `prefill` adds rows after the
-last place, `step` runs one token of every row, `remove` frees a place and moves the last row there. Nothing that was
-computed is computed again. Both return the logits [rows, vocabulary] of the position that is read, and no others.
-`compute` fills segments, the beginnings that rows share; `columns` says what a prompt takes of the buffers. `running`
-is the context in which all of these run the model.
-"""
+"""Which decoder fits a model: the first that gives the model's own logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""What runs rows of tokens through a model together. See the top of this folder for the rules that all of them keep."""
+"""What runs rows of tokens through a model together.
+
+A decoder holds the keys and values of the rows that are running, at places 0..n-1. `prefill` adds rows after the
+last place, `step` runs one token of every row, `remove` frees a place and moves the last row there. Nothing that was
+computed is computed again. Both return the logits [rows, vocabulary] of the position that is read, and no others.
+`compute` fills segments, the beginnings that rows share; `columns` says what a prompt takes of the buffers. `running`
+is the context in which all of these run the model.
+"""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import ConfigError, nearest
 from harness.tasks.authoring.draft import kind_in_words, task_of
 from harness.tasks.authoring.remarks import doubts, duplicates, leaks, odd_labels, personal, scale
-from harness.tasks.authoring.roles import Roles, asked_of, guess, is_label, refuse_gaps, split_of
+from harness.tasks.authoring.roles import Roles, Told, asked_of, guess, is_label, refuse_gaps, split_of
 from harness.tasks.authoring.words import counted, short
 from harness.tasks.data.columns import Column, Table, columns_of, read_table
 
@@ -117,7 +117,7 @@ def look(
     split = split_of(every)
     rows = asked_of(table.rows, split)
     columns = columns_of(rows) if split else every
-    roles, others = guess(columns, rows, path, input, answer, id, cluster, split)
+    roles, others = guess(columns, rows, path, Told(input, answer, id, cluster), split)
     refuse_gaps(columns, roles, rows, path, split)
     task, remarks = task_of(columns, roles, rows, path)
     kinds = personal(columns, rows)

@@ -18,7 +18,7 @@ from harness.scoring.cells import Row
 from harness.scoring.plain_text import fold
 from harness.tasks.authoring.words import row_list
 from harness.tasks.data.columns import Column, as_text
-from harness.tasks.data.files import suffix_of
+from harness.tasks.data.formats import suffix_of
 from harness.tasks.data.lazy import picked
 from harness.tasks.task import LETTERS
 
@@ -80,17 +80,21 @@ def key_of(name: str) -> str:
     return fold(name).replace(" ", "_")
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Columns that a person names. None: it is guessed; "": there is none."""
+
+    input: str | None = None
+    answer: str | None = None
+    id: str | None = None
+    cluster: str | None = None
+
+
 def guess(
-    columns: Sequence[Column],
-    rows: Sequence[Row],
-    path: Path,
-    input: str | None,
-    answer: str | None,
-    id: str | None,
-    cluster: str | None,
-    split: str | None,
+    columns: Sequence[Column], rows: Sequence[Row], path: Path, told: Told, split: str | None
 ) -> tuple[Roles, tuple[str, ...]]:
     """Returns what the columns are for, and further columns that could be the answer as well."""
+    input, answer, id, cluster = told.input, told.answer, told.id, told.cluster
     by_name = {column.name: column for column in columns}
     free = [c for c in columns if c.kind != "empty" and not (split is not None and c.name == "split")]
     if id is None:

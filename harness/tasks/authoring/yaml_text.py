@@ -15,7 +15,7 @@ from harness.errors import ConfigError, HarnessError
 from harness.tasks.authoring.draft import words
 from harness.tasks.authoring.report import Found
 from harness.tasks.authoring.words import short
-from harness.tasks.data.files import stem_of
+from harness.tasks.data.formats import stem_of
 from harness.tasks.load import load_task
 from harness.tasks.prompts import check_columns
 

@@ -27,7 +27,8 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import DataError, beside
-from harness.tasks.data.files import READERS, DataSource, read_file, suffix_of
+from harness.tasks.data.files import read_file
+from harness.tasks.data.formats import READERS, DataSource, suffix_of
 from harness.tasks.data.lazy import Lazy, in_parts
 
 Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]

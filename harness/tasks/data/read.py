@@ -18,16 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, beside, nearest
-from harness.tasks.data.files import (
-    DataSource,
-    first_line,
-    is_data,
-    iter_rows,
-    plain,
-    read_file,
-    stem_of,
-    suffix_of,
-)
+from harness.tasks.data.files import is_data, iter_rows, read_file
+from harness.tasks.data.formats import DataSource, first_line, plain, stem_of, suffix_of
 from harness.tasks.data.lazy import Lazy, picked
 
 SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
