@@ -319,7 +319,8 @@ def test_versions_of_a_task_are_never_in_one_table(folder: Path):
 
 def test_in_a_table_of_several_runs_each_row_and_note_is_told_from_those_of_the_others(folder: Path):
     first = harness.run(config(folder), out=folder / "one").summary
-    second = replace(first, notes=(*first.notes, Note(NoteCode.SAMPLES_OWED, "info", Subject("slow"), {"asked": 1, "expected": 2})))
+    own = Note(NoteCode.SAMPLES_OWED, "info", Subject("slow"), {"asked": 1, "expected": 2})
+    second = replace(first, notes=(*first.notes, own))
     text = formats.terminal(merged([first, second], ["results/one", "results/two"]))
     assert "good [1]" in text and "good [2]" in text
     notes = text.splitlines()[-3:]
