@@ -21,7 +21,7 @@ MAX_DEPTH = 30
 _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Base):  # type: ignore[misc,valid-type]
+class _Loader(_Base):  # type: ignore[misc,valid-type]  # which of the two is known when it runs
     """SafeLoader with YAML 1.2 booleans and numbers, and without dates."""
 
 

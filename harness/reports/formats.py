@@ -65,7 +65,8 @@ def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> 
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False, emoji=False)
+    written = io.StringIO()
+    console = Console(file=written, width=width, force_terminal=False, highlight=False, emoji=False)
     for table in shown:
         console.print(Text(f"{table.title}\n"))
         for i, (title, _) in enumerate(table.groups):
@@ -74,7 +75,7 @@ def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> 
             console.print(_rich(table, i, width))
     for note in notes:
         console.print(Text(plain(note)))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    lines = written.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines)
 
 

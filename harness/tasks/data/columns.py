@@ -66,7 +66,7 @@ class Column:
     words: int  # median, of the values as text
     longest: int  # characters
     longest_row: int
-    kinds: Mapping[str, int]  # what the values are, and how many of each
+    kinds: Mapping[Kind, int]  # what the values are, and how many of each
 
     @property
     def unique(self) -> bool:
@@ -300,7 +300,7 @@ class _Tally:
 
     def column(self) -> Column:
         """Returns what was counted."""
-        kinds: Counter[str] = Counter()
+        kinds: Counter[Kind] = Counter()
         for kind, count in self.types.items():
             kinds[_TYPES.get(kind, "text")] += count
         nested = bool(kinds.keys() & {"list", "object"})
@@ -318,14 +318,14 @@ class _Tally:
             kinds=dict(kinds),
         )
 
-    def _kind(self, kinds: Mapping[str, int]) -> Kind:
+    def _kind(self, kinds: Mapping[Kind, int]) -> Kind:
         if not kinds:
             return "empty"
         if len(kinds) > 1:
             return "mixed"
         kind = next(iter(kinds))
         if kind != "text":
-            return kind  # type: ignore[return-value]
+            return kind
         if self.numbers:
             return "number"
         if {text.strip().lower() for text in list(self.first)[:10]} in YES_NO:
@@ -335,7 +335,14 @@ class _Tally:
         return "text"
 
 
-_TYPES = {bool: "yes/no", int: "number", float: "number", list: "list", dict: "object", str: "text"}
+_TYPES: dict[type, Kind] = {
+    bool: "yes/no",
+    int: "number",
+    float: "number",
+    list: "list",
+    dict: "object",
+    str: "text",
+}
 
 
 def _json(text: str) -> Any:

@@ -291,10 +291,14 @@ def _groups(root: Path, split: str) -> list[tuple[list[Path], bool]]:
     """Returns each set of files in `root` that could be the whole split."""
     groups: list[tuple[list[Path], bool]] = []
     files = _data_files(root)
-    sharded = [path for path in files if (match := _SHARD.match(stem_of(path))) and match["split"] == split]
-    for suffix in sorted({suffix_of(path) for path in sharded}):
-        parts = [path for path in sharded if suffix_of(path) == suffix]
-        promised = int(_SHARD.match(stem_of(parts[0]))["parts"])  # type: ignore[index]
+    sharded = [
+        (path, int(match["parts"]))
+        for path in files
+        if (match := _SHARD.match(stem_of(path))) and match["split"] == split
+    ]
+    for suffix in sorted({suffix_of(path) for path, _ in sharded}):
+        parts = [path for path, _ in sharded if suffix_of(path) == suffix]
+        promised = next(promised for path, promised in sharded if path == parts[0])
         if len(parts) != promised:
             what = f"{len(parts)} of the {promised} parts of split '{split}' are there"
             raise DataError(what, where=str(root), fix="download the missing parts")
