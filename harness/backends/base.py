@@ -53,7 +53,7 @@ class ModelCard:
     engine: str | None = None
     load_s: float | None = None
     api: str | None = None
-    price: Mapping[str, Any] | None = None  # as listed when it was asked
+    price: Mapping[str, object] | None = None  # as listed when it was asked
     origin: str | None = None  # of recorded answers: the tool that wrote them
     file: str | None = None  # of recorded answers
     versions: Mapping[str, str | None] = field(default_factory=dict)  # of libraries
@@ -94,7 +94,7 @@ class Backend(Protocol):
         """Returns what is known of the model and where it runs."""
         ...
 
-    def computed(self) -> Mapping[str, Any] | None:
+    def computed(self) -> Mapping[str, object] | None:
         """Returns what the last log-likelihoods took: tokens billed and really computed; None where nobody counts."""
         ...
 

@@ -179,10 +179,7 @@ def _stored(cell: Cell, request: Request, response: Response, asked: Mapping[str
     """Returns the line of `responses.jsonl` for one response; `asked` are the requests as they were sent, by key."""
     return placed(
         response,
-        model=cell.model.config.name,
-        task=cell.task.name,
-        sample_id=request.sample_id,
-        epoch=request.epoch,
+        (cell.model.config.name, cell.task.name, request.sample_id, request.epoch),
         turn=request.turn,
         mode=request.mode,
         input_characters=characters(asked[request.key]) if request.key in asked else 0,

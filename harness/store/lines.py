@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.errors import StoreError
 from harness.security.secrets import redact, redacted, without_own
@@ -68,7 +67,7 @@ def read_log(log: Path) -> Iterator[tuple[ResponseLine, bool]]:
         yield line, number not in gone
 
 
-def _response(content: Mapping[str, Any], log: Path) -> ResponseLine:
+def _response(content: Mapping[str, object], log: Path) -> ResponseLine:
     return RESPONSE_LINES.read(migrated("response", content), str(log))
 
 
@@ -92,13 +91,13 @@ def read_records(folder: Path) -> Iterator[Record]:
         yield RECORD_LINES.read(migrated("record", line), str(file))
 
 
-def plan_content(plan: PlanFile) -> dict[str, Any]:
+def plan_content(plan: PlanFile) -> dict[str, object]:
     """Returns the content of `plan.json`: without the secrets of this computer, and where on it things lie."""
-    content: dict[str, Any] = redacted(portable(PLANS.write(plan)))
+    content: dict[str, object] = redacted(portable(PLANS.write(plan)))
     return content
 
 
-def payload(line: ResponseLine) -> dict[str, Any]:
+def payload(line: ResponseLine) -> dict[str, object]:
     """Returns what is appended to a log for a response: without the secrets of this computer."""
     found = RESPONSE_LINES.write(line)
     found["text"] = None if line.text is None else without_own(line.text)
