@@ -5,13 +5,13 @@ Files of earlier versions are brought to today's shapes while they are read; not
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
 from harness.security.secrets import redact, redacted, without_own
-from harness.store.files import PLAN
+from harness.store.files import PLAN, append_rows
 from harness.store.log import read_attempts, read_responses, superseded
 from harness.store.paths import portable
 from harness.store.rows import jsonl_lines, read_json
@@ -90,6 +90,16 @@ def read_records(folder: Path) -> Iterator[Record]:
     file = folder / RECORDS
     for line in jsonl_lines(file):
         yield RECORD_LINES.read(migrated("record", line), str(file))
+
+
+def add_measurement(folder: Path, line: Measurement) -> None:
+    """Adds a line to `measurements.jsonl` of a run folder: without the secrets of this computer."""
+    add_measurements(folder, (line,))
+
+
+def add_measurements(folder: Path, lines: Iterable[Measurement], *, sync: bool = True) -> None:
+    """`add_measurement` for several lines, all of them or none; without `sync` the disk is not waited for."""
+    append_rows(folder / MEASURED, [redacted(portable(MEASUREMENTS.write(line))) for line in lines], sync=sync)
 
 
 def plan_content(plan: PlanFile) -> dict[str, Any]:
