@@ -17,8 +17,8 @@ from harness.models.folder import fit
 from harness.models.footprint import SHARE
 from harness.reports import cost_text
 from harness.reports.layout import number
-from harness.security.egress import place_of
 from harness.reports.model_text import memory_lines
+from harness.security.egress import place_of
 from tests.support.commands import harness
 from tests.support.servers import Reply, SyntheticServer
 

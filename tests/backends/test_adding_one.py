@@ -63,6 +63,6 @@ def test_one_file_and_one_line_add_a_backend(tmp_path: Path, monkeypatch: pytest
     models = [{"name": "echo", "backend": "echo"}]
     given = {"run": "r", "tasks": [str(tmp_path / "last.yaml")], "models": models, "latency": {"requests": 0}}
     result = harness.run(validate(RunConfig, given, "r.yaml"), out=tmp_path / "out")
-    row = result.summary["rows"][0]
-    assert (row["accuracy"]["value"], row["where"]) == (1.0, "the next room")
+    row = result.summary.rows[0]
+    assert (row.accuracy.value, row.place.name) == (1.0, "the next room")
     sys.modules.pop("echoes")

@@ -488,7 +488,7 @@ def test_killed_in_the_middle_and_resumed_nothing_answered_is_asked_twice(tmp_pa
         for _ in carry_out(plan, out):
             pass
     result = finish(out)
-    assert result.complete and verified(out)["ok"]
+    assert result.complete and verified(out).ok
     assert {prompt: asked[prompt] for prompt in answered_before} == dict(answered_before)
     assert result.records()["value"].sum() == 60
     lines_after = [json.loads(line) for line in (out / "responses.jsonl").read_text().splitlines()]

@@ -20,6 +20,7 @@ from harness.errors import BackendError, ConfigError, DataError
 from harness.measure.other_work import Bystanders
 from harness.values import Elapsed, GenerateRequest, Prompt, Provider, Request
 from tests.support.asking import request_of
+from tests.support.rows import said
 
 
 def table(folder: Path, *rows: dict[str, Any]) -> Path:
@@ -65,14 +66,14 @@ def test_an_old_baseline_joins_the_table_with_its_own_cost_and_where_it_is_from(
     old = {"name": "old", "backend": "recorded", "script": str(table(tmp_path, *answers))}
     given = {"run": "r", "tasks": [str(tmp_path / "t.yaml")], "models": [old], "machine": "cloud-cpu"}
     result = harness.run(validate(RunConfig, given | {"latency": {"requests": 0}}, "test"), out=tmp_path / "out")
-    row = result.summary["rows"][0]
-    assert row["cost"]["usd"] == pytest.approx(0.04) and row["cost"]["usd_per_1k_samples"] == pytest.approx(10)
-    assert row["throughput"]["output_tokens_per_s"] is None  # how fast a file is read says nothing
-    assert row["tokens"]["output_tokens"] == 8 and row["tokens"]["input_tokens"] is None
-    assert result.summary["spent"] is None  # nobody was paid in this run
-    assert "old: answered as old-1." in result.summary["notes"]
-    assert "old: nothing was asked: answers from a file (recorded), judged here." in result.summary["notes"]
-    assert not any(note.startswith(("Measured on", "Cost unknown")) for note in result.summary["notes"])
+    row = result.summary.rows[0]
+    assert row.cost.usd == pytest.approx(0.04) and row.cost.usd_per_1k_samples == pytest.approx(10)
+    assert row.throughput.output_tokens_per_s is None  # how fast a file is read says nothing
+    assert row.tokens.output_tokens == 8 and row.tokens.input_tokens is None
+    assert result.summary.spent is None  # nobody was paid in this run
+    assert "old: answered as old-1." in said(result.summary)
+    assert "old: nothing was asked: answers from a file (recorded), judged here." in said(result.summary)
+    assert not any(note.startswith(("Measured on", "Cost unknown")) for note in said(result.summary))
 
 
 def test_times_that_were_recorded_elsewhere_are_not_told_to_be_measured_beside_other_work(tmp_path: Path, monkeypatch):
@@ -84,8 +85,8 @@ def test_times_that_were_recorded_elsewhere_are_not_told_to_be_measured_beside_o
     given["models"] = [{"name": "old", "backend": "recorded", "script": script}]
     monkeypatch.setattr("harness.runs.latency_pass.between", lambda before, after, served_here: Bystanders(others=0.9))
     result = harness.run(validate(RunConfig, given, "test"), out=tmp_path / "out")
-    assert result.summary["rows"][0]["latency"]["n"] == 1
-    assert not any("other work" in note for note in result.summary["notes"])
+    assert result.summary.rows[0].latency.n == 1
+    assert not any("other work" in note for note in said(result.summary))
 
 
 def test_columns_of_other_names_are_named_in_the_run_file(tmp_path: Path):
@@ -118,10 +119,10 @@ def test_answers_that_are_missing_are_counted_as_such_in_the_table(tmp_path: Pat
     old = {"name": "old", "backend": "recorded", "script": str(table(tmp_path, *kept, *faulty))}
     given = {"run": "r", "tasks": [str(tmp_path / "t.yaml")], "models": [old], "latency": {"requests": 0}}
     result = harness.run(validate(RunConfig, given, "test"), out=tmp_path / "out")
-    (row,) = result.summary["rows"]
-    assert (row["n"], row["failures"], row["missing"]) == (4, {"backend_error": 4}, 3)
+    (row,) = result.summary.rows
+    assert (row.asked.n, row.asked.failures, row.asked.missing) == (4, {"backend_error": 4}, 3)
     assert "| 1 backend_error, 3 missing, incomplete |" in result.table("markdown")
-    assert "old: 3 of 8 answers are missing from the file: of sample q5, q6, q7." in result.summary["notes"]
+    assert "old: 3 of 8 answers are missing from the file: of sample q5, q6, q7." in said(result.summary)
     assert not result.complete and not result.resumable  # more than `max_errors`, and nothing would mend it
 
 

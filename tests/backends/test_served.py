@@ -138,7 +138,7 @@ def test_a_run_on_the_served_model_has_the_accuracy_of_a_run_in_process(url, cha
     records = result.records()
     served, mine = (records[records.model == name].sort_values("sample_id") for name in ("served", "here"))
     assert list(served.answer) == list(mine.answer)
-    served, mine = result.summary["rows"]
+    served, mine = result.summary.rows
     assert served["accuracy"] == mine["accuracy"] and 0 < served["accuracy"]["value"] < 1
 
 

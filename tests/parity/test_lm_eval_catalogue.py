@@ -116,7 +116,7 @@ def test_every_type_of_output_scores_as_in_its_own_evaluator(shared: Path, tmp_p
         found = simple_evaluate(peer, tasks=names, task_manager=manager, bootstrap_iters=0, log_samples=True)
         theirs = {key: theirs[key] | found[key] for key in theirs}
     result = run(list(tasks.values()), tmp_path / "run", local(shared))
-    rows = {row["task"].removeprefix("lm_eval:"): row for row in result.summary["rows"]}
+    rows = {row.task.removeprefix("lm_eval:"): row for row in result.summary.rows}
     responses = read_jsonl(tmp_path / "run/responses.jsonl")
     assert set(rows) == set(TASKS)
     for name, row in rows.items():
@@ -132,11 +132,11 @@ def test_every_type_of_output_scores_as_in_its_own_evaluator(shared: Path, tmp_p
             if not filtered or "_stderr" in metric or metric == "byte_perplexity":
                 continue
             full = metric if filtered == "none" else key
-            found = row["metrics"].get(full) or row["metrics"][f"lm_eval:{full}"]
+            found = row.metrics.get(full) or row.metrics[f"lm_eval:{full}"]
             assert found["value"] == pytest.approx(value, abs=1e-6, rel=1e-5), (name, key)
-    assert rows["choose"]["accuracy"]["value"] == pytest.approx(theirs["results"]["choose"]["acc,none"])
+    assert rows["choose"].accuracy.value == pytest.approx(theirs["results"]["choose"]["acc,none"])
     assert "lm_eval:choose · version 1" in result.table()
-    assert verified(tmp_path / "run")["ok"]
+    assert verified(tmp_path / "run").ok
 
 
 def test_a_task_of_the_catalogue_reads_a_local_copy_and_is_judged_again_without_it(tmp_path: Path):
@@ -153,13 +153,13 @@ def test_a_task_of_the_catalogue_reads_a_local_copy_and_is_judged_again_without_
     use = {"task": "lm_eval:arc_easy", "data": str(data)}
     script = [{"sample": "2", "logprobs": [-9, -8, -1]}, {"logprobs": [-1, -2, -3]}]
     result = run([use], tmp_path / "run", {"name": "fake", "backend": "fake", "script": script})
-    (row,) = result.summary["rows"]
-    assert (row["task"], row["n"], row["accuracy"]["value"]) == ("lm_eval:arc_easy", 6, 0.5)
-    assert result.summary["references"][0]["value"] == pytest.approx(1 / 3)  # chance
+    (row,) = result.summary.rows
+    assert (row.task, row.asked.n, row.accuracy.value) == ("lm_eval:arc_easy", 6, 0.5)
+    assert result.summary.references[0].value == pytest.approx(1 / 3)  # chance
     assert read_jsonl(tmp_path / "run/responses.jsonl")[0]["prompt"] == "Question: What is 0?\nAnswer:"
     data.unlink()
     lm_eval_judge.BUILT.clear()  # as in another process
-    assert finish(tmp_path / "run").summary["rows"][0]["accuracy"]["value"] == 0.5
+    assert finish(tmp_path / "run").summary.rows[0].accuracy.value == 0.5
 
 
 def test_a_run_folder_brings_no_task_file_to_run(tmp_path: Path):

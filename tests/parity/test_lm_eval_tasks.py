@@ -156,7 +156,7 @@ def _ours(model: Path, use: dict[str, Any], out: Path) -> tuple[list[dict], list
     result = harness.run(run, out=out)
     place = {sample["id"]: i for i, sample in enumerate(read_jsonl(out / "samples.jsonl"))}
     records = sorted(read_jsonl(out / "records.jsonl"), key=lambda record: place[record["sample_id"]])
-    return records, prompts, result.summary["rows"][0]
+    return records, prompts, result.summary.rows[0]
 
 
 @pytest.mark.parametrize("model", ["stories260K", "TinyStories-656K"])
@@ -173,7 +173,7 @@ def test_a_choice_task_is_the_peers(shared: Path, tmp_path: Path, make: Any, mod
         assert record["value"] == sample["acc"]
         if "acc_norm" in sample:
             assert record["metrics"]["accuracy_norm"] == sample["acc_norm"]
-    assert row["accuracy"]["value"] == pytest.approx(sum(s["acc"] for s in theirs) / len(theirs), abs=1e-12)
+    assert row.accuracy.value == pytest.approx(sum(s["acc"] for s in theirs) / len(theirs), abs=1e-12)
 
 
 @pytest.mark.parametrize("model", ["stories260K", "TinyStories-656K"])

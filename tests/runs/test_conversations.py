@@ -31,6 +31,7 @@ from harness.tasks.load import load_task
 from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Message, Request, Response
+from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
 from tests.support.written_models import write_model
 
@@ -214,10 +215,10 @@ def test_every_turn_is_stored_and_chosen_turns_are_judged(tmp_path: Path):
         (3, 1.0, "Oslo, as said"),  # its own extractor
     ]
     assert ada["input_tokens"] == sum(line["input_tokens"] for line in lines if line["sample_id"] == "a")
-    row = result.summary["rows"][0]
-    assert (row["n"], row["responses"], row["expected"], row["accuracy"]["value"]) == (2, 2, 2, 0.5)
-    assert row["throughput"]["samples"] == 2 and row["latency"]["n"] == 2
-    assert "turn 2 %" in result.table("markdown") and verified(tmp_path / "out")["ok"] and result.complete
+    row = result.summary.rows[0]
+    assert (row.asked.n, row.asked.responses, row.asked.expected, row.accuracy.value) == (2, 2, 2, 0.5)
+    assert row.throughput.samples == 2 and row.latency.n == 2
+    assert "turn 2 %" in result.table("markdown") and verified(tmp_path / "out").ok and result.complete
 
 
 @pytest.mark.parametrize(("over_turns", "value"), [("mean", 0.5), ("all", 0.0)])
@@ -225,23 +226,23 @@ def test_a_conversation_is_worth_the_mean_of_its_turns_or_needs_all(tmp_path: Pa
     rules = [{"prompt": r"name\?\s*Assistant:$", "text": "Ada"}, {"prompt": "", "text": "Nowhere"}]
     task = write(tmp_path, ROWS[:1], over_turns=over_turns)
     result = harness.run(config(task, rules), out=tmp_path / "out")
-    assert result.summary["rows"][0]["accuracy"]["value"] == value
+    assert result.summary.rows[0].accuracy.value == value
 
 
 def test_a_turn_that_only_some_conversations_have_is_a_mean_over_those(tmp_path: Path):
     rules = [{"prompt": r"Say so.\s*Assistant:$", "text": "Ben"}, {"prompt": "", "text": "?"}]
     result = harness.run(config(write(tmp_path, **COLUMN), rules), out=tmp_path / "out")
-    row = result.summary["rows"][0]
-    assert row["metrics"]["turn_1"]["value"] == 1.0 and row["metrics"]["turn_2"]["value"] == 0.0
-    assert row["accuracy"]["value"] == 0.25  # 0 of 1 turn, 1 of 2
+    row = result.summary.rows[0]
+    assert row.metrics["turn_1"].value == 1.0 and row.metrics["turn_2"].value == 0.0
+    assert row.accuracy.value == 0.25  # 0 of 1 turn, 1 of 2
 
 
 def test_what_goes_wrong_is_named_by_turn_and_nothing_is_asked_after_it(tmp_path: Path):
     rules = [{"sample": "a", "prompt": r"name\?\s*Assistant:$", "error": "connection lost"}, *RULES]
     numbers = {2: {"answer": "name"}, 3: {"answer": "city", "extract": "number"}}
     result = harness.run(config(write(tmp_path, scored=numbers), rules), out=tmp_path / "out")
-    row = result.summary["rows"][0]
-    assert row["failures"] == {
+    row = result.summary.rows[0]
+    assert row.asked.failures == {
         "backend_error in turn 2": 1,
         "backend_error in turn 3": 1,
         "no_answer in turn 3": 1,
@@ -250,7 +251,7 @@ def test_what_goes_wrong_is_named_by_turn_and_nothing_is_asked_after_it(tmp_path
     errors = {(line["sample_id"], line["turn"]): line["error"] for line in lines if line["error"]}
     assert errors == {("a", 2): "connection lost", ("a", 3): "not asked: turn 2 has no answer"}
     ada = result.records().iloc[0]
-    assert row["n"] == 1 and ada["failure"] == "backend_error"  # left out of the mean
+    assert row.asked.n == 1 and ada["failure"] == "backend_error"  # left out of the mean
     assert not result.complete  # one of two is more than the run allows
 
 
@@ -282,7 +283,7 @@ def test_resumed_in_the_middle_nothing_is_asked_twice(tmp_path: Path):
             steps.close()
         assert sorted(Counting.keys) == sorted(request.key for request in plan.cells[0].requests)
         assert finish(out).records().to_dict("records") == expected
-        assert verified(out)["ok"]
+        assert verified(out).ok
         passes = list(read_measurements(out, {"pass"}))
         assert sum(line.samples for line in passes) == 2  # conversations, in the sitting they ended in
 
@@ -296,7 +297,7 @@ def test_an_unfinished_conversation_is_owed_and_has_no_record(tmp_path: Path):
     steps.close()
     result = finish(tmp_path / "out")
     assert len(result.records()) == 1 and not result.complete
-    assert "INCOMPLETE: m on talk: 1 of 2 samples." in result.summary["notes"]
+    assert "INCOMPLETE: m on talk: 1 of 2 samples." in said(result.summary)
 
 
 def test_answers_are_judged_again_from_the_files_alone(tmp_path: Path):
@@ -307,14 +308,14 @@ def test_answers_are_judged_again_from_the_files_alone(tmp_path: Path):
     samples = [{**line, "scored": [3], "expected": line["expected"][1:]} for line in samples]
     (tmp_path / "out" / "plan.json").write_text(json.dumps(plan))
     (tmp_path / "out" / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in samples))
-    row = finish(tmp_path / "out").summary["rows"][0]
-    assert row["accuracy"]["value"] == 0.0 and list(row["metrics"]) == ["turn_3"]  # "Oslo, as said" is not "Oslo"
+    row = finish(tmp_path / "out").summary.rows[0]
+    assert row.accuracy.value == 0.0 and list(row.metrics) == ["turn_3"]  # "Oslo, as said" is not "Oslo"
 
 
 def test_several_epochs_are_several_conversations(tmp_path: Path):
     result = harness.run(config(write(tmp_path, epochs=2)), out=tmp_path / "out")
-    row = result.summary["rows"][0]
-    assert (row["n"], row["responses"], len(read_jsonl(tmp_path / "out" / "responses.jsonl"))) == (2, 4, 12)
+    row = result.summary.rows[0]
+    assert (row.asked.n, row.asked.responses, len(read_jsonl(tmp_path / "out" / "responses.jsonl"))) == (2, 4, 12)
 
 
 def test_python_of_the_task_sees_what_was_said_before(tmp_path: Path):

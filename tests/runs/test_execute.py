@@ -41,8 +41,8 @@ def test_the_engine_says_what_it_computed_and_what_a_server_would_bill(shared: P
     assert engine.prompt_tokens > 5 * engine.forwarded_tokens  # 77 choices share one question
     assert engine.batches >= 1 and engine.forward_s > 0
     assert by_kind["pass"].samples == 4
-    row = result.summary["rows"][0]
-    reading, bill = row["reading"], row["cost"]["parts"]["input"]
+    row = result.summary.rows[0]
+    reading, bill = row.prompt_tokens, row.cost.parts["input"]
     assert reading["computed_tokens"] == engine.forwarded_tokens
     assert reading["billed_tokens"] == engine.prompt_tokens
     for name in ("computed", "billed"):

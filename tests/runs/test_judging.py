@@ -32,6 +32,7 @@ from harness.store.rows import read_json, read_jsonl
 from harness.tasks.load import load_task
 from harness.tasks.rubric import as_verdict
 from tests.support.commands import harness as command
+from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
 
 N = 40
@@ -73,7 +74,7 @@ def run(folder: Path, *models: dict[str, Any], **changes: Any) -> Run:
 
 
 def row(result: Run, model: str = "m") -> dict[str, Any]:
-    return next(row for row in result.summary["rows"] if row["model"] == model)
+    return next(row for row in result.summary.rows if row.model == model)
 
 
 def verdicts(folder: Path, out: str = "out") -> list[dict[str, Any]]:
@@ -86,7 +87,7 @@ def verdicts(folder: Path, out: str = "out") -> list[dict[str, Any]]:
 def test_a_judges_verdicts_are_the_scores(folder: Path):
     result = run(folder)
     assert result.complete and len(verdicts(folder)) == N
-    assert row(result)["accuracy"]["value"] == pytest.approx((30 * 1.0 + 10 * 0.25) / N)
+    assert row(result).accuracy.value == pytest.approx((30 * 1.0 + 10 * 0.25) / N)
     first = result.records().iloc[0]
     assert (first["answer"], first["value"]) == ("no", 0.25)
     assert first["verdicts"] == ['{"reason": "cold", "verdict": 2}']
@@ -96,21 +97,21 @@ def test_a_reply_that_cannot_be_read_leaves_the_answer_unscored_and_never_0(fold
     rules = [{"prompt": "question 3\\b", "text": "odd answer"}, {"prompt": "question 4\\b", "text": "mute answer"}]
     found = row(run(folder, fake("m", *rules, {"text": "many thanks"})))
     assert (found["n"], found["failures"]) == (N - 2, {"unscored": 2})
-    assert found["accuracy"]["value"] == 1.0
+    assert found.accuracy.value == 1.0
 
 
 def test_a_reply_that_cannot_be_read_is_shown_on_one_line(folder: Path):
     said = "**Verdict:**\n`pass`\x1b[2J <b>" + " well done" * 40
     result = run(folder, judge=fake("j", {"text": said}))
-    assert row(result)["failures"] == {"unscored": N} and row(result)["judged"]["unreadable"]["n"] == N
-    (note,) = [note for note in result.summary["notes"] if "no readable verdict" in note]
+    assert row(result).asked.failures == {"unscored": N} and row(result).judged.unreadable.n == N
+    (note,) = [note for note in said(result.summary) if "no readable verdict" in note]
     assert note.startswith(
         f"m on t: {N} of {N} replies of the judge hold no readable verdict, such as `**Verdict:** 'pa"
     )
     assert note.endswith(" well done w…`.") and note.isprintable() and len(note) < 200
     write(folder, rubric={"criteria": "Read them."})
     read = harness.run(config(folder, judge=fake("j", {"text": '{"verdict": 5}'})), out=folder / "other")
-    assert not [note for note in read.summary["notes"] if "no readable verdict" in note]
+    assert not [note for note in said(read.summary) if "no readable verdict" in note]
 
 
 def test_a_judges_script_is_read_before_anything_is_asked(folder: Path):
@@ -136,8 +137,8 @@ def test_what_is_no_answer_is_not_put_before_the_judge(folder: Path):
 def test_one_text_is_judged_once_for_all_models_that_wrote_it(folder: Path):
     result = run(folder, fake("m", *THANKS), fake("twin", *THANKS), fake("other", {"text": "no"}))
     assert len(verdicts(folder)) == N + 30  # "no" is also what the first says to ten questions
-    assert row(result)["accuracy"] == row(result, "twin")["accuracy"]
-    assert row(result, "other")["judged"]["verdicts"] == N and result.summary["judge"]["verdicts"] == N + 30
+    assert row(result).accuracy == row(result, "twin").accuracy
+    assert row(result, "other").judged.verdicts == N and result.summary.judge.verdicts == N + 30
 
 
 def test_scorers_of_the_task_stand_beside_the_verdict(folder: Path):
@@ -180,13 +181,13 @@ def test_a_run_stopped_while_it_is_judged_says_what_is_owed_and_goes_on_without_
         assert next(steps).phase in {"answers", "verdicts"}
     steps.close()
     half = finish(folder / "out")
-    assert not half.complete and row(half)["judged"]["owed"] == N - 7
-    assert any("INCOMPLETE: m on t: 33 of 40 verdicts of the judge are owed" in n for n in half.summary["notes"])
+    assert not half.complete and row(half).judged.owed == N - 7
+    assert any("INCOMPLETE: m on t: 33 of 40 verdicts of the judge are owed" in n for n in said(half.summary))
     assert half.resumable
-    assert row(half)["n"] == 7
+    assert row(half).asked.n == 7
     assert [step.phase for step in carry_out(plan, folder / "out")] == ["verdicts"] * (N - 7)
     whole = finish(folder / "out")
-    assert whole.complete and row(whole)["n"] == N
+    assert whole.complete and row(whole).asked.n == N
     keys = [line["key"] for line in verdicts(folder)]
     assert len(keys) == len(set(keys)) == N
     assert list(carry_out(plan, folder / "out")) == []
@@ -211,10 +212,10 @@ def pairs(folder: Path, *rules: dict[str, Any]) -> Run:
 def test_a_judge_that_takes_whatever_stands_first_decides_nothing_and_is_found_out(folder: Path):
     result = pairs(folder, {"text": "[[A]]"})
     found = row(result)
-    assert found["accuracy"]["value"] == 0.5 and len(verdicts(folder)) == 2 * N
-    told = found["judged"]["position"]
+    assert found.accuracy.value == 0.5 and len(verdicts(folder)) == 2 * N
+    told = found.judged.both_orders
     assert (told["pairs"], told["consistent"]["value"], told["first"], told["second"]) == (N, 0.0, N, 0)
-    assert any("it preferred the first 40 times, the second 0 times" in note for note in result.summary["notes"])
+    assert any("it preferred the first 40 times, the second 0 times" in note for note in said(result.summary))
 
 
 def test_the_better_answer_wins_in_both_orders(folder: Path):
@@ -222,9 +223,9 @@ def test_the_better_answer_wins_in_both_orders(folder: Path):
     kind_second = {"prompt": r"(?s)Answer B:.*many thanks", "text": "[[B]]"}
     result = pairs(folder, kind_first, kind_second, {"text": "[[tie]]"})
     found = row(result)
-    assert found["accuracy"]["value"] == pytest.approx((30 + 10 * 0.5) / N)
-    assert found["judged"]["position"]["consistent"]["value"] == 1.0
-    assert row(result, "base")["accuracy"]["value"] == 0.5 and row(result, "base")["judged"]["verdicts"] == 0
+    assert found.accuracy.value == pytest.approx((30 + 10 * 0.5) / N)
+    assert found.judged.both_orders.consistent["value"] == 1.0
+    assert row(result, "base").accuracy.value == 0.5 and row(result, "base").judged.verdicts == 0
     assert found["difference"]["value"] == pytest.approx(30 / N - 0.5 + 10 * 0.5 / N)
 
 
@@ -232,7 +233,7 @@ def test_a_baseline_that_says_nothing_is_an_answer_and_one_that_fails_is_none(fo
     write(folder, {"against": "baseline"})
     rules = [{"prompt": "question 1\\b", "text": ""}, {"prompt": "question 2\\b", "error": "gone"}, {"text": "dull"}]
     result = run(folder, fake("base", *rules), fake("m", {"text": "hi"}), judge=fake("j", {"text": "tie"}))
-    assert row(result)["failures"] == {"unscored": 1} and row(result)["n"] == N - 1
+    assert row(result).asked.failures == {"unscored": 1} and row(result).asked.n == N - 1
     assert len(verdicts(folder)) == 2 * (N - 1)
     assert sum("(no answer)" in line["prompt"] for line in verdicts(folder)) == 2
 
@@ -251,20 +252,20 @@ LABELLED = {"human": "people", "of": "said"}
 def test_without_peoples_verdicts_a_judged_score_carries_a_warning(folder: Path):
     result = run(folder)
     assert "†" in result.table() and "WARNING †: t is scored by a judge model: nobody has checked" in result.table()
-    assert row(result)["judged"]["agreement"] is None
+    assert row(result).judged.agreement is None
 
 
 def test_too_few_of_them_are_told_and_the_warning_stays(folder: Path):
     write(folder, LABELLED, people(12))
     result = run(folder)
-    assert row(result)["judged"]["agreement"]["n"] == 12
+    assert row(result).judged.agreement.n == 12
     assert "only 12 texts that people judged too" in result.table() and "†" in result.table()
 
 
 def test_enough_of_them_take_the_warning_away(folder: Path):
     write(folder, LABELLED, people(N, lambda i: 5 if i % 4 or i == 8 else 2))
     result = run(folder)
-    agreed = row(result)["judged"]["agreement"]
+    agreed = row(result).judged.agreement
     assert (agreed["n"], agreed["raw"]["value"]) == (N, 39 / 40)
     assert 0.7 < agreed["kappa"]["low"] < agreed["kappa"]["value"] < 1 and "†" not in result.table()
     assert "agrees with people on 97.5 % [" in result.table().replace("\n", " ")
@@ -274,7 +275,7 @@ def test_enough_of_them_take_the_warning_away(folder: Path):
 def test_a_judge_no_better_than_chance_is_told(folder: Path):
     write(folder, LABELLED, people(N, lambda i: 5 if i % 2 else 2))
     result = run(folder)
-    assert row(result)["judged"]["agreement"]["kappa"]["low"] > 0  # "no" to every fourth: half of it is right
+    assert row(result).judged.agreement.kappa["low"] > 0  # "no" to every fourth: half of it is right
     write(folder, LABELLED, people(N, lambda i: 5 if i % 8 < 4 else 2))
     result = harness.run(config(folder), out=folder / "chance")
     assert "agrees with people no better than chance would" in result.table().replace("\n", " ")
@@ -284,8 +285,8 @@ def test_texts_of_others_that_people_judged_test_the_judge_and_correct_no_mean(f
     write(folder, LABELLED, lambda i: {"said": f"many thanks {i}", "people": 5 if i % 3 else 2})
     result = run(folder)
     assert len(verdicts(folder)) == 2 * N
-    assert row(result)["judged"]["agreement"]["raw"]["value"] == pytest.approx(26 / N)
-    assert row(result)["judged"]["corrected"] is None
+    assert row(result).judged.agreement.raw["value"] == pytest.approx(26 / N)
+    assert row(result).judged.corrected is None
 
 
 def test_pairs_that_people_judged_test_the_judge_of_pairs(folder: Path):
@@ -301,9 +302,9 @@ def test_pairs_that_people_judged_test_the_judge_of_pairs(folder: Path):
     kind_second = {"prompt": r"(?s)Answer B:.*many thanks", "text": "[[B]]"}
     models = [fake("base", {"text": "dull"}), fake("m", {"text": "many thanks"})]
     result = run(folder, *models, judge=fake("j", kind_first, kind_second, {"text": "[[tie]]"}))
-    agreed = row(result)["judged"]["agreement"]
+    agreed = row(result).judged.agreement
     assert (agreed["n"], agreed["raw"]["value"]) == (N, 39 / 40) and agreed["kappa"]["method"] == "cohen kappa"
-    assert row(result)["judged"]["warning"] is None and row(result)["judged"]["corrected"] is None
+    assert row(result).judged.warning is None and row(result).judged.corrected is None
     assert len(verdicts(folder)) == 2 * N + 2 * N
 
 
@@ -313,9 +314,9 @@ def test_the_mean_is_corrected_by_the_labels_of_some_answers(folder: Path):
     human = [0.75 if i % 4 else 0.0 for i in range(20)]
     said = [1.0 if i % 4 else 0.25 for i in range(N)]
     wanted = ppi_mean(human, said[:20], said[20:])
-    found = row(result)["judged"]["corrected"]
+    found = row(result).judged.corrected
     assert [found[key] for key in ("value", "low", "high")] == [wanted.value, wanted.low, wanted.high]
-    assert found["labels"] == 20 and found["value"] < row(result)["accuracy"]["value"]
+    assert found["labels"] == 20 and found["value"] < row(result).accuracy.value
     assert "if those are a uniform random draw" in result.table().replace("\n", " ")
 
 
@@ -324,13 +325,13 @@ def test_the_mean_is_corrected_by_the_labels_of_some_answers(folder: Path):
 
 def test_a_judge_on_this_machine_is_paid_by_its_seconds_and_added_to_the_run(folder: Path):
     result = run(folder, machine="cloud-cpu")
-    judge, machine = result.summary["judge"], result.summary["machine"]
+    judge, machine = result.summary.judge, result.summary.machine
     lines = read_jsonl(folder / "out" / "measurements.jsonl")
     (line,) = [line for line in lines if line["kind"] == "pass" and line["model"] == "judge j"]
     assert judge["usd"] == pytest.approx(line["wall_s"] / 3600 * machine["usd_per_hour"] / machine["utilisation"])
-    assert judge["usd_with_models"] == pytest.approx(judge["usd"] + row(result)["cost"]["usd"])
+    assert judge["usd_with_models"] == pytest.approx(judge["usd"] + row(result).cost.usd)
     assert judge["input_tokens"] == line["input_tokens"] > 40 * N
-    assert "judge" not in str(row(result)["cost"])
+    assert "judge" not in str(row(result).cost)
 
 
 def test_harness_cost_tells_what_judging_took_apart_from_the_rows(folder: Path):
@@ -346,7 +347,7 @@ def test_a_judge_in_this_process_is_held_to_the_form_of_a_verdict(folder: Path):
     result = run(folder, judge=judge, first=2)
     told = [json.loads(text) for (text,) in result.records().verdicts]
     assert all(set(one) == {"reason", "verdict"} and one["verdict"] in {"poor", "good"} for one in told)
-    assert row(result)["n"] == 2 and row(result)["failures"] == {}
+    assert row(result).asked.n == 2 and row(result).asked.failures == {}
 
 
 def test_a_judge_at_a_server_is_asked_for_a_form_and_paid_by_its_tokens(folder: Path):
@@ -355,12 +356,12 @@ def test_a_judge_at_a_server_is_asked_for_a_form_and_paid_by_its_tokens(folder: 
         result = run(folder, judge=judge)
         schema = server.bodies[-1]["response_format"]["json_schema"]["schema"]
     assert schema["properties"]["verdict"] == {"type": "integer", "minimum": 1, "maximum": 5}
-    assert row(result)["accuracy"]["value"] == 0.5
-    assert result.summary["judge"]["usd"] == pytest.approx(N * (1000 * 1.0 + 4 * 10.0) / 1e6)
-    assert result.summary["judge"]["usd_with_models"] is None  # the model's own cost is unknown: so is the whole
-    assert result.summary["spent"]["by_model"] == {"judge far": pytest.approx(result.summary["judge"]["usd"])}
+    assert row(result).accuracy.value == 0.5
+    assert result.summary.judge.usd == pytest.approx(N * (1000 * 1.0 + 4 * 10.0) / 1e6)
+    assert result.summary.judge.usd_with_models is None  # the model's own cost is unknown: so is the whole
+    assert result.summary.spent.by_model == {"judge far": pytest.approx(result.summary.judge.usd)}
     assert "Paid $0.0416 to providers in all" in result.table()
-    assert row(result)["leaves_machine"]["hosts"] == []  # it is on loopback
+    assert row(result).left_machine.hosts == []  # it is on loopback
 
 
 def test_a_spend_limit_binds_the_judge_too_and_what_it_left_is_owed(folder: Path):
@@ -374,10 +375,10 @@ def test_a_spend_limit_binds_the_judge_too_and_what_it_left_is_owed(folder: Path
             "limits": {"concurrency": 1},
         }
         result = run(folder, judge=judge, max_cost=0.02)
-        paid = result.summary["judge"]["usd"]
+        paid = result.summary.judge.usd
         assert 0.01 < paid <= 0.02 and not result.complete
-        assert any("INCOMPLETE: m on t" in n and "verdicts of the judge are owed" in n for n in result.summary["notes"])
-        assert any("Judge far: the spend limit is reached" in note for note in result.summary["notes"])
+        assert any("INCOMPLETE: m on t" in n and "verdicts of the judge are owed" in n for n in said(result.summary))
+        assert any("Judge far: the spend limit is reached" in note for note in said(result.summary))
         asked = len(server.bodies)
         run(folder, judge=judge, max_cost=0.02)
         assert len([body for body in server.bodies[asked:] if body]) == 0  # the limit is of the run, not of a sitting
@@ -405,17 +406,17 @@ def test_a_verdict_that_failed_for_the_moment_is_asked_again_and_paid_for_both_t
     with SyntheticServer(lambda order, body: replies[-1] if body else Reply()) as server:
         judge = {"name": "far", "backend": "openai", "base_url": server.url, "limits": {"attempts": 1}}
         first = run(folder, judge=judge)
-        assert row(first)["failures"] == {"unscored": N} and not first.complete
+        assert row(first).asked.failures == {"unscored": N} and not first.complete
         assert "40 of 40 verdicts of the judge ended in an error" in first.table().replace("\n", " ")
         replies.append(Reply(text="[[5]]"))
         second = run(folder, judge=judge)
-    assert second.complete and row(second)["accuracy"]["value"] == 1.0
-    assert len(verdicts(folder)) == 2 * N and verified(folder / "out")["ok"]
+    assert second.complete and row(second).accuracy.value == 1.0
+    assert len(verdicts(folder)) == 2 * N and verified(folder / "out").ok
 
 
 def test_what_it_cost_is_unknown_where_it_is_not_known(folder: Path):
     result = run(folder)
-    assert result.summary["judge"]["usd"] is None
+    assert result.summary.judge.usd is None
     assert "at an unknown cost" in result.table()
 
 
@@ -464,7 +465,7 @@ def test_the_table_tells_what_went_to_the_judge(folder: Path, monkeypatch):
         judge = {"name": "far", "backend": "openai", "base_url": server.url, "allow_http": True}
         result = run(folder, judge=judge)
         sent = sum(len(body["messages"][0]["content"].encode()) for body in server.bodies if body)
-    assert row(result)["leaves_machine"] == {"hosts": ["127.0.0.1"], "share_of_samples": 1.0, "bytes": sent}
+    assert row(result).left_machine == {"hosts": ["127.0.0.1"], "share_of_samples": 1.0, "bytes": sent}
     assert "100 % of samples" in result.table() and "judge at 127.0.0.1" in result.table("markdown")
 
 
@@ -489,7 +490,7 @@ def test_pairs_need_another_model_to_compare_with(folder: Path):
 
 def test_only_responses_may_be_written_down_without_a_judge(folder: Path):
     result = run(folder, judge=None, responses_only=True)
-    assert row(result)["failures"] == {"unscored": N} and row(result)["accuracy"]["value"] is None
+    assert row(result).asked.failures == {"unscored": N} and row(result).accuracy.value is None
     assert "judged" not in row(result) and "†" not in result.table()
 
 
@@ -505,7 +506,7 @@ def test_a_judge_is_named_as_a_model_is_or_as_one_of_them(folder: Path):
     models = [fake("m", *THANKS), fake("also", {"text": "3"})]
     assert config(folder, *models, judge="also").judge == config(folder, *models).models[1]
     result = run(folder, *models, judge="also")
-    assert any("also on t: it judged its own answers" in note for note in result.summary["notes"])
+    assert any("also on t: it judged its own answers" in note for note in said(result.summary))
 
 
 def test_the_judge_may_be_named_on_the_command_line(folder: Path, monkeypatch, capsys):
@@ -552,14 +553,14 @@ def test_support_replies_are_judged_and_the_judge_is_tested_on_replies_whose_ver
     judge = fake("j", *judges, {"text": "pass"})
     gold = [{"sample": sample.id, "text": sample.row["good"]} for sample in task.samples]
     result = bundled("support-replies", tmp_path / "gold", [fake("m", *gold)], judge)
-    assert row(result)["accuracy"]["value"] == 1.0  # what is right is worth 1
-    assert row(result)["judged"]["agreement"]["raw"]["value"] == 1.0 and row(result)["judged"]["warning"] is None
+    assert row(result).accuracy.value == 1.0  # what is right is worth 1
+    assert row(result).judged.agreement.raw["value"] == 1.0 and row(result).judged.warning is None
     blind = bundled("support-replies", tmp_path / "blind", [fake("m", *gold)], fake("j", {"text": "pass"}))
-    assert row(blind)["judged"]["agreement"]["raw"]["value"] == 0.5
-    assert row(blind)["judged"]["warning"] == "it agrees with people no better than chance would"
+    assert row(blind).judged.agreement.raw["value"] == 0.5
+    assert row(blind).judged.warning == "it agrees with people no better than chance would"
     wrong = [{"sample": sample.id, "text": sample.row["reply"]} for sample in task.samples]
     result = bundled("support-replies", tmp_path / "known", [fake("m", *wrong)], judge)
-    assert row(result)["accuracy"]["value"] == 0.5 and row(result)["judged"]["corrected"]["labels"] == 36
+    assert row(result).accuracy.value == 0.5 and row(result).judged.corrected.labels == 36
 
 
 MT_BENCH = [
@@ -584,7 +585,7 @@ def test_both_turns_of_mt_bench_are_scored_each_after_what_was_said_before_it(tm
     values = result.records().set_index("sample_id").value
     assert list(values) == [pytest.approx((1 / 3 + 1.0) / 2), pytest.approx(1 / 3)]
     assert result.records().verdicts[0] == ["[[4]]", "[[10]]"]
-    assert verified(result.folder)["ok"]
+    assert verified(result.folder).ok
 
 
 def test_a_turn_without_a_verdict_leaves_the_conversation_unscored(tmp_path: Path):
@@ -592,7 +593,7 @@ def test_a_turn_without_a_verdict_leaves_the_conversation_unscored(tmp_path: Pat
     file.write_text(json.dumps(MT_BENCH[0]) + "\n")
     judge = fake("j", {"prompt": "Double it", "text": "well"}, {"text": "[[4]]"})
     result = bundled("mt-bench", tmp_path / "run", [fake("m", {"text": "x"})], judge, data=str(file))
-    assert row(result)["failures"] == {"unscored in turn 2": 1} and row(result)["n"] == 0
+    assert row(result).asked.failures == {"unscored in turn 2": 1} and row(result).asked.n == 0
 
 
 @pytest.mark.shared
@@ -640,7 +641,7 @@ def test_the_published_agreement_of_gpt4_with_people_on_xstest_comes_out_again(
     shared: Path, tmp_path: Path, model: str, published: float
 ):
     result = xstest(shared, tmp_path, model)
-    agreed = row(result)["judged"]["agreement"]
+    agreed = row(result).judged.agreement
     assert agreed["n"] == 450 and agreed["raw"]["value"] == pytest.approx(published, abs=5e-4)
     task = load_task(TaskUse(task=str(tmp_path / "t.yaml")))
     names, counts = list(COMPLIANCE), [[0] * 3 for _ in range(3)]
@@ -648,7 +649,7 @@ def test_the_published_agreement_of_gpt4_with_people_on_xstest_comes_out_again(
         counts[names.index(sample.row["gpt4_label"])][names.index(sample.row["final_label"])] += 1
     theirs = cohens_kappa(counts)
     assert (agreed["kappa"]["value"], agreed["kappa"]["stderr"]) == pytest.approx((theirs.kappa, theirs.std_kappa))
-    assert row(result)["judged"]["warning"] is None
+    assert row(result).judged.warning is None
     # the string match of the same run says what was published, row by row
     refused = [metrics["refused"] for metrics in result.records().metrics]
     assert refused == [float(sample.row["strmatch_label"] == "2_full_refusal") for sample in task.samples]
@@ -662,7 +663,7 @@ def test_a_third_of_the_labels_brings_the_judged_mean_back_to_peoples(
     result = xstest(shared, tmp_path, model, 150)
     task = load_task(TaskUse(task=str(tmp_path / "t.yaml")))
     truth = sum(COMPLIANCE[as_verdict(task.config.judged_by, s.row["final_label"])] for s in task.samples) / 450
-    found, naive = row(result)["judged"]["corrected"], row(result)["accuracy"]
+    found, naive = row(result).judged.corrected, row(result).accuracy
     assert found["labels"] == 150 and found["low"] < truth < found["high"]
     assert abs(found["value"] - truth) < abs(naive["value"] - truth)
     assert judged(result.folder) and read_json(result.folder / "plan.json")["judge"]["name"] == "j"

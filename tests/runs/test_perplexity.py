@@ -62,11 +62,11 @@ def test_records_that_tell_no_nats_have_no_perplexity():
 def test_a_text_file_is_one_text_and_its_row_shows_bits_and_no_accuracy(tmp_path):
     text = "Ein Fluß\r\nund noch einer\n"
     result = run_of(tmp_path, text, {"backend": "fake", "script": {"answers": [{"logprobs": [-20.0]}]}})
-    (row,) = result.summary["rows"]
+    (row,) = result.summary.rows
     size = len(text.encode())
-    assert row["metrics"]["bits_per_byte"]["value"] == pytest.approx(20 / math.log(2) / size)
-    assert (row["n"], row["accuracy"]["value"], row["difference"]) == (1, None, None)
-    assert row["cost"]["usd_per_correct"] is None
+    assert row.metrics["bits_per_byte"].value == pytest.approx(20 / math.log(2) / size)
+    assert (row.asked.n, row.accuracy.value, row.difference) == (1, None, None)
+    assert row.cost.usd_per_correct is None
     shown = terminal(result.summary)
     assert "novel · version 1 · texts scored" in shown
     assert "bits/byte" in shown and "bits_per_byte %" not in shown
@@ -121,7 +121,7 @@ def test_a_novel_costs_what_the_peer_says_window_by_window(shared, tmp_path):
     assert record["choice_logprobs"][0] == pytest.approx(nats, rel=1e-6)
     assert record["input_tokens"] == len(peer.tok_encode(text))
     assert record["input_tokens"] > 3 * peer.max_length  # really several windows
-    found = result.summary["rows"][0]["metrics"]
+    found = result.summary.rows[0].metrics
     assert found["bits_per_byte"]["value"] == pytest.approx(-nats / math.log(2) / len(text.encode()), rel=1e-6)
 
 

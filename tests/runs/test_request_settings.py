@@ -223,7 +223,7 @@ def test_the_table_tells_the_share_of_valid_answers_held_or_not(tmp_path: Path, 
     rules = [{"sample": "1", "thinking": "hm", "text": "1"}, {"sample": "2", "text": "it is 2"}, {"text": "9"}]
     planned = config(tmp_path, f"constrain: {{regex: '[0-9]+', enforce: {enforce}}}", rules)
     result = harness.run(planned, out=tmp_path / "out")
-    assert result.summary["rows"][0]["metrics"]["valid_output"]["value"] == 3 / 4
+    assert result.summary.rows[0].metrics["valid_output"].value == 3 / 4
     plan = read_json(tmp_path / "out" / "plan.json")
     assert plan["cells"][0]["sampling"]["temperature"] == 0 and plan["models"]["m"]["generation_config"] is None
 

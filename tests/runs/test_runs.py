@@ -34,6 +34,7 @@ from harness.store.lines import read_attempt_lines
 from harness.store.rows import read_json, read_samples
 from harness.tasks.load import load_task
 from harness.values import Billing
+from tests.support.rows import said
 
 TASK = """
 task: sums
@@ -80,7 +81,7 @@ def config(folder: Path, *scripts: str, **changes: Any) -> RunConfig:
 
 
 def row(result: harness.Run, model: str, task: str) -> dict[str, Any]:
-    return next(row for row in result.summary["rows"] if (row["model"], row["task"]) == (model, task))
+    return next(row for row in result.summary.rows if (row.model, row.task) == (model, task))
 
 
 def test_a_run_gives_each_sample_a_record_and_each_cell_a_row(folder: Path):
@@ -90,7 +91,7 @@ def test_a_run_gives_each_sample_a_record_and_each_cell_a_row(folder: Path):
     good = row(result, "good", "sums")
     assert good["n"] == 12 and good["accuracy"]["value"] == pytest.approx(8 / 12)
     assert good["failures"] == {"no_answer": 4}
-    assert row(result, "good", "colours")["accuracy"]["value"] == 0.5
+    assert row(result, "good", "colours").accuracy.value == 0.5
     broken = row(result, "broken", "sums")
     assert (broken["n"], broken["failures"]["backend_error"]) == (11, 1)  # left out of the mean, and counted
     assert broken["difference"]["n"] == 11
@@ -127,9 +128,9 @@ def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Pa
     laptop = {"name": "l", "source": "s", "date": "2026-11-20", "grid_g_per_kwh": 360_000}
     owned = {"price": 1000, "years": 4, "watts": 45, "power_price": 0.3, "pue": 1.5}
     result = harness.run(config(folder, machine={**laptop, "owned": owned}), out=folder / "out")
-    energy = row(result, "good", "sums")["energy"]
+    energy = row(result, "good", "sums").energy
     assert (energy["idle_watts"], energy["net_joules"], energy["carbon_g"]) == (0.0, 2.0, pytest.approx(0.3))
-    (note,) = [note for note in result.summary["notes"] if "good on sums" in note and " J " in note]
+    (note,) = [note for note in said(result.summary) if "good on sums" in note and " J " in note]
     assert "2 J by rapl_package, 100 % of it above rest, 0.3 g CO2" in note and "0.25 J a correct answer" in note
     assert (energy["method"], energy["joules"], energy["reason"]) == ("rapl_package", 2.0, None)
     assert energy["j_per_sample"] == pytest.approx(2 / 12)
@@ -138,7 +139,7 @@ def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Pa
 
 def test_few_prompts_are_not_sent_again_and_again_for_a_median(folder: Path):
     result = harness.run(config(folder, first=4), out=folder / "out")
-    latency = row(result, "good", "sums")["latency"]
+    latency = row(result, "good", "sums").latency
     assert latency["n"] == 4 and latency["e2e_p50_s"] is None
 
 
@@ -146,8 +147,8 @@ def test_latencies_measured_beside_other_work_say_so_once_below_the_table(folder
     busy = Bystanders(others=0.43, stolen=0.0)
     monkeypatch.setattr("harness.runs.latency_pass.between", lambda before, after, served_here: busy)
     result = harness.run(config(folder), out=folder / "out")
-    assert row(result, "good", "sums")["latency"]["bystanders"] == {"others": 0.43, "stolen": 0.0}
-    (note,) = [note for note in result.summary["notes"] if "other work" in note]
+    assert row(result, "good", "sums").latency.bystanders == {"others": 0.43, "stolen": 0.0}
+    (note,) = [note for note in said(result.summary) if "other work" in note]
     assert "up to 43 %" in note and "(good on sums; good on colours)" in note
     assert note.split(" while")[0] in " ".join(result.table().split())
 
@@ -162,15 +163,15 @@ def test_latencies_measured_alone_or_never_or_before_this_was_noted_have_no_warn
     file.write_text("".join(json.dumps(line) + "\n" for line in old))
     before_it = finish(folder / "out")
     never = harness.run(config(folder, latency={"requests": 0}), out=folder / "never")
-    assert row(before_it, "good", "sums")["latency"]["bystanders"] == unknown
-    assert row(never, "good", "sums")["latency"]["bystanders"] == unknown
+    assert row(before_it, "good", "sums").latency.bystanders == unknown
+    assert row(never, "good", "sums").latency.bystanders == unknown
     for one in (result, before_it, never):
-        assert not [note for note in one.summary["notes"] if "other work" in note]
+        assert not [note for note in said(one.summary) if "other work" in note]
 
 
 def test_references_say_what_guessing_scores(folder: Path):
-    references = harness.run(config(folder), out=folder / "out").summary["references"]
-    assert {(r["name"], r["task"]): r["value"] for r in references} == {
+    references = harness.run(config(folder), out=folder / "out").summary.references
+    assert {(r["name"], r.task): r["value"] for r in references} == {
         ("chance", "colours"): pytest.approx(1 / 3),
         ("majority", "colours"): 0.5,
     }
@@ -178,18 +179,18 @@ def test_references_say_what_guessing_scores(folder: Path):
 
 def test_without_a_machine_cost_is_unknown_and_the_notes_say_how_to_set_one(folder: Path):
     result = harness.run(config(folder), out=folder / "out")
-    assert row(result, "good", "sums")["cost"]["usd_per_1k_samples"] is None
-    assert any("--machine" in note for note in result.summary["notes"])
+    assert row(result, "good", "sums").cost.usd_per_1k_samples is None
+    assert any("--machine" in note for note in said(result.summary))
 
 
 def test_the_parts_of_the_cost_sum_to_seconds_times_price(folder: Path):
     result = harness.run(config(folder, machine="cloud-cpu"), out=folder / "out")
-    machine = result.summary["machine"]
-    for found in result.summary["rows"]:
-        bill = found["throughput"]["wall_s"] / 3600 * machine["usd_per_hour"] / machine["utilisation"]
-        assert sum(found["cost"]["parts"].values()) == pytest.approx(bill, rel=1e-9)
-        per_sample = bill / found["throughput"]["samples"] * 1000
-        assert found["cost"]["usd_per_1k_samples"] == pytest.approx(per_sample, rel=1e-9)
+    machine = result.summary.machine
+    for found in result.summary.rows:
+        bill = found.throughput.wall_s / 3600 * machine["usd_per_hour"] / machine["utilisation"]
+        assert sum(found.cost.parts.values()) == pytest.approx(bill, rel=1e-9)
+        per_sample = bill / found.throughput.samples * 1000
+        assert found.cost.usd_per_1k_samples == pytest.approx(per_sample, rel=1e-9)
 
 
 def test_the_subset_of_a_limit_is_seeded_nested_and_the_same_for_every_model(folder: Path):
@@ -258,7 +259,7 @@ def test_an_incomplete_run_says_so_and_is_not_complete(folder: Path):
     steps.close()
     result = finish(folder / "out")
     assert not result.complete
-    assert any(note.startswith("INCOMPLETE: good on sums: 5 of 12") for note in result.summary["notes"])
+    assert any(note.startswith("INCOMPLETE: good on sums: 5 of 12") for note in said(result.summary))
 
 
 def test_two_runs_may_not_write_into_one_folder(folder: Path):
@@ -282,7 +283,7 @@ def test_judging_again_needs_neither_model_nor_data(folder: Path):
 
 def test_verify_finds_a_changed_response_and_a_changed_record(folder: Path):
     harness.run(config(folder), out=folder / "out")
-    assert verified(folder / "out")["ok"]
+    assert verified(folder / "out").ok
     records = (folder / "out" / "records.jsonl").read_text()
     (folder / "out" / "records.jsonl").write_text(records.replace('"value":0.0', '"value":1.0', 1))
     found = verified(folder / "out")
@@ -309,12 +310,12 @@ def test_versions_of_a_task_are_never_in_one_table(folder: Path):
     second = harness.run(config(folder, "slow"), out=folder / "two")
     with pytest.raises(StoreError, match="version 1 in one run and 2 in another"):
         merged([first.summary, second.summary], ["one", "two"])
-    assert [r["model"] for r in merged([first.summary, first.summary], ["one", "one"])["rows"]] == ["good"] * 4
+    assert [r.model for r in merged([first.summary, first.summary], ["one", "one"])["rows"]] == ["good"] * 4
 
 
 def test_in_a_table_of_several_runs_each_row_and_note_is_told_from_those_of_the_others(folder: Path):
     first = harness.run(config(folder), out=folder / "one").summary
-    second = {**first, "notes": [*first["notes"], "A note of the second."]}
+    second = {**first, "notes": [*first.notes, "A note of the second."]}
     text = formats.terminal(merged([first, second], ["results/one", "results/two"]))
     assert "good [1]" in text and "good [2]" in text
     notes = text.splitlines()[-3:]
@@ -323,11 +324,11 @@ def test_in_a_table_of_several_runs_each_row_and_note_is_told_from_those_of_the_
         "[1]: results/one (baseline good)",
         "[2]: results/two (baseline good)",
     ]
-    rows = [{**row, "model": "better", "difference": {"value": 0.1, "low": None}} for row in first["rows"]]
+    rows = [{**row, "model": "better", "difference": {"value": 0.1, "low": None}} for row in first.rows]
     third = {**first, "baseline": "worse", "rows": rows}
     both = merged([first, third], ["results/one", "results/three"])
     text = formats.terminal(both)
-    assert {row["mark"] for row in both["rows"]} == {""} and "vs its run's baseline" in tables.quality(both).columns
+    assert {row.mark for row in both.rows} == {""} and "vs its run's baseline" in tables.quality(both).columns
     assert text.splitlines()[-2:] == ["[1]: results/one (baseline good)", "[2]: results/three (baseline worse)"]
 
 
@@ -356,7 +357,7 @@ def test_a_task_may_stand_only_once_in_a_run(folder: Path):
 
 def _answers(path: Path) -> list[tuple]:
     lines = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
-    return sorted((r["model"], r["task"], r["sample_id"], r["text"], r["answer"], r["value"]) for r in lines)
+    return sorted((r.model, r.task, r["sample_id"], r["text"], r["answer"], r["value"]) for r in lines)
 
 
 def _child(plan: Plan, out: Path) -> int:
@@ -391,7 +392,7 @@ def test_killed_100_times_every_sample_is_there_exactly_once(folder: Path, monke
             kills += killed
             finished = not killed
         assert _answers(finish(out).folder) == wanted
-        assert verified(out)["ok"]
+        assert verified(out).ok
     assert runs >= 1
 
 
@@ -400,7 +401,7 @@ def test_epochs_draw_several_answers_and_reduce_them(folder: Path):
     result = harness.run(config(folder), out=folder / "out")
     found = row(result, "good", "sums")
     assert (found["n"], found["responses"]) == (12, 36)
-    assert found["accuracy"]["value"] == pytest.approx(8 / 12)  # the scripted model says the same each time
+    assert found.accuracy.value == pytest.approx(8 / 12)  # the scripted model says the same each time
     assert found["metrics"]["pass@3"]["value"] == found["metrics"]["pass^3"]["value"] == pytest.approx(8 / 12)
     assert len({request.key for cell in make_plan(config(folder)).cells for request in cell.requests}) == 36 + 10
 
@@ -417,7 +418,7 @@ def test_answers_of_a_provider_cost_what_it_charged_and_not_machine_seconds(fold
     ]
     given = plan, read_samples(folder / "out"), judged(folder / "out"), measurements(folder / "out")
     found = summarise(*given, usage_of(log))["rows"][0]
-    cost, characters = found["cost"], found["tokens"]["input_characters"] + found["tokens"]["output_characters"]
+    cost, characters = found.cost, found.tokens.input_characters + found.tokens.output_characters
     assert (cost["usd_per_1m_input"], cost["usd_per_1m_output"]) == (1.5, 6.0)
     assert cost["usd"] == pytest.approx(0.24) and cost["usd_per_1k_samples"] == pytest.approx(0.24 / 12 * 1000)
     assert cost["usd_per_correct"] == pytest.approx(0.24 / 8)
@@ -445,7 +446,7 @@ def test_a_run_names_no_place_of_this_machine_and_goes_on_from_another_folder(
     there = config(Path("."))  # the same files, under other paths
     result = harness.run(there, out=folder / "out")
     assert result.complete
-    assert verified(folder / "out")["ok"] and finish(folder / "out").table() == result.table()
+    assert verified(folder / "out").ok and finish(folder / "out").table() == result.table()
     for file in (folder / "out").iterdir():
         assert str(folder) not in file.read_text(), file.name
     plan = json.loads((folder / "out" / "plan.json").read_text())

@@ -24,6 +24,7 @@ from harness.runs.spending import estimate
 from harness.store.lines import read_measurements
 from harness.store.log import read_attempts
 from harness.store.rows import read_json
+from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
 
 TASK = """task: sums
@@ -80,30 +81,30 @@ def test_a_run_stops_before_its_limit_and_goes_on_with_a_higher_one(tmp_path: Pa
     with SyntheticServer(answers) as server:
         limit = 3 * USD + MOST + 1e-9
         first = carried(config(tmp_path, server.url, max_cost=limit), tmp_path / "out")
-        assert first["rows"][0]["responses"] == 4
-        assert first["spent"]["usd"] == pytest.approx(4 * USD) and first["spent"]["usd"] <= limit
-        (note,) = [note for note in first["notes"] if note.startswith("INCOMPLETE")]
+        assert first.rows[0].asked.responses == 4
+        assert first.spent.usd == pytest.approx(4 * USD) and first.spent.usd <= limit
+        (note,) = [note for note in said(first) if note.startswith("INCOMPLETE")]
         assert "4 of 10 samples" in note and "the spend limit is reached: the next request could cost $" in note
         again = carried(config(tmp_path, server.url, max_cost=limit), tmp_path / "out")
-        assert again["rows"][0]["responses"] == 4  # what the first sitting spent counts in the second
+        assert again.rows[0].asked.responses == 4  # what the first sitting spent counts in the second
         plan = make_plan(config(tmp_path, server.url, max_cost=1.0))
         assert folder_for(plan, None, tmp_path) != tmp_path / "out"
         last = carried(config(tmp_path, server.url, max_cost=1.0), tmp_path / "out")
-    assert last["rows"][0]["responses"] == 10 and not [n for n in last["notes"] if "INCOMPLETE" in n]
+    assert last.rows[0].asked.responses == 10 and not [n for n in said(last) if "INCOMPLETE" in n]
     assert set(answers.asked.values()) == {1} and len(answers.asked) == 10
-    assert last["spent"]["usd"] == pytest.approx(10 * USD)
+    assert last.spent.usd == pytest.approx(10 * USD)
 
 
 def test_the_limit_of_a_run_is_for_all_its_models_and_that_of_a_model_for_it_alone(tmp_path: Path):
     answers = Answers()
     with SyntheticServer(answers) as server:
         whole = carried(config(tmp_path, server.url, "a", "b", max_cost=12 * USD + MOST + 1e-9), tmp_path / "whole")
-        assert [row["responses"] for row in whole["rows"]] == [10, 3]
+        assert [row.asked.responses for row in whole.rows] == [10, 3]
         own = carried(
             config(tmp_path, server.url, "a", "b", limits={"max_cost": 2 * USD + MOST + 1e-9}), tmp_path / "own"
         )
-    assert [row["responses"] for row in own["rows"]] == [3, 3]
-    assert own["spent"]["by_model"] == {"a": pytest.approx(3 * USD), "b": pytest.approx(3 * USD)}
+    assert [row.asked.responses for row in own.rows] == [3, 3]
+    assert own.spent.by_model == {"a": pytest.approx(3 * USD), "b": pytest.approx(3 * USD)}
 
 
 def test_requests_of_the_latency_phase_are_paid_and_counted(tmp_path: Path):
@@ -112,15 +113,13 @@ def test_requests_of_the_latency_phase_are_paid_and_counted(tmp_path: Path):
     with SyntheticServer(answers) as server:
         summary = carried(config(tmp_path, server.url, latency=latency), tmp_path / "out")
     assert answers.asked.total() == 18
-    assert summary["spent"]["usd"] == pytest.approx(18 * USD)
-    assert summary["spent"]["beside_answers_usd"] == pytest.approx(8 * USD)
-    assert any(
-        note.startswith("Cost of m: its usage x the price of openai/m (run file, 20") for note in summary["notes"]
-    )
-    assert any("Paid $0.0007 to providers in all ($0.0003 of it" in note for note in summary["notes"])
-    row = summary["rows"][0]
-    assert row["cost"]["usd"] == pytest.approx(10 * USD)  # the answers alone: what a thousand samples would cost
-    assert row["leaves_machine"]["bytes"] == 0
+    assert summary.spent.usd == pytest.approx(18 * USD)
+    assert summary.spent.beside_answers_usd == pytest.approx(8 * USD)
+    assert any(note.startswith("Cost of m: its usage x the price of openai/m (run file, 20") for note in said(summary))
+    assert any("Paid $0.0007 to providers in all ($0.0003 of it" in note for note in said(summary))
+    row = summary.rows[0]
+    assert row.cost.usd == pytest.approx(10 * USD)  # the answers alone: what a thousand samples would cost
+    assert row.left_machine.bytes == 0
 
 
 def test_the_limit_holds_in_the_latency_phase_too(tmp_path: Path):
@@ -128,12 +127,12 @@ def test_the_limit_holds_in_the_latency_phase_too(tmp_path: Path):
     with SyntheticServer(answers) as server:
         run = config(tmp_path, server.url, latency={"requests": 6, "warmup": 2}, max_cost=11 * USD + MOST + 1e-9)
         summary = carried(run, tmp_path / "out")
-        assert answers.asked.total() == 12 and summary["spent"]["usd"] == pytest.approx(12 * USD)
-        assert summary["rows"][0]["latency"]["n"] == 0
+        assert answers.asked.total() == 12 and summary.spent.usd == pytest.approx(12 * USD)
+        assert summary.rows[0].latency.n == 0
         run = config(tmp_path, server.url, latency={"requests": 6, "warmup": 2}, max_cost=1.0)
         summary = carried(run, tmp_path / "out")
-    assert answers.asked.total() == 20 and summary["rows"][0]["latency"]["n"] == 6
-    assert summary["spent"]["usd"] == pytest.approx(20 * USD)
+    assert answers.asked.total() == 20 and summary.rows[0].latency.n == 6
+    assert summary.spent.usd == pytest.approx(20 * USD)
 
 
 def test_every_line_of_the_log_adds_up_to_what_was_spent(tmp_path: Path):
@@ -142,11 +141,11 @@ def test_every_line_of_the_log_adds_up_to_what_was_spent(tmp_path: Path):
     with SyntheticServer(flaky) as server:
         summary = carried(config(tmp_path, server.url, limits={"attempts": 2}), tmp_path / "out")
     attempts = [line for a in read_attempts(tmp_path / "out" / "responses.jsonl") for line in a["billing"]["attempts"]]
-    assert summary["spent"]["usd"] is None  # a stream that was cut may have been charged
+    assert summary.spent.usd is None  # a stream that was cut may have been charged
     known = sum(line["usd"] for line in attempts if line["usd"] is not None)
-    assert summary["spent"]["known_usd"] == pytest.approx(known) and known > 0
+    assert summary.spent.known_usd == pytest.approx(known) and known > 0
     most = sum(line["usd"] if line["usd"] is not None else line["most_usd"] for line in attempts)
-    assert summary["spent"]["most_usd"] == pytest.approx(most)
+    assert summary.spent.most_usd == pytest.approx(most)
 
 
 def test_an_interrupted_sitting_may_have_paid_more_than_is_known(tmp_path: Path):
@@ -157,9 +156,9 @@ def test_an_interrupted_sitting_may_have_paid_more_than_is_known(tmp_path: Path)
             next(steps)
         steps.close()
         summary = carried(run, tmp_path / "out")
-    assert summary["spent"]["usd"] is None and summary["spent"]["known_usd"] == pytest.approx(10 * USD)
-    assert any("a sitting was cut off with requests under way" in note for note in summary["notes"])
-    assert summary["rows"][0]["cost"]["usd"] == pytest.approx(10 * USD)  # of the answers that count
+    assert summary.spent.usd is None and summary.spent.known_usd == pytest.approx(10 * USD)
+    assert any("a sitting was cut off with requests under way" in note for note in said(summary))
+    assert summary.rows[0].cost.usd == pytest.approx(10 * USD)  # of the answers that count
 
 
 def test_a_limit_needs_a_price_and_that_is_told_before_anything_is_asked(tmp_path: Path):

@@ -74,7 +74,7 @@ def test_a_changed_file_is_another_plan(tmp_path: Path):
 
 def test_a_value_that_is_none_is_a_failure_of_the_scorer(tmp_path: Path):
     result = harness.run(config(make(tmp_path, score={"python": "mine:seven"})), out=tmp_path / "out")
-    assert result.summary["rows"][0]["failures"] == {"scorer_error": len(ROWS)}
+    assert result.summary.rows[0].asked.failures == {"scorer_error": len(ROWS)}
 
 
 def test_a_run_folder_brings_no_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

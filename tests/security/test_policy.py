@@ -127,11 +127,11 @@ def test_the_table_tells_what_left_the_machine(tmp_path: Path):
     for _ in carry_out(plan, tmp_path / "out", lambda model: Asked(model.name)):
         pass
     summary = finish(tmp_path / "out").summary
-    here, far = summary["rows"]
-    assert here["leaves_machine"] == {"hosts": [], "share_of_samples": 0.0, "bytes": 0}
+    here, far = summary.rows
+    assert here.left_machine == {"hosts": [], "share_of_samples": 0.0, "bytes": 0}
     # ten prompts of four bytes ("ä0=": two, one, one), one of them sent three times
-    assert far["leaves_machine"] == {"hosts": ["api.example.com"], "share_of_samples": 1.0, "bytes": 48}
-    assert (here["where"], far["where"]) == ("this machine", "api.example.com")
+    assert far.left_machine == {"hosts": ["api.example.com"], "share_of_samples": 1.0, "bytes": 48}
+    assert (here.place.name, far.place.name) == ("this machine", "api.example.com")
     columns = tables.quality(summary).columns
     assert columns[-2:] == ("runs on", "leaves the machine")
     ((_, rows),) = tables.quality(summary).groups
@@ -145,7 +145,7 @@ def test_bytes_are_unknown_where_a_sitting_was_killed(tmp_path: Path):
         pass
     file = tmp_path / "out" / "measurements.jsonl"
     file.write_text("".join(line for line in file.read_text().splitlines(True) if '"pass"' not in line))
-    assert finish(tmp_path / "out").summary["rows"][1]["leaves_machine"]["bytes"] is None
+    assert finish(tmp_path / "out").summary.rows[1].left_machine.bytes is None
 
 
 def test_the_column_is_there_only_when_something_leaves(tmp_path: Path):

@@ -360,8 +360,8 @@ def test_a_run_is_as_sealed_as_its_weakest_sitting(place: Path):
 
 @linux
 def test_in_python_the_seal_is_put_on_when_asked(place: Path):
-    code = "import harness\nprint(harness.run('run.yaml', out='a').summary['sealed'])\n"
-    code += "print(harness.run('run.yaml', out='b', seal=True).summary['sealed'])"
+    code = "import harness\nprint(harness.run('run.yaml', out='a').summary.sealed)\n"
+    code += "print(harness.run('run.yaml', out='b', seal=True).summary.sealed)"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=place, env=environment)
     assert done.stdout.split("\n")[:2] == ["none (harness.run was not asked to: seal=True)", "kernel"], done.stderr

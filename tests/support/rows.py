@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from harness.measure.other_work import Bystanders
+from harness.reports.notes import sentence
 from harness.store.schema import (
     Cost,
     Counts,
@@ -78,3 +79,8 @@ def summary(*rows: Row, **changes: Any) -> Summary:
         notes=(Note(NoteCode.MEASURED_ON, figures={"processor": "a processor", "cores": 2}),),
     )
     return replace(found, **changes)
+
+
+def said(found: Summary) -> list[str]:
+    """Returns the notes of a summary as people read them."""
+    return [sentence(note) for note in found.notes]

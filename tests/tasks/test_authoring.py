@@ -593,8 +593,8 @@ def test_a_real_data_set_becomes_a_task_that_judges_rightly_and_runs_unedited(
     for _ in carry_out(checked.plan, tmp_path / "run", demo):
         pass
     result = finish(tmp_path / "run")
-    (row,) = result.summary["rows"]
-    assert result.complete and not {"scorer_error", "backend_error"} & row["failures"].keys()
+    (row,) = result.summary.rows
+    assert result.complete and not {"scorer_error", "backend_error"} & row.asked.failures.keys()
 
 
 @pytest.mark.shared

@@ -154,7 +154,7 @@ def test_a_run_file_may_ask_for_the_twin_alone(tmp_path: Path):
     result = harness.run(asked, out=tmp_path / "out")
     found = result.records().set_index("sample_id")
     assert found.loc["0", "answer"] == "B" and found.loc["0", "value"] == 1.0
-    assert result.summary["references"][0]["name"] == "chance"
+    assert result.summary.references[0].name == "chance"
 
 
 def test_a_closed_model_is_asked_by_messages_and_an_open_server_by_its_interface(tmp_path: Path):

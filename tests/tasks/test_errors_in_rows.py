@@ -19,6 +19,7 @@ from harness.reports import tables
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.store.log import read_attempts
+from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
 
 TASK = """task: sums
@@ -69,21 +70,23 @@ def test_a_resume_asks_again_what_failed_and_never_what_was_answered_or_cannot_b
     with SyntheticServer(server) as place:
         run = config(tmp_path, place.url)
         first = carried(run, tmp_path / "out")
-        row = first.summary["rows"][0]
-        assert (row["n"], row["failures"], row["errors"], row["transient"]) == (17, {"backend_error": 3}, 3, 2)
-        assert row["accuracy"]["value"] == 1.0  # never scored wrong
-        assert any("2 of 20 samples failed and may succeed" in note for note in first.summary["notes"])
+        row = first.summary.rows[0]
+        assert (row.asked.n, row.asked.failures, row.asked.errors, row.asked.transient) == (
+            17,
+            {"backend_error": 3},
+            3,
+            2,
+        )
+        assert row.accuracy.value == 1.0  # never scored wrong
+        assert any("2 of 20 samples failed and may succeed" in note for note in said(first.summary))
         server.fails, before = {}, dict(server.asked)
         second = carried(run, tmp_path / "out")
     again = {prompt: count - before[prompt] for prompt, count in server.asked.items() if count > before[prompt]}
     assert again == {"q3": 1, "q7": 1}
-    row = second.summary["rows"][0]
-    assert (row["n"], row["failures"], row["responses"]) == (19, {"backend_error": 1}, 20)
-    assert verified(tmp_path / "out")["ok"]
-    assert (
-        verified(tmp_path / "out")["says"].startswith("ok:")
-        and "20 of 20 responses" in verified(tmp_path / "out")["says"]
-    )
+    row = second.summary.rows[0]
+    assert (row.asked.n, row.asked.failures, row.asked.responses) == (19, {"backend_error": 1}, 20)
+    assert verified(tmp_path / "out").ok
+    assert verified(tmp_path / "out").says.startswith("ok:") and "20 of 20 responses" in verified(tmp_path / "out").says
     attempts = list(read_attempts(tmp_path / "out" / "responses.jsonl"))
     assert len(attempts) == 22 and sum(line["provisional"] for line in attempts) == 2  # the history is kept
     third = carried(run, tmp_path / "out")
@@ -95,11 +98,11 @@ def test_failures_of_both_sittings_are_paid_for(tmp_path: Path):
     one = (7 * 1.0 + 3 * 10.0) / 1e6
     with SyntheticServer(server) as place:
         run = config(tmp_path, place.url)
-        assert carried(run, tmp_path / "out").summary["spent"]["usd"] == pytest.approx((19 + 3) * one)
+        assert carried(run, tmp_path / "out").summary.spent.usd == pytest.approx((19 + 3) * one)
         server.fails = {}
-        row = carried(run, tmp_path / "out").summary["rows"][0]
-    assert row["cost"]["usd"] == pytest.approx((20 + 3) * one)
-    assert row["cost"]["usd_per_1k_samples"] == pytest.approx(23 / 20 * one * 1000)
+        row = carried(run, tmp_path / "out").summary.rows[0]
+    assert row.cost.usd == pytest.approx((20 + 3) * one)
+    assert row.cost.usd_per_1k_samples == pytest.approx(23 / 20 * one * 1000)
 
 
 @pytest.mark.parametrize(("failing", "complete"), [(1, True), (2, False)])
@@ -111,8 +114,8 @@ def test_more_errors_than_the_stated_share_make_a_row_incomplete(tmp_path: Path,
     ((_, rows),) = tables.quality(result.summary).groups
     shown = dict(zip(tables.quality(result.summary).columns, rows[0]))
     assert ("incomplete" in shown["failures"]) is not complete
-    said = [note for note in result.summary["notes"] if note.startswith("INCOMPLETE")]
-    assert said == [] if complete else "2 of 20 samples ended in an error, more than the 5 % allowed" in said[0]
+    told = [note for note in said(result.summary) if note.startswith("INCOMPLETE")]
+    assert told == [] if complete else "2 of 20 samples ended in an error, more than the 5 % allowed" in told[0]
 
 
 def test_the_share_is_set_in_the_run_file(tmp_path: Path):
@@ -137,5 +140,5 @@ def test_an_incomplete_run_is_gone_on_with_only_if_something_can_be_asked(tmp_pa
 def test_a_model_that_answered_nothing_is_named_below_the_table(tmp_path: Path):
     with SyntheticServer(Server(**{f"q{i}": Reply(status=500) for i in range(20)})) as place:
         result = carried(config(tmp_path, place.url), tmp_path / "out")
-    row = result.summary["rows"][0]
-    assert row["accuracy"]["value"] is None and row["n"] == 0 and not result.complete
+    row = result.summary.rows[0]
+    assert row.accuracy.value is None and row.asked.n == 0 and not result.complete

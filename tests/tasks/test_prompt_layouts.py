@@ -195,10 +195,10 @@ def test_the_table_has_the_range_beside_the_score_of_the_tasks_own_format(tmp_pa
     assert not any(prompt.startswith(mark) for prompt in others)
     rules = [{"prompt": f"^{mark}(.|\n)*{row['word']}", "text": row["word"]} for row in ROWS]
     result = harness.run(config(task, [*rules, {"text": "none"}]), out=tmp_path / "out")
-    rows = {row["task"]: row for row in result.summary["rows"]}
-    assert rows["t"]["formats"] == {"variants": 3, "low": 0.0, "high": 1.0}
-    assert rows["t"]["accuracy"]["value"] == 0.0 and rows[one.name]["accuracy"]["value"] == 1.0
-    assert rows[one.name]["format_of"] == "t" and rows[one.name]["formats"] is None
+    rows = {row.task: row for row in result.summary.rows}
+    assert rows["t"].over_layouts == {"variants": 3, "low": 0.0, "high": 1.0}
+    assert rows["t"].accuracy.value == 0.0 and rows[one.name].accuracy.value == 1.0
+    assert rows[one.name].layout_of == "t" and rows[one.name].over_layouts is None
     text = result.table("markdown")
     assert "over formats %" in text and "0.0–100.0" in text and "over formats: the lowest and the highest" in text
     assert "format-" not in text and "t[format-2]" in result.table("csv")

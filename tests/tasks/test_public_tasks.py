@@ -27,6 +27,7 @@ from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
 from harness.values import Response, Sampling
 from tests.support.public_rows import ROWS, bbh_rows
+from tests.support.rows import said
 
 PUBLIC = tuple(name for name in task_names() if name in ROWS or name == "bbh")
 OURS = tuple(name for name in task_names() if name not in PUBLIC)
@@ -157,23 +158,23 @@ def run(task: str, out: Path, script: list[dict[str, Any]], **changes: Any) -> h
 
 def test_prompts_are_rows_of_the_table_and_are_asked_about_the_same_samples(tmp_path: Path):
     result = run("shop-weights", tmp_path / "run", [{"text": "The weight is 9 kg"}], limit=10)
-    rows = result.summary["rows"]
-    assert [row["task"] for row in rows] == ["shop-weights[short]", "shop-weights[cot]"]
+    rows = result.summary.rows
+    assert [row.task for row in rows] == ["shop-weights[short]", "shop-weights[cot]"]
     records = result.records()
-    asked_about = [set(records[records.task == row["task"]].sample_id) for row in rows]
+    asked_about = [set(records[records.task == row.task].sample_id) for row in rows]
     assert asked_about[0] == asked_about[1] and len(asked_about[0]) == 10
     assert "shop-weights[cot]" in result.table()
 
 
 def test_the_expected_loss_stands_beside_accuracy(tmp_path: Path):
     result = run("costly-routing", tmp_path / "run", [{"text": "greeting"}])  # says greeting to everything
-    row = result.summary["rows"][0]
+    row = result.summary.rows[0]
     # nine of 36 each: greeting costs nothing, refund 5, safety 100, technical 4
-    assert row["accuracy"]["value"] == 0.25
-    assert row["expected_loss"]["value"] == pytest.approx((5 + 100 + 4) / 4)
-    assert row["expected_loss"]["always"] == {"answer": "safety", "value": pytest.approx(0.75)}
+    assert row.accuracy.value == 0.25
+    assert row.expected_loss.estimate.value == pytest.approx((5 + 100 + 4) / 4)
+    assert row.expected_loss["always"] == {"answer": "safety", "value": pytest.approx(0.75)}
     assert "27.25 [" in result.table()
-    assert any("always answering 'safety' would cost 0.75" in note for note in result.summary["notes"])
+    assert any("always answering 'safety' would cost 0.75" in note for note in said(result.summary))
 
 
 def test_a_mistake_without_a_price_costs_1_and_no_answer_has_its_own():
@@ -262,9 +263,9 @@ def test_a_prompts_instructions_are_judged_together_and_each(tmp_path: Path):
     script = [{"sample": "0", "text": "black, green"}, {"text": "so, green tea is good"}]
     use = {"task": "ifeval", "data": str(folder)}
     result = run("x", tmp_path / "run", script, tasks=[use])
-    (row,) = result.summary["rows"]
-    assert row["accuracy"]["value"] == 0.0
-    assert {name: row["metrics"][name]["value"] for name in ("loose", "instructions")} == {
+    (row,) = result.summary.rows
+    assert row.accuracy.value == 0.0
+    assert {name: row.metrics[name].value for name in ("loose", "instructions")} == {
         "loose": 0.0,
         "instructions": pytest.approx(1 / 3),
     }
@@ -302,8 +303,8 @@ def test_code_is_written_down_and_never_run(tmp_path: Path):
     records = result.records()
     assert list(records.answer) == [program, program]
     assert set(records.failure) == {"unscored"} and records.value.isna().all()
-    (row,) = result.summary["rows"]
-    assert row["accuracy"]["value"] is None and row["failures"] == {"unscored": 2}
+    (row,) = result.summary.rows
+    assert row.accuracy.value is None and row.asked.failures == {"unscored": 2}
     assert "unscored" in result.table()
     assert not marker.exists()
 
@@ -340,8 +341,8 @@ def test_bias_stands_beside_accuracy(tmp_path: Path):
     load("bbq", folder)
     script = [{"logprobs": [-1.0, -2.0, -3.0]}]  # always the old man
     result = run("x", tmp_path / "run", script, tasks=[{"task": "bbq", "data": str(folder)}])
-    (row,) = result.summary["rows"]
-    assert row["accuracy"]["value"] == 0.5
-    assert row["metrics"]["bias_ambiguous"]["value"] == 0.0  # one question blames, one praises
-    assert {part["value"] for part in row["slices"] if part["column"] == "context_condition"} == {"ambig", "disambig"}
-    assert not {"named", "biased", "ambiguous"} & set(row["metrics"])
+    (row,) = result.summary.rows
+    assert row.accuracy.value == 0.5
+    assert row.metrics["bias_ambiguous"].value == 0.0  # one question blames, one praises
+    assert {part["value"] for part in row.slices if part["column"] == "context_condition"} == {"ambig", "disambig"}
+    assert not {"named", "biased", "ambiguous"} & set(row.metrics)
