@@ -24,6 +24,7 @@ from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
 from harness.analysis.run_summary import judged_run, summarised, summary_of
 from harness.analysis.verify import Verified, verified
+from harness.backends import load
 from harness.config.assemble import Source
 from harness.config.assemble import assemble as assemble
 from harness.config.run import RunConfig
@@ -34,11 +35,10 @@ from harness.runs import bench as load_runs
 from harness.runs import check as checks
 from harness.runs.carry_out import carry_out
 from harness.runs.check import NO_MODEL as NO_MODEL
-from harness.runs.execute import load
+from harness.runs.events import Event as Event
 from harness.runs.given import NOTHING, Given, taken_out
 from harness.runs.plan import Plan, make_plan
 from harness.runs.spending import Spending, estimate
-from harness.runs.steps import Step
 from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
@@ -48,8 +48,6 @@ from harness.store.log import verify_chain
 from harness.store.rows import answered, refuse_no_run
 from harness.store.schema import RECORD_LINES, BenchRow, BenchSummary, Summary, summary_to_json
 from harness.store.schema.rows import Row
-
-Event = Step  # what `on_event` is called with
 
 if TYPE_CHECKING:
     import pandas

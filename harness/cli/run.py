@@ -51,7 +51,7 @@ def run(
         harness run tickets.yaml --model ./my-model --limit 200
     """
     from harness import api
-    from harness.cli.progress import shown
+    from harness.cli.bar import shown
 
     more: dict[str, object] = {
         "limit": limit,
@@ -71,7 +71,9 @@ def run(
     for spending in prepared.spending():
         say(spending.line())
     try:
-        shown(prepared.plan, prepared.events())
+        with shown() as listen:
+            for event in prepared.events():
+                listen(event)
     except KeyboardInterrupt:
         say(f"interrupted: the same command goes on where it stopped ({prepared.folder})")
         raise typer.Exit(130) from None

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.backends import about, load
+from harness.backends import Load, about, load
 from harness.config.bench import BenchConfig
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig, RemoteModel
@@ -35,9 +35,8 @@ from harness.measure.load.series import MARK, Series, Unlike, bench, synthetic_r
 from harness.measure.load.target import InProcess, Target
 from harness.measure.load.timed import Slo, Timed
 from harness.measure.other_work import between, reading
-from harness.runs.execute import Load
+from harness.runs.device import at_rest, counters_of
 from harness.runs.host import git_state, host
-from harness.runs.latency_pass import at_rest, counters_of
 from harness.runs.plan import make_plan
 from harness.runs.planned_model import PlannedModel, described, find_model, limits_of, versions
 from harness.runs.requests import Cell

@@ -14,7 +14,7 @@ from harness.runs.phase import Stage
 
 
 def loop(stages: Iterable[Stage[Any]]) -> Iterator[Event]:
-    """Yields what happens, once it is on disk: of each model, for each phase of each cell, for each batch still owed."""
+    """Yields what happens, once it is on disk: of each model, of each phase of each cell, of each batch still owed."""
     for stage in stages:
         owed = [phase for phase in stage.phases if phase.owed()]
         if not owed:

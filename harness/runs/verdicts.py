@@ -1,4 +1,4 @@
-"""What a judge model says of the answers of a run: asked after all models, kept beside their responses.
+"""The phase of the verdicts: what a judge model says of the answers of a run, kept beside their responses.
 
     responses.jsonl → what to ask → judge → verdicts.jsonl │ heard() → records
 
@@ -8,41 +8,32 @@ text that people judged is put before the judge too: how far it agrees with them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator
-from dataclasses import replace
-from typing import Any
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 
-from harness.backends import load
-from harness.config.model import ModelConfig
+from harness.backends import Backend, Load
 from harness.config.task import Judging
-from harness.runs.execute import at_work, keep, sitting
+from harness.runs.events import Judged, PhaseName
+from harness.runs.phase import Stage
 from harness.runs.plan import Plan, judge_of
-from harness.runs.planned_model import PlannedModel, by_messages
+from harness.runs.planned_model import PlannedModel
+from harness.runs.recording import Recording, recorded
 from harness.runs.requests import Cell
-from harness.runs.steps import Step
 from harness.store.files import RESPONSES
 from harness.store.folder import RunFolder
 from harness.store.lines import read_response_lines
-from harness.tasks.judge_requests import _labelled, _wanted, name_of
-from harness.tasks.kinds.conversation import ConversationTask, turn_of
-from harness.tasks.prompts import answer_text
-from harness.tasks.rubric import Judge, ask, rubric_of
-from harness.values import Request, Response, ResponseLine, Sample
+from harness.tasks.judge_requests import _wanted, name_of
+from harness.values import CellName, Request, Response, ResponseLine
 
 
-def carry_out(
-    plan: Plan, folder: RunFolder, load: Callable[[ModelConfig], Any] = load, sealed: str | None = None
-) -> Iterator[Step]:
-    """Yields each verdict as it is given and on disk; stopping at any point leaves a run that can be resumed."""
-    cells = [cell for cell in cells_of(plan, folder) if cell.requests] if plan.judge is not None else []
-    if not cells:
-        return
-    as_itself = lambda config: load(config.model_copy(update={"name": plan.judge.config.name}))
-    with at_work(cells[0].model, plan, folder, as_itself, sealed) as backend:
-        for cell in cells:
-            asked = {request.key: request for request in cell.requests}
-            with sitting(cell, folder.verdicts(), asked, folder) as kept:
-                yield from keep(cell, "verdicts", backend.answer(cell.requests), kept, asked)
+def judging(plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Stage[Backend]]:
+    """Yields the judge at work on the answers that are there, if it is still owed any verdict: one phase a task."""
+    cells = [cell for cell in cells_of(plan, folder) if cell.requests]
+    if plan.judge is not None and cells:
+        own = plan.judge.config.name
+        as_itself: Load = lambda config: load(config.model_copy(update={"name": own}))
+        yield Stage(cells[0].model, [Verdicts(cell, folder) for cell in cells], as_itself, plan.config, folder, sealed)
 
 
 def cells_of(plan: Plan, folder: RunFolder) -> tuple[Cell, ...]:
@@ -51,9 +42,9 @@ def cells_of(plan: Plan, folder: RunFolder) -> tuple[Cell, ...]:
     In what is written down its name is that of a judge: it may be one of the models too.
     """
     tasks = {task.name: task for task in plan.tasks if task.config.judged_by is not None}
-    if not tasks:
+    if not tasks or plan.judge is None:
         return ()
-    judge = judge_of(plan)
+    judge, named = judge_of(plan), as_judge(plan.judge)
     configs = {name: task.config for name, task in tasks.items() if isinstance(task.config, Judging)}
     samples = {(name, sample.id): sample for name, task in tasks.items() for sample in plan.samples(task)}
     baseline = plan.config.baseline or plan.config.models[0].name
@@ -61,55 +52,65 @@ def cells_of(plan: Plan, folder: RunFolder) -> tuple[Cell, ...]:
     done = folder.verdicts().keys()
     found = []
     for name, task in tasks.items():
-        requests = tuple(r for key, r in wanted[name].items() if key not in done)
-        found.append(Cell(_named(plan), task, "generate", judge.chat, plan.samples(task), requests))
+        requests = tuple(request for key, request in wanted[name].items() if key not in done)
+        found.append(Cell(named, task, "generate", judge.chat, plan.samples(task), requests))
     return tuple(found)
 
 
-def foreseen(plan: Plan, said: int | None = None) -> Iterator[tuple[Cell, int]]:
-    """Yields what a judge may be asked before there are answers, and how many answers will be judged so.
-
-    The right answer stands in the model's place, or one that is as long as allowed at `said` characters a token.
-    """
-    baseline = plan.config.baseline or plan.config.models[0].name
-    judge = Judge("", plan.judge is not None and by_messages(plan.judge), plan.config.seed)
-    for task in plan.tasks:
-        config = task.config
-        if not isinstance(config, Judging) or (rubric := config.rubric) is None:
-            continue
-        written = None if said is None else "x" * (said * config.max_tokens)
-        samples = plan.samples(task)
-        answers = tuple(r for sample in samples for r in _foreseen(config, sample, judge, written))
-        asked = [cell for cell in plan.cells if cell.task is task]
-        judged = [cell for cell in asked if rubric.against is None or cell.model.config.name != baseline]
-        labelled = tuple(r for requests in _labelled(config, samples, judge).values() for r in requests)
-        for requests, times in ((answers, len(judged) * config.epochs), (labelled, 1)):
-            if requests:
-                yield Cell(_named(plan), task, "generate", judge.chat, samples, requests), times
-
-
-def _foreseen(task: Judging, sample: Sample, judge: Judge, written: str | None) -> Iterator[Request]:
-    standing = STANDING if written is None else written
-    rival = RIVAL if written is None else written
-    for turn in sample.scored or (1,):
-        config, one = task, sample
-        if isinstance(task, ConversationTask):
-            before = [Response(key="", prompt=None, text=standing)] * turn
-            config, one = turn_of(task, sample, turn, before)
-        answer = answer_text(config, one) if written is None and one.expected is not None else standing
-        yield from ask(config, one, answer, judge, None if rubric_of(task).against is None else rival)
-
-
-STANDING, RIVAL = "(the model's answer)", "(the baseline's answer)"
-
-
-def _named(plan: Plan) -> PlannedModel | None:
-    """Returns the judge with the name under which it is written down; None where the run names none."""
-    if plan.judge is None:
-        return None
-    return replace(plan.judge, config=plan.judge.config.model_copy(update={"name": name_of(plan.judge.config.name)}))
+def as_judge(model: PlannedModel) -> PlannedModel:
+    """Returns a judge with the name under which it is written down."""
+    return replace(model, config=model.config.model_copy(update={"name": name_of(model.config.name)}))
 
 
 def _answers(folder: RunFolder, tasks: Container[str]) -> list[ResponseLine]:
     folder.responses()  # cuts off a torn last line
     return [line for line in read_response_lines(folder.path / RESPONSES) if line.task in tasks]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdicts:
+    """The verdicts of a judge on the answers to one task."""
+
+    of: Cell
+    folder: RunFolder
+    name: PhaseName = field(default="verdicts", init=False)
+
+    @property
+    def cell(self) -> CellName:
+        """Returns the judge and the task."""
+        return self.of.name
+
+    def owed(self) -> int:
+        """Returns how many requests have no verdict yet, or one that failed and may succeed now."""
+        done = self.folder.verdicts().keys()
+        return sum(request.key not in done for request in self.of.requests)
+
+    @contextmanager
+    def begun(self, model: Backend) -> Iterator[_Judging]:
+        """Gives what to ask; what it took is written down at the end, however that comes."""
+        with recorded(self.of, self.folder.verdicts(), self.folder) as recording:
+            yield _Judging(self.of, model, recording)
+
+
+class _Judging:
+    """A cell while its judge is asked."""
+
+    def __init__(self, cell: Cell, model: Backend, recording: Recording) -> None:
+        self._cell, self._model, self._recording = cell, model, recording
+        recording.asked |= {request.key: request for request in cell.requests}
+
+    def batches(self) -> Iterator[Sequence[Request]]:
+        """Yields all that is owed, at once: no verdict waits for another."""
+        yield self._cell.requests
+
+    def answers(self, batch: Sequence[Request]) -> Iterator[Response]:
+        """Yields the verdicts."""
+        return self._model.answer(batch)
+
+    def append(self, answer: Response) -> Iterable[Judged]:
+        """Writes a verdict down."""
+        return [Judged(self._cell.name, line) for line in self._recording.append(answer)]
+
+    def rest(self) -> Iterable[Judged]:
+        """Writes down what was held back."""
+        return [Judged(self._cell.name, line) for line in self._recording.rest()]
