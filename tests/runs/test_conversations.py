@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,6 +24,7 @@ from harness.runs.bench import make_bench
 from harness.runs.carry_out import carry_out
 from harness.runs.check import report
 from harness.runs.plan import make_plan
+from harness.security.egress import place_of
 from harness.store.lines import read_measurements
 from harness.store.rows import read_jsonl
 from harness.tasks.kinds import prompt_of
@@ -333,7 +335,8 @@ def test_python_of_the_task_sees_what_was_said_before(tmp_path: Path):
 
 
 def test_a_server_gets_the_conversation_as_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("harness.runs.sizes.egress", lambda _: "elsewhere")  # loopback alone would count no bytes
+    elsewhere = lambda config: replace(place_of(config), egress="elsewhere")  # loopback alone would count no bytes
+    monkeypatch.setattr("harness.backends.servers.about.place_of", elsewhere)
 
     def reply(order: int, body: dict[str, Any]) -> Reply:
         return Reply(status=404) if not body else Reply(text=f"answer {len(body['messages'])}", tokens=1)
