@@ -184,7 +184,8 @@ def _peer_task(name: str, case: Case, files: dict[str, str]) -> Any:
 
 def _our_task(name: str, changes: dict[str, Any], folder: Path) -> str:
     task = yaml.safe_load((bundled("tasks") / f"{name}.yaml").read_text(encoding="utf-8")) | changes
-    task["max_tokens"] = TOKENS
+    if task["kind"] in ("generate", "conversation"):
+        task["max_tokens"] = TOKENS
     if name == "bbh":
         task["data"]["config"] = list(BBH)
     for file in bundled("tasks").glob("*_shots.jsonl"):
@@ -264,7 +265,7 @@ def test_a_task_is_the_peers(both: dict[str, Sides], shared: Path, name: str):
     first = next(iter(sides.theirs.values()))
     assert len(sides.records) == len(first) == len(next(iter(case.splits.values())))
     for request, record, sample in zip(sides.requests, sides.records, first, strict=True):
-        if request.mode == "score":
+        if request.mode == "loglikelihood":
             _check_scored(request, record, sample, name)
         else:
             assert sample["arguments"][0][0] == request.prompt.text

@@ -9,14 +9,16 @@ import shutil
 import signal
 import time
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import harness
+from harness.analysis.facts import RunFacts, by_cell
 from harness.analysis.merge import merged
-from harness.analysis.run_summary import judged
+from harness.analysis.run_summary import judged_run
 from harness.analysis.summary import summarise
 from harness.analysis.usage import usage_of
 from harness.analysis.verify import verified
@@ -25,16 +27,18 @@ from harness.api import score as finish
 from harness.backends import load
 from harness.config.base import validate
 from harness.config.run import RunConfig
+from harness.cost.prices import Price
 from harness.errors import ConfigError, ModelError, StoreError
 from harness.measure.other_work import Bystanders
 from harness.reports import formats, tables
+from harness.reports.notes import sentence
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import Plan, choose, make_plan
-from harness.store.lines import read_attempt_lines
-from harness.store.rows import read_json, read_samples
+from harness.store.lines import read_attempt_lines, read_measurements
+from harness.store.schema import Note, NoteCode, Row
 from harness.tasks.load import load_task
 from harness.values import Billing
-from tests.support.rows import said
+from tests.support.rows import difference, said
 from tests.support.stopping import stopped_after
 
 TASK = """
@@ -81,7 +85,7 @@ def config(folder: Path, *scripts: str, **changes: Any) -> RunConfig:
     return validate(RunConfig, {"run": "r", "tasks": tasks, "models": models} | changes, "test")
 
 
-def row(result: harness.Run, model: str, task: str) -> dict[str, Any]:
+def row(result: harness.Run, model: str, task: str) -> Row:
     return next(row for row in result.summary.rows if (row.model, row.task) == (model, task))
 
 
@@ -90,17 +94,17 @@ def test_a_run_gives_each_sample_a_record_and_each_cell_a_row(folder: Path):
     assert result.complete
     assert len(result.records()) == 2 * (12 + 10)
     good = row(result, "good", "sums")
-    assert good["n"] == 12 and good["accuracy"]["value"] == pytest.approx(8 / 12)
-    assert good["failures"] == {"no_answer": 4}
+    assert good.asked.n == 12 and good.accuracy.value == pytest.approx(8 / 12)
+    assert good.asked.failures == {"no_answer": 4}
     assert row(result, "good", "colours").accuracy.value == 0.5
     broken = row(result, "broken", "sums")
-    assert (broken["n"], broken["failures"]["backend_error"]) == (11, 1)  # left out of the mean, and counted
-    assert broken["difference"]["n"] == 11
+    assert (broken.asked.n, broken.asked.failures["backend_error"]) == (11, 1)  # left out of the mean, and counted
+    assert broken.difference.estimate.n == 11
     # of the eleven samples both have a value for, "7 8 9" is wrong where the other is right
-    assert broken["difference"]["value"] == pytest.approx(-1 / 11)
-    assert good["cost"]["usd_per_correct"] > 0
-    assert good["latency"]["n"] == 20 and good["latency"]["e2e_p50_s"] > 0  # 12 prompts, sent again up to 20
-    assert good["energy"]["joules"] is None and good["energy"]["reason"]
+    assert broken.difference.estimate.value == pytest.approx(-1 / 11)
+    assert good.cost.usd_per_correct > 0
+    assert good.latency.n == 20 and good.latency.e2e_p50.value > 0  # 12 prompts, sent again up to 20
+    assert good.energy.joules is None and good.energy.reason
 
 
 class Joules:
@@ -130,32 +134,32 @@ def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Pa
     owned = {"price": 1000, "years": 4, "watts": 45, "power_price": 0.3, "pue": 1.5}
     result = harness.run(config(folder, machine={**laptop, "owned": owned}), out=folder / "out")
     energy = row(result, "good", "sums").energy
-    assert (energy["idle_watts"], energy["net_joules"], energy["carbon_g"]) == (0.0, 2.0, pytest.approx(0.3))
+    assert (energy.idle_watts, energy.net_joules, energy.carbon_g) == (0.0, 2.0, pytest.approx(0.3))
     (note,) = [note for note in said(result.summary) if "good on sums" in note and " J " in note]
     assert "2 J by rapl_package, 100 % of it above rest, 0.3 g CO2" in note and "0.25 J a correct answer" in note
-    assert (energy["method"], energy["joules"], energy["reason"]) == ("rapl_package", 2.0, None)
-    assert energy["j_per_sample"] == pytest.approx(2 / 12)
-    assert energy["j_per_correct"] == pytest.approx(2 / 8)
+    assert (energy.method, energy.joules, energy.reason) == ("rapl_package", 2.0, None)
+    assert energy.j_per_sample == pytest.approx(2 / 12)
+    assert energy.j_per_correct == pytest.approx(2 / 8)
 
 
 def test_few_prompts_are_not_sent_again_and_again_for_a_median(folder: Path):
     result = harness.run(config(folder, first=4), out=folder / "out")
     latency = row(result, "good", "sums").latency
-    assert latency["n"] == 4 and latency["e2e_p50_s"] is None
+    assert latency.n == 4 and latency.e2e_p50.value is None
 
 
 def test_latencies_measured_beside_other_work_say_so_once_below_the_table(folder: Path, monkeypatch):
     busy = Bystanders(others=0.43, stolen=0.0)
     monkeypatch.setattr("harness.runs.latency.between", lambda before, after, served_here: busy)
     result = harness.run(config(folder), out=folder / "out")
-    assert row(result, "good", "sums").latency.bystanders == {"others": 0.43, "stolen": 0.0}
+    assert row(result, "good", "sums").latency.bystanders == busy
     (note,) = [note for note in said(result.summary) if "other work" in note]
     assert "up to 43 %" in note and "(good on sums; good on colours)" in note
     assert note.split(" while")[0] in " ".join(result.table().split())
 
 
 def test_latencies_measured_alone_or_never_or_before_this_was_noted_have_no_warning(folder: Path, monkeypatch):
-    unknown = {"others": None, "stolen": None}
+    unknown = Bystanders()
     monkeypatch.setattr("harness.runs.latency.between", lambda before, after, served_here: Bystanders(others=0.01))
     result = harness.run(config(folder), out=folder / "out")
     file = folder / "out" / "measurements.jsonl"
@@ -172,7 +176,7 @@ def test_latencies_measured_alone_or_never_or_before_this_was_noted_have_no_warn
 
 def test_references_say_what_guessing_scores(folder: Path):
     references = harness.run(config(folder), out=folder / "out").summary.references
-    assert {(r["name"], r.task): r["value"] for r in references} == {
+    assert {(r.name, r.task): r.value for r in references} == {
         ("chance", "colours"): pytest.approx(1 / 3),
         ("majority", "colours"): 0.5,
     }
@@ -188,8 +192,8 @@ def test_the_parts_of_the_cost_sum_to_seconds_times_price(folder: Path):
     result = harness.run(config(folder, machine="cloud-cpu"), out=folder / "out")
     machine = result.summary.machine
     for found in result.summary.rows:
-        bill = found.throughput.wall_s / 3600 * machine["usd_per_hour"] / machine["utilisation"]
-        assert sum(found.cost.parts.values()) == pytest.approx(bill, rel=1e-9)
+        bill = found.throughput.wall_s / 3600 * machine.usd_per_hour / machine.config.utilisation
+        assert found.cost.input_usd + found.cost.output_usd == pytest.approx(bill, rel=1e-9)
         per_sample = bill / found.throughput.samples * 1000
         assert found.cost.usd_per_1k_samples == pytest.approx(per_sample, rel=1e-9)
 
@@ -283,13 +287,13 @@ def test_verify_finds_a_changed_response_and_a_changed_record(folder: Path):
     records = (folder / "out" / "records.jsonl").read_text()
     (folder / "out" / "records.jsonl").write_text(records.replace('"value":0.0', '"value":1.0', 1))
     found = verified(folder / "out")
-    assert not found["ok"] and "records.jsonl" in found["says"]
+    assert not found.ok and "records.jsonl" in found.says
     (folder / "out" / "records.jsonl").write_text(records)
     lines = (folder / "out" / "responses.jsonl").read_text().split("\n")
     lines[6] = lines[6].replace("no idea", "it is 12")
     (folder / "out" / "responses.jsonl").write_text("\n".join(lines))
     found = verified(folder / "out")
-    assert not found["ok"] and found["broken_line"] == 7
+    assert not found.ok and found.broken_line == 7
 
 
 def test_a_response_nobody_planned_stops_the_judging(folder: Path):
@@ -306,22 +310,22 @@ def test_versions_of_a_task_are_never_in_one_table(folder: Path):
     second = harness.run(config(folder, "slow"), out=folder / "two")
     with pytest.raises(StoreError, match="version 1 in one run and 2 in another"):
         merged([first.summary, second.summary], ["one", "two"])
-    assert [r.model for r in merged([first.summary, first.summary], ["one", "one"])["rows"]] == ["good"] * 4
+    assert [r.model for r in merged([first.summary, first.summary], ["one", "one"]).rows] == ["good"] * 4
 
 
 def test_in_a_table_of_several_runs_each_row_and_note_is_told_from_those_of_the_others(folder: Path):
     first = harness.run(config(folder), out=folder / "one").summary
-    second = {**first, "notes": [*first.notes, "A note of the second."]}
+    second = replace(first, notes=(*first.notes, Note(NoteCode.ONE_AT_A_TIME)))
     text = formats.terminal(merged([first, second], ["results/one", "results/two"]))
     assert "good [1]" in text and "good [2]" in text
     notes = text.splitlines()[-3:]
     assert notes == [
-        "[2] A note of the second.",
+        "[2] " + sentence(second.notes[-1]),
         "[1]: results/one (baseline good)",
         "[2]: results/two (baseline good)",
     ]
-    rows = [{**row, "model": "better", "difference": {"value": 0.1, "low": None}} for row in first.rows]
-    third = {**first, "baseline": "worse", "rows": rows}
+    rows = tuple(replace(one, model="better", difference=difference(0.1)) for one in first.rows)
+    third = replace(first, baseline="worse", rows=rows)
     both = merged([first, third], ["results/one", "results/three"])
     text = formats.terminal(both)
     assert {row.mark for row in both.rows} == {""} and "vs its run's baseline" in tables.quality(both).columns
@@ -332,8 +336,8 @@ def test_in_a_table_of_several_runs_each_row_and_note_is_told_from_those_of_the_
     ("changes", "error", "message"),
     [
         ({"machine": "h10"}, ConfigError, "did you mean 'h100'"),
-        ({"models": [{"name": "x", "backend": "fkae"}]}, ConfigError, "did you mean 'fake'"),
-        ({"models": [{"name": "x"}]}, ConfigError, "no `path`"),
+        ({"models": [{"name": "x", "backend": "scirpted"}]}, ConfigError, "did you mean 'scripted'"),
+        ({"models": [{"name": "x"}]}, ConfigError, "path` is missing|path' is missing"),
         ({"models": ["no/such/folder"]}, ModelError, "no model"),
         ({"tasks": ["mmul"]}, ConfigError, "did you mean 'mmlu'"),
     ],
@@ -353,7 +357,7 @@ def test_a_task_may_stand_only_once_in_a_run(folder: Path):
 
 def _answers(path: Path) -> list[tuple]:
     lines = [json.loads(line) for line in (path / "records.jsonl").read_text().splitlines()]
-    return sorted((r.model, r.task, r["sample_id"], r["text"], r["answer"], r["value"]) for r in lines)
+    return sorted((r["model"], r["task"], r["sample_id"], r["text"], r["answer"], r["value"]) for r in lines)
 
 
 def _child(plan: Plan, out: Path) -> int:
@@ -396,32 +400,38 @@ def test_epochs_draw_several_answers_and_reduce_them(folder: Path):
     (folder / "sums.yaml").write_text(TASK + "epochs: 3\nreduce: majority\n")
     result = harness.run(config(folder), out=folder / "out")
     found = row(result, "good", "sums")
-    assert (found["n"], found["responses"]) == (12, 36)
+    assert (found.asked.n, found.asked.responses) == (12, 36)
     assert found.accuracy.value == pytest.approx(8 / 12)  # the scripted model says the same each time
-    assert found["metrics"]["pass@3"]["value"] == found["metrics"]["pass^3"]["value"] == pytest.approx(8 / 12)
+    assert found.metrics["pass@3"].value == found.metrics["pass^3"].value == pytest.approx(8 / 12)
     assert len({request.key for cell in make_plan(config(folder)).cells for request in cell.requests}) == 36 + 10
 
 
-PRICED = {"provider": "x", "model": "y", "input": 1.5, "output": 6.0, "source": "z", "retrieved": "2026-01-01"}
+PRICED = Price(provider="x", model="y", input=1.5, output=6.0, source="z", retrieved=date(2026, 1, 1))
 
 
 def test_answers_of_a_provider_cost_what_it_charged_and_not_machine_seconds(folder: Path):
     harness.run(config(folder, machine="h100"), out=folder / "out")
-    plan = read_json(folder / "out" / "plan.json")
-    plan["models"]["good"] |= {"where": "api.example.com", "price": PRICED}
+    run = judged_run(folder / "out")
+    entry = replace(run.plan.models["good"], where="api.example.com", price=PRICED)
+    plan = replace(run.plan, models={**run.plan.models, "good": entry})
+    measured = tuple(read_measurements(folder / "out"))
     log = [
         replace(line, billing=Billing(0.02, 0.02)) for line in read_attempt_lines(folder / "out" / "responses.jsonl")
     ]
-    given = plan, read_samples(folder / "out"), judged(folder / "out"), measurements(folder / "out")
-    found = summarise(*given, usage_of(log))["rows"][0]
-    cost, characters = found.cost, found.tokens.input_characters + found.tokens.output_characters
-    assert (cost["usd_per_1m_input"], cost["usd_per_1m_output"]) == (1.5, 6.0)
-    assert cost["usd"] == pytest.approx(0.24) and cost["usd_per_1k_samples"] == pytest.approx(0.24 / 12 * 1000)
-    assert cost["usd_per_correct"] == pytest.approx(0.24 / 8)
-    assert characters > 12 * 5 and cost["usd_per_1m_characters"] == pytest.approx(0.24 / characters * 1e6)
+
+    def found() -> Row:
+        facts = RunFacts(plan, run.samples, by_cell(run.records), measured, usage_of(log), run.heard)
+        return summarise(facts).rows[0]
+
+    first = found()
+    cost, characters = first.cost, first.tokens.input_characters + first.tokens.output_characters
+    assert (cost.usd_per_1m_input, cost.usd_per_1m_output) == (1.5, 6.0)
+    assert cost.usd == pytest.approx(0.24) and cost.usd_per_1k_samples == pytest.approx(0.24 / 12 * 1000)
+    assert cost.usd_per_correct == pytest.approx(0.24 / 8)
+    assert characters > 12 * 5 and cost.usd_per_1m_characters == pytest.approx(0.24 / characters * 1e6)
     log[0] = replace(log[0], billing=Billing())
-    found = summarise(*given, usage_of(log))["rows"][0]["cost"]
-    assert found["usd_per_1k_samples"] is None and "usd" in found["reasons"]
+    cost = found().cost
+    assert cost.usd_per_1k_samples is None and "usd" in cost.reasons
 
 
 @pytest.mark.usefixtures("one_by_one")
