@@ -79,6 +79,7 @@ def tokens(cell: Cell) -> Tokens | None:
     most = order[-1]
     kept = [r.max_tokens * r.turn if isinstance(r, GenerateRequest) else 0 for r in requests]
     cut = None if context is None else sum(length + room > context for length, room in zip(lengths, kept))
+    needs = _needs(cell.model, cell.model.info)
     return Tokens(
         model=cell.model.config.name,
         task=cell.task.name,
