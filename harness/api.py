@@ -46,7 +46,7 @@ from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_js
 from harness.store.lines import RECORDS, read_plan, read_records
 from harness.store.log import verify_chain
 from harness.store.rows import answered, refuse_no_run
-from harness.store.schema import RECORD_LINES, BenchRow, BenchSummary, Summary, summary_to_json
+from harness.store.schema import RECORD_LINES, BenchSummary, Summary, summary_to_json
 from harness.store.schema.rows import Row
 
 if TYPE_CHECKING:
@@ -141,9 +141,9 @@ class PreparedBench:
     folder: Path
     sealed: Seal
 
-    def events(self) -> Iterator[BenchRow]:
-        """Carries it out, and yields the row of each scenario as it ends."""
-        return load_runs.carry_out(self.plan, self.folder, sealed=str(self.sealed))
+    def events(self) -> Iterator[Event]:
+        """Carries it out, and yields what happens once it is on disk; only loads that are owed are measured."""
+        return load_runs.carry_out(self.plan, self.folder, sealed=self.sealed)
 
     def finish(self) -> BenchSummary:
         """Returns the summary, and writes it."""
@@ -153,7 +153,7 @@ class PreparedBench:
 def prepare_bench(config: RunConfig, sealed: Seal, out: str | Path | None = None) -> PreparedBench:
     """Returns a benchmark that may begin. Raises a HarnessError for what would stop it later."""
     made = load_runs.make_bench(config)
-    return PreparedBench(made, load_runs.folder_for(made, out), sealed)
+    return PreparedBench(made, folder_for(made, out), sealed)
 
 
 def plan(source: Source = None, **added: Any) -> Plan:
@@ -199,23 +199,37 @@ def run(
     return prepared.finish()
 
 
-def bench(source: Source = None, *, out: str | Path | None = None, seal: bool = False, **added: Any) -> BenchSummary:
-    """Measures latency and load as `bench:` in a run file says, and returns the summary that is written."""
+def bench(
+    source: Source = None,
+    *,
+    out: str | Path | None = None,
+    seal: bool = False,
+    on_event: Callable[[Event], None] | None = None,
+    **added: Any,
+) -> BenchSummary:
+    """Measures latency and load as `bench:` in a run file says, and returns the summary that is written.
+
+    In a folder where a benchmark stopped, what it still owes; the rest as in `run`.
+    """
     wanted = assemble(source, taken_out(added)[0])
     sealed = seals.seal_run(wanted) if seal else Seal("none", UNASKED)
     prepared = prepare_bench(wanted, sealed, out)
-    for _ in prepared.events():
-        pass
+    for event in prepared.events():
+        if on_event is not None:
+            on_event(event)
     return prepared.finish()
 
 
-def folder_for(plan: Plan, out: str | Path | None, root: Path = Path("results")) -> Path:
+def folder_for(plan: Plan | load_runs.Bench, out: str | Path | None, root: Path = Path("results")) -> Path:
     """Returns the folder of a plan: as asked, else an unfinished one of the same plan, else a new one."""
     if out is not None:
         return Path(out)
-    same = f"-{plan.config.run}-{plan.digest[:8]}"
+    loads = isinstance(plan, load_runs.Bench)
+    same = f"-{plan.config.run}-{'bench-' if loads else ''}{plan.digest[:8]}"
     for found in sorted(root.glob(f"*{same}"), reverse=True):
-        if not (found / "summary.json").exists() or Run(found).resumable:
+        if not (found / "summary.json").exists():
+            return found
+        if not load_results.read_bench(found).complete if loads else Run(found).resumable:
             return found
     now = datetime.now(UTC)
     while (new := root / f"{now:%Y%m%dT%H%M%SZ}{same}").exists():

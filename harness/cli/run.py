@@ -11,6 +11,7 @@ from harness.cli import options as given
 from harness.cli.terminal import say, show, show_json, width, working
 
 if TYPE_CHECKING:
+    from harness.api import Prepared, PreparedBench
     from harness.config.run import RunConfig
     from harness.security.seal import Seal
 
@@ -51,7 +52,6 @@ def run(
         harness run tickets.yaml --model ./my-model --limit 200
     """
     from harness import api
-    from harness.cli.bar import shown
 
     more: dict[str, object] = {
         "limit": limit,
@@ -70,13 +70,7 @@ def run(
     say_sealed(sealed)
     for spending in prepared.spending():
         say(spending.line())
-    try:
-        with shown() as listen:
-            for event in prepared.events():
-                listen(event)
-    except KeyboardInterrupt:
-        say(f"interrupted: the same command goes on where it stopped ({prepared.folder})")
-        raise typer.Exit(130) from None
+    carried_out(prepared)
     with working("judging"):
         found = prepared.finish()
     show_json(found.as_json()) if as_json else show(found.table(width=width()))
@@ -84,6 +78,19 @@ def run(
         _next_steps(found.folder)
     if not found.complete:
         raise typer.Exit(3)
+
+
+def carried_out(prepared: Prepared | PreparedBench) -> None:
+    """Carries out what is prepared, and shows how far it is."""
+    from harness.cli.bar import shown
+
+    try:
+        with shown() as listen:
+            for event in prepared.events():
+                listen(event)
+    except KeyboardInterrupt:
+        say(f"interrupted: the same command goes on where it stopped ({prepared.folder})")
+        raise typer.Exit(130) from None
 
 
 def seal_or_not(config: RunConfig, seal: bool) -> Seal:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 from harness.backends.base import ModelCard
@@ -93,6 +93,7 @@ class Stage(Generic[Model]):
     config: RunConfig
     folder: RunFolder
     sealed: str | None  # what keeps data on this machine meanwhile
+    more: Mapping[str, Any] = field(default_factory=dict)  # fields of what is written down of the model
 
     @contextmanager
     def at_work(self) -> Iterator[Model]:
@@ -103,7 +104,8 @@ class Stage(Generic[Model]):
             seconds = time.perf_counter() - started
             card = model.describe()
             known = {"model": card.model} | {name: value for name, value in asdict(card).items() if value is not None}
-            add_measurement(self.folder.path, model_line(self.model.config.name, seconds, self.sealed, known))
+            line = model_line(self.model.config.name, seconds, self.sealed, known)
+            add_measurement(self.folder.path, replace(line, **self.more))
             yield model
 
     def stopped(self, reached: LimitReached) -> Stopped:

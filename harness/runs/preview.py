@@ -90,9 +90,7 @@ def tokens(cell: Cell) -> Tokens | None:
         context=context,
         room=max(kept),
         cut=cut,
-        cache_bytes=(needs := _needs(cell.model, cell.model.info)).cache_bytes(
-            min(lengths[most] + max(kept), context or 10**9)
-        ),
+        cache_bytes=needs.cache_bytes(min(lengths[most] + max(kept), context or 10**9)),
         weight_bytes=needs.weight_bytes,
     )
 

@@ -10,7 +10,7 @@ from harness.config.run import RunConfig
 from harness.runs.planned_model import PlannedModel, limits_of
 from harness.store.files import RESPONSES, VERDICTS
 from harness.store.lines import read_attempt_lines, read_measurements
-from harness.store.schema import ChargeLine
+from harness.store.schema import ChargeLine, RequestLine
 
 
 def limited(model: PlannedModel, run: RunConfig, path: Path) -> ModelConfig:
@@ -29,11 +29,12 @@ def limited(model: PlannedModel, run: RunConfig, path: Path) -> ModelConfig:
 
 
 def spent_by_model(path: Path) -> dict[str, float]:
-    """Returns by model the most USD that the answers and the requests beside them in a run folder can have cost."""
+    """Returns by model the most USD that the answers in a run folder, and the requests beside them, can have cost."""
     spent: dict[str, float] = {}
     logs = [file for name in (RESPONSES, VERDICTS) if (file := path / name).exists()]
     answers = ((line.model, line.billing) for file in logs for line in read_attempt_lines(file) if line.attempts)
-    beside = ((line.model, line) for line in read_measurements(path, {"charge"}) if isinstance(line, ChargeLine))
+    lines = read_measurements(path, {"charge", "request"})
+    beside = ((line.model, line) for line in lines if isinstance(line, ChargeLine | RequestLine))
     for model, bill in chain(answers, beside):
         if bill is not None:
             spent[model] = spent.get(model, 0.0) + (bill.most_usd or bill.usd or 0.0)

@@ -20,7 +20,8 @@ import torch
 from harness.backends.local.backend import TransformersBackend
 from harness.config.base import validate
 from harness.config.run import RunConfig
-from harness.measure.load.drive import Scenario, run_load
+from harness.measure.load.drive import run_load
+from harness.measure.load.scenario import Scenario
 from harness.measure.load.target import InProcess
 from harness.runs.bench import make_bench
 from harness.values import Request

@@ -12,7 +12,8 @@ import time
 import pytest
 
 from harness.errors import BackendError, HarnessError
-from harness.measure.load.drive import FAILURES_IN_A_ROW, Scenario, run_load
+from harness.measure.load.drive import FAILURES_IN_A_ROW, run_load
+from harness.measure.load.scenario import Scenario
 from harness.measure.load.summary import load_summary
 from harness.measure.load.timed import Slo, Timed
 from harness.values import GenerateRequest, Message, Prompt, Request, Sampling

@@ -15,7 +15,8 @@ import pytest
 
 from harness.backends.local.backend import TransformersBackend
 from harness.config.model import model_of
-from harness.measure.load.drive import Scenario, run_load
+from harness.measure.load.drive import run_load
+from harness.measure.load.scenario import Scenario
 from harness.measure.load.series import Series, bench
 from harness.measure.load.target import InProcess, Target
 from harness.measure.load.timed import Timed
