@@ -84,6 +84,9 @@ def make_bench(config: RunConfig) -> Bench:
                 where=f"run {config.run}",
                 fix="leave it out of the benchmark, or give `lengths`",
             )
+        if empty := [cell.task.name for cell in plan.cells if not cell.requests]:
+            what = f"task '{empty[0]}' has nothing to send"
+            raise ConfigError(what, where=f"run {config.run}", fix="give a task with samples, or `lengths`")
         workloads = tuple(_of_task(cell, config) for cell in plan.cells)
     identity = {
         "bench": config.bench.model_dump(mode="json"),
