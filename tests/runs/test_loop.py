@@ -20,8 +20,8 @@ from harness.store.lines import read_measurements
 from harness.store.log import read_attempts
 
 PACKAGE = Path(harness.__file__).parent
-PHASES = {"answers.py", "latency.py", "verdicts.py"}  # they ask, when the loop lets them
-BESIDE = {"forecast.py": "the probe of a check", "bench.py": "a load", "given.py": "an object's own method, handed on"}
+PHASES = {"answers.py", "latency.py", "verdicts.py", "loads.py"}  # they ask, when the loop lets them
+BESIDE = {"forecast.py": "the probe of a check", "given.py": "an object's own method, handed on"}
 N = 6
 
 
