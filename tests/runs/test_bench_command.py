@@ -384,7 +384,7 @@ def test_a_server_that_is_gone_speaks_no_tls_or_gives_no_token_is_told(capsys):
     ("change", "messages"),
     [
         ({"models": [{"name": "m", "backend": "google"}]}, ["backend 'google' cannot be put under load", "openai"]),
-        ({"models": [{"name": "m", "backend": "fkae"}]}, ["no backend 'fkae'", "did you mean 'fake'?"]),
+        ({"models": [{"name": "m", "backend": "scirpted"}]}, ["no backend 'scirpted'", "did you mean 'scripted'?"]),
         ({"models": [UNPRICED | {"limits": {"max_cost": 1}}]}, ["a spend limit needs a price", "add `price:"]),
         ({"models": [SERVER | {"batch": True}]}, ["the answers of a batch have no moments", "`batch: false`"]),
         ({"models": [SERVER | {"stream": False}]}, ["an answer in one piece has no first token"]),
