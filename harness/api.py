@@ -31,6 +31,7 @@ from harness.config.run import RunConfig
 from harness.errors import ConfigError, nearest
 from harness.reports import formats, notebook
 from harness.reports.layout import View
+from harness.reports.spreadsheet import csv_text
 from harness.runs import bench as load_runs
 from harness.runs import check as checks
 from harness.runs.carry_out import carry_out
@@ -248,7 +249,7 @@ def score(path: str | Path) -> Run:
     verdicts = verify_chain(path / VERDICTS).head if (path / VERDICTS).exists() else None
     summary = replace(summary, head=verify_chain(path / RESPONSES).head, verdicts_head=verdicts)
     write_text_atomic(path / "table.md", formats.markdown(summary))
-    write_text_atomic(path / "table.csv", formats.csv_text(summary))
+    write_text_atomic(path / "table.csv", csv_text(summary))
     write_json_atomic(path / "summary.json", summary_to_json(summary))
     return Run(path)
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import chain
-from typing import Any
 
 from harness.backends.base import Backend
 from harness.measure.energy import Meter
@@ -51,11 +50,12 @@ class Answers:
                 yield _Asking(self.of, self.folder, model, recording)
         finally:
             if recording is not None and recording.done:
-                named: dict[str, Any] = {"model": self.cell[0], "task": self.cell[1], "mode": self.of.mode}
-                add_measurement(self.folder.path, EnergyLine(**named, **asdict(meter.energy(watts))))
-                took = model.computed() if self.of.mode == "loglikelihood" else None
+                name, task, mode = *self.cell, self.of.mode
+                joules = asdict(meter.energy(watts))
+                add_measurement(self.folder.path, EnergyLine(model=name, task=task, mode=mode, **joules))
+                took = model.computed() if mode == "loglikelihood" else None
                 if took is not None:
-                    add_measurement(self.folder.path, EngineLine(**named, **took))
+                    add_measurement(self.folder.path, EngineLine(model=name, task=task, mode=mode, **took))
 
 
 class _Asking:

@@ -11,8 +11,8 @@ task's own prompts, asked as text, or made-up ones of stated lengths.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -40,7 +40,7 @@ from harness.security.egress import server
 from harness.security.seal import Seal
 from harness.store.folder import RunFolder
 from harness.store.lines import plan_content
-from harness.store.schema import PlanFile, PlannedLoad
+from harness.store.schema import ModelLine, PlanFile, PlannedLoad
 from harness.tasks.rows import digest
 from harness.tasks.score_answer import judge
 from harness.values import GenerateRequest, Request, Response
@@ -170,14 +170,15 @@ def stages(made: Bench, folder: RunFolder, load: Load, sealed: str | None) -> It
             model = works[0].model
             get = partial(subject_of, price=model.price, load=load)
             phases = [Loads(work, series, folder, idle) for work in works]
-            yield Stage(model, phases, get, made.config, folder, sealed, _more(model.config))
+            yield Stage(model, phases, get, made.config, folder, sealed, _noted(model.config))
 
 
-def _more(config: ModelConfig) -> dict[str, Any]:
-    """Returns what is written down of a model under load beside its card: a server was running before."""
+def _noted(config: ModelConfig) -> Callable[[ModelLine], ModelLine]:
+    """Returns what adds to the line of a model where its load runs: a server was there before."""
     if isinstance(config, RemoteModel):
-        return {"in_process": False, "url": server(config).url, "load_s": None}
-    return {"in_process": True}
+        url = server(config).url
+        return lambda line: replace(line, in_process=False, url=url, load_s=None)
+    return lambda line: replace(line, in_process=True)
 
 
 def _plan_file(made: Bench) -> PlanFile:

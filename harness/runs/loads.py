@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
 
 from harness.backends import Backend, Load
 from harness.backends.base import ModelCard
@@ -76,7 +75,9 @@ class Bill:
             self._out[index] = worst
             self._reserved += worst
 
-    def settle(self, index: int, usage: Usage | None, *, billed: bool, doubted: bool = False) -> tuple[Any, Any]:
+    def settle(
+        self, index: int, usage: Usage | None, *, billed: bool, doubted: bool = False
+    ) -> tuple[float | None, float | None]:
         """Returns what a request cost, and the most it can have, in USD: None is unknown, as is all without a price."""
         if self._price is None or (worst := self._out.pop(index, None)) is None:
             return None, None
@@ -171,8 +172,8 @@ class Loads:
         finally:
             sitting.rest()
             if model.in_process:
-                held: dict[str, Any] = {**used_memory(str(model.describe().device or "cpu"))}
-                add_measurement(self.folder.path, MemoryLine(model=self.cell[0], **held))
+                held = used_memory(str(model.describe().device or "cpu"))
+                add_measurement(self.folder.path, replace(MemoryLine(model=self.cell[0]), **held))
 
 
 @dataclass(slots=True)
@@ -273,12 +274,15 @@ class _UnderLoad:
         bill = self._model.bill
         usd, most = bill.settle(timed.index, timed.usage, billed=timed.billed, doubted=timed.usage_differs)
         model, task = self._phase.cell
-        named: dict[str, Any] = {"model": model, "task": task, "scenario": scenario, "sitting": self._sitting}
-        own = {name: getattr(timed, name) for name in Timed.__dataclass_fields__}
-        self._held.append(RequestLine(**own, **named, usd=usd, most_usd=most))
+        own = {name: getattr(timed, name) for name in _TIMED}
+        more = {"scenario": scenario, "sitting": self._sitting, "usd": usd, "most_usd": most}
+        self._held.append(RequestLine(**own | more, model=model, task=task))
         if len(self._held) >= TOGETHER:  # a load must neither wait for a disk nor fill the memory
             held, self._held = self._held, []
             add_measurements(self._path, held, sync=False)
+
+
+_TIMED = tuple(Timed.__dataclass_fields__)
 
 
 def _shared(energy: Energy, work: _Work) -> LoadEnergy:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 from harness.backends.base import ModelCard
@@ -18,7 +18,7 @@ from harness.runs.planned_model import PlannedModel
 from harness.runs.spent import limited
 from harness.store.folder import RunFolder
 from harness.store.lines import add_measurement
-from harness.store.schema import StoppedLine, model_line
+from harness.store.schema import ModelLine, StoppedLine, model_line
 from harness.values import CellName
 
 Batch = TypeVar("Batch")
@@ -93,7 +93,7 @@ class Stage(Generic[Model]):
     config: RunConfig
     folder: RunFolder
     sealed: str | None  # what keeps data on this machine meanwhile
-    more: Mapping[str, Any] = field(default_factory=dict)  # fields of what is written down of the model
+    noted: Callable[[ModelLine], ModelLine] = lambda line: line  # what else is written down of the model
 
     @contextmanager
     def at_work(self) -> Iterator[Model]:
@@ -105,7 +105,7 @@ class Stage(Generic[Model]):
             card = model.describe()
             known = {"model": card.model} | {name: value for name, value in asdict(card).items() if value is not None}
             line = model_line(self.model.config.name, seconds, self.sealed, known)
-            add_measurement(self.folder.path, replace(line, **self.more))
+            add_measurement(self.folder.path, self.noted(line))
             yield model
 
     def stopped(self, reached: LimitReached) -> Stopped:

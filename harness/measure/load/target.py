@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, Self
 
 from harness.backends.servers.meanings import Refused
-from harness.backends.servers.replies import NEVER_SENT, Piece, Told
+from harness.backends.servers.replies import Piece, Told, reached
 from harness.measure.load.timed import Usage
 from harness.security.secrets import redact
 from harness.values import Request, Response
@@ -35,7 +35,7 @@ class RequestFailed(Exception):
     @property
     def billed(self) -> bool:
         """Returns whether a server may have worked on it, and so charge for it."""
-        return self.kind not in NEVER_SENT and (self.refused is None or self.refused.status is None)
+        return reached(self.kind) and (self.refused is None or self.refused.status is None)
 
     @property
     def retry_after_s(self) -> float | None:
