@@ -37,6 +37,7 @@ from harness.values import CellName, Request, Response
 
 TOGETHER = 32  # requests written at a time
 Judge = Callable[[Request, str], float | None]
+Paid = tuple[float | None, float | None]  # USD, and the most that it can be
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +76,7 @@ class Bill:
             self._out[index] = worst
             self._reserved += worst
 
-    def settle(
-        self, index: int, usage: Usage | None, *, billed: bool, doubted: bool = False
-    ) -> tuple[float | None, float | None]:
+    def settle(self, index: int, usage: Usage | None, *, billed: bool, doubted: bool = False) -> Paid:
         """Returns what a request cost, and the most it can have, in USD: None is unknown, as is all without a price."""
         if self._price is None or (worst := self._out.pop(index, None)) is None:
             return None, None
@@ -173,7 +172,13 @@ class Loads:
             sitting.rest()
             if model.in_process:
                 held = used_memory(str(model.describe().device or "cpu"))
-                add_measurement(self.folder.path, replace(MemoryLine(model=self.cell[0]), **held))
+                line = MemoryLine(
+                    model=self.cell[0],
+                    rss_bytes=held["rss_bytes"],
+                    peak_rss_bytes=held["peak_rss_bytes"],
+                    peak_allocated_bytes=held["peak_allocated_bytes"],
+                )
+                add_measurement(self.folder.path, line)
 
 
 @dataclass(slots=True)
