@@ -76,9 +76,11 @@ class OpenAIStream:
         await self._session.close()
 
     async def send(self, request: Request) -> AsyncGenerator[Piece, None]:
-        """Yields what the server streams. Raises `RequestFailed` for anything but a complete answer."""
+        """Yields what the server streams. Raises `RequestFailed` for anything but a complete answer, PolicyError for
+        data that may not leave this machine."""
         import aiohttp
 
+        self.place.refuse(request.sensitivity)
         if self.config.api != "chat" and request.prompt.text is None:
             raise BackendError("the completions interface takes text, not messages", fix="use api: chat")
         to, proxy = self.url + self._path, self.place.proxy
