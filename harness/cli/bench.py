@@ -24,6 +24,7 @@ def bench(
     limit: given.Limit = None,
     seed: given.Seed = None,
     machine: given.Machine = None,
+    max_cost: given.MaxCost = None,
     plots: Plots = False,
     seal: Sealed = True,
     as_json: given.Json = False,
@@ -43,7 +44,8 @@ def bench(
     from harness.reports import bench_text
     from harness.store.schema import BENCHES
 
-    wanted = api.assemble(config, given.additions(model, task, data, limit=limit, seed=seed, machine=machine))
+    more = {"limit": limit, "seed": seed, "machine": machine, "max_cost": max_cost}
+    wanted = api.assemble(config, given.additions(model, task, data, **more))
     sealed = seal_or_not(wanted, seal)
     with working("reading models and data"):
         prepared = api.prepare_bench(wanted, sealed, out)

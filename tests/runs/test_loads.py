@@ -189,8 +189,8 @@ def test_on_the_command_line_a_stop_ends_with_code_3_and_names_what_is_owed(caps
         model = {"name": "m", "backend": "openai", "base_url": server.url, "price": {"input": 1.0, "output": 10.0}}
         given = {"run": "r", "tasks": ["sums.yaml"], "models": [model], "bench": LOADS}
         for limit, wanted in ((20 * USD + WORST, 3), (1.0, 0)):
-            Path("bench.yaml").write_text(json.dumps(given | {"max_cost": limit}))
-            code, out, err = command(capsys, "bench", "bench.yaml", "--out", "out")
+            Path("bench.yaml").write_text(json.dumps(given))
+            code, out, err = command(capsys, "bench", "bench.yaml", "--out", "out", "--max-cost", f"{limit:.9f}")
             assert code == wanted, err
             told = " ".join(out.split())
             owed = "INCOMPLETE: loads that are owed: concurrency 2, rate 200; the spend limit is reached"
