@@ -1,9 +1,4 @@
-"""Run, model, machine and task files as frozen values, checked once at the edge.
-
-    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
-
-Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
-"""
+"""Machine files: hardware, and what an hour of it costs, rented or owned."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What a judge model says of the answers of a run: asked after all models, kept beside their responses.
-
-    responses.jsonl → what to ask → judge → verdicts.jsonl │ heard() → records
+"""Asks a judge model about the answers of a run, after all models; its replies stand beside theirs in verdicts.jsonl.
 
 `verdicts.jsonl` is chained like `responses.jsonl`, so that a run is scored again, and verified, without the judge. A
 text that people judged is put before the judge too: how far it agrees with them is of its own verdicts on that text.
