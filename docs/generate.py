@@ -1,7 +1,8 @@
-"""Writes docs/reference from the models that check what a person writes: `make docs`, or python -m docs.generate.
+"""Writes docs/reference and docs/rooms.md from the code: `make docs`, or python -m docs.generate.
 
     reference/NAME.md            every key of a sort of file: type, default, unit, an example and what it means
     reference/NAME.schema.json   the same for editors and other programs
+    rooms.md                     what stands in each room of the package, and where a new thing goes (docs/rooms.py)
 
 What a key means is the comment behind it in the class, where whoever changes the key sees it; its example is taken
 from the files of docs/examples, tasks and configs, which the harness itself reads. A test fails when what stands in
@@ -30,6 +31,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from docs import rooms
 from harness.backends.recorded.backend import Script as RecordedScript
 from harness.backends.scripted import Script as Rules
 from harness.config.base import Strict, validate
@@ -542,8 +544,8 @@ def _name(kind: Kind | None) -> str:
 
 
 def written() -> dict[Path, str]:
-    """Returns what docs/reference holds, by file."""
-    found = {REFERENCE / f"{page.name}.md": text_of(page) for page in PAGES}
+    """Returns what docs/reference holds, and the page of the rooms, by file."""
+    found = {DOCS / "rooms.md": rooms.text()} | {REFERENCE / f"{page.name}.md": text_of(page) for page in PAGES}
     for page in PAGES:
         if page.schema:
             text = json.dumps(schema_of(page), indent=1, ensure_ascii=False, sort_keys=False)
