@@ -47,6 +47,7 @@ from harness.tasks.kinds import KINDS, read_task
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 REFERENCE = DOCS / "reference"
+ROOMS = DOCS / "rooms.md"
 WIDTH = 60  # characters of an example; a longer one is cut
 
 # What a number counts, by the name of its key. A test asks that every number has one and that each of these is used.
@@ -266,7 +267,8 @@ def numbers_in(annotation: Any) -> bool:
     )
 
 
-def _anchor(title: str) -> str:
+def anchor(title: str) -> str:
+    """Returns how a link names a heading."""
     return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
 
 
@@ -309,7 +311,7 @@ def _type(page: Page, annotation: Any) -> str:
         elif inspect.isclass(part) and issubclass(part, Strict) and (other := elsewhere(page, part)):
             said.append(f"[{other}]({other}.md)")
         elif inspect.isclass(part) and issubclass(part, Strict):
-            said.append(f"[{part.__name__}](#{_anchor(part.__name__)})")
+            said.append(f"[{part.__name__}](#{anchor(part.__name__)})")
         else:
             said.append(NAMES[part])
     bounds = _bounds(_metadata(annotation))
@@ -545,7 +547,7 @@ def _name(kind: Kind | None) -> str:
 
 def written() -> dict[Path, str]:
     """Returns what docs/reference holds, and the page of the rooms, by file."""
-    found = {DOCS / "rooms.md": rooms.text()} | {REFERENCE / f"{page.name}.md": text_of(page) for page in PAGES}
+    found = {ROOMS: rooms.text()} | {REFERENCE / f"{page.name}.md": text_of(page) for page in PAGES}
     for page in PAGES:
         if page.schema:
             text = json.dumps(schema_of(page), indent=1, ensure_ascii=False, sort_keys=False)

@@ -48,7 +48,7 @@ Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ChipConfig(Strict):
-    """The sheet of an accelerator that `chips.CHIPS` does not list: peak figures, dense."""
+    """The sheet of an accelerator that `harness.config.accelerators` does not list: peak figures, dense."""
 
     tflops: Peak  # 10¹² operations a second in 16 bit
     gb_per_s: Peak  # of its memory
