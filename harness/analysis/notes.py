@@ -122,7 +122,7 @@ def busy(measured: Mapping[str, Bystanders]) -> list[Note]:
 
 
 def of_responses(usage: Mapping[CellName, CellUsage]) -> list[Note]:
-    """Returns what the responses tell beside their answers: once for a model where all of its tasks tell the same."""
+    """Returns what the responses tell beside their answers: once a model where all of its tasks tell the same."""
     said: list[tuple[Note, list[str]]] = []
     for (model, task), told in usage.items():
         for note in _of_cell(model, told):

@@ -19,7 +19,7 @@ from harness.values import Estimate
 
 @dataclass(frozen=True, slots=True)
 class Verified:
-    """What was found of a run folder; `says` names the first thing, if any, that is not as it was written."""
+    """What was found of a run folder. Of one that is not as it was written, `says` names the first such thing."""
 
     ok: bool
     run: str

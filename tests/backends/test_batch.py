@@ -15,7 +15,7 @@ import pytest
 from harness.backends import load
 from harness.backends.servers import batch
 from harness.config.model import model_of
-from harness.errors import ConfigError, LimitReached
+from harness.errors import LimitReached
 from harness.values import GenerateRequest, Prompt, Request
 from tests.support.asking import prompt_of
 
@@ -195,5 +195,5 @@ def test_a_batch_that_was_handed_over_is_collected_whatever_is_left_to_spend(pro
 
 
 def test_a_provider_without_batches_says_so(provider):
-    with pytest.raises(ConfigError, match="google has no batches"):
-        list(model(provider, "google").answer(requests("say one", "say two")))
+    with pytest.raises(ValueError, match="`batch` means nothing for backend 'google'"):
+        model(provider, "google")

@@ -139,7 +139,7 @@ def test_a_run_on_the_served_model_has_the_accuracy_of_a_run_in_process(url, cha
     served, mine = (records[records.model == name].sort_values("sample_id") for name in ("served", "here"))
     assert list(served.answer) == list(mine.answer)
     served, mine = result.summary.rows
-    assert served["accuracy"] == mine["accuracy"] and 0 < served["accuracy"]["value"] < 1
+    assert served.accuracy == mine.accuracy and 0 < served.accuracy.value < 1
 
 
 def test_a_server_without_echo_says_that_choices_run_as_text(url, chatty):

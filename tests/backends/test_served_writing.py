@@ -15,11 +15,11 @@ from harness.config.base import validate
 from harness.config.model import model_of
 from harness.config.run import RunConfig
 from harness.errors import BackendError
+from harness.reports.notes import sentence
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.store.rows import read_jsonl
 from harness.values import Confidence, Form, GenerateRequest, Prompt, Response, Sampling, Thinking, Writing
-
 from tests.support.servers import Reply, SyntheticServer
 
 PRICE = {"input": 1.0, "output": 10.0}
@@ -103,18 +103,18 @@ def test_markers_of_the_task_are_those_that_count():
     ],
 )
 def test_an_answer_cut_off_while_thinking_is_its_own_failure(reply: Reply, tmp_path: Path):
-    row, line = run(tmp_path, reply)
+    row, _, line = run(tmp_path, reply)
     assert row.asked.failures == {"thinking_cut": 3} and line["thinking_tokens"] in (None, 50)
 
 
 def test_an_answer_cut_off_after_thinking_is_truncated(tmp_path: Path):
-    row, line = run(tmp_path, said("the answer is", "length", thinking="hm", used=(7, 40, 12)))
+    row, _, line = run(tmp_path, said("the answer is", "length", thinking="hm", used=(7, 40, 12)))
     assert row.asked.failures == {"truncated": 3} and line["thinking_tokens"] == 12
     assert row.tokens.thinking_tokens == 36
 
 
 def run(folder: Path, reply: Reply, more: str = "extract: number", **changes: Any):
-    """Returns the row of a run with three samples, and the first line of its records."""
+    """Returns the row and the notes of a run with three samples, and the first line of its records."""
     (folder / "t.jsonl").write_text("".join(json.dumps({"q": f"{i}+1", "a": str(i + 1)}) + "\n" for i in range(3)))
     (folder / "t.yaml").write_text(
         f"task: t\ndata: {{file: t.jsonl}}\nkind: generate\nprompt: '{{q}}'\nanswer: a\n{more}"
@@ -125,7 +125,8 @@ def run(folder: Path, reply: Reply, more: str = "extract: number", **changes: An
         for _ in carry_out(make_plan(validate(RunConfig, given, "test")), folder / "out"):
             pass
     summary = finish(folder / "out").summary
-    return summary["rows"][0] | {"notes": summary["notes"]}, read_jsonl(folder / "out" / "records.jsonl")[0]
+    notes = [sentence(note) for note in summary.notes]
+    return summary.rows[0], notes, read_jsonl(folder / "out" / "records.jsonl")[0]
 
 
 # --- what is asked ---------------------------------------------------------------------------------------------------
@@ -271,10 +272,10 @@ def test_a_usage_that_is_missing_is_counted_here_where_a_tokenizer_is_known(toke
     reply = events({"choices": [{"delta": {"content": "five six"}, "finish_reason": "stop"}]})
     assert answered(reply).output_tokens is None
     assert answered(reply, path=str(tokenizer)).output_tokens == 2
-    row, line = run(tmp_path, reply)
+    row, notes, line = run(tmp_path, reply)
     assert line["output_tokens"] is row.tokens.output_tokens is row.throughput.output_tokens is None
     assert row.throughput.output_tokens_per_s is row.cost.usd is None
-    assert "m: the tokens of 3 of 3 answers are not told by the server." in row["notes"]
+    assert "m: the tokens of 3 of 3 answers are not told by the server." in notes
 
 
 # --- what a provider will not do -------------------------------------------------------------------------------------
@@ -324,6 +325,6 @@ def test_a_prompt_that_the_provider_filters_is_a_refusal_and_no_error(tmp_path: 
     response = answered(filtered)
     assert response.error is None and response.text == "" and response.provider.refusal == "content filter: the prompt"
     assert response.usd is None and len(response.attempts) == 1
-    row, _ = run(tmp_path, filtered)
+    row, notes, _ = run(tmp_path, filtered)
     assert row.asked.failures == {"no_answer": 3} and row.incomplete is None
-    assert any("3 of 3 answers are refusals by the provider's own signal" in note for note in row["notes"])
+    assert any("3 of 3 answers are refusals by the provider's own signal" in note for note in notes)

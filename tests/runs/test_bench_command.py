@@ -382,7 +382,7 @@ def test_a_server_that_is_gone_speaks_no_tls_or_gives_no_token_is_told(capsys):
     ("change", "messages"),
     [
         ({"models": [{"name": "m", "backend": "google"}]}, ["backend 'google' cannot be put under load", "openai"]),
-        ({"models": [{"name": "m", "backend": "fkae"}]}, ["no backend 'fkae'", "did you mean 'fake'?"]),
+        ({"models": [{"name": "m", "backend": "scirpted"}]}, ["no backend 'scirpted'", "did you mean 'scripted'?"]),
         ({"models": [SERVER | {"limits": {"max_cost": 1}}]}, ["a load keeps no spend limit", "few `requests`"]),
         ({"models": [SERVER], "max_cost": 1}, ["a load keeps no spend limit"]),
         ({"models": [SERVER | {"batch": True}]}, ["the answers of a batch have no moments", "`batch: false`"]),

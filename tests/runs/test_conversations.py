@@ -338,7 +338,7 @@ def test_python_of_the_task_sees_what_was_said_before(tmp_path: Path):
 
 
 def test_a_server_gets_the_conversation_as_messages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("harness.runs.steps.egress", lambda _: "elsewhere")  # loopback alone would count no bytes
+    monkeypatch.setattr("harness.security.egress.is_loopback", lambda host: False)  # as if it were elsewhere
 
     def reply(order: int, body: dict[str, Any]) -> Reply:
         return Reply(status=404) if not body else Reply(text=f"answer {len(body['messages'])}", tokens=1)
@@ -346,6 +346,7 @@ def test_a_server_gets_the_conversation_as_messages(tmp_path: Path, monkeypatch:
     with SyntheticServer(reply) as server:
         task = write(tmp_path, ROWS[:1])
         remote = {"backend": "openai", "base_url": server.url, "script": None, "price": {"input": 1.0, "output": 10.0}}
+        remote["allow_http"] = True
         wanted = config(task, **remote).model_copy(update={"latency": harness.config.bench.LatencyConfig(requests=0)})
         result = harness.run(wanted, out=tmp_path / "out")
         bodies = [body for body in server.bodies if body]

@@ -42,8 +42,8 @@ def test_the_engine_says_what_it_computed_and_what_a_server_would_bill(shared: P
     assert engine.batches >= 1 and engine.forward_s > 0
     assert by_kind["pass"].samples == 4
     row = result.summary.rows[0]
-    reading, bill = row.prompt_tokens, row.cost.parts["input"]
-    assert reading["computed_tokens"] == engine.forwarded_tokens
-    assert reading["billed_tokens"] == engine.prompt_tokens
+    reading, bill = row.prompt_tokens, row.cost.input_usd
+    assert reading.computed == engine.forwarded_tokens
+    assert reading.billed == engine.prompt_tokens
     for name in ("computed", "billed"):
-        assert reading[f"usd_per_1m_{name}"] * reading[f"{name}_tokens"] / 1e6 == pytest.approx(bill)
+        assert getattr(reading, f"usd_per_1m_{name}") * getattr(reading, name) / 1e6 == pytest.approx(bill)

@@ -13,7 +13,6 @@ import yaml
 from statsmodels.stats.inter_rater import cohens_kappa
 
 import harness
-from harness.analysis import costs
 from harness.analysis.run_summary import judged
 from harness.analysis.verify import verified
 from harness.api import Run
@@ -29,6 +28,7 @@ from harness.security.policy import PolicyConfig
 from harness.security.seal import why_unsealed
 from harness.stats import ppi_mean
 from harness.store.rows import read_json, read_jsonl
+from harness.store.schema import Egress, NoteCode
 from harness.tasks.load import load_task
 from harness.tasks.rubric import as_verdict
 from tests.support.commands import harness as command
@@ -96,13 +96,13 @@ def test_a_judges_verdicts_are_the_scores(folder: Path):
 def test_a_reply_that_cannot_be_read_leaves_the_answer_unscored_and_never_0(folder: Path):
     rules = [{"prompt": "question 3\\b", "text": "odd answer"}, {"prompt": "question 4\\b", "text": "mute answer"}]
     found = row(run(folder, fake("m", *rules, {"text": "many thanks"})))
-    assert (found["n"], found["failures"]) == (N - 2, {"unscored": 2})
+    assert (found.asked.n, found.asked.failures) == (N - 2, {"unscored": 2})
     assert found.accuracy.value == 1.0
 
 
 def test_a_reply_that_cannot_be_read_is_shown_on_one_line(folder: Path):
-    said = "**Verdict:**\n`pass`\x1b[2J <b>" + " well done" * 40
-    result = run(folder, judge=fake("j", {"text": said}))
+    reply = "**Verdict:**\n`pass`\x1b[2J <b>" + " well done" * 40
+    result = run(folder, judge=fake("j", {"text": reply}))
     assert row(result).asked.failures == {"unscored": N} and row(result).judged.unreadable.n == N
     (note,) = [note for note in said(result.summary) if "no readable verdict" in note]
     assert note.startswith(
@@ -130,8 +130,8 @@ def test_a_judges_script_is_read_before_anything_is_asked(folder: Path):
 def test_what_is_no_answer_is_not_put_before_the_judge(folder: Path):
     rules = [{"prompt": "question 3\\b", "text": ""}, {"prompt": "question 4\\b", "error": "gone"}]
     found = row(run(folder, fake("m", *rules, {"text": "many thanks"})))
-    assert found["failures"] == {"no_answer": 1, "backend_error": 1}
-    assert found["n"] == N - 1 and len(verdicts(folder)) == N - 2
+    assert found.asked.failures == {"no_answer": 1, "backend_error": 1}
+    assert found.asked.n == N - 1 and len(verdicts(folder)) == N - 2
 
 
 def test_one_text_is_judged_once_for_all_models_that_wrote_it(folder: Path):
@@ -144,7 +144,7 @@ def test_one_text_is_judged_once_for_all_models_that_wrote_it(folder: Path):
 def test_scorers_of_the_task_stand_beside_the_verdict(folder: Path):
     write(folder, more=lambda i: {"a": "thanks"}, answer="a", score=["contains", "exact_match"])
     found = row(run(folder))
-    assert found["metrics"]["contains"]["value"] == 0.75 and found["metrics"]["exact_match"]["value"] == 0.0
+    assert found.metrics["contains"].value == 0.75 and found.metrics["exact_match"].value == 0.0
 
 
 # --- kept
@@ -158,7 +158,7 @@ def test_scoring_again_and_verifying_need_no_judge_no_model_and_no_data(folder: 
     (folder / "out" / "records.jsonl").unlink()
     assert finish(folder / "out").summary == before
     found = verified(folder / "out")
-    assert found["ok"] and "40 of 40 responses and 40 verdicts unbroken" in found["says"]
+    assert found.ok and "40 of 40 responses and 40 verdicts unbroken" in found.says
 
 
 @pytest.mark.parametrize("change", [lambda t: t.replace("warm", "Warm", 1), lambda t: "".join(t.splitlines(True)[:-1])])
@@ -167,7 +167,7 @@ def test_a_verdict_that_was_changed_or_cut_off_is_found(folder: Path, change: An
     path = folder / "out" / "verdicts.jsonl"
     path.write_text(change(path.read_text()))
     found = verified(folder / "out")
-    assert not found["ok"] and "verdicts.jsonl" in found["says"]
+    assert not found.ok and "verdicts.jsonl" in found.says
     path.unlink()
     with pytest.raises(StoreError, match="no such file"):
         verified(folder / "out")
@@ -214,7 +214,7 @@ def test_a_judge_that_takes_whatever_stands_first_decides_nothing_and_is_found_o
     found = row(result)
     assert found.accuracy.value == 0.5 and len(verdicts(folder)) == 2 * N
     told = found.judged.both_orders
-    assert (told["pairs"], told["consistent"]["value"], told["first"], told["second"]) == (N, 0.0, N, 0)
+    assert (told.pairs, told.consistent.value, told.first, told.second) == (N, 0.0, N, 0)
     assert any("it preferred the first 40 times, the second 0 times" in note for note in said(result.summary))
 
 
@@ -224,9 +224,9 @@ def test_the_better_answer_wins_in_both_orders(folder: Path):
     result = pairs(folder, kind_first, kind_second, {"text": "[[tie]]"})
     found = row(result)
     assert found.accuracy.value == pytest.approx((30 + 10 * 0.5) / N)
-    assert found.judged.both_orders.consistent["value"] == 1.0
+    assert found.judged.both_orders.consistent.value == 1.0
     assert row(result, "base").accuracy.value == 0.5 and row(result, "base").judged.verdicts == 0
-    assert found["difference"]["value"] == pytest.approx(30 / N - 0.5 + 10 * 0.5 / N)
+    assert found.difference.estimate.value == pytest.approx(30 / N - 0.5 + 10 * 0.5 / N)
 
 
 def test_a_baseline_that_says_nothing_is_an_answer_and_one_that_fails_is_none(folder: Path):
@@ -266,8 +266,8 @@ def test_enough_of_them_take_the_warning_away(folder: Path):
     write(folder, LABELLED, people(N, lambda i: 5 if i % 4 or i == 8 else 2))
     result = run(folder)
     agreed = row(result).judged.agreement
-    assert (agreed["n"], agreed["raw"]["value"]) == (N, 39 / 40)
-    assert 0.7 < agreed["kappa"]["low"] < agreed["kappa"]["value"] < 1 and "†" not in result.table()
+    assert (agreed.n, agreed.raw.value) == (N, 39 / 40)
+    assert 0.7 < agreed.kappa.low < agreed.kappa.value < 1 and "†" not in result.table()
     assert "agrees with people on 97.5 % [" in result.table().replace("\n", " ")
     assert len(verdicts(folder)) == N  # what people judged is what the model said: nothing more is asked
 
@@ -275,7 +275,7 @@ def test_enough_of_them_take_the_warning_away(folder: Path):
 def test_a_judge_no_better_than_chance_is_told(folder: Path):
     write(folder, LABELLED, people(N, lambda i: 5 if i % 2 else 2))
     result = run(folder)
-    assert row(result).judged.agreement.kappa["low"] > 0  # "no" to every fourth: half of it is right
+    assert row(result).judged.agreement.kappa.low > 0  # "no" to every fourth: half of it is right
     write(folder, LABELLED, people(N, lambda i: 5 if i % 8 < 4 else 2))
     result = harness.run(config(folder), out=folder / "chance")
     assert "agrees with people no better than chance would" in result.table().replace("\n", " ")
@@ -285,7 +285,7 @@ def test_texts_of_others_that_people_judged_test_the_judge_and_correct_no_mean(f
     write(folder, LABELLED, lambda i: {"said": f"many thanks {i}", "people": 5 if i % 3 else 2})
     result = run(folder)
     assert len(verdicts(folder)) == 2 * N
-    assert row(result).judged.agreement.raw["value"] == pytest.approx(26 / N)
+    assert row(result).judged.agreement.raw.value == pytest.approx(26 / N)
     assert row(result).judged.corrected is None
 
 
@@ -303,7 +303,7 @@ def test_pairs_that_people_judged_test_the_judge_of_pairs(folder: Path):
     models = [fake("base", {"text": "dull"}), fake("m", {"text": "many thanks"})]
     result = run(folder, *models, judge=fake("j", kind_first, kind_second, {"text": "[[tie]]"}))
     agreed = row(result).judged.agreement
-    assert (agreed["n"], agreed["raw"]["value"]) == (N, 39 / 40) and agreed["kappa"]["method"] == "cohen kappa"
+    assert (agreed.n, agreed.raw.value) == (N, 39 / 40) and agreed.kappa.method == "cohen kappa"
     assert row(result).judged.warning is None and row(result).judged.corrected is None
     assert len(verdicts(folder)) == 2 * N + 2 * N
 
@@ -312,11 +312,12 @@ def test_the_mean_is_corrected_by_the_labels_of_some_answers(folder: Path):
     write(folder, LABELLED, people(20, lambda i: 4 if i % 4 else 1))
     result = run(folder)
     human = [0.75 if i % 4 else 0.0 for i in range(20)]
-    said = [1.0 if i % 4 else 0.25 for i in range(N)]
-    wanted = ppi_mean(human, said[:20], said[20:])
+    by_judge = [1.0 if i % 4 else 0.25 for i in range(N)]
+    wanted = ppi_mean(human, by_judge[:20], by_judge[20:])
     found = row(result).judged.corrected
-    assert [found[key] for key in ("value", "low", "high")] == [wanted.value, wanted.low, wanted.high]
-    assert found["labels"] == 20 and found["value"] < row(result).accuracy.value
+    told = found.estimate
+    assert (told.value, told.low, told.high) == (wanted.value, wanted.low, wanted.high)
+    assert found.labels == 20 and told.value < row(result).accuracy.value
     assert "if those are a uniform random draw" in result.table().replace("\n", " ")
 
 
@@ -328,16 +329,16 @@ def test_a_judge_on_this_machine_is_paid_by_its_seconds_and_added_to_the_run(fol
     judge, machine = result.summary.judge, result.summary.machine
     lines = read_jsonl(folder / "out" / "measurements.jsonl")
     (line,) = [line for line in lines if line["kind"] == "pass" and line["model"] == "judge j"]
-    assert judge["usd"] == pytest.approx(line["wall_s"] / 3600 * machine["usd_per_hour"] / machine["utilisation"])
-    assert judge["usd_with_models"] == pytest.approx(judge["usd"] + row(result).cost.usd)
-    assert judge["input_tokens"] == line["input_tokens"] > 40 * N
+    assert judge.usd == pytest.approx(line["wall_s"] / 3600 * machine.usd_per_hour / machine.config.utilisation)
+    assert judge.usd_with_models == pytest.approx(judge.usd + row(result).cost.usd)
+    assert judge.input_tokens == line["input_tokens"] > 40 * N
     assert "judge" not in str(row(result).cost)
 
 
 def test_harness_cost_tells_what_judging_took_apart_from_the_rows(folder: Path):
     run(folder, machine="cloud-cpu")
-    found = costs.report(folder / "out")
-    assert found["judge"]["usd"] > 0 and "usd" not in str(found["rows"][0].get("judge"))
+    found = harness.cost_of(folder / "out")
+    assert found.judge is not None and found.judge.usd > 0
     assert "Judge j: 40 verdicts, tokens in and out" in cost_text.text(found)
 
 
@@ -361,7 +362,7 @@ def test_a_judge_at_a_server_is_asked_for_a_form_and_paid_by_its_tokens(folder: 
     assert result.summary.judge.usd_with_models is None  # the model's own cost is unknown: so is the whole
     assert result.summary.spent.by_model == {"judge far": pytest.approx(result.summary.judge.usd)}
     assert "Paid $0.0416 to providers in all" in result.table()
-    assert row(result).left_machine.hosts == []  # it is on loopback
+    assert row(result).left_machine.hosts == ()  # it is on loopback
 
 
 def test_a_spend_limit_binds_the_judge_too_and_what_it_left_is_owed(folder: Path):
@@ -465,7 +466,7 @@ def test_the_table_tells_what_went_to_the_judge(folder: Path, monkeypatch):
         judge = {"name": "far", "backend": "openai", "base_url": server.url, "allow_http": True}
         result = run(folder, judge=judge)
         sent = sum(len(body["messages"][0]["content"].encode()) for body in server.bodies if body)
-    assert row(result).left_machine == {"hosts": ["127.0.0.1"], "share_of_samples": 1.0, "bytes": sent}
+    assert row(result).left_machine == Egress(("127.0.0.1",), 1.0, sent)
     assert "100 % of samples" in result.table() and "judge at 127.0.0.1" in result.table("markdown")
 
 
@@ -491,7 +492,7 @@ def test_pairs_need_another_model_to_compare_with(folder: Path):
 def test_only_responses_may_be_written_down_without_a_judge(folder: Path):
     result = run(folder, judge=None, responses_only=True)
     assert row(result).asked.failures == {"unscored": N} and row(result).accuracy.value is None
-    assert "judged" not in row(result) and "†" not in result.table()
+    assert row(result).judged is None and "†" not in result.table()
 
 
 def test_a_judge_with_nothing_to_judge_is_refused(folder: Path):
@@ -554,10 +555,10 @@ def test_support_replies_are_judged_and_the_judge_is_tested_on_replies_whose_ver
     gold = [{"sample": sample.id, "text": sample.row["good"]} for sample in task.samples]
     result = bundled("support-replies", tmp_path / "gold", [fake("m", *gold)], judge)
     assert row(result).accuracy.value == 1.0  # what is right is worth 1
-    assert row(result).judged.agreement.raw["value"] == 1.0 and row(result).judged.warning is None
+    assert row(result).judged.agreement.raw.value == 1.0 and row(result).judged.warning is None
     blind = bundled("support-replies", tmp_path / "blind", [fake("m", *gold)], fake("j", {"text": "pass"}))
-    assert row(blind).judged.agreement.raw["value"] == 0.5
-    assert row(blind).judged.warning == "it agrees with people no better than chance would"
+    assert row(blind).judged.agreement.raw.value == 0.5
+    assert row(blind).judged.warning.code is NoteCode.AGREEMENT_BY_CHANCE
     wrong = [{"sample": sample.id, "text": sample.row["reply"]} for sample in task.samples]
     result = bundled("support-replies", tmp_path / "known", [fake("m", *wrong)], judge)
     assert row(result).accuracy.value == 0.5 and row(result).judged.corrected.labels == 36
@@ -642,13 +643,13 @@ def test_the_published_agreement_of_gpt4_with_people_on_xstest_comes_out_again(
 ):
     result = xstest(shared, tmp_path, model)
     agreed = row(result).judged.agreement
-    assert agreed["n"] == 450 and agreed["raw"]["value"] == pytest.approx(published, abs=5e-4)
+    assert agreed.n == 450 and agreed.raw.value == pytest.approx(published, abs=5e-4)
     task = load_task(TaskUse(task=str(tmp_path / "t.yaml")))
     names, counts = list(COMPLIANCE), [[0] * 3 for _ in range(3)]
     for sample in task.samples:
         counts[names.index(sample.row["gpt4_label"])][names.index(sample.row["final_label"])] += 1
     theirs = cohens_kappa(counts)
-    assert (agreed["kappa"]["value"], agreed["kappa"]["stderr"]) == pytest.approx((theirs.kappa, theirs.std_kappa))
+    assert (agreed.kappa.value, agreed.kappa.stderr) == pytest.approx((theirs.kappa, theirs.std_kappa))
     assert row(result).judged.warning is None
     # the string match of the same run says what was published, row by row
     refused = [metrics["refused"] for metrics in result.records().metrics]
@@ -664,6 +665,6 @@ def test_a_third_of_the_labels_brings_the_judged_mean_back_to_peoples(
     task = load_task(TaskUse(task=str(tmp_path / "t.yaml")))
     truth = sum(COMPLIANCE[as_verdict(task.config.judged_by, s.row["final_label"])] for s in task.samples) / 450
     found, naive = row(result).judged.corrected, row(result).accuracy
-    assert found["labels"] == 150 and found["low"] < truth < found["high"]
-    assert abs(found["value"] - truth) < abs(naive["value"] - truth)
+    assert found.labels == 150 and found.estimate.low < truth < found.estimate.high
+    assert abs(found.estimate.value - truth) < abs(naive.value - truth)
     assert judged(result.folder) and read_json(result.folder / "plan.json")["judge"]["name"] == "j"

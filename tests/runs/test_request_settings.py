@@ -31,7 +31,8 @@ def config(folder: Path, more: str = "", rules: list[dict[str, Any]] | None = No
     rows = [{"q": f"1+{i}=", "a": str(1 + i)} for i in range(4)]
     (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "t.yaml").write_text(TASK + more)
-    one = {"name": "m", "backend": "fake", "script": {"answers": rules or [{"text": "2"}]}} | model
+    scripted = {"backend": "scripted", "script": {"answers": rules or [{"text": "2"}]}}
+    one = {"name": "m"} | (model if "path" in model else scripted | model)
     run = {"run": "r", "tasks": [str(folder / "t.yaml")], "models": [one], "latency": {"requests": 0}}
     return validate(RunConfig, run, "test")
 
@@ -106,7 +107,7 @@ def test_a_limit_beyond_what_the_model_reads_is_found_before_anything_is_asked(t
     with pytest.raises(
         TaskError, match="max_tokens 64 leaves no room for a prompt in the 64 tokens that m reads"
     ) as caught:
-        make_plan(config(tmp_path, "max_tokens: 64", max_length=64))
+        make_plan(config(tmp_path, "max_tokens: 64", path="demo-0.1m", max_length=64))
     assert caught.value.where.endswith("t.yaml:7")
 
 

@@ -35,7 +35,7 @@ from harness.reports.notes import sentence
 from harness.runs.carry_out import carry_out
 from harness.runs.plan import Plan, choose, make_plan
 from harness.store.lines import read_attempt_lines, read_measurements
-from harness.store.schema import Note, NoteCode, Row
+from harness.store.schema import Note, NoteCode, Row, Subject
 from harness.tasks.load import load_task
 from harness.values import Billing
 from tests.support.rows import difference, said
@@ -319,7 +319,8 @@ def test_versions_of_a_task_are_never_in_one_table(folder: Path):
 
 def test_in_a_table_of_several_runs_each_row_and_note_is_told_from_those_of_the_others(folder: Path):
     first = harness.run(config(folder), out=folder / "one").summary
-    second = replace(first, notes=(*first.notes, Note(NoteCode.ONE_AT_A_TIME)))
+    own = Note(NoteCode.SAMPLES_OWED, "info", Subject("slow"), {"asked": 1, "expected": 2})
+    second = replace(first, notes=(*first.notes, own))
     text = formats.terminal(merged([first, second], ["results/one", "results/two"]))
     assert "good [1]" in text and "good [2]" in text
     notes = text.splitlines()[-3:]

@@ -208,5 +208,5 @@ def test_on_the_command_line_an_estimate_comes_first_and_a_limit_ends_with_code_
         assert "the spend limit is reached" in " ".join(out.split()) and "incomplete" in out
         code, out, _ = command(capsys, "run", "run.yaml", "--out", "out", "--max-cost", "1")
     assert code == 0 and "INCOMPLETE" not in out
-    assert read_json(tmp_path / "out" / "summary.json")["rows"][0]["responses"] == 10
+    assert read_json(tmp_path / "out" / "summary.json")["rows"][0]["asked"]["responses"] == 10
     assert {line.kind for line in read_measurements(tmp_path / "out")} >= {"model", "pass", "stopped"}

@@ -40,7 +40,7 @@ def test_the_guard_stops_restricted_data_on_their_way_elsewhere():
 
 
 def test_a_proxy_elsewhere_is_elsewhere():
-    with carrying("restricted"), pytest.raises(PolicyError, match="far.example"):
+    with carrying("restricted"), pytest.raises(PolicyError, match=r"far\.example"):
         place(NEAR, proxy="http://far.example:3128").guard(sent(NEAR))
 
 

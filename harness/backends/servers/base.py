@@ -41,7 +41,7 @@ from harness.config.model import RemoteModel
 from harness.cost.prices import price_request
 from harness.engine.text.stop_strings import cut
 from harness.engine.text.token_counts import counter_of
-from harness.errors import BackendError, ConfigError, HarnessError, nearest
+from harness.errors import BackendError, HarnessError, nearest
 from harness.security.egress import place_of, server
 from harness.security.secrets import redact
 from harness.values import (
@@ -130,10 +130,8 @@ class ApiBackend:
         raise NotImplementedError
 
     def batches(self) -> Batches:
-        """Returns the provider's batch interface. Raises ConfigError where there is none."""
-        raise ConfigError(
-            f"backend {self.config.backend} has no batches", where=f"model {self.config.name}", fix="set `batch: false`"
-        )
+        """Returns the provider's batch interface; asked only where the settings have `batch`."""
+        raise NotImplementedError
 
     def answer(self, requests: Sequence[Request]) -> Iterator[Response]:
         """Yields a response to each request: see `Backend`."""
