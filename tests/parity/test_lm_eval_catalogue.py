@@ -133,7 +133,7 @@ def test_every_type_of_output_scores_as_in_its_own_evaluator(shared: Path, tmp_p
                 continue
             full = metric if filtered == "none" else key
             found = row.metrics.get(full) or row.metrics[f"lm_eval:{full}"]
-            assert found["value"] == pytest.approx(value, abs=1e-6, rel=1e-5), (name, key)
+            assert found.value == pytest.approx(value, abs=1e-6, rel=1e-5), (name, key)
     assert rows["choose"].accuracy.value == pytest.approx(theirs["results"]["choose"]["acc,none"])
     assert "lm_eval:choose · version 1" in result.table()
     assert verified(tmp_path / "run").ok
