@@ -1,8 +1,10 @@
-"""A scorer is one function, and one line in `SCORERS`: nothing else knows its name."""
+"""A scorer is one function, and one line in `SCORERS`: here one of another package, whose name nothing else knows."""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,25 @@ from harness.tasks.score_answer import judge
 from harness.tasks.self_test import self_test
 from harness.values import Response
 
+FILE = '''
+"""Answers by their length."""
 
-def same_length(expected: Any, answer: Any, *, slack: int = 0) -> float:
+
+def same_length(expected, answer, *, slack: int = 0) -> float:
     """Returns whether an answer is as long as it should be, give or take `slack` characters."""
     return float(abs(len(str(expected)) - len(str(answer))) <= slack)
+'''
 
 
 @pytest.fixture(autouse=True)
-def _added(monkeypatch: pytest.MonkeyPatch) -> None:
+def _added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    (tmp_path / "lengths.py").write_text(FILE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    from lengths import same_length
+
     monkeypatch.setattr(scorers, "SCORERS", {**scorers.SCORERS, "same_length": same_length})
+    yield
+    sys.modules.pop("lengths")
 
 
 def task_of(folder: Path, score: Any) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
 import pytest
@@ -131,9 +132,9 @@ def as_text(config, task):
 
 
 def test_another_kind_is_one_module_and_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    riddle = ModuleType("riddle")
-    exec(compile(RIDDLE, "riddle.py", "exec", dont_inherit=True), riddle.__dict__)
-    monkeypatch.setattr(kinds, "KINDS", {**KINDS, "riddle": riddle})
+    (tmp_path / "riddle.py").write_text(RIDDLE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr(kinds, "KINDS", {**KINDS, "riddle": import_module("riddle")})
 
     (tmp_path / "t.jsonl").write_text('{"q": "abc"}\n{"q": "xyz"}\n')
     path = written(tmp_path, {"task": "t", "data": {"file": "t.jsonl"}, "kind": "riddle", "prompt": "{q}", "marks": 2})
@@ -145,6 +146,7 @@ def test_another_kind_is_one_module_and_one_line(tmp_path: Path, monkeypatch: py
     with pytest.raises(TaskError, match="a cloze task has no `marks`") as caught:
         read_task(written(tmp_path, content("cloze") | {"marks": 2}))
     assert "`kind: riddle`" in caught.value.fix
+    sys.modules.pop("riddle")
 
 
 def test_every_kind_says_what_is_asked_of_it():
