@@ -63,7 +63,7 @@ def test_a_run_of_a_task_a_backend_and_a_scorer_that_are_objects():
     assert backend.asked == 2 == len(seen) and not backend.closed
     again = harness.run(tasks=tickets(), models=backend, latency=0, out="out")  # one alone; nothing is asked twice
     assert backend.asked == 2 and again.folder == run.folder
-    assert harness.verify("out")["ok"]
+    assert harness.verify("out").ok
 
 
 def test_a_run_in_a_notebook_is_a_table_with_every_text_escaped():

@@ -69,15 +69,15 @@ def test_the_summary_has_the_promised_keys(capsys):
         "task",
         "task_version",
         "mode",
-        "n",
+        "asked",
         "accuracy",
-        "failures",
         "latency",
         "throughput",
         "cost",
     } <= set(row)
     assert {"value", "low", "high", "method"} <= set(row["accuracy"])
-    assert {"ttft_p50_s", "tpot_p50_s", "e2e_p50_s"} <= set(row["latency"])
+    assert {"n", "expected", "failures"} <= set(row["asked"])
+    assert {"ttft_p50", "tpot_p50", "e2e_p50"} <= set(row["latency"])
     assert {"wall_s", "input_tokens_per_s", "output_tokens_per_s"} <= set(row["throughput"])
     assert {"usd_per_1m_input", "usd_per_1m_output", "usd_per_1k_samples", "usd_per_correct"} <= set(row["cost"])
     record = json.loads(Path("out/records.jsonl").read_text().split("\n")[0])
@@ -249,7 +249,11 @@ def test_tasks_and_models_are_listed(capsys):
         (("run.yaml", "models:", "modles:"), ["run", "run.yaml"], ["unknown key 'modles'", "run.yaml:3", "'models'?"]),
         (("run.yaml", "run: mine", "run: mine\nrun: x"), ["run", "run.yaml"], ["key 'run' stands twice", "run.yaml:2"]),
         (("run.yaml", "name: b", "name: a"), ["run", "run.yaml"], ["two models are named 'a'"]),
-        (("run.yaml", "name: a,", "name: a, dtype: bf61,"), ["run", "run.yaml"], ["models.0.dtype", "'bf16'?"]),
+        (
+            ("run.yaml", "name: a, backend: fake", "name: a, path: demo-0.1m, dtype: bf61"),
+            ["run", "run.yaml"],
+            ["models.0.dtype", "'bf16'?"],
+        ),
         (
             ("tickets.yaml", "task: tickets", "task: my tickets"),
             ["check", "tickets.yaml"],
@@ -350,10 +354,12 @@ def test_help_is_quick_because_nothing_heavy_is_imported():
 
 
 def test_deterministic_pins_the_batches_of_every_model(capsys):
+    pinned = RUN + "  - {name: c, path: demo-0.1m}\n"  # models that are asked elsewhere have no batches to pin
+    Path("run.yaml").write_text(pinned)
     for more, expected in ((("--deterministic",), True), ((), False)):
         harness(capsys, "run", "run.yaml", "--out", f"out{len(more)}", *more)
         models = json.loads(Path(f"out{len(more)}/plan.json").read_text())["config"]["models"]
-        assert [each["deterministic"] for each in models] == [expected] * len(models)
+        assert [each.get("deterministic") for each in models] == [None, None, expected]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pytest import approx
 
-from harness.measure.latency import latency_summary, percentile, tpot
+from harness.measure.latency import percentile, tpot
 from harness.values import Response
 
 
@@ -55,32 +55,3 @@ def test_tpot_starts_after_the_first_token():
 def test_one_token_has_no_tpot():
     assert tpot(answer(tokens=1)) is None
     assert tpot(answer(tokens=0)) is None
-
-
-def test_a_summary_of_planted_times_gives_them_back():
-    # 21 requests: the middle one has ttft 0.20, 0.05 s a token after it
-    responses = [answer(i, ttft=0.10 + i / 100, last=0.60 + i / 100, e2e=0.70 + i / 100) for i in range(21)]
-    found = latency_summary(responses, warmup=3)
-    assert found["ttft_p50_s"] == approx(0.20)
-    assert found["tpot_p50_s"] == approx(0.05)
-    assert found["e2e_p50_s"] == approx(0.80)
-    assert (found["n"], found["failed"], found["warmup"]) == (21, 0, 3)
-    assert found["e2e_p95_s"] is None
-    assert found["reasons"]["e2e_p95_s"] == "p95 needs 200 values, there are 21"
-    low, high = found["intervals"]["ttft_p50_s"]
-    assert low < 0.20 < high
-
-
-def test_failed_requests_are_counted_and_never_timed():
-    responses = [answer(i) for i in range(20)] + [Response(key="x", prompt=None, error="out of memory", e2e_s=99.0)]
-    found = latency_summary(responses)
-    assert (found["n"], found["failed"]) == (20, 1)
-    assert found["e2e_p50_s"] == approx(1.2)
-
-
-def test_a_task_that_only_scores_has_the_latency_of_an_answer_and_no_token_times():
-    scored = [Response(key=str(i), prompt="p", logprobs=(-1.0,), input_tokens=9, e2e_s=0.3) for i in range(20)]
-    found = latency_summary(scored)
-    assert found["e2e_p50_s"] == approx(0.3)
-    assert found["ttft_p50_s"] is None and found["tpot_p50_s"] is None
-    assert found["reasons"]["tpot_p50_s"] == "p50 needs 20 values, there are 0"

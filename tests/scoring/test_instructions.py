@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.summary import _metrics
+from harness.analysis.rows import _metrics
 from harness.errors import TaskError
 from harness.scoring import scorers
 from harness.scoring.scorers.instructions import INSTRUCTIONS, instructions, relaxed, sentences
@@ -133,8 +133,8 @@ def test_the_share_of_instructions_counts_each_one_and_those_of_a_failed_answer_
     failed = replace(first, sample_id="2", expected=["a"], metrics={})
     found = _metrics([first, second, failed])
     assert set(found) == {"instructions"}
-    assert found["instructions"]["value"] == 3 / 5
-    assert found["instructions"]["low"] < 3 / 5 < found["instructions"]["high"]
+    assert found["instructions"].value == 3 / 5
+    assert found["instructions"].low < 3 / 5 < found["instructions"].high
 
 
 def test_a_missing_package_is_told_when_the_task_is_read(monkeypatch: pytest.MonkeyPatch):

@@ -11,6 +11,7 @@ import pytest
 
 from harness.api import score as finish
 from harness.backends import about
+from harness.backends.base import ModelCard
 from harness.cli import app
 from harness.config.base import validate
 from harness.config.model import read_model
@@ -23,6 +24,7 @@ from harness.runs.carry_out import carry_out
 from harness.runs.plan import make_plan
 from harness.security.egress import HERE
 from harness.security.policy import PolicyConfig, Used, broken, read_policy, refuse_egress
+from harness.store.schema import Egress
 from harness.tasks.kinds import task_from
 from harness.values import Billing, PaidAttempt, Response
 
@@ -115,8 +117,8 @@ class Asked:
             paid = Billing(attempts=tries)
             yield Response(request.key, None, text="b", finish_reason="stop", billing=paid)
 
-    def describe(self) -> dict[str, Any]:
-        return {"model": self.name}
+    def describe(self) -> ModelCard:
+        return ModelCard(self.name, "scripted", "this machine")
 
     def close(self) -> None:
         pass
@@ -128,9 +130,9 @@ def test_the_table_tells_what_left_the_machine(tmp_path: Path):
         pass
     summary = finish(tmp_path / "out").summary
     here, far = summary.rows
-    assert here.left_machine == {"hosts": [], "share_of_samples": 0.0, "bytes": 0}
+    assert here.left_machine == Egress((), 0.0, 0)
     # ten prompts of four bytes ("ä0=": two, one, one), one of them sent three times
-    assert far.left_machine == {"hosts": ["api.example.com"], "share_of_samples": 1.0, "bytes": 48}
+    assert far.left_machine == Egress(("api.example.com",), 1.0, 48)
     assert (here.place.name, far.place.name) == ("this machine", "api.example.com")
     columns = tables.quality(summary).columns
     assert columns[-2:] == ("runs on", "leaves the machine")

@@ -344,7 +344,7 @@ def test_the_command_seals_its_run_and_the_table_says_so(place: Path):
     done = command(place, "run", "run.yaml", "--out", "out")
     assert "sealed: kernel" in done.stderr, done.stderr
     assert "Sealed: kernel: the process could not open a network connection." in done.stdout
-    assert json.loads((place / "out" / "summary.json").read_text())["sealed"] == "kernel"
+    assert json.loads((place / "out" / "summary.json").read_text())["sealed"] == {"kind": "kernel", "reason": ""}
 
 
 @linux
@@ -355,7 +355,7 @@ def test_a_run_is_as_sealed_as_its_weakest_sitting(place: Path):
     (place / "out" / "responses.jsonl").write_text(lines[0])
     again = command(place, "run", "run.yaml", "--out", "out", "--latency", "0", "--json")
     assert "sealed: kernel" in again.stderr
-    assert json.loads(again.stdout)["sealed"] == "none (switched off by --no-seal)"
+    assert json.loads(again.stdout)["sealed"] == {"kind": "none", "reason": "switched off by --no-seal"}
 
 
 @linux

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness.security.secrets import HIDDEN, Redacting, is_secret, redact, redacted, without_own
+from tests.support.servers import Reply, SyntheticServer
 
 ROOT = Path(__file__).parents[2]
 BY_LOOK = (
@@ -146,10 +147,12 @@ def test_no_file_and_no_output_of_a_run_holds_a_planted_key(tmp_path: Path):
     rules = [{"prompt": rf"^q{i}$", "error": f"401: the key {key} is refused"} for i, key in enumerate(PLANTED)]
     rules += [{"prompt": rf"^e{i}$", "text": f"you sent {key}"} for i, key in enumerate(BY_NAME.values())]
     (tmp_path / "s.yaml").write_text(json.dumps({"answers": rules}))
+    answering = {"name": "m", "backend": "scripted", "script": "s.yaml"}
     extra = {f"header{i}": key for i, key in enumerate(PLANTED)}
-    model = {"name": "m", "backend": "fake", "script": "s.yaml", "extra": extra}
-    (tmp_path / "run.yaml").write_text(json.dumps({"run": "r", "tasks": ["t.yaml"], "models": [model]}))
-    printed = command(tmp_path, "run", "run.yaml", "--out", "out")
+    with SyntheticServer(Reply(text="a", tokens=1)) as server:
+        asked = {"name": "far", "backend": "openai", "base_url": server.url, "model": "x", "extra": extra}
+        (tmp_path / "run.yaml").write_text(json.dumps({"run": "r", "tasks": ["t.yaml"], "models": [answering, asked]}))
+        printed = command(tmp_path, "run", "run.yaml", "--out", "out")
     printed += command(tmp_path, "table", "out", "--json") + command(tmp_path, "verify", "out")
     assert f"{len(PLANTED)} backend_error" in printed, printed
     assert planted_in(printed) == []

@@ -18,6 +18,7 @@ from harness.runs.check import report
 from harness.runs.plan import make_plan
 from harness.store.lines import read_measurements
 from harness.store.rows import read_json
+from harness.store.schema import LayoutRange
 from harness.tasks.kinds import kind_of, prompt_of
 from harness.tasks.kinds.base import Manner
 from harness.tasks.load import load_task, load_tasks
@@ -196,7 +197,7 @@ def test_the_table_has_the_range_beside_the_score_of_the_tasks_own_format(tmp_pa
     rules = [{"prompt": f"^{mark}(.|\n)*{row['word']}", "text": row["word"]} for row in ROWS]
     result = harness.run(config(task, [*rules, {"text": "none"}]), out=tmp_path / "out")
     rows = {row.task: row for row in result.summary.rows}
-    assert rows["t"].over_layouts == {"variants": 3, "low": 0.0, "high": 1.0}
+    assert rows["t"].over_layouts == LayoutRange(3, 0.0, 1.0)
     assert rows["t"].accuracy.value == 0.0 and rows[one.name].accuracy.value == 1.0
     assert rows[one.name].layout_of == "t" and rows[one.name].over_layouts is None
     text = result.table("markdown")

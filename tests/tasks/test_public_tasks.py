@@ -172,7 +172,7 @@ def test_the_expected_loss_stands_beside_accuracy(tmp_path: Path):
     # nine of 36 each: greeting costs nothing, refund 5, safety 100, technical 4
     assert row.accuracy.value == 0.25
     assert row.expected_loss.estimate.value == pytest.approx((5 + 100 + 4) / 4)
-    assert row.expected_loss["always"] == {"answer": "safety", "value": pytest.approx(0.75)}
+    assert row.expected_loss.always_answer == "safety" and row.expected_loss.always_value == pytest.approx(0.75)
     assert "27.25 [" in result.table()
     assert any("always answering 'safety' would cost 0.75" in note for note in said(result.summary))
 
@@ -344,5 +344,5 @@ def test_bias_stands_beside_accuracy(tmp_path: Path):
     (row,) = result.summary.rows
     assert row.accuracy.value == 0.5
     assert row.metrics["bias_ambiguous"].value == 0.0  # one question blames, one praises
-    assert {part["value"] for part in row.slices if part["column"] == "context_condition"} == {"ambig", "disambig"}
+    assert {part.value for part in row.slices if part.column == "context_condition"} == {"ambig", "disambig"}
     assert not {"named", "biased", "ambiguous"} & set(row.metrics)
