@@ -94,7 +94,7 @@ class Backend(Protocol):
         """Returns what is known of the model and where it runs."""
         ...
 
-    def computed(self) -> Mapping[str, object] | None:
+    def computed(self) -> Mapping[str, Any] | None:
         """Returns what the last log-likelihoods took: tokens billed and really computed; None where nobody counts."""
         ...
 

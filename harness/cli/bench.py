@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import options as given
-from harness.cli.run import Sealed, say_sealed, seal_or_not
+from harness.cli.run import Sealed, carried_out, say_sealed, seal_or_not
 from harness.cli.terminal import say, show, show_json, width, working
 
 Out = Annotated[Path | None, typer.Option(help="the folder; default: a new one under results/")]
@@ -24,6 +24,7 @@ class ToBench(given.Chosen):
     limit: given.Limit = None
     seed: given.Seed = None
     machine: given.Machine = None
+    max_cost: given.MaxCost = None
     plots: Plots = False
     seal: Sealed = True
     as_json: given.Json = False
@@ -36,7 +37,8 @@ def bench(asked: ToBench) -> None:
     Use it to learn how many users a model on a machine serves, and how long
     they wait. What is measured stands under `bench:` in a run file: single
     requests, so many at a time, so many a second, or all at once, until the
-    target is saturated or a bound is hopeless.
+    target is saturated or a bound is hopeless. Stopped, it goes on where it was
+    with the same command.
 
         harness bench bench-demo
         harness bench --model ./my-model --task invoice-fields
@@ -45,17 +47,20 @@ def bench(asked: ToBench) -> None:
     from harness.reports import bench_text
     from harness.store.schema import BENCHES
 
-    added = replace(asked.additions(), limit=asked.limit, seed=asked.seed, machine=asked.machine)
+    added = replace(
+        asked.additions(), limit=asked.limit, seed=asked.seed, machine=asked.machine, max_cost=asked.max_cost
+    )
     wanted = api.assemble(asked.config, added)
     sealed = seal_or_not(wanted, asked.seal)
     with working("reading models and data"):
         prepared = api.prepare_bench(wanted, sealed, asked.out)
     say(f"folder: {prepared.folder}")
     say_sealed(sealed)
-    for _ in prepared.events():
-        pass
+    carried_out(prepared)
     summary = prepared.finish()
     show_json(BENCHES.write(summary)) if asked.as_json else show(bench_text.text(summary, width()))
     if asked.plots:
         say(f"drew {', '.join(str(file) for file in bench_text.plots(prepared.folder, summary))}")
     say(f"everything is in {prepared.folder} (summary.json, measurements.jsonl: a line for each request)")
+    if not summary.complete:
+        raise typer.Exit(3)

@@ -12,6 +12,7 @@ from harness.cli import options as given
 from harness.cli.terminal import say, show, show_json, width, working
 
 if TYPE_CHECKING:
+    from harness.api import Prepared, PreparedBench
     from harness.config.run import RunConfig
     from harness.security.seal import Seal
 
@@ -74,7 +75,6 @@ def run(asked: ToRun) -> None:
         harness run tickets.yaml --model ./my-model --limit 200
     """
     from harness import api
-    from harness.cli.progress import shown
 
     wanted = asked.wanted()
     sealed = seal_or_not(wanted, asked.seal)
@@ -84,11 +84,7 @@ def run(asked: ToRun) -> None:
     say_sealed(sealed)
     for spending in prepared.spending():
         say(spending.line())
-    try:
-        shown(prepared.plan, prepared.events())
-    except KeyboardInterrupt:
-        say(f"interrupted: the same command goes on where it stopped ({prepared.folder})")
-        raise typer.Exit(130) from None
+    carried_out(prepared)
     with working("judging"):
         found = prepared.finish()
     show_json(found.as_json()) if asked.as_json else show(found.table(width=width()))
@@ -96,6 +92,19 @@ def run(asked: ToRun) -> None:
         _next_steps(found.folder)
     if not found.complete:
         raise typer.Exit(3)
+
+
+def carried_out(prepared: Prepared | PreparedBench) -> None:
+    """Carries out what is prepared, and shows how far it is."""
+    from harness.cli.bar import shown
+
+    try:
+        with shown() as listen:
+            for event in prepared.events():
+                listen(event)
+    except KeyboardInterrupt:
+        say(f"interrupted: the same command goes on where it stopped ({prepared.folder})")
+        raise typer.Exit(130) from None
 
 
 def seal_or_not(config: RunConfig, seal: bool) -> Seal:

@@ -5,12 +5,13 @@ Files of earlier versions are brought to today's shapes while they are read; not
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from harness.errors import StoreError
+from harness.measure.load.timed import Usage
 from harness.security.secrets import redact, redacted, without_own
-from harness.store.files import PLAN
+from harness.store.files import PLAN, append_rows
 from harness.store.log import read_attempts, read_responses, superseded
 from harness.store.paths import portable
 from harness.store.rows import jsonl_lines, read_json
@@ -23,6 +24,7 @@ from harness.store.schema import (
     SAMPLE_LINES,
     Measurement,
     PlanFile,
+    RequestLine,
     migrated,
 )
 from harness.values import Record, ResponseLine, Sample
@@ -89,6 +91,28 @@ def read_records(folder: Path) -> Iterator[Record]:
     file = folder / RECORDS
     for line in jsonl_lines(file):
         yield RECORD_LINES.read(migrated("record", line), str(file))
+
+
+def add_measurement(folder: Path, line: Measurement) -> None:
+    """Adds a line to `measurements.jsonl` of a run folder: without the secrets of this computer."""
+    add_measurements(folder, (line,))
+
+
+def add_measurements(folder: Path, lines: Iterable[Measurement], *, sync: bool = True) -> None:
+    """`add_measurement` for several lines, all of them or none; without `sync` the disk is not waited for."""
+    append_rows(folder / MEASURED, map(_measurement, lines), sync=sync)
+
+
+def _measurement(line: Measurement) -> dict[str, object]:
+    if isinstance(line, RequestLine):
+        # numbers and short fixed words alone, written while others are timed: as fast as can be
+        usage = None if line.usage is None else {name: getattr(line.usage, name) for name in _USAGE}
+        return {name: getattr(line, name) for name in _REQUEST} | {"usage": usage}
+    found: dict[str, object] = redacted(portable(MEASUREMENTS.write(line)))
+    return found
+
+
+_REQUEST, _USAGE = tuple(RequestLine.__dataclass_fields__), tuple(Usage.__dataclass_fields__)
 
 
 def plan_content(plan: PlanFile) -> dict[str, object]:

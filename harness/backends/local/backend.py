@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -139,7 +139,7 @@ class TransformersBackend(LocalAbout):
                 ids = whole[prompt.request.continuations[0]]
                 yield rolling_windows(ids, max_length=loaded.max_length, prefix_token=loaded.prefix_token)
 
-    def computed(self) -> Mapping[str, object] | None:
+    def computed(self) -> Mapping[str, Any] | None:
         """Returns what the last complete scoring took: tokens billed and really computed, seconds, memory."""
         return asdict(self._took[0]) if self._took else None
 

@@ -36,7 +36,7 @@ from harness.backends.servers.dispatch import (
 from harness.backends.servers.meanings import Ending, Meaning, Refused, ending, refusal
 from harness.backends.servers.parameters import Taken, flat
 from harness.backends.servers.reading import Reading, beyond, doubt
-from harness.backends.servers.replies import NEVER_SENT, BadReply, transport_failure
+from harness.backends.servers.replies import NEVER_SENT, BadReply, reached, transport_failure
 from harness.config.model import RemoteModel
 from harness.cost.prices import price_request
 from harness.engine.text.stop_strings import cut
@@ -334,7 +334,7 @@ class ApiBackend:
         if transport := next((inner for inner in both if isinstance(inner, httpx2.TransportError)), None):
             answering = bool(reading.chunks) or not isinstance(transport, httpx2.ConnectError | httpx2.ProxyError)
             kind = transport_failure(transport, answering=answering)
-            return AttemptFailed(kind, str(transport), billed=kind not in NEVER_SENT, used=reading.used)
+            return AttemptFailed(kind, str(transport), billed=reached(kind), used=reading.used)
         if isinstance(error, self.sdk_error):
             return self._in_stream(refusal(None, {}, error_body(error), str(error)), reading)
         if isinstance(error, ValueError | TypeError | KeyError | AttributeError | IndexError | httpx2.HTTPError):

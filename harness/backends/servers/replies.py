@@ -261,6 +261,11 @@ NO_WAY: Mapping[int, str] = {  # why no connection came about, where it was not 
 NEVER_SENT = frozenset({"tls", "dns", "refused", "unreachable", "no socket left", "connection"})
 
 
+def reached(failure: str) -> bool:
+    """Returns whether a server may have worked on a request that failed so."""
+    return failure not in NEVER_SENT
+
+
 def transport_failure(error: BaseException, *, answering: bool) -> str:
     """Returns the kind of failure of a connection, by what led to it; `answering`: a server had been reached.
 

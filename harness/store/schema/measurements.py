@@ -178,11 +178,14 @@ class ChargeLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLine(Timed):
-    """One request under load."""
+    """One request under load. USD where it has a price: what it cost, None where unknown, and the most it can have."""
 
     model: str
     task: str
     scenario: str
+    sitting: int = 1  # of its model: the requests of a load that was cut off have another than the load that counts
+    usd: float | None = None
+    most_usd: float | None = None
     kind: Literal["request"] = "request"
 
 
@@ -191,6 +194,7 @@ class LoadLine:
     """One scenario of a load on a model."""
 
     row: BenchRow
+    sitting: int = 1  # of its model
     kind: Literal["load"] = "load"
 
 
