@@ -1,15 +1,15 @@
 """Counts what the house wants few of, and where each stands: python -m tests.house.counts [FOLDER] [--where COUNT]
 
-The last column is that of commit be5c23a, before the rooms; there `right` were the files that became those rooms.
+The last column is that of commit be5c23a, before the rooms, with --before: there the files of RIGHT_BEFORE count.
 
-    kinds        comparisons of a task's kind outside tasks/kinds                                 72
-    backends     comparisons of a backend's name outside backends/                                27
-    bags         `dict[str, Any]` and its like, by that name or by another                       529
+    kinds        comparisons of a task's kind outside tasks/kinds                                 52
+    backends     comparisons of a backend's name outside backends/                                21
+    bags         `dict[str, Any]` and its like, by that name or by another                       632
     subscripts   string subscripts in analysis, reports, cli and api: right of the run folder   1004
-    lookups      `.get("text")` there                                                            214
-    functions    functions over 60 lines, or over 7 parameters                                    23
-    modules      modules over 400 lines whose docstring gives no reason ("long because ...")      18
-    top          modules at the top beside values, errors, api, __init__ and __main__             60
+    lookups      `.get("text")` there                                                            124
+    functions    functions over 60 lines, or over 7 parameters                                    14
+    modules      modules over 400 lines whose docstring gives no reason ("long because ...")      20
+    top          modules at the top beside values, errors, api, __init__ and __main__             57
 
 What is counted is the syntax tree: a name in a comment or in a text for people is no comparison.
 """
