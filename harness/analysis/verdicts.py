@@ -1,10 +1,4 @@
-"""What a judge model says of the answers of a run: asked after all models, kept beside their responses.
-
-    responses.jsonl → what to ask → judge → verdicts.jsonl │ heard() → records
-
-`verdicts.jsonl` is chained like `responses.jsonl`, so that a run is scored again, and verified, without the judge. A
-text that people judged is put before the judge too: how far it agrees with them is of its own verdicts on that text.
-"""
+"""What a judge model said of the answers of a run, read back from verdicts.jsonl: the last verdict on each text."""
 
 from __future__ import annotations
 
@@ -12,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.config.task import Judging
 from harness.store.files import VERDICTS
 from harness.store.lines import read_attempt_lines
 from harness.store.schema import PlanFile
@@ -58,7 +53,7 @@ def heard(
     for line in replies:
         said[line.key] = line
         bytes_of[line.key] = bytes_of.get(line.key, 0) + (line.sent_bytes or 0)
-    judged = {name: task for name, task in plan.tasks.items() if task.judged_by is not None}
+    judged = {name: task for name, task in plan.tasks.items() if isinstance(task, Judging) and task.rubric is not None}
     mine = [response for response in responses if response.task in judged]
     told: dict[AnswerPlace, dict[int, Told]] = {}
     sent: dict[AnswerPlace, int] = {}

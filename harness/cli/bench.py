@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -15,20 +16,22 @@ Out = Annotated[Path | None, typer.Option(help="the folder; default: a new one u
 Plots = Annotated[bool, typer.Option("--plots", help="draw figures into the folder (extra report)")]
 
 
-def bench(
-    config: given.Config = None,
-    model: given.Models = None,
-    task: given.Tasks = None,
-    data: given.Data = None,
-    out: Out = None,
-    limit: given.Limit = None,
-    seed: given.Seed = None,
-    machine: given.Machine = None,
-    max_cost: given.MaxCost = None,
-    plots: Plots = False,
-    seal: Sealed = True,
-    as_json: given.Json = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToBench(given.Chosen):
+    """What `harness bench` takes."""
+
+    out: Out = None
+    limit: given.Limit = None
+    seed: given.Seed = None
+    machine: given.Machine = None
+    max_cost: given.MaxCost = None
+    plots: Plots = False
+    seal: Sealed = True
+    as_json: given.Json = False
+
+
+@given.taking(ToBench)
+def bench(asked: ToBench) -> None:
     """Measure latency and load on the tasks' own prompts, or on made-up ones of stated lengths.
 
     Use it to learn how many users a model on a machine serves, and how long
@@ -44,17 +47,18 @@ def bench(
     from harness.reports import bench_text
     from harness.store.schema import BENCHES
 
-    more = {"limit": limit, "seed": seed, "machine": machine, "max_cost": max_cost}
-    wanted = api.assemble(config, given.additions(model, task, data, **more))
-    sealed = seal_or_not(wanted, seal)
+    added = replace(asked.additions(), limit=asked.limit, seed=asked.seed)
+    added = replace(added, machine=asked.machine, max_cost=asked.max_cost)
+    wanted = api.assemble(asked.config, added)
+    sealed = seal_or_not(wanted, asked.seal)
     with working("reading models and data"):
-        prepared = api.prepare_bench(wanted, sealed, out)
+        prepared = api.prepare_bench(wanted, sealed, asked.out)
     say(f"folder: {prepared.folder}")
     say_sealed(sealed)
     carried_out(prepared)
     summary = prepared.finish()
-    show_json(BENCHES.write(summary)) if as_json else show(bench_text.text(summary, width()))
-    if plots:
+    show_json(BENCHES.write(summary)) if asked.as_json else show(bench_text.text(summary, width()))
+    if asked.plots:
         say(f"drew {', '.join(str(file) for file in bench_text.plots(prepared.folder, summary))}")
     say(f"everything is in {prepared.folder} (summary.json, measurements.jsonl: a line for each request)")
     if not summary.complete:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,26 +23,48 @@ Deterministic = Annotated[
 Sealed = Annotated[bool, typer.Option("--seal/--no-seal", help="keep this process off the network where it needs none")]
 
 
-def run(
-    config: given.Config = None,
-    model: given.Models = None,
-    task: given.Tasks = None,
-    data: given.Data = None,
-    out: Out = None,
-    limit: given.Limit = None,
-    first: given.First = None,
-    formats: given.Formats = None,
-    seed: given.Seed = None,
-    machine: given.Machine = None,
-    baseline: given.Baseline = None,
-    judge: given.Judge = None,
-    latency: given.Latency = None,
-    deterministic: Deterministic = False,
-    responses_only: given.ResponsesOnly = False,
-    max_cost: given.MaxCost = None,
-    seal: Sealed = True,
-    as_json: given.Json = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToRun(given.Chosen):
+    """What `harness run` takes."""
+
+    out: Out = None
+    limit: given.Limit = None
+    first: given.First = None
+    formats: given.Formats = None
+    seed: given.Seed = None
+    machine: given.Machine = None
+    baseline: given.Baseline = None
+    judge: given.Judge = None
+    latency: given.Latency = None
+    deterministic: Deterministic = False
+    responses_only: given.ResponsesOnly = False
+    max_cost: given.MaxCost = None
+    seal: Sealed = True
+    as_json: given.Json = False
+
+    def wanted(self) -> RunConfig:
+        """Returns the run: the file with what is added to it."""
+        from harness.config.assemble import assemble
+
+        added = replace(
+            self.additions(),
+            limit=self.limit,
+            first=self.first,
+            formats=self.formats,
+            seed=self.seed,
+            machine=self.machine,
+            baseline=self.baseline,
+            judge=self.judge,
+            latency=self.latency,
+            deterministic=self.deterministic,
+            responses_only=self.responses_only or None,
+            max_cost=self.max_cost,
+        )
+        return assemble(self.config, added)
+
+
+@given.taking(ToRun)
+def run(asked: ToRun) -> None:
     """Run models on tasks, or go on where a run stopped, and print the table.
 
     Use it to measure: accuracy, latency and cost of each model on each task,
@@ -53,19 +76,10 @@ def run(
     """
     from harness import api
 
-    more: dict[str, object] = {
-        "limit": limit,
-        "first": first,
-        "formats": formats,
-        "seed": seed,
-        "machine": machine,
-        "baseline": baseline,
-    }
-    more |= {"judge": judge, "latency": latency, "deterministic": deterministic, "max_cost": max_cost}
-    wanted = api.assemble(config, given.additions(model, task, data, responses_only=responses_only or None, **more))
-    sealed = seal_or_not(wanted, seal)
+    wanted = asked.wanted()
+    sealed = seal_or_not(wanted, asked.seal)
     with working("reading models and data"):
-        prepared = api.prepare(wanted, sealed, out)
+        prepared = api.prepare(wanted, sealed, asked.out)
     say(f"run folder: {prepared.folder}")
     say_sealed(sealed)
     for spending in prepared.spending():
@@ -73,8 +87,8 @@ def run(
     carried_out(prepared)
     with working("judging"):
         found = prepared.finish()
-    show_json(found.as_json()) if as_json else show(found.table(width=width()))
-    if not as_json:
+    show_json(found.as_json()) if asked.as_json else show(found.table(width=width()))
+    if not asked.as_json:
         _next_steps(found.folder)
     if not found.complete:
         raise typer.Exit(3)
@@ -112,4 +126,4 @@ def say_sealed(sealed: Seal) -> None:
 def _next_steps(folder: Path) -> None:
     say("")
     say(f"everything is in {folder} (table.md, table.csv, summary.json, records.jsonl)")
-    say(f"next: harness verify {folder}   ·   your own data: see README, 'Your own CSV'")
+    say(f"next: harness verify {folder}   ·   your own data: harness init FILE")

@@ -1,7 +1,6 @@
-"""What a model folder is, and whether it is safe to load.
+"""What a model folder says of itself: architecture, context, licence, chat template, and the digest of its weights.
 
-Everything here reads files and never builds a model: no pickle is opened, no code from the folder runs, and torch is
-not imported. `check_safe` looks at the folder before transformers does.
+Only files are read: no pickle is opened, no code from the folder runs, and torch is not imported.
 """
 
 from __future__ import annotations
@@ -72,8 +71,8 @@ def context_length(config: Mapping[str, Any]) -> int | None:
     """Returns the longest sequence in tokens that a config.json states, the text model's first."""
     for part in (config.get("text_config") or {}, config):
         for key in ("n_positions", "max_position_embeddings", "n_ctx"):
-            if isinstance(part.get(key), int):
-                return part[key]
+            if isinstance(length := part.get(key), int):
+                return length
     return None
 
 

@@ -47,10 +47,7 @@ class Recording:
         cell, request = self.cell, self._planned[response.key]
         return placed(
             response,
-            model=cell.model.config.name,
-            task=cell.task.name,
-            sample_id=request.sample_id,
-            epoch=request.epoch,
+            (cell.model.config.name, cell.task.name, request.sample_id, request.epoch),
             turn=request.turn,
             mode=request.mode,
             input_characters=characters(self.asked[request.key]) if request.key in self.asked else 0,

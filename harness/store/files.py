@@ -1,18 +1,4 @@
-"""The run folder on disk: one plan, one lock, one append-only log of responses in which every line holds the last one.
-
-    with RunFolder.create_or_resume(path, plan) as folder:
-        log = folder.responses()
-        log.append({"key": ..., ...})        # on disk when it returns
-
-A line of `responses.jsonl` is the payload as compact JSON, then `prev` (the hash of the line before; zeros on the first
-line), then `hash` (the sha256 of all bytes of the line before it). So any changed byte, and any line lost, added or
-moved, breaks the chain at a line that can be named; lines cut off or forged at the very end show only against a head
-(the last hash) noted elsewhere. The order on disk is: write, fsync, then done. What a crash leaves half written is cut
-off and owed again. fsync is as good as the disk's word: some laptop drives keep a cache of their own.
-
-A payload with `provisional: true` (a request that failed and may succeed later) may be followed by another of its key,
-which then counts in its place. Any other key stands once.
-"""
+"""Files written whole or not at all, and lines appended so that a crash leaves at most one torn line."""
 
 from __future__ import annotations
 
@@ -56,17 +42,17 @@ def write_json_atomic(path: Path, value: Any, disk: Disk = DISK) -> None:
     _write_atomic(Path(path), [text.encode()], disk)
 
 
-def write_jsonl_atomic(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK) -> None:
+def write_jsonl_atomic(path: Path, rows: Iterable[Mapping[str, object]], disk: Disk = DISK) -> None:
     """Writes one compact JSON line a row, whole or not at all."""
     _write_atomic(Path(path), (_compact(row) + b"\n" for row in rows), disk)
 
 
-def append_jsonl(path: Path, row: Mapping[str, Any], disk: Disk = DISK) -> None:
+def append_jsonl(path: Path, row: Mapping[str, object], disk: Disk = DISK) -> None:
     """Adds one line to a file and syncs it. A half-written line at the end, left by a crash, is cut off first."""
     append_rows(path, (row,), disk)
 
 
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK, *, sync: bool = True) -> None:
+def append_rows(path: Path, rows: Iterable[Mapping[str, object]], disk: Disk = DISK, *, sync: bool = True) -> None:
     """`append_jsonl` for several lines, synced once: all of them or none.
 
     With `sync` False nothing waits for the disk: the next call that syncs covers these lines too.
@@ -99,7 +85,7 @@ def _whole_lines(file: Any, block: int = 1 << 16) -> int:
         file.seek(start)
         found = file.read(end - start).rfind(b"\n")
         if found >= 0:
-            return start + found + 1
+            return int(start + found + 1)
         end = start
     return 0
 
@@ -133,7 +119,7 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _compact(value: Mapping[str, Any]) -> bytes:
+def _compact(value: Mapping[str, object]) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         return text.encode()

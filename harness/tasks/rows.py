@@ -1,4 +1,4 @@
-"""A task file and its rows to samples, and the shots shown before each."""
+"""The rows that a task names, from its file, folder or hub id, with their digest and split."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.config.task import DataConfig, ShotsConfig, TaskConfig
 from harness.errors import TaskError
-from harness.tasks.data.files import DataSource
+from harness.tasks.data.formats import DataSource
 from harness.tasks.data.read import Rows, load_rows
 
 

@@ -1,4 +1,4 @@
-"""A task file and its rows to samples, and the shots shown before each."""
+"""The examples shown before each sample, drawn by seed and never the sample itself."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.config.task import Question, ShotsConfig, TaskConfig
 from harness.errors import TaskError, nearest
-from harness.tasks.data.files import DataSource
+from harness.tasks.data.formats import DataSource
 from harness.tasks.data.lazy import picked
 from harness.tasks.data.read import load_rows
 from harness.tasks.kinds import samples_of

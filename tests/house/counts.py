@@ -111,10 +111,25 @@ def _other_names(tree: ast.Module) -> set[str]:
     return {_name(target) for node in made for target in node.targets}
 
 
-def _bags(tree: ast.Module, others: set[str]) -> Iterator[ast.expr]:
+def _module(name: str) -> str:
+    """Returns the module of a file of the package, as imports name it."""
+    return ".".join(("harness", *name.removesuffix(".py").removesuffix("__init__").strip("/").split("/"))).rstrip(".")
+
+
+def _imported_bags(name: str, tree: ast.Module, others: Mapping[str, set[str]]) -> set[str]:
+    """Returns what a file calls the bags that other modules named; `others` is by module."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            above = _module(name).split(".")[: -node.level] if node.level else []
+            whole = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {one.asname or one.name for one in node.names if one.name in others.get(whole, ())}
+    return found
+
+
+def _bags(name: str, tree: ast.Module, others: Mapping[str, set[str]]) -> Iterator[ast.expr]:
     yield from (node for node in ast.walk(tree) if isinstance(node, ast.Subscript) and _is_bag(node))
-    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-    here = others & (imported | _other_names(tree))
+    here = _other_names(tree) | _imported_bags(name, tree, others)
     for annotation in _annotations(tree):
         yield from (node for node in ast.walk(annotation) if isinstance(node, ast.Name) and node.id in here)
 
@@ -151,7 +166,7 @@ def counted(package: Path, right: frozenset[str] | None = None) -> Found:
     """Returns the places of each count in a package's folder; `right`: its files right of the run folder."""
     files = {str(path.relative_to(package)): path.read_text(encoding="utf-8") for path in sorted(package.rglob("*.py"))}
     trees = {name: ast.parse(text) for name, text in files.items()}
-    others = {other for tree in trees.values() for other in _other_names(tree)}
+    others = {_module(name): _other_names(tree) for name, tree in trees.items()}
     found: dict[str, list[Place]] = {
         name: [] for name in ("kinds", "backends", "bags", "subscripts", "lookups", "functions", "modules", "top")
     }
@@ -166,7 +181,7 @@ def counted(package: Path, right: frozenset[str] | None = None) -> Found:
                     add("kinds", node)
                 if _compares_backend(node) and not name.startswith("backends/"):
                     add("backends", node)
-        for bag in _bags(tree, others):
+        for bag in _bags(name, tree, others):
             add("bags", bag)
         if name in right if right is not None else _is_right(name):
             for subscript in _subscripts(tree):

@@ -45,7 +45,7 @@ class ModelLine:
     chat_template_sha256: str | None = None
     engine: str | None = None
     api: str | None = None
-    price: Mapping[str, Any] | None = None  # as listed when it was asked
+    price: Mapping[str, object] | None = None  # as listed when it was asked
     origin: str | None = None  # of recorded answers: the tool that wrote them
     file: str | None = None  # of recorded answers
     versions: Mapping[str, str | None] = field(default_factory=dict)  # of libraries

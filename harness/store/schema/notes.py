@@ -140,6 +140,12 @@ class Note:
             return value
         raise TypeError(f"{self.code}: {name} is {value!r}, no list of names")
 
+    def estimate(self, name: str) -> Estimate:
+        """Returns an estimate. Raises TypeError where there is none of that name."""
+        if name not in self.estimates:
+            raise TypeError(f"{self.code}: {name} is unknown")
+        return self.estimates[name]
+
     def flag(self, name: str) -> bool:
         """Returns whether a figure is true."""
         return self.figures.get(name) is True
