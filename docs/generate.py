@@ -1,7 +1,8 @@
-"""Writes docs/reference from the models that check what a person writes: `make docs`, or python -m docs.generate.
+"""Writes docs/reference and docs/rooms.md from the code: `make docs`, or python -m docs.generate.
 
     reference/NAME.md            every key of a sort of file: type, default, unit, an example and what it means
     reference/NAME.schema.json   the same for editors and other programs
+    rooms.md                     what stands in each room of the package, and where a new thing goes (docs/rooms.py)
 
 What a key means is the comment behind it in the class, where whoever changes the key sees it; its example is taken
 from the files of docs/examples, tasks and configs, which the harness itself reads. A test fails when what stands in
@@ -30,6 +31,7 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic import Field, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from docs import rooms
 from harness.backends.recorded.backend import Script as RecordedScript
 from harness.backends.scripted import Script as Rules
 from harness.config.base import Strict, validate
@@ -45,6 +47,7 @@ from harness.tasks.kinds import KINDS, read_task
 DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 REFERENCE = DOCS / "reference"
+ROOMS = DOCS / "rooms.md"
 WIDTH = 60  # characters of an example; a longer one is cut
 
 # What a number counts, by the name of its key. A test asks that every number has one and that each of these is used.
@@ -264,7 +267,8 @@ def numbers_in(annotation: Any) -> bool:
     )
 
 
-def _anchor(title: str) -> str:
+def anchor(title: str) -> str:
+    """Returns how a link names a heading."""
     return re.sub(r"[^a-z0-9 -]", "", title.lower()).replace(" ", "-")
 
 
@@ -308,7 +312,7 @@ def _type(page: Page, annotation: Any) -> str:
         elif inspect.isclass(part) and issubclass(part, Strict) and (other := elsewhere(page, part)):
             said.append(f"[{other}]({other}.md)")
         elif inspect.isclass(part) and issubclass(part, Strict):
-            said.append(f"[{part.__name__}](#{_anchor(part.__name__)})")
+            said.append(f"[{part.__name__}](#{anchor(part.__name__)})")
         else:
             said.append(NAMES[part])
     bounds = _bounds(_metadata(annotation))
@@ -543,8 +547,8 @@ def _name(kind: Kind | None) -> str:
 
 
 def written() -> dict[Path, str]:
-    """Returns what docs/reference holds, by file."""
-    found = {REFERENCE / f"{page.name}.md": text_of(page) for page in PAGES}
+    """Returns what docs/reference holds, and the page of the rooms, by file."""
+    found = {ROOMS: rooms.text()} | {REFERENCE / f"{page.name}.md": text_of(page) for page in PAGES}
     for page in PAGES:
         if page.schema:
             text = json.dumps(schema_of(page), indent=1, ensure_ascii=False, sort_keys=False)

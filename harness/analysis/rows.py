@@ -8,15 +8,13 @@ from dataclasses import replace
 from itertools import chain
 
 from harness.analysis import places, resources
-from harness.analysis.bbq_bias import bias_scores
 from harness.analysis.epochs import clusters_of, reduce_epochs, repeated
 from harness.analysis.expected_loss import best_constant, expected_loss
 from harness.analysis.facts import RunFacts
-from harness.analysis.perplexity import perplexities
 from harness.analysis.places import SentToJudge
 from harness.analysis.slices import by_slice
+from harness.analysis.statistics import further_of
 from harness.config.task import TaskConfig
-from harness.scoring.scorers import COUNTS, FOLLOWED, PARTS
 from harness.stats import accuracy, paired_difference
 from harness.store.schema import (
     Counts,
@@ -33,7 +31,6 @@ from harness.store.schema import (
     Row,
     Subject,
 )
-from harness.tasks.rubric import ORDERS
 from harness.values import Estimate, Failure, Record
 
 WITHOUT_ACCURACY = "a text is neither right nor wrong: see bits_per_byte"
@@ -71,7 +68,7 @@ def _row(facts: RunFacts, cell: PlannedCell, to_judge: SentToJudge) -> Row:
         asked=asked,
         accuracy=_accuracy(task, judged),
         expected_loss=_loss(task, judged),
-        metrics=_metrics(records) | repeated(records),
+        metrics=further_of(records) | repeated(records),
         slices=by_slice(judged, clusters_of(judged), facts.samples, task.slices),
         difference=None if base is None else _difference(task, one_each, reduce_epochs(base, task.reduction)),
         latency=resources.latency(facts.lines(LatencyLine, cell.name)),
@@ -148,46 +145,6 @@ def _values(records: Sequence[Record]) -> list[float]:
 
 def _estimate(values: Sequence[float], clusters: Sequence[str] | None) -> Estimate:
     return accuracy(values, clusters) if values else Estimate(None, reason="no answer could be judged")
-
-
-def _metrics(records: Sequence[Record]) -> dict[str, Estimate]:
-    """Returns the further metrics, over the records that are counted; one that a failed answer lacks is 0 there.
-
-    Confidence is of the answers that have one: where nothing was answered there is none, and not 0. A turn is of the
-    conversations in which it is scored.
-    """
-    counted = [record for record in records if record.value is not None]
-    apart = {*COUNTS, *FOLLOWED, *ORDERS}
-    names = dict.fromkeys(name for r in counted for name in r.metrics if name not in apart)
-    found = {}
-    for name in names:
-        told = [r for r in counted if name in r.metrics or not name.startswith(("confidence", "turn_"))]
-        found[name] = _estimate([r.metrics.get(name, 0.0) for r in told], clusters_of(told))
-    clusters = clusters_of(counted)
-    made = perplexities(counted, clusters) | bias_scores(counted, clusters)
-    return found | _micro_f1(counted) | _instructions(counted) | made
-
-
-def _instructions(records: Sequence[Record]) -> dict[str, Estimate]:
-    """Returns the share of all instructions that were followed; those of one sample are not independent."""
-    found = {}
-    for count, name in FOLLOWED.items():
-        if any(count in record.metrics for record in records):
-            parts = [(r, i < r.metrics.get(count, 0)) for r in records for i in range(len(r.expected))]
-            clusters = [record.cluster or record.sample_id for record, _ in parts]
-            found[name] = _estimate([float(followed) for _, followed in parts], clusters)
-    return found
-
-
-def _micro_f1(records: Sequence[Record]) -> dict[str, Estimate]:
-    """Returns 2 · shared / (found + expected) over all answers, where the scorer counts parts of an answer."""
-    shared, found, expected = (sum(record.metrics.get(name, 0.0) for record in records) for name in PARTS)
-    if not any("expected" in record.metrics for record in records):
-        return {}
-    below, n = found + expected, len(records)
-    if not below:
-        return {"micro_f1": Estimate(None, n=n, reason="no answer has a part, and none is expected")}
-    return {"micro_f1": Estimate(2 * shared / below, n=n, method="micro-averaged F1")}
 
 
 def _difference(task: TaskConfig, records: Sequence[Record], base: Sequence[Record]) -> Difference | None:

@@ -1,10 +1,4 @@
-"""What a judge model says of the answers of a run: asked after all models, kept beside their responses.
-
-    responses.jsonl → what to ask → judge → verdicts.jsonl │ heard() → records
-
-`verdicts.jsonl` is chained like `responses.jsonl`, so that a run is scored again, and verified, without the judge. A
-text that people judged is put before the judge too: how far it agrees with them is of its own verdicts on that text.
-"""
+"""What a judge model said of the answers of a run, read back from verdicts.jsonl: the last verdict on each text."""
 
 from __future__ import annotations
 

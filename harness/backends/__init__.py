@@ -1,4 +1,11 @@
-"""Everything that can run a model, by the name a run file gives it."""
+"""Whatever answers requests, by the name a run file gives it, and what each says of itself before it is loaded.
+
+What a backend can do and where it runs (`capabilities`, `place`) is asked of its class, once, in the plan; nothing
+outside this room compares its name.
+
+A new backend: a class with the methods of `base.Backend` in one file, and one line in `BACKENDS` of `config.model`. It
+must pass the tests of `tests/backends` that every backend passes.
+"""
 
 from __future__ import annotations
 

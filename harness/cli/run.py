@@ -126,4 +126,4 @@ def say_sealed(sealed: Seal) -> None:
 def _next_steps(folder: Path) -> None:
     say("")
     say(f"everything is in {folder} (table.md, table.csv, summary.json, records.jsonl)")
-    say(f"next: harness verify {folder}   ·   your own data: see README, 'Your own CSV'")
+    say(f"next: harness verify {folder}   ·   your own data: harness init FILE")

@@ -1,8 +1,8 @@
-"""Run, model, machine and task files as frozen values, checked once at the edge.
+"""What all classes of written files share: an unknown key is refused with the nearest known one; nothing changes later.
 
-    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
+    YAML -> validate() -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
 
-Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
+After that nothing reads the command line or a YAML file.
 """
 
 from __future__ import annotations

@@ -1,9 +1,4 @@
-"""Run, model, machine and task files as frozen values, checked once at the edge.
-
-    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
-
-Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
-"""
+"""What a run file may say of latency and load: `latency:`, `bench:` and the bounds under `slo:`."""
 
 from __future__ import annotations
 

@@ -1,13 +1,4 @@
-"""Tasks of lm-evaluation-harness (extra `lm-eval`), asked by our engine and judged by their own code.
-
-    lm_eval:arc_easy                 a task, group or tag of the installed catalogue
-    lm_eval:my_tasks/tickets.yaml    a task file in lm-eval's form
-
-Their task objects write the prompts (all of them, in order: their shots come from one stream of random numbers) and
-judge the answers; between the two everything is ours. A task file of one's own may bring Python, so its answers are
-judged only by a process that was given the file. Tasks that run code or show pictures are refused. One difference: of
-a whole text (rolling), the token that opens it is not judged; lm-eval does so too with add_bos_token=False.
-"""
+"""Names of tasks of lm-evaluation-harness in a run file: `lm_eval:arc_easy`, `lm_eval:my_tasks/tickets.yaml`."""
 
 from __future__ import annotations
 

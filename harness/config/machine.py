@@ -1,9 +1,4 @@
-"""Run, model, machine and task files as frozen values, checked once at the edge.
-
-    YAML -> RunConfig(ModelConfig..., TaskConfig..., MachineConfig)
-
-Unknown keys are refused with the nearest known one. After this nothing reads the command line or a YAML file.
-"""
+"""Machine files: hardware, and what an hour of it costs, rented or owned."""
 
 from __future__ import annotations
 
@@ -53,7 +48,7 @@ Peak = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class ChipConfig(Strict):
-    """The sheet of an accelerator that `chips.CHIPS` does not list: peak figures, dense."""
+    """The sheet of an accelerator that `harness.config.accelerators` does not list: peak figures, dense."""
 
     tflops: Peak  # 10¹² operations a second in 16 bit
     gb_per_s: Peak  # of its memory

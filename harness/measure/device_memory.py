@@ -1,12 +1,4 @@
-"""How much memory a model takes: weights, key-value cache for each token, and what context × concurrency then fits.
-
-All of it from `config.json`, before anything is loaded. Bytes. The key-value cache of one token is
-
-    2 · layers · key-value heads · head size · bytes of a number
-
-less where a layer looks back through a window only. A model whose state is no such cache (recurrent, or compressed in
-a way not known here) has an unknown cache, never a zero one.
-"""
+"""How much memory of a device is free, and the most that was used."""
 
 from __future__ import annotations
 

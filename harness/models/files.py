@@ -1,8 +1,4 @@
-"""What a model folder is, and whether it is safe to load.
-
-Everything here reads files and never builds a model: no pickle is opened, no code from the folder runs, and torch is
-not imported. `check_safe` looks at the folder before transformers does.
-"""
+"""Files of a model folder, read as bytes and JSON: headers of safetensors, and nothing that could run code."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""What a model folder is, and whether it is safe to load.
-
-Everything here reads files and never builds a model: no pickle is opened, no code from the folder runs, and torch is
-not imported. `check_safe` looks at the folder before transformers does.
-"""
+"""From a name to a model folder: a path, a bundled demo model, or an id of the hub that is on this disk or fetched."""
 
 from __future__ import annotations
 

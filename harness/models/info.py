@@ -1,7 +1,6 @@
-"""What a model folder is, and whether it is safe to load.
+"""What a model folder says of itself: architecture, context, licence, chat template, and the digest of its weights.
 
-Everything here reads files and never builds a model: no pickle is opened, no code from the folder runs, and torch is
-not imported. `check_safe` looks at the folder before transformers does.
+Only files are read: no pickle is opened, no code from the folder runs, and torch is not imported.
 """
 
 from __future__ import annotations

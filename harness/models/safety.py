@@ -1,7 +1,6 @@
-"""What a model folder is, and whether it is safe to load.
+"""Whether a model folder is safe to load, looked at before transformers sees it.
 
-Everything here reads files and never builds a model: no pickle is opened, no code from the folder runs, and torch is
-not imported. `check_safe` looks at the folder before transformers does.
+Only files are read: no pickle is opened, no code from the folder runs, and torch is not imported.
 """
 
 from __future__ import annotations

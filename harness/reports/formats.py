@@ -1,4 +1,4 @@
-"""A summary to tables people read: terminal, Markdown, LaTeX, CSV. JSON is the summary itself."""
+"""Tables as text for a terminal, as Markdown, LaTeX and CSV. JSON is the summary itself."""
 
 from __future__ import annotations
 

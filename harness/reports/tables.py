@@ -1,4 +1,4 @@
-"""A summary to tables people read: terminal, Markdown, LaTeX, CSV. JSON is the summary itself."""
+"""A summary to tables of text: which columns there are, and what stands in each cell. `formats` sets them."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ class Answers:
                 add_measurement(self.folder.path, EnergyLine(model=name, task=task, mode=mode, **joules))
                 took = model.computed() if mode == "loglikelihood" else None
                 if took is not None:
-                    add_measurement(self.folder.path, EngineLine(model=name, task=task, mode=mode, **took))
+                    add_measurement(self.folder.path, EngineLine(model=name, task=task, mode=mode, **asdict(took)))
 
 
 class _Asking:

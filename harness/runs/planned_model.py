@@ -1,4 +1,4 @@
-"""A run's configuration to what will be asked: cells of requests, and a digest of all that could change an answer."""
+"""A model of a run file, found and looked at before anything is asked: its files, digest, template and limits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A run's configuration to what will be asked: cells of requests, and a digest of all that could change an answer."""
+"""Cells of a plan: the requests of one model on one task."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 Empty input raises ValueError, since it is a bug of the caller. What is undefined is None with a reason, never 0.
 Every function has a known-answer test and a test against a second method.
+
+A new statistic: a pure function here, and both tests. `analysis.statistics` puts it into rows.
 """
 
 from harness.stats.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha

@@ -1,18 +1,4 @@
-"""The run folder on disk: one plan, one lock, one append-only log of responses in which every line holds the last one.
-
-    with RunFolder.create_or_resume(path, plan) as folder:
-        log = folder.responses()
-        log.append({"key": ..., ...})        # on disk when it returns
-
-A line of `responses.jsonl` is the payload as compact JSON, then `prev` (the hash of the line before; zeros on the first
-line), then `hash` (the sha256 of all bytes of the line before it). So any changed byte, and any line lost, added or
-moved, breaks the chain at a line that can be named; lines cut off or forged at the very end show only against a head
-(the last hash) noted elsewhere. The order on disk is: write, fsync, then done. What a crash leaves half written is cut
-off and owed again. fsync is as good as the disk's word: some laptop drives keep a cache of their own.
-
-A payload with `provisional: true` (a request that failed and may succeed later) may be followed by another of its key,
-which then counts in its place. Any other key stands once.
-"""
+"""Files written whole or not at all, and lines appended so that a crash leaves at most one torn line."""
 
 from __future__ import annotations
 

@@ -1,17 +1,10 @@
-"""The run folder on disk: one plan, one lock, one append-only log of responses in which every line holds the last one.
+"""The run folder: one plan, one lock, its logs, and the refusal of a plan that is not the one it was begun with.
 
     with RunFolder.create_or_resume(path, plan) as folder:
         log = folder.responses()
         log.append({"key": ..., ...})        # on disk when it returns
 
-A line of `responses.jsonl` is the payload as compact JSON, then `prev` (the hash of the line before; zeros on the first
-line), then `hash` (the sha256 of all bytes of the line before it). So any changed byte, and any line lost, added or
-moved, breaks the chain at a line that can be named; lines cut off or forged at the very end show only against a head
-(the last hash) noted elsewhere. The order on disk is: write, fsync, then done. What a crash leaves half written is cut
-off and owed again. fsync is as good as the disk's word: some laptop drives keep a cache of their own.
-
-A payload with `provisional: true` (a request that failed and may succeed later) may be followed by another of its key,
-which then counts in its place. Any other key stands once.
+How a line of the log holds the one before it stands in `harness.store.log`.
 """
 
 from __future__ import annotations

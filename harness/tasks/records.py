@@ -1,4 +1,4 @@
-"""Second loop: responses to records. Only files are read: no model, no network."""
+"""Responses to records: what the run folder holds, judged. Only files are read: no model, no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A task file and its rows to samples, and the shots shown before each."""
+"""The rows that a task names, from its file, folder or hub id, with their digest and split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Second loop: responses to scores. Only files are read: no model, no network."""
+"""One response to one score. Only files are read: no model, no network."""
 
 from __future__ import annotations
 

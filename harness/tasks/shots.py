@@ -1,4 +1,4 @@
-"""A task file and its rows to samples, and the shots shown before each."""
+"""The examples shown before each sample, drawn by seed and never the sample itself."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ import jsonschema
 import pytest
 import yaml
 
-from docs import generate
+from docs import generate, rooms
 from harness.config.yaml_file import read_yaml
+from tests.house.test_layers import ROOMS
 
 KEYS = [
     pytest.param(page, kind, name, id=f"{page.name}-{kind.__name__}-{name}")
@@ -27,7 +28,27 @@ def test_what_stands_there_is_what_make_docs_writes():
     written = generate.written()
     stale = [path.name for path, text in written.items() if not path.exists() or path.read_text("utf-8") != text]
     assert stale == [], "run `make docs`"
-    assert {path.name for path in generate.REFERENCE.iterdir()} == {path.name for path in written}
+    reference = {path for path in written if path.parent == generate.REFERENCE}
+    assert set(generate.REFERENCE.iterdir()) == reference
+
+
+def test_a_page_that_is_stale_is_found(monkeypatch: pytest.MonkeyPatch):
+    before = generate.written()
+    monkeypatch.setitem(generate.UNITS, "limit", "pieces")
+    assert {path.name for path, text in generate.written().items() if text != before[path]} == {"run.md"}
+
+
+def test_every_room_and_module_says_what_it_is():
+    for room in rooms.ROOMS:
+        for folder in rooms.folders(room):
+            assert rooms.docstring(folder / "__init__.py"), folder
+            said = {path.name: rooms.docstring(path).partition("\n")[0] for path in sorted(folder.glob("*.py"))}
+            assert all(said.values()), said
+            assert len(set(said.values())) == len(said), f"two modules of {folder.name} say the same of themselves"
+
+
+def test_the_rooms_stand_in_the_order_of_imports():
+    assert [name for names in ROOMS for name in names if (rooms.PACKAGE / name).is_dir()] == list(rooms.ROOMS)
 
 
 @pytest.mark.parametrize("page, kind, name", KEYS)

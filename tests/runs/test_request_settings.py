@@ -230,11 +230,11 @@ def test_the_table_tells_the_share_of_valid_answers_held_or_not(tmp_path: Path, 
 
 
 def test_confidence_is_averaged_over_the_answers_that_have_one(tmp_path: Path):
-    from harness.analysis.rows import _metrics
+    from harness.analysis.statistics import further_of
     from harness.values import Record
 
     def record(**metrics: float) -> Record:
         return Record("m", "t", "1", 0, "generate", "4", "4", 1.0, None, 1, 1, None, "4", "stop", 0, metrics)
 
-    found = _metrics([record(confidence=0.5), record()])
+    found = further_of([record(confidence=0.5), record()])
     assert found["confidence"].value == 0.5

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.rows import _metrics
+from harness.analysis.statistics import further_of
 from harness.errors import TaskError
 from harness.scoring import scorers
 from harness.scoring.scorers.instructions import INSTRUCTIONS, instructions, relaxed, sentences
@@ -131,7 +131,7 @@ def test_the_share_of_instructions_counts_each_one_and_those_of_a_failed_answer_
     first = Record(sample_id="0", expected=["a", "b", "c"], value=0.0, metrics={"followed": 2.0}, **base)
     second = Record(sample_id="1", expected=["a"], value=1.0, metrics={"followed": 1.0}, **base)
     failed = replace(first, sample_id="2", expected=["a"], metrics={})
-    found = _metrics([first, second, failed])
+    found = further_of([first, second, failed])
     assert set(found) == {"instructions"}
     assert found["instructions"].value == 3 / 5
     assert found["instructions"].low < 3 / 5 < found["instructions"].high

@@ -1,0 +1,1 @@
+"""Any causal language model in this process, by transformers and our engine."""

@@ -7,10 +7,10 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -139,9 +139,9 @@ class TransformersBackend(LocalAbout):
                 ids = whole[prompt.request.continuations[0]]
                 yield rolling_windows(ids, max_length=loaded.max_length, prefix_token=loaded.prefix_token)
 
-    def computed(self) -> Mapping[str, Any] | None:
+    def computed(self) -> EngineStats | None:
         """Returns what the last complete scoring took: tokens billed and really computed, seconds, memory."""
-        return asdict(self._took[0]) if self._took else None
+        return self._took[0] if self._took else None
 
     def describe(self) -> ModelCard:
         """Returns what was loaded."""

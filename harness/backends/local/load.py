@@ -1,4 +1,4 @@
-"""Runs any causal language model in this process, with transformers and torch."""
+"""Loads a causal language model with transformers: weights, number type, device, adapter, tokens that end a text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs any causal language model in this process, with transformers and torch."""
+"""Prompts to token ids: chat templates, thinking, and prompts cut on the left where they do not fit."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""Texts written by a model: continuous batching, samplers, constraints, and a decoder for each sort of model."""

@@ -1,4 +1,4 @@
-"""Texts to token ids, each distinct text encoded once and in batches."""
+"""How many tokens a text has, told by a tokenizer alone: without torch, so that servers use it too."""
 
 from __future__ import annotations
 
