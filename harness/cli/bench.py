@@ -47,14 +47,8 @@ def bench(asked: ToBench) -> None:
     from harness.reports import bench_text
     from harness.store.schema import BENCHES
 
-<<<<<<< HEAD
-    added = replace(
-        asked.additions(), limit=asked.limit, seed=asked.seed, machine=asked.machine, max_cost=asked.max_cost
-    )
-=======
     added = replace(asked.additions(), limit=asked.limit, seed=asked.seed)
     added = replace(added, machine=asked.machine, max_cost=asked.max_cost)
->>>>>>> types
     wanted = api.assemble(asked.config, added)
     sealed = seal_or_not(wanted, asked.seal)
     with working("reading models and data"):
