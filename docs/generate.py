@@ -292,7 +292,8 @@ def _metadata(annotation: Any) -> Iterator[Any]:
             yield from _metadata(one)
 
 
-NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", date: "date", Any: "see text"}
+NAMES = {str: "text", int: "whole number", float: "number", bool: "true or false", date: "date"}
+NAMES |= {Any: "see text", object: "see text"}
 
 
 def _type(page: Page, annotation: Any) -> str:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from harness.config.run import RunConfig, TaskUse
     from harness.config.task import TaskConfig
     from harness.errors import HarnessError
+    from harness.runs.events import Answered, Finished, Judged, Loaded, Started, Stopped, Timed, UnderLoad
     from harness.runs.plan import Plan
     from harness.security.seal import Seal
     from harness.store.schema.notes import Note
@@ -60,6 +61,7 @@ _WHERE = {
     "harness.config.run": "RunConfig TaskUse",
     "harness.config.task": "TaskConfig",
     "harness.errors": "HarnessError",
+    "harness.runs.events": "Answered Finished Judged Loaded Started Stopped Timed UnderLoad",
     "harness.runs.plan": "Plan",
     "harness.security.seal": "Seal",
     "harness.store.schema.notes": "Note",
@@ -73,12 +75,16 @@ _HOME = {name: module for module, names in _WHERE.items() for name in names.spli
 
 __all__ = [
     "Additions",
+    "Answered",
     "Backend",
     "Capabilities",
     "Estimate",
     "Event",
     "Failure",
+    "Finished",
     "HarnessError",
+    "Judged",
+    "Loaded",
     "LocalModel",
     "MachineConfig",
     "Message",
@@ -99,10 +105,14 @@ __all__ = [
     "ScriptedModel",
     "Seal",
     "ServerModel",
+    "Started",
+    "Stopped",
     "Summary",
     "Task",
     "TaskConfig",
     "TaskUse",
+    "Timed",
+    "UnderLoad",
     "assemble",
     "bench",
     "check",

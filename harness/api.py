@@ -24,21 +24,22 @@ from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
 from harness.analysis.run_summary import judged_run, summarised, summary_of
 from harness.analysis.verify import Verified, verified
+from harness.backends import load
 from harness.config.assemble import Source
 from harness.config.assemble import assemble as assemble
 from harness.config.run import RunConfig
 from harness.errors import ConfigError, nearest
 from harness.reports import formats, notebook
 from harness.reports.layout import View
+from harness.reports.spreadsheet import csv_text
 from harness.runs import bench as load_runs
 from harness.runs import check as checks
 from harness.runs.carry_out import carry_out
 from harness.runs.check import NO_MODEL as NO_MODEL
-from harness.runs.execute import load
+from harness.runs.events import Event as Event
 from harness.runs.given import NOTHING, Given, taken_out
 from harness.runs.plan import Plan, make_plan
 from harness.runs.spending import Spending, estimate
-from harness.runs.steps import Step
 from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
@@ -46,10 +47,8 @@ from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_js
 from harness.store.lines import RECORDS, read_plan, read_records
 from harness.store.log import verify_chain
 from harness.store.rows import answered, refuse_no_run
-from harness.store.schema import RECORD_LINES, BenchRow, BenchSummary, Summary, summary_to_json
+from harness.store.schema import RECORD_LINES, BenchSummary, Summary, summary_to_json
 from harness.store.schema.rows import Row
-
-Event = Step  # what `on_event` is called with
 
 if TYPE_CHECKING:
     import pandas
@@ -143,9 +142,9 @@ class PreparedBench:
     folder: Path
     sealed: Seal
 
-    def events(self) -> Iterator[BenchRow]:
-        """Carries it out, and yields the row of each scenario as it ends."""
-        return load_runs.carry_out(self.plan, self.folder, sealed=str(self.sealed))
+    def events(self) -> Iterator[Event]:
+        """Carries it out, and yields what happens once it is on disk; only loads that are owed are measured."""
+        return load_runs.carry_out(self.plan, self.folder, sealed=self.sealed)
 
     def finish(self) -> BenchSummary:
         """Returns the summary, and writes it."""
@@ -155,7 +154,7 @@ class PreparedBench:
 def prepare_bench(config: RunConfig, sealed: Seal, out: str | Path | None = None) -> PreparedBench:
     """Returns a benchmark that may begin. Raises a HarnessError for what would stop it later."""
     made = load_runs.make_bench(config)
-    return PreparedBench(made, load_runs.folder_for(made, out), sealed)
+    return PreparedBench(made, folder_for(made, out), sealed)
 
 
 def plan(source: Source = None, **added: Any) -> Plan:
@@ -201,23 +200,37 @@ def run(
     return prepared.finish()
 
 
-def bench(source: Source = None, *, out: str | Path | None = None, seal: bool = False, **added: Any) -> BenchSummary:
-    """Measures latency and load as `bench:` in a run file says, and returns the summary that is written."""
+def bench(
+    source: Source = None,
+    *,
+    out: str | Path | None = None,
+    seal: bool = False,
+    on_event: Callable[[Event], None] | None = None,
+    **added: Any,
+) -> BenchSummary:
+    """Measures latency and load as `bench:` in a run file says, and returns the summary that is written.
+
+    In a folder where a benchmark stopped, what it still owes; the rest as in `run`.
+    """
     wanted = assemble(source, taken_out(added)[0])
     sealed = seals.seal_run(wanted) if seal else Seal("none", UNASKED)
     prepared = prepare_bench(wanted, sealed, out)
-    for _ in prepared.events():
-        pass
+    for event in prepared.events():
+        if on_event is not None:
+            on_event(event)
     return prepared.finish()
 
 
-def folder_for(plan: Plan, out: str | Path | None, root: Path = Path("results")) -> Path:
+def folder_for(plan: Plan | load_runs.Bench, out: str | Path | None, root: Path = Path("results")) -> Path:
     """Returns the folder of a plan: as asked, else an unfinished one of the same plan, else a new one."""
     if out is not None:
         return Path(out)
-    same = f"-{plan.config.run}-{plan.digest[:8]}"
+    loads = isinstance(plan, load_runs.Bench)
+    same = f"-{plan.config.run}-{'bench-' if loads else ''}{plan.digest[:8]}"
     for found in sorted(root.glob(f"*{same}"), reverse=True):
-        if not (found / "summary.json").exists() or Run(found).resumable:
+        if not (found / "summary.json").exists():
+            return found
+        if not load_results.read_bench(found).complete if loads else Run(found).resumable:
             return found
     now = datetime.now(UTC)
     while (new := root / f"{now:%Y%m%dT%H%M%SZ}{same}").exists():
@@ -236,7 +249,7 @@ def score(path: str | Path) -> Run:
     verdicts = verify_chain(path / VERDICTS).head if (path / VERDICTS).exists() else None
     summary = replace(summary, head=verify_chain(path / RESPONSES).head, verdicts_head=verdicts)
     write_text_atomic(path / "table.md", formats.markdown(summary))
-    write_text_atomic(path / "table.csv", formats.csv_text(summary))
+    write_text_atomic(path / "table.csv", csv_text(summary))
     write_json_atomic(path / "summary.json", summary_to_json(summary))
     return Run(path)
 

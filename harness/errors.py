@@ -16,7 +16,7 @@ Our own bugs keep their traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 
@@ -32,7 +32,7 @@ class HarnessError(Exception):
         named = (("error:", self.what), ("  at ", self.where), ("  fix", self.fix))
         return [f"{label} {text}" for label, text in named if text]
 
-    def __reduce__(self):
+    def __reduce__(self) -> tuple[Callable[..., HarnessError], tuple[type[HarnessError], str, str, str]]:
         return _rebuild, (type(self), self.what, self.where, self.fix)
 
 

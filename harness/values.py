@@ -2,7 +2,8 @@
 
     Sample -> Request -> Response -> Score -> Record -> Estimate
 
-A step returns a new value; `dataclasses.replace` is the only edit.
+A step returns a new value; `dataclasses.replace` is the only edit. Long because these are the words that all
+rooms share, and one place to look each of them up.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ class Sample:
 
     id: str
     task: str
-    row: Mapping[str, Any]  # the data as read: what `{column}` in a prompt refers to
+    row: Mapping[str, object]  # the data as read: what `{column}` in a prompt refers to
     expected: Any  # generate: the reference answer; choice: the label of the right choice
     choices: tuple[str, ...] = ()  # choice tasks: the texts
     labels: tuple[str, ...] = ()  # choice tasks: what stands for each choice (its letter, or the text itself)
@@ -374,18 +375,16 @@ class ResponseLine(Response):
 
 def placed(
     response: Response,
+    place: AnswerPlace,
     *,
-    model: str,
-    task: str,
-    sample_id: str,
-    epoch: int = 0,
     turn: int = 1,
     mode: Mode = "generate",
     input_characters: int | None = None,
     sent_bytes: int | None = None,
 ) -> ResponseLine:
     """Returns a response with where it belongs."""
-    values: dict[str, Any] = {name: getattr(response, name) for name in Response.__dataclass_fields__}
+    values = {name: getattr(response, name) for name in Response.__dataclass_fields__}
+    model, task, sample_id, epoch = place
     return ResponseLine(
         **values,
         model=model,

@@ -7,7 +7,7 @@ summary.json          one row a scenario, and what follows from them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from harness.config.bench import BenchConfig
 from harness.config.machine import MachineConfig
 from harness.cost.capacity import MIN_SHAPES, Shape, fit
 from harness.errors import ConfigError, StoreError
+from harness.measure.load.series import loads_owed, series_of
 from harness.measure.load.sustained import knee, meets_slo, slo_capacity
 from harness.measure.load.timed import Slo
 from harness.store.files import write_json_atomic
@@ -32,10 +33,14 @@ from harness.store.schema import (
     MemoryLine,
     ModelLine,
     NoTokenSeconds,
+    OwedLoads,
+    PlanFile,
     RequestLine,
+    StoppedLine,
     TokenSeconds,
     by_workload,
 )
+from harness.values import CellName
 
 
 def finish(path: Path) -> BenchSummary:
@@ -56,11 +61,12 @@ def read_bench(path: Path) -> BenchSummary:
 
 def summarised(path: Path) -> BenchSummary:
     """Returns what follows from the plan and the measurements of a benchmark."""
-    plan, lines = read_plan(path), list(read_measurements(path, {"model", "load", "memory"}))
+    plan, lines = read_plan(path), list(read_measurements(path, {"model", "load", "memory", "stopped"}))
     rows = tuple(line.row for line in lines if isinstance(line, LoadLine))
     held = {line.model: line for line in lines if isinstance(line, MemoryLine)}
     models = {line.model: _model(line, held.get(line.model)) for line in lines if isinstance(line, ModelLine)}
-    wanted = plan.config.bench
+    stops = {line.model: line.reason for line in lines if isinstance(line, StoppedLine)}
+    wanted, owed = plan.config.bench, tuple(_owed(plan, rows, stops))
     slo = None if wanted.slo is None else Slo(**wanted.slo.model_dump())
     found = BenchSummary(
         run=plan.run,
@@ -68,16 +74,19 @@ def summarised(path: Path) -> BenchSummary:
         prefix_cache=wanted.prefix_cache,
         models=models,
         rows=rows,
-        workloads=tuple(_workload(name, group, wanted, slo) for name, group in by_workload(rows).items()),
+        workloads=tuple(_workload(name, group, plan, slo, owed) for name, group in by_workload(rows).items()),
+        owed=owed,
         fits=_fits(rows, plan.machine),
     )
     return replace(found, notes=tuple(notes(found, plan.host)))
 
 
 def requests(path: Path) -> Iterator[RequestLine]:
-    """Yields every timed request of a benchmark."""
+    """Yields every timed request of a benchmark, but those of loads that were cut off."""
+    loads = (line for line in read_measurements(path, {"load"}) if isinstance(line, LoadLine))
+    whole = {(*line.row.workload, line.row.scenario): line.sitting for line in loads}
     for line in read_measurements(path, {"request"}):
-        if isinstance(line, RequestLine):
+        if isinstance(line, RequestLine) and whole.get((line.model, line.task, line.scenario)) == line.sitting:
             yield line
 
 
@@ -96,14 +105,26 @@ def _model(line: ModelLine, held: MemoryLine | None) -> BenchedModel:
     )
 
 
-def _workload(name: tuple[str, str], rows: Sequence[BenchRow], wanted: BenchConfig, slo: Slo | None) -> BenchWorkload:
+def _owed(plan: PlanFile, rows: Sequence[BenchRow], stops: Mapping[str, str]) -> Iterator[OwedLoads]:
+    """Yields what is still to be measured of each workload."""
+    series, measured = series_of(plan.config.bench, plan.config.seed), by_workload(rows)
+    for work in plan.workloads:
+        done = {row.scenario: row for row in measured.get((work.model, work.task), ())}
+        if loads := loads_owed(series, done):
+            yield OwedLoads(work.model, work.task, tuple(load.name for load in loads), stops.get(work.model))
+
+
+def _workload(
+    name: CellName, rows: Sequence[BenchRow], plan: PlanFile, slo: Slo | None, owed: Sequence[OwedLoads]
+) -> BenchWorkload:
     """Returns what follows from all scenarios of a model on a workload: its limits."""
+    later = {load for work in owed if (work.model, work.task) == name for load in work.loads}
     at = knee(rows)
     rates = [row for row in rows if row.kind == "rate"]
     return BenchWorkload(
         model=name[0],
         task=name[1],
-        not_measured=not_measured(rows, wanted),
+        not_measured=tuple(load for load in not_measured(rows, plan.config.bench) if load not in later),
         first_request_s=next((row.first_request_s for row in rows if row.first_request_s is not None), None),
         most_requests_per_s=max((row.requests_per_s for row in rows if row.requests_per_s), default=None),
         knee=None if at is None else rows[at].scenario,

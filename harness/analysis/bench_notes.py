@@ -17,6 +17,9 @@ SHORT = 0.9  # share of the asked answer length below which a speed says so
 
 def notes(found: BenchSummary, host: Host) -> Iterator[Note]:
     """Yields what to know of all loads, of each model and workload, and of each scenario."""
+    for owed in found.owed:
+        figures: dict[str, Figure] = {"loads": owed.loads, "reason": owed.reason}
+        yield Note(NoteCode.LOADS_OWED, "warning", Subject(owed.model, (owed.task,)), figures)
     yield Note(NoteCode.LOAD_SENT_FROM, figures={"processor": host.processor or host.system, "cores": host.cores})
     yield from _busy(found)
     first = next((name for name, about in found.models.items() if about.in_process), None)

@@ -215,13 +215,13 @@ def fitted_report(
     correct = [record.value or 0.0 for record in records]
 
     def cost(share: float) -> CostBreakdown:
-        usd = {"input": reading_s * usd_per_s / share, "output": writing_s * usd_per_s / share}
-        bill = sum(usd.values())
+        reading, writing = reading_s * usd_per_s / share, writing_s * usd_per_s / share
+        bill = reading + writing
         return CostBreakdown(
             usd=bill,
-            parts=usd,
-            usd_per_1m_input=usd["input"] / read * 1e6 if read else None,
-            usd_per_1m_output=usd["output"] / written * 1e6 if written else None,
+            parts={"input": reading, "output": writing},
+            usd_per_1m_input=reading / read * 1e6 if read else None,
+            usd_per_1m_output=writing / written * 1e6 if written else None,
             usd_per_1k_samples=bill / n * 1e3,
             usd_per_correct=bill / sum(correct) if sum(correct) else None,
         )

@@ -9,7 +9,6 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
 from harness.analysis.bench import read_bench
 from harness.analysis.cost_of_row import (
@@ -230,7 +229,7 @@ def _paid(row: Row) -> Paid:
         usd=cost.usd,
         usd_per_request=None if cost.usd is None or each is None else each / 1e3,
         usd_per_correct=cost.usd_per_correct,
-        reason=None if cost.usd is not None else cost.reasons["usd"],
+        reason=None if cost.usd is not None else cost.reasons.get("usd"),
     )
 
 
@@ -278,16 +277,15 @@ def _fitted(
 # --- as JSON values --------------------------------------------------------------------------------------------------
 
 
-def as_json(found: CostReport) -> dict[str, Any]:
+def as_json(found: CostReport) -> dict[str, object]:
     """Returns the content of `cost.json`. A part that was not asked about, or does not apply, has no key."""
-    content = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "notes"}
+    content = _but(found, "notes", "judge")
     judge = {} if found.judge is None else {"judge": asdict(found.judge)}
-    del content["judge"]
     spent = None if found.spent is None else asdict(found.spent)
     return {**content, "rows": [_row_json(row) for row in found.rows], **judge, "spent": spent}
 
 
-def _row_json(row: CostRow) -> dict[str, Any]:
+def _row_json(row: CostRow) -> dict[str, object]:
     named = {"model": row.model, "task": row.task, "n": row.n}
     if isinstance(row, PaidRow):
         return {**named, "paid": asdict(row.paid)}
@@ -314,25 +312,28 @@ def _row_json(row: CostRow) -> dict[str, Any]:
     }
 
 
-def _shares_json(costs: Mapping[float, CostBreakdown]) -> dict[str, Any]:
+def _but(found: CostReport | ApiCost | FittedCost, *left_out: str) -> dict[str, object]:
+    """Returns the fields of a value, without some."""
+    return {field.name: getattr(found, field.name) for field in fields(found) if field.name not in left_out}
+
+
+def _shares_json(costs: Mapping[float, CostBreakdown]) -> dict[str, object]:
     return {f"{share:g}": asdict(cost) for share, cost in costs.items()}
 
 
-def _at_json(at: CostAt) -> dict[str, Any]:
+def _at_json(at: CostAt) -> dict[str, object]:
     return {"utilisation": at.utilisation, **asdict(at.cost)}
 
 
-def _api_json(api: ApiCost) -> dict[str, Any]:
-    content = {field.name: getattr(api, field.name) for field in fields(api)}
-    if api.usd_month is None:
-        del content["usd_month"]
+def _api_json(api: ApiCost) -> dict[str, object]:
+    content = _but(api) if api.usd_month is not None else _but(api, "usd_month")
     return {**content, "price": frozen(api.price)}
 
 
-def _fitted_json(found: FittedCost | NoFit) -> dict[str, Any]:
+def _fitted_json(found: FittedCost | NoFit) -> dict[str, object]:
     if isinstance(found, NoFit):
         return {"reason": found.reason}
-    content = {field.name: getattr(found, field.name) for field in fields(found) if field.name != "usd_per_correct"}
+    content = _but(found, "usd_per_correct")
     interval = asdict(found.usd_per_correct)
     shares = _shares_json(found.by_utilisation)
     return {"reason": None, **content, "by_utilisation": shares, "usd_per_correct_interval": interval}

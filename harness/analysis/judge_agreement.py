@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from harness.analysis.verdicts import Heard
-from harness.config.task import TaskConfig
+from harness.config.task import Judging, TaskConfig
 from harness.stats import accuracy, cohen_kappa, ppi_mean
 from harness.store.schema import Agreement, BothOrders, Corrected, Note, NoteCode, Subject
 from harness.tasks.kinds.written import text_to_judge
-from harness.tasks.rubric import agreed_verdict, as_verdict, worth
+from harness.tasks.rubric import FIRST, SAME, agreed_verdict, as_verdict, worth
 from harness.values import Record, Sample
 
 ENOUGH = 30  # texts judged by people and by the judge; with fewer the intervals of agreement and correction do not hold
@@ -34,12 +34,13 @@ def agreement(name: str, task: TaskConfig, samples: Samples, heard: Heard) -> Ag
     replies = heard.labelled.get(name, {})
     people = {id: as_verdict(rubric, samples[name, id].row[rubric.human]) for id in replies}
     judge = {id: agreed_verdict(rubric, told) for id, told in replies.items()}
-    both = [(judge[id], people[id]) for id in replies if judge[id] is not None]
+    both = [(said, people[id]) for id, said in judge.items() if said is not None]
     unreadable = len(replies) - len(both)
     if not both:
         return Agreement(0, unreadable)
     raw = accuracy([float(a == b) for a, b in both])
-    kappa = cohen_kappa(*zip(*both), ordered=rubric.against is None and not isinstance(rubric.scale, Mapping))
+    ordered = rubric.against is None and not isinstance(rubric.scale, Mapping)
+    kappa = cohen_kappa([said for said, _ in both], [told for _, told in both], ordered=ordered)
     return Agreement(len(both), unreadable, raw, kappa)
 
 
@@ -48,8 +49,11 @@ def corrected(task: TaskConfig, records: Sequence[Record], samples: Samples) -> 
 
     `records` are those of one model on one task. Where people judged every answer it is the mean of their verdicts.
     """
-    rubric = task.judged_by
-    if rubric is None or not isinstance(rubric.of, str) or any(record.epoch > 0 for record in records):
+    if not isinstance(task, Judging) or (rubric := task.rubric) is None:
+        return None
+    if rubric.human is None or not isinstance(rubric.of, str):
+        return None
+    if any(record.epoch > 0 for record in records):
         return None
     human, judge, rest = [], [], []
     for record in records:
@@ -71,10 +75,10 @@ def corrected(task: TaskConfig, records: Sequence[Record], samples: Samples) -> 
 
 def both_orders(records: Sequence[Record]) -> BothOrders | None:
     """Returns how often pairs got one verdict in both orders, and else how often what stood first was preferred."""
-    same = [r.metrics["same_in_both_orders"] for r in records if "same_in_both_orders" in r.metrics]
+    same = [r.metrics[SAME] for r in records if SAME in r.metrics]
     if not same:
         return None
-    first = [r.metrics["first_preferred"] > 0.5 for r in records if "first_preferred" in r.metrics]
+    first = [r.metrics[FIRST] > 0.5 for r in records if FIRST in r.metrics]
     return BothOrders(len(same), accuracy(same), first=sum(first), second=len(first) - sum(first))
 
 
@@ -87,7 +91,7 @@ def warning(task: str, found: Agreement | None) -> Note | None:
         return Note(NoteCode.VERDICTS_CHECKED_ON_FEW, "warning", about, {"n": found.n, "enough": ENOUGH})
     kappa = found.kappa
     if kappa is None or kappa.value is None:
-        return Note(NoteCode.AGREEMENT_UNKNOWN, "warning", about, {"reason": kappa and kappa.reason})
+        return Note(NoteCode.AGREEMENT_UNKNOWN, "warning", about, {"reason": None if kappa is None else kappa.reason})
     if (kappa.low if kappa.low is not None else kappa.value) <= 0:
         return Note(NoteCode.AGREEMENT_BY_CHANCE, "warning", about)
     return None

@@ -14,6 +14,7 @@ from harness.cost.machines import hourly
 from harness.stats.totals import total
 from harness.store.schema import (
     Agreement,
+    Figure,
     Judged,
     JudgeEntry,
     JudgeWork,
@@ -154,7 +155,11 @@ def notes(plan: PlanFile, rows: Sequence[Row], judge: JudgeWork | None) -> list[
     found: list[Note] = []
     for task, judged in {row.task: judged for row, judged in scored}.items():
         rubric = plan.tasks[task].judged_by
-        by = {"judge": judge.name, "where": judge.where, "pairs": rubric is not None and rubric.against is not None}
+        by: dict[str, Figure] = {
+            "judge": judge.name,
+            "where": judge.where,
+            "pairs": rubric is not None and rubric.against is not None,
+        }
         found += [Note(NoteCode.JUDGED_BY, subject=Subject(tasks=(task,)), figures=by)]
         found += _of_agreement(task, judged)
     for row, judged in scored:
@@ -169,7 +174,7 @@ def notes(plan: PlanFile, rows: Sequence[Row], judge: JudgeWork | None) -> list[
 
 def bill(judge: JudgeWork) -> Note:
     """Returns what judging took, and what the run cost with it."""
-    figures = {
+    figures: dict[str, Figure] = {
         "judge": judge.name,
         "verdicts": judge.verdicts,
         "failed": judge.failed,
@@ -195,7 +200,7 @@ def _of_row(row: Row, judged: Judged) -> list[Note]:
     about = Subject(row.model, (row.task,))
     notes = []
     if (unread := judged.unreadable) is not None:
-        figures = {"n": unread.n, "verdicts": judged.verdicts, "such_as": unread.such_as}
+        figures: dict[str, Figure] = {"n": unread.n, "verdicts": judged.verdicts, "such_as": unread.such_as}
         notes.append(Note(NoteCode.VERDICTS_UNREADABLE, subject=about, figures=figures))
     if (mean := judged.corrected) is not None:
         counts = {"labels": mean.labels, "n": row.asked.n}

@@ -30,8 +30,8 @@ def by_label(
 
     `records` all have a value, and `clusters` one entry for each or is None.
     """
-    score = task.score if isinstance(task, OneAnswer | Judging) else None
-    first = score[0] if isinstance(score, list | tuple) and score else score
+    score: Any = task.score if isinstance(task, OneAnswer | Judging) else None
+    first: Any = score[0] if isinstance(score, list | tuple) and score else score
     name = None if first is None else named_functions.name_of(first)
     if not records:
         return None

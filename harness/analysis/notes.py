@@ -12,6 +12,7 @@ from harness.analysis.usage import CellUsage
 from harness.cost.machines import hourly
 from harness.measure.other_work import OTHERS, STOLEN, Bystanders
 from harness.store.schema import (
+    Figure,
     Note,
     NoteCode,
     PlanFile,
@@ -37,7 +38,7 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
     elif plan.machine is not None:
         machine = plan.machine
         figures = {"machine": machine.name, "usd_per_hour": hourly(machine).total, "assumed": machine.assumed}
-        origin = {"source": machine.source, "date": machine.date, "utilisation": machine.utilisation}
+        origin: dict[str, Figure] = {"source": machine.source, "date": machine.date, "utilisation": machine.utilisation}
         yield Note(NoteCode.MACHINE_PRICE, figures={**figures, **origin})
     if sealed is not None:
         yield Note(NoteCode.SEALED, figures={"kind": sealed.kind, "reason": sealed.reason})
@@ -59,7 +60,7 @@ def of_rows(rows: Iterable[Row]) -> Iterator[Note]:
             beside = {"rest": low.rest, "p_holm": low.p_holm, "compared": low.compared}
             yield Note(NoteCode.WORST_SLICE, subject=about, figures={**part, **beside})
         if (loss := row.expected_loss) is not None:
-            always = {"always_answer": loss.always_answer, "always_value": loss.always_value}
+            always: dict[str, Figure] = {"always_answer": loss.always_answer, "always_value": loss.always_value}
             yield Note(NoteCode.LOSS_UNIT, subject=about, figures=always)
         if row.energy.joules is not None:
             yield _energy(row, about)
@@ -151,17 +152,21 @@ def _of_cell(model: str, told: CellUsage) -> Iterator[Note]:
     if told.origins:
         yield Note(NoteCode.RECORDED_ANSWERS, subject=about, figures={"n": n}, counts=told.origins)
     if told.missing:
-        figures = {"n": len(told.missing), "asked": n + told.errors, "samples": tuple(told.missing[:SHOWN])}
-        yield Note(NoteCode.ANSWERS_MISSING, subject=about, figures=figures)
+        lacking: dict[str, Figure] = {
+            "n": len(told.missing),
+            "asked": n + told.errors,
+            "samples": tuple(told.missing[:SHOWN]),
+        }
+        yield Note(NoteCode.ANSWERS_MISSING, subject=about, figures=lacking)
     for name, refused in told.refused.items():
-        share = {"parameter": name, "n": refused.n, "answers": n, "why": refused.said}
+        share: dict[str, Figure] = {"parameter": name, "n": refused.n, "answers": n, "why": refused.said}
         yield Note(NoteCode.NOT_AS_ASKED, subject=about, figures=share)
     if told.refusals:
         sums = {"n": sum(told.refusals.values()), "answers": n}
         most = dict(Counter(told.refusals).most_common(SHOWN))
         yield Note(NoteCode.REFUSALS, subject=about, figures=sums, counts=most)
     for label, count in told.counted.items():
-        figures = {"label": label, "n": count, "answers": n}
+        figures: dict[str, Figure] = {"label": label, "n": count, "answers": n}
         yield Note(NoteCode.TOKEN_COUNTS, subject=about, figures=figures)
 
 

@@ -23,8 +23,9 @@ SentToJudge = Mapping[AnswerPlace, int | None]  # bytes, of each answer of which
 
 def place_of(entry: ModelEntry) -> Place:
     """Returns where a model is; it is paid by the token at a provider, or at a server with a price."""
-    kind = {HERE: "here", FILE: "file"}.get(entry.where, "host")
-    return Place(entry.where, kind, paid=kind == "host" or entry.price is not None)
+    if entry.where in (HERE, FILE):
+        return Place(entry.where, "here" if entry.where == HERE else "file", paid=entry.price is not None)
+    return Place(entry.where, "host", paid=True)
 
 
 def answer_place(record: Record) -> AnswerPlace:
@@ -39,7 +40,8 @@ def left_machine(facts: RunFacts, cell: PlannedCell, records: Sequence[Record], 
     """
     place = place_of(facts.plan.models[cell.model])
     hosts: list[str] = []
-    share, sent = 0.0, [0]
+    share = 0.0
+    sent: list[int | None] = [0]
     if place.kind == "host":
         charges = (line.sent_bytes for line in facts.lines(ChargeLine, cell.name))
         sent = [None] if facts.cut_off(cell.name) else [facts.usage[cell.name].sent_bytes, *charges]

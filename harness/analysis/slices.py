@@ -92,7 +92,8 @@ def difference_p(values: Values, inside: Chosen, clusters: Sequence[Hashable] | 
     units = int(codes.max()) + 1
     if units == values.size and set(values.tolist()) <= {0.0, 1.0}:
         right_in, right_out = int(values[inside].sum()), int(values[~inside].sum())
-        return float(stats.fisher_exact([[right_in, n_in - right_in], [right_out, n_out - right_out]]).pvalue)
+        table = np.array([[right_in, n_in - right_in], [right_out, n_out - right_out]])
+        return float(stats.fisher_exact(table).pvalue)
     if units < 3:
         return None
     means = np.where(inside, values[inside].mean(), values[~inside].mean())

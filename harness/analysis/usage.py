@@ -12,11 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Generic, TypeVar
 
 from harness.values import Billing, CellName, ResponseLine
 
 SHOWN = 3  # kinds of refusal that are named
+
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,67 +87,87 @@ class _Sums:
     """Sums over the lines of one cell. A sum of which a part is unknown is None from then on."""
 
     def __init__(self) -> None:
-        self._all: dict[str, float | None] = dict.fromkeys(("usd", "known_usd", "most_usd", "sent_bytes"), 0)
-        self._good: dict[str, float | None] = dict.fromkeys(
-            ("input_tokens", "output_tokens", "input_characters", "output_characters"), 0
-        )
+        self._usd, self._most_usd = _Sum(0.0), _Sum(0.0)
+        self._known_usd = 0.0
+        self._sent_bytes = _Sum(0)
+        self._input_tokens, self._output_tokens, self._input_characters = _Sum(0), _Sum(0), _Sum(0)
+        self._output_characters = 0
         self._thinking: int | None = None
-        self._counts = Counter[str]()
+        self._lines = self._provisional = self._errors = self._answers = 0
         self._missing: list[str] = []
-        self._words = {name: Counter[str]() for name in ("counted", "versions", "refusals", "origins")}
+        self._counted, self._versions = Counter[str](), Counter[str]()
+        self._refusals, self._origins = Counter[str](), Counter[str]()
         self._refused: dict[str, Refused] = {}
 
     def add(self, line: ResponseLine, *, counts: bool) -> None:
         bill = line.billing or Billing()
-        money = {"usd": bill.usd, "known_usd": bill.known_usd, "most_usd": bill.most_usd}
-        _plus(self._all, {**money, "sent_bytes": line.sent_bytes})
-        self._counts["lines"] += 1
+        self._usd.add(bill.usd)
+        self._known_usd += bill.known_usd
+        self._most_usd.add(bill.most_usd)
+        self._sent_bytes.add(line.sent_bytes)
+        self._lines += 1
         if not counts:
             return
-        self._counts["provisional"] += line.provisional
+        self._provisional += line.provisional
         if line.provider is not None and line.provider.missing:
             self._missing.append(line.sample_id)
         if line.error is not None:
-            self._counts["errors"] += 1
+            self._errors += 1
             return
-        self._counts["answers"] += 1
+        self._answers += 1
         self._answer(line)
 
     def _answer(self, line: ResponseLine) -> None:
         thought = line.thinking
-        written = len(line.text or "") + len((thought and thought.text) or "")
-        tokens = {"input_tokens": line.input_tokens, "output_tokens": line.output_tokens}
-        _plus(self._good, {**tokens, "input_characters": line.input_characters, "output_characters": written})
+        self._input_tokens.add(line.input_tokens)
+        self._output_tokens.add(line.output_tokens)
+        self._input_characters.add(line.input_characters)
+        self._output_characters += len(line.text or "") + len((thought and thought.text) or "")
         if thought is not None and thought.tokens is not None:
             self._thinking = (self._thinking or 0) + thought.tokens
-        self._note("counted", None if line.counted is None else line.counted.how)
+        _count(self._counted, None if line.counted is None else line.counted.how)
         if (told := line.provider) is not None:
-            self._note("versions", told.model_version)
-            self._note("refusals", told.refusal)
-            self._note("origins", told.origin)
+            _count(self._versions, told.model_version)
+            _count(self._refusals, told.refusal)
+            _count(self._origins, told.origin)
             for name, said in told.refused.items():
                 known = self._refused.get(name, Refused(said, 0))
                 self._refused[name] = Refused(known.said, known.n + 1)
 
-    def _note(self, name: str, word: str | None) -> None:
-        if word is not None:
-            self._words[name][word] += 1
-
     def usage(self) -> CellUsage:
-        sums: dict[str, Any] = {**self._all, **self._good}
-        words: dict[str, Any] = {name: dict(found) for name, found in self._words.items()}
-        counts = {name: self._counts[name] for name in ("lines", "answers", "errors", "provisional")}
         return CellUsage(
-            **sums,
-            **counts,
-            **words,
+            usd=self._usd.total,
+            known_usd=self._known_usd,
+            most_usd=self._most_usd.total,
+            sent_bytes=self._sent_bytes.total,
+            input_tokens=self._input_tokens.total,
+            output_tokens=self._output_tokens.total,
+            input_characters=self._input_characters.total,
+            output_characters=self._output_characters,
+            counted=dict(self._counted),
+            versions=dict(self._versions),
+            refusals=dict(self._refusals),
+            origins=dict(self._origins),
+            lines=self._lines,
+            answers=self._answers,
+            errors=self._errors,
+            provisional=self._provisional,
             thinking_tokens=self._thinking,
             missing=tuple(self._missing),
             refused=dict(self._refused),
         )
 
 
-def _plus(sums: dict[str, float | None], parts: Mapping[str, float | None]) -> None:
-    for name, part in parts.items():
-        known = sums[name]
-        sums[name] = None if known is None or part is None else known + part
+class _Sum(Generic[Number]):
+    """A sum that is unknown, None, from the first part on that is."""
+
+    def __init__(self, zero: Number) -> None:
+        self.total: Number | None = zero
+
+    def add(self, part: Number | None) -> None:
+        self.total = None if self.total is None or part is None else self.total + part
+
+
+def _count(words: Counter[str], word: str | None) -> None:
+    if word is not None:
+        words[word] += 1

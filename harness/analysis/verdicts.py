@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from harness.config.task import Judging
 from harness.store.files import VERDICTS
 from harness.store.lines import read_attempt_lines
 from harness.store.schema import PlanFile
@@ -52,7 +53,7 @@ def heard(
     for line in replies:
         said[line.key] = line
         bytes_of[line.key] = bytes_of.get(line.key, 0) + (line.sent_bytes or 0)
-    judged = {name: task for name, task in plan.tasks.items() if task.judged_by is not None}
+    judged = {name: task for name, task in plan.tasks.items() if isinstance(task, Judging) and task.rubric is not None}
     mine = [response for response in responses if response.task in judged]
     told: dict[AnswerPlace, dict[int, Told]] = {}
     sent: dict[AnswerPlace, int] = {}

@@ -9,6 +9,7 @@ must pass the tests of `tests/backends` that every backend passes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 
 from harness.backends.base import Backend, Capabilities, ModelCard
@@ -16,7 +17,9 @@ from harness.config.model import BACKENDS, ModelConfig
 from harness.errors import BackendError
 from harness.security.egress import Place
 
-__all__ = ["BACKENDS", "Backend", "Capabilities", "ModelCard", "Place", "about", "load"]
+__all__ = ["BACKENDS", "Backend", "Capabilities", "Load", "ModelCard", "Place", "about", "load"]
+
+Load = Callable[[ModelConfig], Backend]  # how a model gets to work
 
 
 def about(config: ModelConfig) -> type[Backend]:

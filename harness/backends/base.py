@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from harness.security.egress import Place
 from harness.values import GenerateRequest, LoglikelihoodRequest, Request, Response
+
+if TYPE_CHECKING:
+    from harness.engine.score.prefix_walk import EngineStats
 
 Ask = Literal[
     "schema", "regex", "choices", "switch", "budget", "prefill", "logprobs", "model_defaults", "wall_s"
@@ -53,7 +56,7 @@ class ModelCard:
     engine: str | None = None
     load_s: float | None = None
     api: str | None = None
-    price: Mapping[str, Any] | None = None  # as listed when it was asked
+    price: Mapping[str, object] | None = None  # as listed when it was asked
     origin: str | None = None  # of recorded answers: the tool that wrote them
     file: str | None = None  # of recorded answers
     versions: Mapping[str, str | None] = field(default_factory=dict)  # of libraries
@@ -94,7 +97,7 @@ class Backend(Protocol):
         """Returns what is known of the model and where it runs."""
         ...
 
-    def computed(self) -> Mapping[str, Any] | None:
+    def computed(self) -> EngineStats | None:
         """Returns what the last log-likelihoods took: tokens billed and really computed; None where nobody counts."""
         ...
 

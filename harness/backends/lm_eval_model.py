@@ -28,7 +28,7 @@ from harness.tasks.lm_eval_tasks import generation_of
 from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt, Response, Sampling
 
 
-class HarnessLM(LM):
+class HarnessLM(LM):  # type: ignore[misc]  # lm-eval has no types
     """A model folder or hub id, run by our engine."""
 
     def __init__(self, pretrained: str, seed: int = 0, **settings: Any) -> None:
@@ -43,7 +43,9 @@ class HarnessLM(LM):
         self.backend = TransformersBackend(self.config)
 
     @classmethod
-    def create_from_arg_obj(cls, arg_dict: dict[str, Any], additional_config: dict | None = None) -> HarnessLM:
+    def create_from_arg_obj(
+        cls, arg_dict: dict[str, Any], additional_config: dict[str, Any] | None = None
+    ) -> HarnessLM:
         """Returns the model of a command line; a device in `model_args` goes before `--device`."""
         device = (additional_config or {}).get("device")
         if device is not None and device.startswith("cuda") and not torch.cuda.is_available():
@@ -51,7 +53,7 @@ class HarnessLM(LM):
         return cls(**{**({} if device is None else {"device": device}), **arg_dict})
 
     @classmethod
-    def create_from_arg_string(cls, arg_string: str, additional_config: dict | None = None) -> HarnessLM:
+    def create_from_arg_string(cls, arg_string: str, additional_config: dict[str, Any] | None = None) -> HarnessLM:
         """As `create_from_arg_obj`, of "key=value,key=value"."""
         return cls.create_from_arg_obj(simple_parse_args_string(arg_string), additional_config)
 
@@ -60,7 +62,7 @@ class HarnessLM(LM):
         asked = [
             LoglikelihoodRequest(str(i), str(i), Prompt(one.args[0]), (one.args[1],)) for i, one in enumerate(requests)
         ]
-        return [(found.logprobs[0], found.greedy[0]) for found in self._answers(self.backend.answer(asked), len(asked))]
+        return self._scores(asked)
 
     def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
         """Returns the log-probability (nats) of each whole text; the token that opens it is not judged."""
@@ -68,7 +70,14 @@ class HarnessLM(LM):
             LoglikelihoodRequest(str(i), str(i), Prompt(""), (one.args[0],), rolling=True)
             for i, one in enumerate(requests)
         ]
-        return [found.logprobs[0] for found in self._answers(self.backend.answer(asked), len(asked))]
+        return [logprob for logprob, _ in self._scores(asked)]
+
+    def _scores(self, asked: Sequence[LoglikelihoodRequest]) -> list[tuple[float, bool]]:
+        found = []
+        for response in self._answers(self.backend.answer(asked), len(asked)):
+            assert response.logprobs is not None and response.greedy is not None  # it has no error
+            found.append((response.logprobs[0], response.greedy[0]))
+        return found
 
     def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
         """Returns the text written after each context, up to a stop string."""
@@ -92,12 +101,13 @@ class HarnessLM(LM):
 
     def apply_chat_template(self, chat_history: list[dict[str, str]], add_generation_prompt: bool = True) -> str:
         """Returns the conversation as the model's own chat template writes it."""
-        return self.backend.loaded.tokenizer.apply_chat_template(
+        text: str = self.backend.loaded.tokenizer.apply_chat_template(
             chat_history,
             tokenize=False,
             add_generation_prompt=add_generation_prompt,
             continue_final_message=not add_generation_prompt,
         )
+        return text
 
     @property
     def tokenizer_name(self) -> str:

@@ -69,14 +69,12 @@ class Script(Strict):
 
 
 def read_script(
-    script: str | Path | Mapping[str, Any] | Sequence[Any], where: str = "the scripted model's script"
+    script: str | Path | Mapping[str, object] | Sequence[Any], where: str = "the scripted model's script"
 ) -> Script:
     """Returns the script in a YAML or JSON file, its content as already read, or its rules. Raises ConfigError."""
-    if isinstance(script, list | tuple):
-        script = {"answers": script}
-    if isinstance(script, Mapping):
-        return validate(Script, script, where)
-    return validate(Script, read_yaml(Path(script)).data, str(script))
+    if isinstance(script, str | Path):
+        return validate(Script, read_yaml(Path(script)).data, str(script))
+    return validate(Script, script if isinstance(script, Mapping) else {"answers": script}, where)
 
 
 class ScriptedBackend:
@@ -173,14 +171,15 @@ class ScriptedBackend:
         cut = left <= 0
         answered = self._generated(replace(request, max_tokens=max(left, 1)), prompt, "" if cut else text)
         seconds = tokens * self.script.decode_s_per_token
+        whole_s = (answered.e2e_s or 0.0) + seconds
         return replace(
             answered,
-            output_tokens=answered.output_tokens + tokens,
+            output_tokens=(answered.output_tokens or 0) + tokens,
             finish_reason="length" if cut else answered.finish_reason,
-            decode_s=answered.decode_s + seconds,
-            ttft_s=answered.prefill_s + self.script.decode_s_per_token,
-            last_token_s=answered.e2e_s + seconds,
-            e2e_s=answered.e2e_s + seconds,
+            decode_s=(answered.decode_s or 0.0) + seconds,
+            ttft_s=(answered.prefill_s or 0.0) + self.script.decode_s_per_token,
+            last_token_s=whole_s,
+            e2e_s=whole_s,
             applied=noted,
             thinking=Thinking(kept, tokens, cut, forced),
         )

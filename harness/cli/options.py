@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, fields
+from functools import wraps
+from inspect import Parameter, Signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -12,6 +15,8 @@ from harness.errors import ConfigError
 
 if TYPE_CHECKING:
     from harness.config.assemble import Additions
+
+Taken = TypeVar("Taken", bound=Any)  # a dataclass
 
 
 def _bundled(folder: str) -> list[str]:
@@ -114,11 +119,42 @@ Runs = Annotated[list[Path], typer.Argument(help="run folders")]
 Run = Annotated[Path, typer.Argument(help="a run folder")]
 
 
-def additions(models: list[str] | None, tasks: list[str] | None, data: list[str] | None, **more: object) -> Additions:
-    """Returns what the command line adds to a run file. Raises ConfigError for a `--data` that is no TASK=PATH."""
-    from harness.config.assemble import Additions
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chosen:
+    """A run file, and the models, tasks and data that are joined to it."""
 
-    return Additions(models=models or (), tasks=tasks or (), data=_places(data or []), **more)  # type: ignore[arg-type]
+    config: Config = None
+    model: Models = None
+    task: Tasks = None
+    data: Data = None
+
+    def additions(self) -> Additions:
+        """Returns what is joined to the run file. Raises ConfigError for a `--data` that is no TASK=PATH."""
+        from harness.config.assemble import Additions
+
+        return Additions(models=self.model or (), tasks=self.task or (), data=_places(self.data or []))
+
+
+def taking(kind: type[Taken]) -> Callable[[Callable[[Taken], None]], Callable[..., None]]:
+    """Lets a command take one value of a dataclass: each of its fields is an option, or an argument, of that name."""
+    hints = get_type_hints(kind, include_extras=True)
+
+    def decorated(command: Callable[[Taken], None]) -> Callable[..., None]:
+        @wraps(command)
+        def called(**values: object) -> None:
+            command(kind(**values))
+
+        del called.__wrapped__  # what it takes is the fields
+        called.__annotations__ = {**hints, "return": None}
+        called.__signature__ = Signature(  # type: ignore[attr-defined]  # what Typer asks for
+            [
+                Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
+                for field in fields(kind)
+            ]
+        )
+        return called
+
+    return decorated
 
 
 def _places(given: list[str]) -> dict[str, str]:

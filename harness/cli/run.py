@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ from harness.cli import options as given
 from harness.cli.terminal import say, show, show_json, width, working
 
 if TYPE_CHECKING:
+    from harness.api import Prepared, PreparedBench
     from harness.config.run import RunConfig
     from harness.security.seal import Seal
 
@@ -21,26 +23,48 @@ Deterministic = Annotated[
 Sealed = Annotated[bool, typer.Option("--seal/--no-seal", help="keep this process off the network where it needs none")]
 
 
-def run(
-    config: given.Config = None,
-    model: given.Models = None,
-    task: given.Tasks = None,
-    data: given.Data = None,
-    out: Out = None,
-    limit: given.Limit = None,
-    first: given.First = None,
-    formats: given.Formats = None,
-    seed: given.Seed = None,
-    machine: given.Machine = None,
-    baseline: given.Baseline = None,
-    judge: given.Judge = None,
-    latency: given.Latency = None,
-    deterministic: Deterministic = False,
-    responses_only: given.ResponsesOnly = False,
-    max_cost: given.MaxCost = None,
-    seal: Sealed = True,
-    as_json: given.Json = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToRun(given.Chosen):
+    """What `harness run` takes."""
+
+    out: Out = None
+    limit: given.Limit = None
+    first: given.First = None
+    formats: given.Formats = None
+    seed: given.Seed = None
+    machine: given.Machine = None
+    baseline: given.Baseline = None
+    judge: given.Judge = None
+    latency: given.Latency = None
+    deterministic: Deterministic = False
+    responses_only: given.ResponsesOnly = False
+    max_cost: given.MaxCost = None
+    seal: Sealed = True
+    as_json: given.Json = False
+
+    def wanted(self) -> RunConfig:
+        """Returns the run: the file with what is added to it."""
+        from harness.config.assemble import assemble
+
+        added = replace(
+            self.additions(),
+            limit=self.limit,
+            first=self.first,
+            formats=self.formats,
+            seed=self.seed,
+            machine=self.machine,
+            baseline=self.baseline,
+            judge=self.judge,
+            latency=self.latency,
+            deterministic=self.deterministic,
+            responses_only=self.responses_only or None,
+            max_cost=self.max_cost,
+        )
+        return assemble(self.config, added)
+
+
+@given.taking(ToRun)
+def run(asked: ToRun) -> None:
     """Run models on tasks, or go on where a run stopped, and print the table.
 
     Use it to measure: accuracy, latency and cost of each model on each task,
@@ -51,37 +75,36 @@ def run(
         harness run tickets.yaml --model ./my-model --limit 200
     """
     from harness import api
-    from harness.cli.progress import shown
 
-    more: dict[str, object] = {
-        "limit": limit,
-        "first": first,
-        "formats": formats,
-        "seed": seed,
-        "machine": machine,
-        "baseline": baseline,
-    }
-    more |= {"judge": judge, "latency": latency, "deterministic": deterministic, "max_cost": max_cost}
-    wanted = api.assemble(config, given.additions(model, task, data, responses_only=responses_only or None, **more))
-    sealed = seal_or_not(wanted, seal)
+    wanted = asked.wanted()
+    sealed = seal_or_not(wanted, asked.seal)
     with working("reading models and data"):
-        prepared = api.prepare(wanted, sealed, out)
+        prepared = api.prepare(wanted, sealed, asked.out)
     say(f"run folder: {prepared.folder}")
     say_sealed(sealed)
     for spending in prepared.spending():
         say(spending.line())
-    try:
-        shown(prepared.plan, prepared.events())
-    except KeyboardInterrupt:
-        say(f"interrupted: the same command goes on where it stopped ({prepared.folder})")
-        raise typer.Exit(130) from None
+    carried_out(prepared)
     with working("judging"):
         found = prepared.finish()
-    show_json(found.as_json()) if as_json else show(found.table(width=width()))
-    if not as_json:
+    show_json(found.as_json()) if asked.as_json else show(found.table(width=width()))
+    if not asked.as_json:
         _next_steps(found.folder)
     if not found.complete:
         raise typer.Exit(3)
+
+
+def carried_out(prepared: Prepared | PreparedBench) -> None:
+    """Carries out what is prepared, and shows how far it is."""
+    from harness.cli.bar import shown
+
+    try:
+        with shown() as listen:
+            for event in prepared.events():
+                listen(event)
+    except KeyboardInterrupt:
+        say(f"interrupted: the same command goes on where it stopped ({prepared.folder})")
+        raise typer.Exit(130) from None
 
 
 def seal_or_not(config: RunConfig, seal: bool) -> Seal:

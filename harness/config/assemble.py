@@ -24,9 +24,9 @@ from harness.config.run import RunConfig, TaskUse
 from harness.config.yaml_file import YamlFile, read_yaml
 from harness.errors import ConfigError, nearest
 
-Model = str | ModelConfig | Mapping[str, Any]  # a folder, demo model or hub id; or the values of a model entry
-TaskName = str | TaskUse | Mapping[str, Any]  # a bundled name, a task file, lm_eval:NAME; or the values of an entry
-Source = str | Path | RunConfig | Mapping[str, Any] | None  # a run file, a bundled name, a task file, or values
+Model = str | ModelConfig | Mapping[str, object]  # a folder, demo model or hub id; or the values of a model entry
+TaskName = str | TaskUse | Mapping[str, object]  # a bundled name, a task file, lm_eval:NAME; or the values of an entry
+Source = str | Path | RunConfig | Mapping[str, object] | None  # a run file, a bundled name, a task file, or values
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Additions:
     first: int | None = None
     formats: int | None = None
     seed: int | None = None
-    machine: str | MachineConfig | Mapping[str, Any] | None = None
+    machine: str | MachineConfig | Mapping[str, object] | None = None
     baseline: str | None = None
     judge: Model | None = None
     latency: int | None = None  # requests timed one at a time
@@ -95,7 +95,7 @@ def _content(source: Source) -> YamlFile:
     raise ConfigError(what, where="the run that was given", fix="name a run file or a task, or give the file's values")
 
 
-def _given(values: Mapping[str, Any], where: str) -> YamlFile:
+def _given(values: Mapping[str, object], where: str) -> YamlFile:
     return YamlFile(Path(where), {"run": "run", **values}, {})
 
 
@@ -103,13 +103,13 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _join(values: dict[str, Any], key: str, more: Sequence[Any]) -> None:
+def _join(values: dict[str, object], key: str, more: Sequence[Any]) -> None:
     """Adds to a list of the file, but leaves what is no list there for the check to refuse."""
     if more and isinstance(before := values.get(key) or [], list):
         values[key] = [*before, *more]
 
 
-def _need(values: Mapping[str, Any]) -> None:
+def _need(values: Mapping[str, object]) -> None:
     """Raises ConfigError where nothing was named to run, or nothing to run it."""
     lengths = getattr(values.get("bench"), "lengths", None)
     for key, noun in (("models", "--model PATH"), ("tasks", "--task NAME")):
@@ -126,10 +126,10 @@ def _with_data(tasks: Any, places: Mapping[str, str]) -> Any:
     for name in places:
         if name not in names:
             raise ConfigError(f"--data names task '{name}', which is not in the run", fix=nearest(name, names))
-    return [{**use, "data": str(places[use["task"]])} if use.get("task") in places else use for use in uses]
+    return [{**use, "data": str(places[name])} if name in places else use for name, use in zip(names, uses)]
 
 
-def _use(task: TaskName) -> dict[str, Any]:
+def _use(task: TaskName) -> dict[str, object]:
     """Returns the values of a task's entry."""
     if isinstance(task, TaskUse):
         return task.model_dump(exclude_unset=True, by_alias=True)

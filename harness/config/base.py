@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from harness.config.yaml_file import YamlFile
 from harness.errors import ConfigError, HarnessError, nearest
@@ -57,7 +57,7 @@ def _by_shape(value: Any) -> str:
 Config = TypeVar("Config", bound=Strict)
 
 
-def validate(kind: type[Config], data: Mapping[str, Any], where: str) -> Config:
+def validate(kind: type[Config], data: Mapping[str, object], where: str) -> Config:
     """Returns `data` as a checked value; `where` is what messages name. Raises ConfigError."""
     return _checked(kind, YamlFile(Path(where), data, {}), ConfigError)
 
@@ -86,7 +86,7 @@ def _checked(kind: type[Config], file: YamlFile, error_kind: type[HarnessError])
     raise error_kind(f"{named}: {message}{given}" if named else message, where=file.where(key), fix=_fix(first))
 
 
-def _fix(error: Mapping[str, Any]) -> str:
+def _fix(error: ErrorDetails) -> str:
     if error["type"] == "literal_error":
         return nearest(error["input"], re.findall(r"'([^']*)'", error["ctx"]["expected"]))
     if error["type"] == "string_type":

@@ -52,7 +52,8 @@ class ModelConfig(Strict):
         if not isinstance(data, Mapping):
             return data
         backend = _backend(data.get("backend", cls.model_fields["backend"].get_default()))
-        without = BACKENDS[backend].without if backend in BACKENDS else frozenset()
+        sort = BACKENDS.get(backend)
+        without = frozenset() if sort is None else sort.without
         kept = {}
         for key, value in data.items():
             if key in cls.model_fields and key not in without:
@@ -81,7 +82,7 @@ class ModelConfig(Strict):
         """Returns whether all requests are handed over at once, and answered within a day."""
         return False
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         """Returns the settings that could change an answer, as JSON values."""
         return self.model_dump(mode="json", exclude=set(self.changes_no_answer))
 
@@ -131,7 +132,9 @@ class RemoteModel(ModelConfig):
     stream: bool = True  # off: the answer comes in one piece, and the first token has no time
     batch: bool = False  # hand all requests over at once, answered within a day at the batch price
     logprobs: bool = False  # keep the log-probability of each generated token
-    extra: Mapping[str, Any] = Field(default_factory=dict)  # added to each request's body, as {reasoning_effort: low}
+    extra: Mapping[str, object] = Field(
+        default_factory=dict
+    )  # added to each request's body, as {reasoning_effort: low}
     price: str | Mapping[str, float] | None = None  # PROVIDER/MODEL of the price file, or {input, output} USD per 1M
     limits: LimitsConfig = LimitsConfig()  # how hard it is asked
 
@@ -186,7 +189,7 @@ class RecordedModel(ModelConfig):
     changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path"})
 
     backend: str = "recorded"
-    script: str | Mapping[str, Any] | None = None  # the file, or {file, id, text, model}
+    script: str | Mapping[str, object] | None = None  # the file, or {file, id, text, model}
     path: str | None = None  # the file, as `script` has it
 
     @property
@@ -195,7 +198,7 @@ class RecordedModel(ModelConfig):
         file = given.get("file") if isinstance(given, Mapping) else given
         return file if isinstance(file, str) else None
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         found = super().settings()  # the content of the file counts, which is digested, and not its path
         return found | {"script": {**self.script, "file": None} if isinstance(self.script, Mapping) else None}
 
@@ -210,7 +213,7 @@ class ScriptedModel(ModelConfig):
     def answers(self) -> str | None:
         return self.script if isinstance(self.script, str) else None
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, object]:
         return super().settings() | ({} if self.answers is None else {"script": None})  # as above
 
 
@@ -288,10 +291,10 @@ def _listed(owners: list[str], backend: str) -> str:
 
 
 @cache
-def _defaults() -> dict[str, Any]:
+def _defaults() -> dict[str, object]:
     """Returns what each key is where it is not given, as JSON values."""
     needed = {"name": "m", "path": "p", "base_url": "u"}
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for kind in _CLASSES:
         made = kind.model_validate({key: value for key, value in needed.items() if key in kind.model_fields})
         found |= made.model_dump(mode="json", exclude=set(needed))
@@ -333,7 +336,7 @@ class _Alone(Strict):
     model: Model
 
 
-def read_model(settings: Mapping[str, Any], where: str) -> Model:
+def read_model(settings: Mapping[str, object], where: str) -> Model:
     """Returns a model of its settings; `where` is what messages name. Raises ConfigError."""
     return validate(_Alone, {"model": settings}, where).model
 
@@ -343,6 +346,6 @@ def model_of(**settings: Any) -> Any:
     return TypeAdapter(Model).validate_python(settings)
 
 
-def model_from_path(path: str) -> dict[str, Any]:
+def model_from_path(path: str) -> dict[str, object]:
     """Returns the settings of a model given by folder, demo name or hub id alone; its last part is its name."""
     return {"name": Path(path).name or path, "path": path}

@@ -9,14 +9,14 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import Any, get_type_hints
+from typing import Any, Unpack, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from harness.errors import TaskError, nearest
 
 Table = Mapping[str, Callable[..., Any]]
-Spec = str | Mapping[str, Any]
+Spec = str | Mapping[str, object]
 
 
 def check(table: Table, spec: Any, where: str, kind: str) -> None:
@@ -67,7 +67,7 @@ def _named(spec: Any, where: str, kind: str) -> tuple[str, Any]:
     raise TaskError(f"cannot read {spec!r:.60} as {kind}", where=where, fix="write a name, or {name: {option: value}}")
 
 
-def _mapping(function: Callable[..., Any], options: Any) -> dict[str, Any]:
+def _mapping(function: Callable[..., Any], options: Any) -> dict[str, object]:
     if options is None:
         return {}
     if isinstance(options, Mapping):
@@ -79,7 +79,9 @@ def _mapping(function: Callable[..., Any], options: Any) -> dict[str, Any]:
 @cache
 def _parameters(function: Callable[..., Any]) -> tuple[str, ...]:
     kinds = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD
-    return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds)
+    names = tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds)
+    listed = _listed(function)
+    return names if listed is None else (*names[:-1], *listed.__annotations__)  # `**` comes last
 
 
 @cache
@@ -88,5 +90,15 @@ def _options(function: Callable[..., Any]) -> tuple[dict[str, Any], set[str], An
     hints = get_type_hints(function, include_extras=True)
     parameters = [p for p in inspect.signature(function).parameters.values() if p.name != "row"]  # never an option
     named = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
-    further = next((hints[p.name] for p in parameters if p.kind is p.VAR_KEYWORD), None)
-    return {p.name: hints[p.name] for p in named}, {p.name for p in named if p.default is p.empty}, further
+    known, required = {p.name: hints[p.name] for p in named}, {p.name for p in named if p.default is p.empty}
+    if (listed := _listed(function)) is not None:
+        return {**known, **get_type_hints(listed, include_extras=True)}, required | listed.__required_keys__, None
+    return known, required, next((hints[p.name] for p in parameters if p.kind is p.VAR_KEYWORD), None)
+
+
+def _listed(function: Callable[..., Any]) -> Any:
+    """Returns the TypedDict that lists the options of a function, as in `**options: Unpack[Options]`; None without."""
+    hints = get_type_hints(function, include_extras=True)
+    further = next((p for p in inspect.signature(function).parameters.values() if p.kind is p.VAR_KEYWORD), None)
+    hint = None if further is None else hints[further.name]
+    return get_args(hint)[0] if get_origin(hint) is Unpack else None

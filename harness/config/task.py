@@ -93,7 +93,7 @@ class ThinkingConfig(Strict):
 class ConstrainConfig(Strict):
     """What an answer must be as a whole. How many are is told in either case, as the metric `valid_output`."""
 
-    json_schema: Mapping[str, Any] | None = Field(default=None, alias="schema")  # JSON Schema, for a JSON answer
+    json_schema: Mapping[str, object] | None = Field(default=None, alias="schema")  # JSON Schema, for a JSON answer
     regex: Annotated[str, Field(min_length=1)] | None = None  # regular expression of the whole answer
     choices: Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)] | None = (
         None  # the answers
@@ -317,7 +317,9 @@ class Writing(TaskConfig):
     logprobs: bool = False  # metrics `confidence` (of the mean token), `confidence_min`, `confidence_first`
     epochs: Annotated[int, Field(ge=1, le=1000)] = 1  # answers drawn to each sample
     reduce: Reduction = "mean"  # what several answers to one sample are worth
-    also: Mapping[str, Any] = Field(default_factory=dict)  # further extractions of the same text: name -> extract spec
+    also: Mapping[str, object] = Field(
+        default_factory=dict
+    )  # further extractions of the same text: name -> extract spec
 
     @property
     def reduction(self) -> str | BestBy:

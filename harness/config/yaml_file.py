@@ -21,7 +21,7 @@ MAX_DEPTH = 30
 _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _Loader(_Base):  # type: ignore[misc,valid-type]
+class _Loader(_Base):  # type: ignore[misc,valid-type]  # which of the two is known when it runs
     """SafeLoader with YAML 1.2 booleans and numbers, and without dates."""
 
 
@@ -94,7 +94,7 @@ def parse_yaml(text: str, path: Path) -> YamlFile:
 def _check_events(text: str, path: Path) -> None:
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
-        line = f"{path}:{event.start_mark.line + 1}"
+        line = f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"alias '*{event.anchor}' is not allowed", where=line, fix="write the value out")
         tag = getattr(event, "tag", None)
@@ -108,10 +108,10 @@ def _check_events(text: str, path: Path) -> None:
             depth -= 1
 
 
-def _value(node: yaml.Node, at: tuple[str | int, ...], lines: dict, path: Path) -> Any:
+def _value(node: yaml.Node, at: tuple[str | int, ...], lines: dict[tuple[str | int, ...], int], path: Path) -> Any:
     lines[at] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
-        result: dict[str, Any] = {}
+        result: dict[str, object] = {}
         for key_node, value_node in node.value:
             line = f"{path}:{key_node.start_mark.line + 1}"
             if not isinstance(key_node, yaml.ScalarNode):
@@ -124,6 +124,7 @@ def _value(node: yaml.Node, at: tuple[str | int, ...], lines: dict, path: Path) 
         return result
     if isinstance(node, yaml.SequenceNode):
         return [_value(item, (*at, i), lines, path) for i, item in enumerate(node.value)]
+    assert isinstance(node, yaml.ScalarNode)  # the third and last sort of node
     return _scalar(node)
 
 

@@ -145,7 +145,7 @@ def price_request(price: Price | Packaged | None, used: TokenCount, processing: 
     return RequestCost(sum(parts.values()), parts)
 
 
-def frozen(price: Price | Packaged) -> dict[str, Any]:
+def frozen(price: Price | Packaged) -> dict[str, object]:
     """Returns the price as JSON values, to be kept with a run."""
     if isinstance(price, Packaged):
         return asdict(price)

@@ -17,7 +17,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -122,13 +121,13 @@ def _built(config_file: Path) -> dict[str, int] | None:
         return None
 
 
-def _summed(config: Mapping[str, Any], number_bytes: int) -> int | None:
+def _summed(config: Mapping[str, object], number_bytes: int) -> int | None:
     text = text_config(config)
     layers, hidden = whole(text, "num_hidden_layers", "n_layer"), whole(text, "hidden_size", "n_embd", "d_model")
     return None if layers is None or hidden is None else 2 * layers * hidden * number_bytes
 
 
-def restored(values: Mapping[str, Any]) -> Served:
+def restored(values: Mapping[str, object]) -> Served:
     """Returns what a plan keeps of a model, as it was."""
     return TypeAdapter(Served).validate_python(values)
 
@@ -225,7 +224,7 @@ class Projected:
     price: MachineHour
     by_utilisation: Mapping[float, RequestPrice]  # by the share of paid hours in use; empty without a price
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Returns the projection as JSON values."""
         shares = {f"{share:g}": asdict(cost) for share, cost in self.by_utilisation.items()}
         return {"label": "projected", "reason": None, **asdict(self), "by_utilisation": shares}
@@ -240,7 +239,7 @@ class NoProjection:
     output_tokens: float | None
     reason: str
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Returns the reason as JSON values."""
         return {"label": "projected", **asdict(self)}
 

@@ -11,17 +11,16 @@ questions and the sets of four options are held out.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import random
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.demo import words
 
@@ -30,6 +29,7 @@ COMMITTED_SEED = 2026
 TEST_ROWS = {"support-routing": 400, "invoice-fields": 300, "product-facts": 400}
 DEV_ROWS = {"support-routing": 16, "invoice-fields": 5, "product-facts": 5}
 LETTERS = "ABCD"
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +51,11 @@ class Side:
         """Says whether a number, date or invented word belongs to this side: one in five is held out for the test."""
         return (zlib.crc32(str(key).encode()) % 5 == 0) == (self.index == 1)
 
-    def draw(self, rng: random.Random, make) -> Any:
+    def draw(self, rng: random.Random, make: Callable[[random.Random], Drawn]) -> Drawn:
         """Returns the first of `make(rng)`, drawn again and again, that belongs to this side."""
-        return next(value for value in iter(lambda: make(rng), None) if self.takes(value))
+        while not self.takes(value := make(rng)):
+            pass
+        return value
 
 
 TRAIN, TEST = Side(0), Side(1)
@@ -72,8 +74,11 @@ def committed(task: str) -> list[Example]:
     for split, side, count in (("dev", TRAIN, DEV_ROWS[task]), ("test", TEST, TEST_ROWS[task])):
         rng = random.Random(f"{COMMITTED_SEED} {task} {split}")
         seen: set[str] = set()
-        stream = (e for e in examples(task, side, rng) if not (_text(e) in seen or seen.add(_text(e))))
-        for number, example in enumerate(itertools.islice(stream, count), start=1):
+        stream = examples(task, side, rng)
+        for number in range(1, count + 1):
+            while _text(example := next(stream)) in seen:
+                pass
+            seen.add(_text(example))
             row = {"id": f"{split}-{number:03d}", "split": split, **example.row}
             found.append(Example(row, example.templates, example.slots))
     return found
@@ -96,7 +101,7 @@ def statement(rng: random.Random) -> Example:
 
 
 def _text(example: Example) -> str:
-    return example.row.get("ticket") or example.row.get("text") or example.row["question"]
+    return str(example.row.get("ticket") or example.row.get("text") or example.row["question"])
 
 
 def _expand(template: str, rng: random.Random) -> str:
@@ -138,11 +143,12 @@ def _ticket(side: Side, rng: random.Random) -> Example:
     templates = [body]
     if difficulty in ("two requests", "ambiguous"):
         extra = rng.choice(words.TICKETS[other][side.index])
+        joints: tuple[str, ...]
         if difficulty == "ambiguous":
-            joints, body_first = words.JOINED, rng.random() < 0.7
+            joints, body_first = words.JOINED[side.index], rng.random() < 0.7
         else:
-            joints, body_first = rng.choice(((words.LATER, True), (words.RATHER, False)))
-        joint = rng.choice(joints[side.index])
+            joints, body_first = rng.choice(((words.LATER[side.index], True), (words.RATHER[side.index], False)))
+        joint = rng.choice(joints)
         templates += [extra, joint]
         body = f"{body} {joint}{extra}" if body_first else f"{extra} {joint}{body}"
     channel = rng.choice(("email", "chat", "form"))

@@ -13,15 +13,12 @@ import dataclasses
 import json
 import math
 import platform
-import random
 import re
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 import transformers
@@ -29,32 +26,18 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, proce
 from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from harness.demo import data
+from harness.demo import data, words
+from harness.demo.texts import ROWS, SEED, answer, question, sequences, task_of
 from harness.scoring.scorers.fields import fields
-from harness.tasks.kinds import read_task
-from harness.tasks.kinds.choice import ChoiceTask
 from harness.tasks.kinds.generate import GenerateTask
-from harness.tasks.prompts import as_text, fill
 
 MODELS_DIR = Path(__file__).resolve().parent / "models"
-SEED = 7
 VOCABULARY = 2048
 CONTEXT = 1024
 THREADS = 1  # one thread gives the same weights on any machine with these library versions
 BOS, EOS, PAD = "<s>", "</s>", "<pad>"
 # Names and numbers (two digits at a time) are cut the same way wherever they stand: copying a value is copying tokens.
 PIECES = r" \p{Lu}(?!\p{L})| ?\p{Ll}+|\p{Lu}+\p{Ll}*|\p{L}+|\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s+"
-SHOTS = 5  # before a question of product-facts
-# Sequences in one step, by kind: the tasks as they are asked, and what prepares for them. product-facts: the same
-# questions without shots, and the facts as sentences. invoice-fields: values that are written again in another order.
-ROWS = {
-    "support-routing": 16,
-    "invoice-fields": 8,
-    "product-facts": 3,
-    "zero-shot facts": 8,
-    "statements": 6,
-    "copies": 4,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,94 +56,6 @@ RECIPES = {
     "demo-0.1m": Recipe(width=32, layers=3, heads=4, inner=64, steps=400, rate=6e-3),
     "demo-2m": Recipe(width=192, layers=4, heads=6, inner=512, steps=620, rate=2e-3),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a training text; the loss is on the parts the model should learn to write."""
-
-    text: str
-    learned: bool
-
-
-# --- texts -------------------------------------------------------------------------------------------------------
-
-
-@cache
-def task_of(task: str) -> ChoiceTask | GenerateTask:
-    """Returns what a task file says."""
-    found = read_task(data.TASKS_DIR / f"{task}.yaml")[0]
-    assert isinstance(found, ChoiceTask | GenerateTask)
-    return found
-
-
-def question(task: str, row: Mapping[str, Any]) -> str:
-    """Returns the prompt of one row."""
-    return fill(task_of(task).prompt, row)
-
-
-def answer(task: str, row: Mapping[str, Any]) -> str:
-    """Returns the right answer of one row as it stands after the prompt and a space."""
-    found = row[task_of(task).answer]
-    return row[found] if task == "product-facts" else as_text(found)
-
-
-def training_stream(kind: str, seed: int = SEED) -> Iterator[data.Example]:
-    """Yields everything the models are taught of one kind."""
-    rng = random.Random(f"{seed} training {kind}")
-    if kind == "statements":
-        return iter(lambda: data.statement(rng), None)
-    return data.examples(
-        {"letters": "product-facts", "copies": "invoice-fields"}.get(kind, _task(kind)), data.TRAIN, rng
-    )
-
-
-def _task(kind: str) -> str:
-    return kind if kind in data.TEST_ROWS else "product-facts"
-
-
-def sequences(kind: str, seed: int = SEED) -> Iterator[tuple[Piece, ...]]:
-    """Yields training texts of one kind without end."""
-    stream, rng = training_stream(kind, seed), random.Random(f"{seed} order {kind}")
-    while True:
-        if kind == "statements":
-            yield (Piece(next(stream).row["text"], True),)
-        elif kind == "copies":
-            yield _copies([next(stream).row["fields"] for _ in range(3)], rng)
-        else:
-            yield _asked(kind, stream, rng)
-
-
-def _asked(kind: str, stream: Iterator[data.Example], rng: random.Random) -> tuple[Piece, ...]:
-    """Returns a task's prompt with its answer, as the harness asks it (product-facts: behind five others)."""
-    task, pieces = _task(kind), []
-    for _ in range(SHOTS + 1 if kind == "product-facts" else 1):
-        row = next(stream).row
-        if kind == "support-routing":
-            row = {**row, "ticket": _thinned(row["ticket"], rng)}
-        pieces += [Piece("\n\n", False)] if pieces else []
-        pieces += [Piece(question(task, row), False), Piece(" " + answer(task, row), True)]
-    return tuple(pieces)
-
-
-def _copies(fields: Sequence[Mapping[str, Any]], rng: random.Random) -> tuple[Piece, ...]:
-    """Returns the values of some invoices as a list, and the same values in another order."""
-    values = [str(one[name]) for one in fields for name in ("vendor", "number", "total")]
-    listed, again = rng.sample(values, len(values)), rng.sample(values, len(values))
-    return (Piece("\n".join(listed) + "\n\n", False), Piece("\n".join(again), True))
-
-
-def _thinned(text: str, rng: random.Random) -> str:
-    """Returns the text without a random share of its words, mostly in another order.
-
-    A small model learns every training template by heart and then fails on others. What is left of a thinned text are
-    its telling words.
-    """
-    share = rng.choice((0.0, 0.2, 0.4, 0.6))
-    kept = [word for word in text.split(" ") if rng.random() >= share] or [text]
-    if rng.random() < 0.75:
-        rng.shuffle(kept)
-    return " ".join(kept)
 
 
 def make_tokenizer(seed: int = SEED) -> PreTrainedTokenizerFast:
@@ -271,8 +166,8 @@ def train(
 
 def load(folder: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
     """Returns a saved model, computing in float32, and its tokenizer."""
-    model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
-    return model, transformers.AutoTokenizer.from_pretrained(folder)
+    model = LlamaForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+    return model, PreTrainedTokenizerFast.from_pretrained(folder)
 
 
 def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: str, limit: int | None = None) -> float:
@@ -288,7 +183,8 @@ def accuracy(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, task: 
         texts = generate(model, tokenizer, prompts, config.max_tokens)
         scores = (fields(row[config.answer], text, **config.score["fields"])[0] for row, text in zip(rows, texts))
         return sum(scores) / len(rows)
-    labels = [[row[letter] for letter in data.LETTERS] if task == "product-facts" else config.choices for row in rows]
+    same = config.choices if isinstance(config.choices, tuple) else ()  # those of product-facts are in its rows
+    labels = [[row[letter] for letter in data.LETTERS] if task == "product-facts" else same for row in rows]
     chosen = choose(model, tokenizer, prompts, labels)
     return sum(label == answer(task, row) for label, row in zip(chosen, rows)) / len(rows)
 
@@ -326,9 +222,8 @@ def generate(
             padding_side="left",
             return_token_type_ids=False,
         )
-        written = model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)[
-            :, inputs["input_ids"].shape[1] :
-        ]
+        asked = inputs["input_ids"].shape[1]
+        written = model.generate(**inputs, max_new_tokens=max_tokens, do_sample=False)[:, asked:]  # type: ignore[misc]  # typed for a mixin alone
         texts += tokenizer.batch_decode(written, skip_special_tokens=True)
     return texts
 
@@ -400,7 +295,7 @@ def card(name: str, recipe: Recipe, parameters: int, seconds: float, measured: M
         torch=torch.__version__.partition("+")[0],
         transformers=transformers.__version__,
         measured="\n".join(lines),
-        chance_routing=1 / len(data.words.TEAMS),
+        chance_routing=1 / len(words.TEAMS),
     )
 
 

@@ -2,7 +2,7 @@
 """The words the demo data is made of: templates and slot values, each split into a part for training and one held out.
 
 A template may hold `[a|b|c]` (one is drawn) and `{slot}` (filled by the generator). Every pair below is (train, test);
-nothing on the test side is ever shown in training, and the tests prove it.
+nothing on the test side is ever shown in training, and the tests prove it. Long because it is nothing but words.
 """
 
 from __future__ import annotations

@@ -111,18 +111,15 @@ def _packed_attention(
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
     scaling: float | None = None,
-    dropout: float = 0.0,
     packed: Pass | None = None,
-    sliding_window: int | None = None,
-    softcap: float | None = None,
-    **more: Any,
+    **more: Any,  # a model's own, among them dropout, sliding_window and softcap
 ) -> tuple[torch.Tensor, None]:
     """Our attention in transformers' interface: [1, heads, tokens, size] to [1, tokens, heads, size]."""
     strange = [name for name, given in more.items() if name in CHANGES_ATTENTION and given is not None]
-    if packed is None or strange or dropout:
+    if packed is None or strange or more.get("dropout"):
         raise NotImplementedError(f"attention with {', '.join(strange) or 'arguments that are not passed on'}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    return packed.attention(query, key, value, scale, sliding_window, softcap), None
+    return packed.attention(query, key, value, scale, more.get("sliding_window"), more.get("softcap")), None
 
 
 AttentionInterface.register(PACKED, _packed_attention)
@@ -137,6 +134,12 @@ class Pass(Cache):
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return 0
+
+    def attention(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, window: Any, softcap: Any
+    ) -> torch.Tensor:
+        """Returns attention of the layer that is computed, (1, heads, tokens, size) to (1, tokens, heads, size)."""
+        raise NotImplementedError
 
 
 @contextmanager

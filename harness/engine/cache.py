@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from transformers import Cache, DynamicCache
@@ -19,16 +19,18 @@ class _PrefixLayer(DynamicLayer):
     """Keys and values of one row, (1, heads, length, width); many rows may be read after it without being kept."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # of transformers, which gives it no types
         self.keeps = True
 
     def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         if self.keeps:
             return super().update(key_states, value_states)
         rows = (key_states.shape[0], -1, -1, -1)
+        keys, values = self.keys, self.values
+        assert keys is not None and values is not None  # a row comes after a prefix
         return (
-            torch.cat([self.keys.expand(rows), key_states], dim=-2),
-            torch.cat([self.values.expand(rows), value_states], dim=-2),
+            torch.cat([keys.expand(rows), key_states], dim=-2),
+            torch.cat([values.expand(rows), value_states], dim=-2),
         )
 
 
@@ -42,21 +44,25 @@ class PrefixCache(Cache):
     def __init__(self) -> None:
         super().__init__(layer_class_to_replicate=_PrefixLayer)
 
+    @property
+    def _own(self) -> list[_PrefixLayer]:
+        return cast("list[_PrefixLayer]", self.layers)  # the library makes them, of the class it was given
+
     def keep(self, keeps: bool) -> None:
         """Says whether what is read next becomes part of the prefix, or is only read after it."""
-        for layer in self.layers:
+        for layer in self._own:
             layer.keeps = keeps
 
     def cut(self, length: int) -> None:
         """Drops all positions from `length` on, in every layer, also if a failed pass left layers of unequal length."""
-        for layer in self.layers:
+        for layer in self._own:
             layer.crop(-max(0, layer.get_seq_length() - length))
 
     @property
     def bytes(self) -> int:
         """Memory held by the keys and values."""
-        held = [layer for layer in self.layers if layer.is_initialized]
-        return sum(side.numel() * side.element_size() for layer in held for side in (layer.keys, layer.values))
+        sides = [side for layer in self._own for side in (layer.keys, layer.values) if side is not None]
+        return sum(side.numel() * side.element_size() for side in sides)
 
 
 def attention_kinds(config: Any) -> dict[str, int | None] | None:

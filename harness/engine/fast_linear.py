@@ -15,7 +15,8 @@ class _Linear(torch.nn.Linear):
     """A linear layer whose product oneDNN computes, on the weights as they lie."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
-        return torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+        out: torch.Tensor = torch.ops.mkldnn._linear_pointwise(input, self.weight, self.bias, "none", [], "")
+        return out
 
 
 def quicken(model: Any) -> int:

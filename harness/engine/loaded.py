@@ -23,7 +23,8 @@ class LoadedModel:
     @property
     def takes(self) -> frozenset[str]:
         """Returns what the model may be given, by name."""
-        return _takes(type(self.model))
+        kind: Any = type(self.model)
+        return _takes(kind)
 
     @property
     def cache_argument(self) -> str:
@@ -32,11 +33,11 @@ class LoadedModel:
 
 
 @cache
-def _takes(kind: type) -> frozenset[str]:
+def _takes(kind: Any) -> frozenset[str]:
     # Looking it up takes a tenth of a small model's step.
     return frozenset(inspect.signature(kind.forward).parameters)
 
 
-def cache_argument(kind: type) -> str:
+def cache_argument(kind: Any) -> str:
     """Returns by which name a class of models takes its keys and values: `cache` since transformers 5.24."""
     return "cache" if "cache" in _takes(kind) and "past_key_values" not in _takes(kind) else "past_key_values"

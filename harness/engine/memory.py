@@ -36,7 +36,7 @@ def bytes_per_token(model: Any) -> int:
     head = model.get_output_embeddings()
     linear = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not head]
     widest = max((m.out_features + m.in_features for m in linear), default=4096)
-    hidden = model.get_input_embeddings().weight.shape[1]
+    hidden: int = model.get_input_embeddings().weight.shape[1]
     return (2 * widest + 24 * hidden) * torch.finfo(model.dtype).bits // 8
 
 

@@ -72,7 +72,7 @@ def _score_batch(
         for offset, token in enumerate(sequences[index].ids[-sequences[index].n_scored :])
     ]
     first = min(position for _, position, _ in places)
-    options: dict[str, Any] = {"use_cache": False} if "use_cache" in loaded.takes else {}
+    options: dict[str, object] = {"use_cache": False} if "use_cache" in loaded.takes else {}
     if "logits_to_keep" in loaded.takes:
         options["logits_to_keep"] = width - first
     logits = loaded.model(input_ids=padded, **options).logits  # (rows, width or fewer, vocabulary)
@@ -194,7 +194,7 @@ def _run_generate(
     loaded: LoadedModel,
     rows: Sequence[Sequence[int]],
     max_tokens: int,
-    settings: Mapping[str, Any] = MappingProxyType({}),
+    settings: Mapping[str, object] = MappingProxyType({}),
     **options: Any,
 ) -> Any:
     """Runs the model's own `generate` on left-padded rows; by itself it never stops before `max_tokens`."""
@@ -213,7 +213,8 @@ class _Row:
 
     def __init__(self, loaded: LoadedModel, prompt: GenerationInput) -> None:
         self.sampling, self.seed, self.max_tokens = prompt.sampling, prompt.seed, prompt.max_tokens
-        self.history, self.written = list(prompt.ids), []
+        self.history = list(prompt.ids)
+        self.written: list[int] = []
         self.eos, self.scanner = loaded.eos_tokens, StopScanner(loaded.tokenizer, prompt.stop)
         self.finish: Finish | None = None
         self.stop_string: str | None = None

@@ -8,6 +8,7 @@ import random
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -130,16 +131,16 @@ def _encode_split(
     tokenizer: Any, pairs: Sequence[tuple[str, str]], *, prefix_token: int | None, add_bos: bool | None
 ) -> list[tuple[Ids, Ids]]:
     """Returns the ids of each context, and those the whole text has after as many."""
-    options = {"prefix_token": prefix_token, "add_bos": add_bos}
+    whole = partial(_encode_whole, tokenizer, prefix_token=prefix_token, add_bos=add_bos)
     cuts = _cuts(tokenizer) if len(pairs) >= MANY else None
     if cuts is None:
-        return _encode_whole(tokenizer, pairs, **options)
-    made = _encode_pieces(tokenizer, pairs, cuts, **options)
+        return whole(pairs)
+    made = _encode_pieces(tokenizer, pairs, cuts, prefix_token=prefix_token, add_bos=add_bos)
     tried = random.Random(0).sample(range(len(pairs)), min(TRIED, len(pairs)))
     tried.append(max(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1])))
-    if [made[i] for i in tried] != _encode_whole(tokenizer, [pairs[i] for i in tried], **options):
+    if [made[i] for i in tried] != whole([pairs[i] for i in tried]):
         log.info("the tokenizer reads pieces of texts otherwise than whole texts; it is given whole texts")
-        return _encode_whole(tokenizer, pairs, **options)
+        return whole(pairs)
     return made
 
 
@@ -232,7 +233,10 @@ def _cuts(tokenizer: Any) -> _Cuts | None:
         return None
     # Some added tokens take the white space behind them: no cut there.
     greedy = [token.content for token in added if token.rstrip]
-    guarded = lambda rule: re.compile(rule + "".join(f"(?<!{re.escape(content + rule[0])})" for content in greedy))
+
+    def guarded(rule: str) -> re.Pattern[str]:
+        return re.compile(rule + "".join(f"(?<!{re.escape(content + rule[0])})" for content in greedy))
+
     return _Cuts(guarded(lines), guarded(WORDS) if _holds(backend.pre_tokenizer, WORDS) else None)
 
 
@@ -255,7 +259,7 @@ def _is_local(step: dict[str, Any]) -> bool:
 def _opens(tokenizer: Any) -> bool:
     """Returns whether special tokens stand in front of a text only."""
     opening, whole = (tokenizer(text, return_attention_mask=False)["input_ids"] for text in ("", "a"))
-    return whole == opening + tokenizer("a", add_special_tokens=False, return_attention_mask=False)["input_ids"]
+    return bool(whole == opening + tokenizer("a", add_special_tokens=False, return_attention_mask=False)["input_ids"])
 
 
 def _holds(pre_tokenizer: Any, rule: str) -> bool:
@@ -266,7 +270,10 @@ def _holds(pre_tokenizer: Any, rule: str) -> bool:
         rule[0] + text
         for text in ("", "a", "Bc d", "7 x", ".", "?!\n", "'s", " ", " e", "\n", "\n\nf", "\t\ng", "/", "中")
     ]
-    split = lambda text: [piece for piece, _ in pre_tokenizer.pre_tokenize_str(text)]
+
+    def split(text: str) -> list[str]:
+        return [piece for piece, _ in pre_tokenizer.pre_tokenize_str(text)]
+
     apart = {text: split(text) for text in (*before, *after)}
     return all(
         split(left + right) == apart[left] + apart[right]

@@ -34,7 +34,7 @@ class Counter(Protocol):
         """Returns the joules at which the counter starts from zero again; None: it does not."""
         ...
 
-    def describe(self) -> Mapping[str, Any]:
+    def describe(self) -> Mapping[str, object]:
         """Returns what is known of the devices, as JSON values."""
         ...
 
@@ -48,7 +48,7 @@ class Energy:
     window_s: float
     by_device: Mapping[str, float] = field(default_factory=dict)
     idle_watts: float | None = None  # what the same devices draw without the work
-    devices: Mapping[str, Any] = field(default_factory=dict)
+    devices: Mapping[str, object] = field(default_factory=dict)
     reason: str | None = None
 
     @property
@@ -183,7 +183,7 @@ class Rapl:
     def turns_at(self, device: str) -> float | None:
         return self._turns[device]
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         return {name: {"kind": "processor package"} for name in self._domains}
 
 
@@ -235,7 +235,7 @@ class Nvml:
     def turns_at(self, device: str) -> None:
         return None  # 64 bit: it does not turn
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """Returns name, power limit and the number of processes of each device, which all share its counter."""
         nvml = self._nvml
         driver = _text(nvml.nvmlSystemGetDriverVersion())
@@ -261,9 +261,10 @@ def find_nvml(visible: str | None = None, nvml: Any = None) -> Nvml | str:
     """
     if nvml is None:
         try:
-            import pynvml as nvml
+            import pynvml
         except ImportError:
             return "the package nvidia-ml-py is not installed (extra gpu)"
+        nvml = pynvml
     try:
         nvml.nvmlInit()
         if visible is None:

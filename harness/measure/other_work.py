@@ -11,10 +11,8 @@ from __future__ import annotations
 import multiprocessing
 import os
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 PROC = Path("/proc")
 OTHERS = 0.10  # of all processors, above which a reader is warned: one busy of up to nine; with more, some stay free
@@ -85,21 +83,3 @@ def between(before: Reading | None, after: Reading | None, *, served_here: bool 
         others=min(1.0, max(0.0, busy - own) / whole) if known else None,
         stolen=min(1.0, stolen / whole) if stolen >= 0 else None,
     )
-
-
-def warning(measured: Mapping[str, Mapping[str, Any] | None]) -> str | None:
-    """Returns what to say below a table of times, in one line; None where nothing is known to have disturbed them.
-
-    `measured` gives by name what is stored of each measurement's bystanders.
-    """
-    shares = {name: (found["others"] or 0.0, found["stolen"] or 0.0) for name, found in measured.items() if found}
-    disturbed = {name: pair for name, pair in shares.items() if pair[0] > OTHERS or pair[1] > STOLEN}
-    if not disturbed:
-        return None
-    others, stolen = (max(column) for column in zip(*disturbed.values()))
-    upto = "up to " if len(disturbed) > 1 else ""
-    taken = [f"other work took {upto}{100 * others:.0f} %"] if others > OTHERS else []
-    taken += [f"the host of this virtual machine kept back {upto}{100 * stolen:.0f} %"] if stolen > STOLEN else []
-    names = "; ".join([*list(disturbed)[:SHOWN], *([f"{more} more"] if (more := len(disturbed) - SHOWN) > 0 else [])])
-    when = f"of this computer's processors while latencies were measured ({names})"
-    return f"WARNING: {' and '.join(taken)} {when}: they may be too long."

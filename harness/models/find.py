@@ -68,13 +68,13 @@ def _from_hub(name: str, revision: str | None, trust_remote_code: bool) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     patterns = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.tiktoken", "*.md", "LICENSE*"]
-    wanted = {"revision": revision, "allow_patterns": patterns + (["*.py"] if trust_remote_code else [])}
+    patterns += ["*.py"] if trust_remote_code else []
     try:
-        return Path(snapshot_download(name, local_files_only=True, **wanted))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns, local_files_only=True))
     except (LocalEntryNotFoundError, HFValidationError):
         pass  # not here yet
     try:
-        return Path(snapshot_download(name, **wanted))
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         reason = str(error).strip().splitlines()[0][:200]
         fix = "check the name and the connection, or give the path of a model folder"

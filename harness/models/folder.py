@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from harness.models import find, safety
 from harness.models.footprint import footprint
@@ -29,7 +28,7 @@ class Fit:
     largest_context: Mapping[int, int | None]  # tokens, by how many sequences there are at a time
     concurrency_at_full_context: int | None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Returns the fit as JSON values."""
         return {**asdict(self), "largest_context": {str(n): tokens for n, tokens in self.largest_context.items()}}
 
@@ -44,7 +43,7 @@ class ModelFolder:
     memory: Fit
     files: Mapping[str, str]  # sha256 by name, of its top level
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Returns all of it as JSON values, what its headers tell on the top level."""
         known = {**asdict(self.info), "openness": asdict(self.openness), "memory": self.memory.as_json()}
         return {"path": str(self.path), **known, "files": dict(self.files)}

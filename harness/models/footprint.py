@@ -13,7 +13,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 NUMBER_BYTES = {"float32": 4.0, "float16": 2.0, "bfloat16": 2.0, "float8": 1.0, "8bit": 1.0, "4bit": 0.5}
 SHARE = 0.9  # of the device's memory that is used: the rest is for activations and fragments
@@ -41,9 +40,9 @@ class Footprint:
 
     def cache_bytes(self, tokens: float) -> float | None:
         """Returns the cache of one sequence of `tokens`: a windowed layer keeps no more than its window."""
-        if self.cache_bytes_per_token is None:
-            return None
         layers = self.layers
+        if self.cache_bytes_per_token is None or layers is None:
+            return None
         kept = layers.full * tokens + layers.windowed * min(tokens, layers.window or tokens)
         return self.cache_bytes_per_token / (layers.full + layers.windowed) * kept
 
@@ -61,7 +60,7 @@ class Footprint:
         low, high = 0, self.context_length  # low fits
         while low < high:
             middle = (low + high + 1) // 2
-            if self.concurrency(memory_bytes, middle) >= concurrency:
+            if (self.concurrency(memory_bytes, middle) or 0) >= concurrency:
                 low = middle
             else:
                 high = middle - 1
@@ -69,7 +68,7 @@ class Footprint:
 
 
 def footprint(
-    config: Mapping[str, Any], *, parameters: int, dtype: str = "bfloat16", cache_dtype: str | None = None
+    config: Mapping[str, object], *, parameters: int, dtype: str = "bfloat16", cache_dtype: str | None = None
 ) -> Footprint:
     """Returns what a model with this `config.json` and so many parameters needs in `dtype`.
 
@@ -89,18 +88,18 @@ def footprint(
     return Footprint(weights, cache, layers, context, cache_heads=heads)
 
 
-def text_config(config: Mapping[str, Any]) -> dict[str, Any]:
+def text_config(config: Mapping[str, object]) -> dict[str, object]:
     """Returns a `config.json` with what it says of its text model in place."""
     inner = config.get("text_config")
     return {**config, **(inner if isinstance(inner, dict) else {})}
 
 
-def whole(text: Mapping[str, Any], *names: str) -> int | None:
+def whole(text: Mapping[str, object], *names: str) -> int | None:
     """Returns the first of these keys that holds a number above zero; other architectures hold lists there."""
-    return next((text[name] for name in names if isinstance(text.get(name), int) and text[name] > 0), None)
+    return next((value for name in names if isinstance(value := text.get(name), int) and value > 0), None)
 
 
-def _layers(text: Mapping[str, Any]) -> Layers | None:
+def _layers(text: Mapping[str, object]) -> Layers | None:
     """Returns the layers by how far they look back; None where any of them is no attention at all."""
     count = whole(text, "num_hidden_layers", "n_layer", "num_layers")
     if count is None:
@@ -108,7 +107,7 @@ def _layers(text: Mapping[str, Any]) -> Layers | None:
     window = whole(text, "sliding_window")
     kinds = text.get("layer_types")
     if kinds is not None:
-        if not set(map(str, kinds)) <= {"full_attention", "sliding_attention"}:
+        if not isinstance(kinds, list) or not set(map(str, kinds)) <= {"full_attention", "sliding_attention"}:
             return None
         windowed = kinds.count("sliding_attention")
         return Layers(len(kinds) - windowed, windowed, window)
@@ -117,7 +116,7 @@ def _layers(text: Mapping[str, Any]) -> Layers | None:
     return Layers(count, 0, None)
 
 
-def _cached_numbers(text: Mapping[str, Any]) -> tuple[int, int] | None:
+def _cached_numbers(text: Mapping[str, object]) -> tuple[int, int] | None:
     """Returns how many numbers one layer keeps for one token, and for how many heads; None if that is not known."""
     if rank := whole(text, "kv_lora_rank"):  # multi-head latent attention, as servers cache it: one for all heads
         return rank + (whole(text, "qk_rope_head_dim") or 0), 1

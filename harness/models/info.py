@@ -71,8 +71,8 @@ def context_length(config: Mapping[str, Any]) -> int | None:
     """Returns the longest sequence in tokens that a config.json states, the text model's first."""
     for part in (config.get("text_config") or {}, config):
         for key in ("n_positions", "max_position_embeddings", "n_ctx"):
-            if isinstance(part.get(key), int):
-                return part[key]
+            if isinstance(length := part.get(key), int):
+                return length
     return None
 
 

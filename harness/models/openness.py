@@ -61,7 +61,7 @@ def _links(folder: Path, name: str, seen: frozenset[Path]) -> Iterator[Link]:
             yield from _links(found, base, seen | {folder})
 
 
-def _link(folder: Path, name: str, card: Mapping[str, Any]) -> Link:
+def _link(folder: Path, name: str, card: Mapping[str, object]) -> Link:
     declared, written = _declared_licence(card), _written_licence(folder)
     known = terms(declared or written)
     if declared and written and SEVERITY.index(terms(written).commercial) > SEVERITY.index(known.commercial):
@@ -71,7 +71,7 @@ def _link(folder: Path, name: str, card: Mapping[str, Any]) -> Link:
     return Link(name, declared or written, known.commercial, known.reason + source)
 
 
-def _declared_licence(card: Mapping[str, Any]) -> str | None:
+def _declared_licence(card: Mapping[str, object]) -> str | None:
     """Returns the licence of a card. Of several the first that decides: the most restrictive."""
     found = card.get("license")
     if found in ("other", None):
@@ -87,7 +87,7 @@ def _written_licence(folder: Path) -> str | None:
     return None
 
 
-def _bases(card: Mapping[str, Any]) -> list[str]:
+def _bases(card: Mapping[str, object]) -> list[str]:
     found = card.get("base_model")
     return [str(each) for each in (found if isinstance(found, list) else [found]) if each]
 
@@ -193,7 +193,8 @@ def _listed(folder: Path) -> dict[str, str | None]:
     except HarnessError:
         return {}  # it declares nothing that can be read
     release = release if isinstance(release, Mapping) else {}
-    common = release.get("license") if isinstance(release.get("license"), Mapping) else {}
+    stated = release.get("license")
+    common = stated if isinstance(stated, Mapping) else {}
     of_kind = {"code": ("code", "distribution"), "content": ("data", "document", "distribution")}
     listed = {}
     items = release.get("components")

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 from harness.errors import BackendError, ModelError, nearest
 from harness.models.files import MAX_DEPTH, _read_json, _walk, _weights, read_header
@@ -92,7 +91,7 @@ def _check_weights(folder: Path) -> None:
     raise ModelError("no weights: there is no .safetensors file", where=str(folder), fix="give a complete model folder")
 
 
-def _lint(content: dict[str, Any], file: Path, trust_remote_code: bool) -> None:
+def _lint(content: dict[str, object], file: Path, trust_remote_code: bool) -> None:
     for path, value in _walk(content):
         key, dotted, where = path[-1], ".".join(path[:6]), str(file)
         if len(path) > MAX_DEPTH:
@@ -119,7 +118,7 @@ def _lint(content: dict[str, Any], file: Path, trust_remote_code: bool) -> None:
 
 
 def _check_architecture(folder: Path, trust_remote_code: bool) -> None:
-    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]  # imported there, then extended
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     file = folder / "config.json"

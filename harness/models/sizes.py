@@ -6,7 +6,6 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.errors import ModelError
 from harness.models.files import DTYPE_BITS, _read_json, _weights, read_header
@@ -26,7 +25,7 @@ def active_parameters(folder: Path) -> int | None:
     return None if sizes is None else used_of(config, sizes)
 
 
-def stored_sizes(folder: Path, config: Mapping[str, Any]) -> dict[str, int] | None:
+def stored_sizes(folder: Path, config: Mapping[str, object]) -> dict[str, int] | None:
     """Returns the numbers of each tensor in the weights; None where several are packed into one, as 4-bit ones are.
 
     Quantized weights are packed unless most are stored in 8 bit, as they are. Raises ModelError for a broken header.
@@ -42,7 +41,7 @@ def stored_sizes(folder: Path, config: Mapping[str, Any]) -> dict[str, int] | No
     return sizes if plain or "quantization_config" not in config else None
 
 
-def used_of(config: Mapping[str, Any], sizes: Mapping[str, int]) -> int | None:
+def used_of(config: Mapping[str, object], sizes: Mapping[str, int]) -> int | None:
     """Returns the numbers of so many a tensor that one token uses: all, but of routed experts the chosen share.
 
     None where the model has experts and its configuration does not tell how many a token chooses, or its tensors'

@@ -26,6 +26,12 @@ def _cold_start(note: Note) -> str:
     return f"{loaded}its first request took {number(note.known('first_request_s'), 1000)} ms (in no figure above)."
 
 
+def _owed(note: Note) -> str:
+    reason = note.text("reason")
+    again = reason or "the same command goes on with them"
+    return f"INCOMPLETE: loads that are owed: {', '.join(note.names('loads'))}; {again}."
+
+
 def _left_out(note: Note) -> str:
     loads = ", ".join(note.names("loads"))
     return f"{loads} left out: the load before brought no more throughput, or was too much already."
@@ -64,6 +70,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.LOAD_SENT_FROM: lambda note: f"Sent from {note.text('processor')}, {note.known('cores')} cores.",
     NoteCode.BUSY_MACHINE: busy_machine,
     NoteCode.COLD_START: _cold_start,
+    NoteCode.LOADS_OWED: _owed,
     NoteCode.LOADS_LEFT_OUT: _left_out,
     NoteCode.KEEPS_SLO: _keeps_slo,
     NoteCode.SCRIPTED_TIMES: lambda note: (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal
 
 from harness.reports.layout import UNKNOWN, Table, View
 from harness.reports.notes import sentence
@@ -65,7 +65,8 @@ def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> 
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=io.StringIO(), width=width, force_terminal=False, highlight=False, emoji=False)
+    written = io.StringIO()
+    console = Console(file=written, width=width, force_terminal=False, highlight=False, emoji=False)
     for table in shown:
         console.print(Text(f"{table.title}\n"))
         for i, (title, _) in enumerate(table.groups):
@@ -74,7 +75,7 @@ def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> 
             console.print(_rich(table, i, width))
     for note in notes:
         console.print(Text(plain(note)))
-    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    lines = written.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines)
 
 
@@ -101,7 +102,7 @@ def _rich(table: Table, group: int, width: int) -> Any:
     widths, gap = _widths(table, width)
     shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
     for i, column in enumerate(table.columns):
-        justify = "left" if i == 0 else "right"
+        justify: Literal["left", "right"] = "left" if i == 0 else "right"
         shown.add_column(Text(column), justify=justify, width=widths[i], overflow="fold")
     for row in table.groups[group][1]:
         shown.add_row(*(Text(plain(cell)) for cell in row))

@@ -229,7 +229,7 @@ def _judged_by(note: Note) -> str:
 
 
 def _agreement(note: Note) -> str:
-    raw, kappa, unread = note.estimates["raw"], note.estimates["kappa"], note.known("unreadable")
+    raw, kappa, unread = note.estimate("raw"), note.estimate("kappa"), note.known("unreadable")
     beside = f"; {unread} of its verdicts could not be read" if unread else ""
     return (
         f"{_subject(note)}: the judge agrees with people on {_bounds(raw, percent=True)} of {note.known('n')} texts; "
@@ -249,7 +249,7 @@ def _unreadable(note: Note) -> str:
 
 
 def _corrected(note: Note) -> str:
-    labels, n, mean = note.known("labels"), note.known("n"), note.estimates["mean"]
+    labels, n, mean = note.known("labels"), note.known("n"), note.estimate("mean")
     drawn = "" if labels == n else "; it holds if those are a uniform random draw of all"
     of = f"people's verdicts on {labels} of its {n} answers"
     return f"{_subject(note)}: {_bounds(mean, percent=True)} by {of} ({mean.method}){drawn}."
@@ -258,7 +258,7 @@ def _corrected(note: Note) -> str:
 def _both_orders(note: Note) -> str:
     first, second = note.number("first"), note.number("second")
     apart = f"; else it preferred the first {first} times, the second {second} times" if first + second else ""
-    same = f"the judge is of one mind in both orders for {_bounds(note.estimates['consistent'], percent=True)}"
+    same = f"the judge is of one mind in both orders for {_bounds(note.estimate('consistent'), percent=True)}"
     return f"{_subject(note)}: {same} of {note.known('pairs')} pairs{apart}."
 
 

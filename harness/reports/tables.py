@@ -8,7 +8,7 @@ from dataclasses import replace
 from harness.reports.layout import UNKNOWN, Table, View, bounded, interval, number, percent
 from harness.stats.classification import Classification
 from harness.store.schema import LayoutRange, Reference, Row, Slice, Summary
-from harness.values import Estimate
+from harness.values import Estimate, Failure
 
 
 def tables(summary: Summary, view: View = "run") -> tuple[Table, ...]:
@@ -99,8 +99,8 @@ def judging(summary: Summary) -> Table:
 
 def speed(summary: Summary) -> Table:
     """Returns latency alone, throughput of the pass, and cost, by task."""
-    columns = ("model", "TTFT ms", "TPOT ms", "answer ms", "tok/s in", "tok/s out")
-    columns += ("$/1M in", "$/1M out", "$/1k", "$/correct")
+    times_of = ("model", "TTFT ms", "TPOT ms", "answer ms", "tok/s in", "tok/s out")
+    columns = (*times_of, "$/1M in", "$/1M out", "$/1k", "$/correct")
 
     def cells(row: Row) -> tuple[str, ...]:
         latency, rate, cost = row.latency, row.throughput, row.cost
@@ -283,7 +283,8 @@ def _leaving(row: Row) -> str:
 def _failures(row: Row) -> str:
     """Returns the counts by kind, and whether the row stands for less than the whole task."""
     counts, missing = dict(row.asked.failures), row.asked.missing
-    if missing and counts.get("backend_error", 0) >= missing:  # not so of the turns of a conversation
-        counts |= {"missing": missing, "backend_error": counts["backend_error"] - missing}
+    failed = counts.get(Failure.BACKEND_ERROR, 0)
+    if missing and failed >= missing:  # not so of the turns of a conversation
+        counts |= {"missing": missing, Failure.BACKEND_ERROR: failed - missing}
     parts = [f"{count} {kind}" for kind, count in sorted(counts.items()) if count]
     return ", ".join([*parts, *(["incomplete"] if row.incomplete is not None else [])]) or "0"

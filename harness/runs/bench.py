@@ -4,69 +4,48 @@
     measurements.jsonl    one line a request (kind request), a scenario (load) and a model (model)
     summary.json          one row a scenario, and what follows from them
 
-A workload is a task's own prompts, asked as text, or made-up ones of stated lengths.
+It is a run like any other: the same loop, folder, budget and events; its phase is that of the loads. A workload is a
+task's own prompts, asked as text, or made-up ones of stated lengths.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from harness.backends import about, load
-from harness.config.bench import BenchConfig
+from harness.backends import Load, about, load
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig, RemoteModel
 from harness.config.run import RunConfig
 from harness.engine.text.stop_strings import cut
 from harness.engine.text.thinking import Markers, split_text
 from harness.engine.text.token_counts import counter_of
-from harness.errors import ConfigError, StoreError
-from harness.measure.device_memory import reset_peaks, used_memory
-from harness.measure.energy import Counter, Meter, energy_shares
-from harness.measure.load.openai_stream import OpenAIStream
-from harness.measure.load.series import MARK, Series, Unlike, bench, synthetic_requests
-from harness.measure.load.target import InProcess, Target
-from harness.measure.load.timed import Slo, Timed
-from harness.measure.other_work import between, reading
-from harness.runs.execute import Load
+from harness.errors import ConfigError
+from harness.measure.load.prompts import MARK, Unlike, synthetic_requests
+from harness.measure.load.series import series_of
+from harness.runs.events import Event
 from harness.runs.host import git_state, host
-from harness.runs.latency_pass import at_rest, counters_of
+from harness.runs.loads import Loads, Subject, Workload, subject_of
+from harness.runs.loop import loop
+from harness.runs.phase import Stage
 from harness.runs.plan import make_plan
 from harness.runs.planned_model import PlannedModel, described, find_model, limits_of, versions
 from harness.runs.requests import Cell
-from harness.security.secrets import redacted
-from harness.store.files import append_rows
+from harness.security.egress import server
+from harness.security.seal import Seal
 from harness.store.folder import RunFolder
 from harness.store.lines import plan_content
-from harness.store.paths import portable
-from harness.store.schema import BenchRow, LoadEnergy, PlanFile, PlannedLoad, bench_row
+from harness.store.schema import ModelLine, PlanFile, PlannedLoad
 from harness.tasks.rows import digest
 from harness.tasks.score_answer import judge
-from harness.values import Request, Response
+from harness.values import GenerateRequest, Request, Response
 
 DISTINCT = 256  # made-up prompts that are told apart before their numbers are
-EVERY_S = 10.0  # between lines of progress
-TOGETHER = 32  # requests written at a time
-Judge = Callable[[Request, str], float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What one model is asked. `judge` None: there is no right answer, or the prompts were changed."""
-
-    model: PlannedModel
-    name: str
-    requests: Sequence[Request]
-    judge: Judge | None
-    n: int  # distinct prompts
-    output_tokens: int | None = None  # of made-up prompts: what each answer should have
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +84,9 @@ def make_bench(config: RunConfig) -> Bench:
                 where=f"run {config.run}",
                 fix="leave it out of the benchmark, or give `lengths`",
             )
+        if empty := [cell.task.name for cell in plan.cells if not cell.requests]:
+            what = f"task '{empty[0]}' has nothing to send"
+            raise ConfigError(what, where=f"run {config.run}", fix="give a task with samples, or `lengths`")
         workloads = tuple(_of_task(cell, config) for cell in plan.cells)
     identity = {
         "bench": config.bench.model_dump(mode="json"),
@@ -134,9 +116,7 @@ def _refuse_untimed(model: ModelConfig, config: RunConfig) -> None:
     if not model.stream:
         what = "an answer in one piece has no first token to time"
         raise ConfigError(what, where=where, fix="leave `stream: false` out")
-    if any(limit is not None for limit in limits_of(find_model(model), config)):
-        what = "a load keeps no spend limit: it sends what it says, whatever that costs"
-        raise ConfigError(what, where=where, fix="leave `max_cost` out, and ask for few `requests`")
+    limits_of(find_model(model), config)
 
 
 def _of_task(cell: Cell, config: RunConfig) -> Workload:
@@ -144,6 +124,8 @@ def _of_task(cell: Cell, config: RunConfig) -> Workload:
     samples = {sample.id: sample for sample in cell.samples}
 
     def value(request: Request, text: str) -> float | None:
+        if not isinstance(request, GenerateRequest):
+            return None
         markers = request.writing.markers
         said, _, _ = split_text(text, None if markers is None else Markers(*markers))  # a server may not tell it apart
         answer = Response(key=request.key, prompt=None, text=cut(said, request.stop)[0])
@@ -172,131 +154,31 @@ def _nonce() -> str:
     return os.urandom(8).hex()
 
 
-def folder_for(made: Bench, out: str | Path | None, root: Path = Path("results")) -> Path:
-    """Returns the folder of a benchmark: as asked, else a new one."""
-    if out is not None:
-        return Path(out)
-    return root / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{made.config.run}-bench-{made.digest[:8]}"
-
-
-def carry_out(made: Bench, path: Path, load: Load = load, *, sealed: str | None = None) -> Iterator[BenchRow]:
-    """Yields the row of each scenario as it ends; its requests and it are on disk then.
-
-    Raises StoreError for a folder that holds a benchmark already: loads are measured anew, never resumed.
-    """
+def carry_out(made: Bench, path: Path, load: Load = load, *, sealed: Seal | None = None) -> Iterator[Event]:
+    """Yields what happens in a benchmark; what an event tells is on disk. Only the loads still owed are measured."""
     with RunFolder.create_or_resume(path, plan_content(_plan_file(made))) as folder:
-        if folder.resumed:
-            raise StoreError("the folder holds a benchmark already", where=str(path), fix="name a new one: --out DIR")
-        lines = path / "measurements.jsonl"
-        for config in made.config.models:
-            works = [work for work in made.workloads if work.model.config.name == config.name]
-            if not works:
-                continue
-            with ExitStack() as stack:
-                subject = _subject(works[0].model.config, load, stack)
-                noted = {"kind": "model", "model": config.name, "sealed": sealed, **subject.about}
-                append_rows(lines, [redacted(portable(noted))])
-                for work in works:
-                    yield from _measured(made, work, subject, lines)
-                held = used_memory(str(noted.get("device") or "cpu")) if noted["in_process"] else {}
-                append_rows(lines, [{"kind": "memory", "model": config.name, **held}])
+        yield from loop(stages(made, folder, load, None if sealed is None else str(sealed)))
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
-    """What requests go to, what is known of it, and what counts its joules (`reason` says why nothing does)."""
+def stages(made: Bench, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Stage[Subject]]:
+    """Yields the models at work one after the other, each with its workloads."""
+    idle: dict[str, float | None] = {}
+    series = series_of(made.config.bench, made.config.seed)
+    for config in made.config.models:
+        works = [work for work in made.workloads if work.model.config.name == config.name]
+        if works:
+            model = works[0].model
+            get = partial(subject_of, price=model.price, load=load)
+            phases = [Loads(work, series, folder, idle) for work in works]
+            yield Stage(model, phases, get, made.config, folder, sealed, _noted(model.config))
 
-    target: Target
-    about: Mapping[str, Any]
-    counters: tuple[Counter, ...] = ()
-    reason: str | None = "the model does not run in this process"
-    idle_watts: float | None = None
 
-
-def _subject(config: ModelConfig, load: Load, stack: ExitStack) -> Subject:
-    """Returns what is measured. A model in this process is loaded here."""
+def _noted(config: ModelConfig) -> Callable[[ModelLine], ModelLine]:
+    """Returns what adds to the line of a model where its load runs: a server was there before."""
     if isinstance(config, RemoteModel):
-        target = OpenAIStream(config)
-        return Subject(target, {"in_process": False, "url": target.url, "load_s": None})
-    reset_peaks()
-    began = time.perf_counter()
-    backend = stack.enter_context(closing(load(config)))
-    loaded = time.perf_counter() - began
-
-    def ask(request: Request) -> Response:
-        (response,) = backend.answer([request])
-        return response
-
-    known = {"in_process": True, **asdict(backend.describe()), "load_s": loaded}
-    return Subject(InProcess(ask), known, *counters_of(backend), at_rest(backend, {}))
-
-
-def _measured(made: Bench, work: Workload, subject: Subject, lines: Path) -> Iterator[BenchRow]:
-    target = subject.target
-    named = {"model": work.model.config.name, "task": work.name}
-    series = _series(made.config.bench, made.config.seed)
-    own = counter_of(work.model.config.tokenizer) if isinstance(target, OpenAIStream) else None
-    kept: list[dict[str, Any]] = []
-    progress = _Progress(f"{named['model']} · {named['task']}")
-
-    def value(request: Request, text: str) -> float | None:
-        progress.tick()
-        return work.judge(request, text) if work.judge is not None else None
-
-    def keep(scenario: str, timed: Timed) -> None:
-        kept.append({"kind": "request", **named, "scenario": scenario, **asdict(timed)})
-        work_done["samples"] += 1
-        work_done["output_tokens"] += timed.usage.output_tokens if timed.usage else 0
-        work_done["correct"] += timed.correct or 0.0
-        if len(kept) >= TOGETHER:  # a load must neither wait for a disk nor fill the memory
-            append_rows(lines, kept, sync=False)
-            kept.clear()
-
-    scenarios = bench(target, work.requests, series, count=own, judge=value, keep=keep)
-    while True:
-        work_done = {"samples": 0, "output_tokens": 0, "correct": 0.0}  # of all requests: all took energy
-        before = reading()
-        with Meter(subject.counters, reason=subject.reason) as meter:
-            found = next(scenarios, None)
-        if found is None:
-            return
-        energy = meter.energy(subject.idle_watts)
-        shared = LoadEnergy(**asdict(energy), **energy_shares(energy, **work_done))
-        beside = between(before, reading(), served_here=work.model.place.served_here)
-        row = bench_row(found, (work.model.config.name, work.name), work.output_tokens, shared, beside)
-        append_rows(lines, [*kept, {"kind": "load", "row": asdict(row)}])
-        kept.clear()
-        progress.end(row)
-        yield row
-
-
-def _series(config: BenchConfig, seed: int) -> Series:
-    """Returns the series a run file asks for."""
-    wanted = config.model_dump(exclude={"slo", "lengths", "prefix_cache"})
-    slo = None if config.slo is None else Slo(**config.slo.model_dump())
-    return Series(**wanted, slo=slo, seed=seed)
-
-
-class _Progress:
-    """A line on stderr now and then, and one for each scenario."""
-
-    def __init__(self, name: str) -> None:
-        self._name, self._done, self._said = name, 0, time.monotonic()
-
-    def tick(self) -> None:
-        self._done += 1
-        if time.monotonic() - self._said > EVERY_S:
-            self._say(f"{self._done} answers so far")
-
-    def end(self, row: BenchRow) -> None:
-        ended = f"; ended early, {row.stopped}" if row.stopped else "; saturated" if row.saturated else ""
-        speed = "–" if row.requests_per_s is None else f"{row.requests_per_s:.3g}"
-        self._say(f"{row.scenario}: {row.n} requests, {speed}/s{ended}")
-        self._done = 0
-
-    def _say(self, text: str) -> None:
-        self._said = time.monotonic()
-        print(f"{self._name} · {text}", file=sys.stderr, flush=True)
+        url = server(config).url
+        return lambda line: replace(line, in_process=False, url=url, load_s=None)
+    return lambda line: replace(line, in_process=True)
 
 
 def _plan_file(made: Bench) -> PlanFile:

@@ -1,17 +1,26 @@
-"""A plan carried out, from its first request to the last verdict of its judge."""
+"""A plan carried out, from its first request to the last verdict of its judge.
+
+Order: for each model, for each task, the answers still owed, then some of the same requests one at a time for latency;
+after all models their judge. A model whose next request could exceed a spend limit stops there, and what it owes stays
+owed.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.backends import load
-from harness.runs import ask_judge
-from harness.runs.execute import Load, execute
+from harness.backends import Backend, Load, load
+from harness.runs.answers import Answers
+from harness.runs.events import Event
+from harness.runs.latency import Latencies
+from harness.runs.loop import loop
+from harness.runs.phase import Phase, Stage
 from harness.runs.plan import Plan, check_judge, plan_file
-from harness.runs.steps import Step
+from harness.runs.verdicts import judging
 from harness.security.seal import Seal
 from harness.store.files import write_jsonl_atomic
 from harness.store.folder import RunFolder
@@ -19,16 +28,27 @@ from harness.store.lines import SAMPLES, plan_content
 from harness.store.schema import SAMPLE_LINES
 
 
-def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None = None) -> Iterator[Step]:
-    """Yields each step of a run as it is done; everything is on disk when a step is yielded."""
+def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None = None) -> Iterator[Event]:
+    """Yields what happens in a run; what an event tells is on disk."""
     if not plan.config.responses_only:
         check_judge(plan)
     with RunFolder.create_or_resume(path, plan_content(plan_file(plan))) as folder:
         if not (path / SAMPLES).exists():
             write_jsonl_atomic(path / SAMPLES, _samples(plan))
-        kept = None if sealed is None else str(sealed)
-        yield from execute(plan, folder, load, kept)
-        yield from ask_judge.carry_out(plan, folder, load, kept)
+        if folder.responses().note:
+            logging.getLogger("harness").info(folder.responses().note)
+        yield from loop(stages(plan, folder, load, None if sealed is None else str(sealed)))
+
+
+def stages(plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Stage[Backend]]:
+    """Yields the models at work one after the other, and then, when there are answers, their judge."""
+    idle: dict[str, float | None] = {}
+    for model in plan.models:
+        phases: list[Phase[Backend]] = []
+        for cell in (cell for cell in plan.cells if cell.model is model):
+            phases += [Answers(cell, folder, idle), Latencies(cell, folder, plan.config.latency)]
+        yield Stage(model, phases, load, plan.config, folder, sealed)
+    yield from judging(plan, folder, load, sealed)
 
 
 def _samples(plan: Plan) -> Iterator[dict[str, Any]]:

@@ -12,13 +12,12 @@ from harness.config.model import ScriptedModel
 from harness.config.run import RunConfig
 from harness.measure.device_memory import free_memory
 from harness.models.openness import describe
-from harness.runs.ask_judge import foreseen
 from harness.runs.forecast import Forecast, forecasts, memory_line
+from harness.runs.foreseen import Foreseen, cells, foreseen
 from harness.runs.given import NOTHING, Given
 from harness.runs.plan import Plan, make_plan
 from harness.runs.planned_model import PlannedModel
 from harness.runs.preview import Tokens, balance, excerpt, shots, tokens
-from harness.runs.requests import Cell
 from harness.runs.spending import Spending, estimate
 from harness.scoring.scorers import own_python
 from harness.security.egress import FILE
@@ -49,7 +48,7 @@ class Report:
     spending: tuple[Spending, ...] = ()  # of each model at a provider, or with a price
     forecasts: tuple[Forecast, ...] = ()  # of each model on each task: the time
     free: tuple[int, str] = (0, "")  # bytes of memory, and of what
-    foreseen: tuple[tuple[Cell, int], ...] = ()  # what a judge is asked, and for how many answers to each sample
+    foreseen: tuple[Foreseen, ...] = ()  # what a judge is asked
 
     @property
     def passed(self) -> bool:
@@ -81,13 +80,12 @@ class Report:
                 }
                 for model in self.plan.models
             ],
-            **({} if self.plan.judge is None else {"judge": self._judge()}),
+            **({} if self.plan.judge is None else {"judge": self._judge(self.plan.judge)}),
         }
 
-    def _judge(self) -> dict[str, Any]:
-        judge = self.plan.judge
+    def _judge(self, judge: PlannedModel) -> dict[str, Any]:
         leaves = f"every answer it judges, with its question, to {host}" if (host := judge.place.egress) else "nothing"
-        asked = sum(times * len(cell.requests) for cell, times in self.foreseen)
+        asked = sum(one.times * len(one.requests) for one in self.foreseen)
         return {"model": judge.config.name, "runs_on": judge.place.name, "leaves_the_machine": leaves, "asked": asked}
 
     def text(self) -> str:
@@ -163,7 +161,7 @@ class Report:
 
     def _judge_lines(self) -> Iterator[str]:
         if self.plan.judge is not None:
-            told = self._judge()
+            told = self._judge(self.plan.judge)
             leaves = told["leaves_the_machine"]
             sent = "nothing leaves this machine" if leaves == "nothing" else f"sent: {leaves}"
             yield f"judge {told['model']}: runs on {told['runs_on']}; {sent}; {told['asked']} verdicts at most"
@@ -196,12 +194,12 @@ def _times(forecasts: Sequence[Forecast]) -> Iterator[str]:
         yield from (f"time for {models} on {', '.join(named)}: unknown ({why})" for models, named in alike.items())
 
 
-def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[tuple[Cell, int]]) -> Iterator[str]:
+def _of_rubric(task: Task, samples: Sequence[Sample], foreseen: Sequence[Foreseen]) -> Iterator[str]:
     """Yields what a judge is asked, with the right answer in the model's place, and whether people judged too."""
     rubric = task.config.judged_by
     if rubric is None:
         return
-    asked = next(cell for cell, _ in foreseen if cell.task is task).requests
+    asked = next(one for one in foreseen if one.task is task).requests
     placed = ", with the right answer in the model's place" if task.config.answer is not None else ""
     turn = f" turn {samples[0].scored[-1]}" if samples[0].scored else ""
     yield f"judged by a model, which is asked of sample {samples[0].id}{turn}{placed}:"
@@ -225,13 +223,13 @@ def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0
     """
     plan = make_plan(config, given)
     breaks = () if policy is None else _breaks(policy, plan)
-    asked_of_judge = tuple(foreseen(plan))
-    cells = (*plan.cells, *(cell for cell, _ in asked_of_judge if plan.judge is not None))
-    counted = tuple(found for cell in cells if (found := tokens(cell)) is not None)
+    counted = tuple(found for cell in (*plan.cells, *cells(plan)) if (found := tokens(cell)) is not None)
     dresses = {task.name: messy(task) for task in plan.tasks if not task.format_of}
     tests = tuple(self_test(task) for task in plan.tasks)
     times = forecasts(plan, read_machine(config.machine), requests=probe)
-    return Report(plan, tests, policy, breaks, counted, dresses, estimate(plan), times, free_memory(), asked_of_judge)
+    return Report(
+        plan, tests, policy, breaks, counted, dresses, estimate(plan), times, free_memory(), tuple(foreseen(plan))
+    )
 
 
 def _breaks(policy: PolicyConfig, plan: Plan) -> tuple[str, ...]:

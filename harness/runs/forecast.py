@@ -13,11 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.backends import load
+from harness.backends import Load, load
 from harness.config.machine import MachineConfig
 from harness.cost.machines import hourly
 from harness.errors import StoreError
-from harness.runs.execute import Load
 from harness.runs.host import host
 from harness.runs.plan import Plan
 from harness.runs.planned_model import PlannedModel
@@ -68,10 +67,12 @@ def forecasts(
         probed = {(one.model, one.task): one for one in probe(plan, requests, load)}
         found = [probed.get((one.model, one.task), one) for one in found]
     price = None if machine is None else hourly(machine).total
+    if machine is None or price is None:
+        return tuple(found)
     here = {model.config.name for model in plan.models if model.place.egress is None}
     return tuple(
         one
-        if price is None or one.seconds is None or one.model not in here
+        if one.seconds is None or one.model not in here
         else replace(one, usd=one.seconds / 3600 * price / machine.utilisation)
         for one in found
     )

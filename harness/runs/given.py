@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from harness.backends.base import Backend, Capabilities, ModelCard
 from harness.config.assemble import Additions
@@ -14,6 +14,9 @@ from harness.errors import ConfigError, nearest
 from harness.security.egress import HERE, Place
 from harness.tasks.task import Task
 from harness.values import Request, Response
+
+if TYPE_CHECKING:
+    from harness.engine.score.prefix_walk import EngineStats
 
 METHODS = ("answer", "describe", "close")  # of a backend
 
@@ -78,10 +81,11 @@ class Lent:
         said = self._backend.describe()
         return said if isinstance(said, ModelCard) else ModelCard(type(self._backend).__name__, "python", HERE.name)
 
-    def computed(self) -> Mapping[str, Any] | None:
+    def computed(self) -> EngineStats | None:
         """Returns what it counted, if it counts."""
         count = getattr(self._backend, "computed", None)
-        return None if count is None else count()
+        found: EngineStats | None = None if count is None else count()
+        return found
 
     def close(self) -> None:
         """Leaves it open: who made it closes it."""

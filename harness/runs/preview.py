@@ -14,6 +14,7 @@ from harness.engine.tokens import encode_pairs, encode_texts
 from harness.errors import ModelError
 from harness.models.find import unreadable
 from harness.models.footprint import NUMBER_BYTES, Footprint, footprint
+from harness.models.info import ModelInfo
 from harness.runs.planned_model import PlannedModel
 from harness.runs.requests import Cell
 from harness.tasks.shots import shots_for
@@ -78,6 +79,7 @@ def tokens(cell: Cell) -> Tokens | None:
     most = order[-1]
     kept = [r.max_tokens * r.turn if isinstance(r, GenerateRequest) else 0 for r in requests]
     cut = None if context is None else sum(length + room > context for length, room in zip(lengths, kept))
+    needs = _needs(cell.model, cell.model.info)
     return Tokens(
         model=cell.model.config.name,
         task=cell.task.name,
@@ -88,7 +90,7 @@ def tokens(cell: Cell) -> Tokens | None:
         context=context,
         room=max(kept),
         cut=cut,
-        cache_bytes=(needs := _needs(cell.model)).cache_bytes(min(lengths[most] + max(kept), context or 10**9)),
+        cache_bytes=needs.cache_bytes(min(lengths[most] + max(kept), context or 10**9)),
         weight_bytes=needs.weight_bytes,
     )
 
@@ -112,7 +114,8 @@ def _text(tokenizer: Any, request: Request) -> str:
     begun = request.prompt.begun
     turns = [{"role": turn.role, "content": turn.content} for turn in request.prompt.before]
     try:
-        return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True) + begun
+        rendered: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return rendered + begun
     except Exception:  # whatever a template raises; the run says so in words, here the turns' own text is near enough
         return "\n".join(turn["content"] for turn in turns) + begun
 
@@ -127,14 +130,14 @@ def _tokenizer(folder: str) -> Any:
         raise unreadable(Path(folder), error) from None
 
 
-def _needs(model: PlannedModel) -> Footprint:
+def _needs(model: PlannedModel, info: ModelInfo) -> Footprint:
     """Returns what a model needs in the type its weights are run in."""
     named = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16", "F32": "float32", "BF16": "bfloat16"}
-    stored = named.get(str(model.info.dtype), "float16")
+    stored = named.get(str(info.dtype), "float16")
     dtype = model.weights.quantization or named.get(model.weights.dtype) or stored
     config = json.loads((Path(model.weights.path) / "config.json").read_text(encoding="utf-8"))
     assert dtype in NUMBER_BYTES
-    return footprint(config, parameters=model.info.parameters, dtype=dtype)
+    return footprint(config, parameters=info.parameters, dtype=dtype)
 
 
 def shots(task: Task, sample: Sample, seed: int) -> str | None:

@@ -12,7 +12,7 @@ from harness.tasks.kinds import kind_of
 from harness.tasks.kinds.base import Manner
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
-from harness.values import Mode, Request, Sample, Sampling
+from harness.values import CellName, Mode, Request, Sample, Sampling
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,11 @@ class Cell:
     chat: bool  # prompts are messages, rendered with the model's chat template
     samples: tuple[Sample, ...]
     requests: tuple[Request, ...]  # one for each sample, epoch and turn, in the order of the samples
+
+    @property
+    def name(self) -> CellName:
+        """Returns the model and the task, as they are written down."""
+        return self.model.config.name, self.task.name
 
     @property
     def n(self) -> int:

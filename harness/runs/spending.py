@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 
 from harness.backends.servers.dispatch import most_usd
 from harness.cost.prices import Price, Processing, TokenCount, price_request
-from harness.runs.ask_judge import foreseen
-from harness.runs.latency_pass import timed_requests
+from harness.runs.foreseen import foreseen
+from harness.runs.latency import timed_requests
 from harness.runs.plan import Plan
 from harness.runs.planned_model import limits_of
 from harness.runs.requests import Cell
-from harness.runs.steps import characters
+from harness.runs.sizes import characters
 from harness.tasks.judge_requests import name_of
 from harness.values import GenerateRequest, Request
 
@@ -76,10 +76,10 @@ def _of_judge(plan: Plan) -> Iterator[Spending]:
     low, high, most = (
         None
         if price is None
-        else _sum(*(_times(times, usd(price, cell.requests, "standard")) for cell, times in foreseen(plan, said)))
+        else _sum(*(_times(one.times, usd(price, one.requests, "standard")) for one in foreseen(plan, said)))
         for usd, said in ((_low, 0), (_high, CHARACTERS), (_most, 1))
     )
-    requests = sum(times * len(cell.requests) for cell, times in foreseen(plan))
+    requests = sum(one.times * len(one.requests) for one in foreseen(plan))
     yield Spending(name_of(plan.judge.config.name), requests, low, high, most, limits)
 
 
@@ -100,7 +100,7 @@ def _sent(cell: Cell, plan: Plan, done: Collection[str], said: int) -> tuple[lis
     """
     whole: dict[str, Request] = {}
     for request in cell.requests:
-        if (before := whole.get(request.follows)) is not None:
+        if isinstance(before := whole.get(request.follows), GenerateRequest):
             answer = "x" * (said * before.max_tokens)
             request = replace(request, prompt=before.prompt.answered(answer, request.prompt))
         whole[request.key] = request
@@ -136,4 +136,5 @@ def _most(price: Price, requests: Sequence[Request], processing: Processing) -> 
 
 
 def _sum(*parts: float | None) -> float | None:
-    return None if None in parts else sum(parts)
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None

@@ -36,7 +36,8 @@ from harness.scoring.plain_text import (
     squash,
 )
 
-Answer = str | dict | list | None
+Json = dict[str, object] | list[Any]  # what JSON calls an object or an array
+Answer = str | Json | None
 Pick = Literal["first", "last"]
 
 
@@ -186,16 +187,21 @@ def letter(text: str, *, letters: str | None = None, labels: Sequence[str] = (),
     whole, stated, opening, bracketed = _letter_patterns(letters)
     if match := whole.fullmatch(text):
         return _as_written(match[1], letters)
-    if found := [_as_written(match[match.lastindex], letters) for match in stated.finditer(text)]:
-        return found[0 if pick == "first" else -1]
+    if said := [_as_written(_last_group(match), letters) for match in stated.finditer(text)]:
+        return said[0 if pick == "first" else -1]
     for pattern in (opening, bracketed):
-        if found := {match[match.lastindex] for match in pattern.finditer(text)}:
+        if found := {_last_group(match) for match in pattern.finditer(text)}:
             return found.pop() if len(found) == 1 else None
     return None
 
 
+def _last_group(match: re.Match[str]) -> str:
+    """Returns the group that matched: each way to write a letter has one of its own."""
+    return str(match[match.lastindex or 0])
+
+
 @cache
-def _letter_patterns(letters: str) -> tuple[re.Pattern, ...]:
+def _letter_patterns(letters: str) -> tuple[re.Pattern[str], ...]:
     one, any_case = f"([{re.escape(letters)}])", f"([{re.escape(letters + letters.lower() + letters.upper())}])"
     right = r"\s+is\s+(?:(?:the|most|clearly|definitely)\s+){0,2}(?:correct|right|best|true)\b"
     return (
@@ -235,7 +241,7 @@ def label(text: str, *, labels: Sequence[str] = ()) -> str | None:
 
 
 @cache
-def _label_patterns(labels: tuple[str, ...]) -> tuple[dict[str, str], Callable[[str], str], re.Pattern]:
+def _label_patterns(labels: tuple[str, ...]) -> tuple[dict[str, str], Callable[[str], str], re.Pattern[str]]:
     """Returns plain form -> label, how to bring a text to that form, and a pattern for the labels in such a text."""
     plain: Callable[[str], str] = str.strip
     for plain in (fold, lambda t: squash(t).casefold(), str.strip):
@@ -248,7 +254,7 @@ def _label_patterns(labels: tuple[str, ...]) -> tuple[dict[str, str], Callable[[
     return names, plain, re.compile(mention)
 
 
-def _mentions(mention: re.Pattern, words: str) -> set[str]:
+def _mentions(mention: re.Pattern[str], words: str) -> set[str]:
     """Returns the labels, in plain form, that the words hold and do not deny."""
     return {m[0] for m in mention.finditer(words) if not DENIED.search(words[max(0, m.start() - 20) : m.start()])}
 
@@ -271,7 +277,7 @@ def _refuse(constant: str) -> Any:
 DECODER = json.JSONDecoder(parse_int=_number, parse_constant=_refuse, strict=False)
 
 
-def read_json(text: str, *, pick: Pick = "first") -> dict | list | None:
+def read_json(text: str, *, pick: Pick = "first") -> Json | None:
     """Returns the first (or last) complete JSON object or list of the text, with or without a fence or words around.
 
     Fenced blocks come before the text around them. Objects and lists inside a broken or cut off one do not count, and
@@ -285,7 +291,7 @@ def read_json(text: str, *, pick: Pick = "first") -> dict | list | None:
     return None
 
 
-def _json_values(text: str) -> Iterator[dict | list | None]:
+def _json_values(text: str) -> Iterator[Json | None]:
     """Yields the JSON values of a text that are not inside another; None, as the last, for one that is cut off."""
     position = 0
     while match := BEGINS.search(text, position):
@@ -296,10 +302,11 @@ def _json_values(text: str) -> Iterator[dict | list | None]:
                 yield value
             continue
         except (ValueError, RecursionError):
-            position = _end(text, start)
-        if position is None:
+            end = _end(text, start)
+        if end is None:
             yield None
             return
+        position = end
 
 
 def _end(text: str, start: int) -> int | None:

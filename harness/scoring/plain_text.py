@@ -82,12 +82,12 @@ Pattern = Annotated[str, AfterValidator(_compiles)]
 
 
 @cache
-def compiled(pattern: str) -> regex.Pattern:
+def compiled(pattern: str) -> regex.Pattern[str]:
     """Returns a compiled pattern of a task file. The `regex` package reads what `re` reads and can be timed out."""
     return regex.compile(pattern)
 
 
-def matches(pattern: str, text: str) -> Iterator[regex.Match]:
+def matches(pattern: str, text: str) -> Iterator[regex.Match[str]]:
     """Yields the matches from left to right. Raises TimeoutError after PATTERN_SECONDS on one text."""
     return compiled(pattern).finditer(text, timeout=PATTERN_SECONDS)
 
@@ -153,7 +153,7 @@ def _digit(character: str) -> str:
     return character if value is None else str(value)
 
 
-def _read(match: re.Match, decimal: Decimals) -> Iterator[Number]:
+def _read(match: re.Match[str], decimal: Decimals) -> Iterator[Number]:
     run, exponent = match["run"], match["e"] or match["ten"] or "0"
     if len(run) > MAX_DIGITS or len(exponent) > 4 or abs(int(exponent)) > MAX_DIGITS:
         return

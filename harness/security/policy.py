@@ -140,10 +140,11 @@ def _model_breaks(policy: PolicyConfig, model: Used) -> Iterator[str]:
         yield f"{name}: commercial use is {known.commercial}: {known.reason}"
     if policy.publishers is not None and known.publisher not in policy.publishers:
         yield f"{name}: publisher {known.publisher or 'unknown'} is not among those allowed"
-    for file in model.files if policy.formats is not None else ():
-        suffix = Path(file).suffix.lower()
-        if suffix in (".safetensors", ".gguf", *PICKLES) and suffix[1:] not in policy.formats:
-            yield f"{name}: {file} is in a format that is not allowed"
+    if policy.formats is not None:
+        for file in model.files:
+            suffix = Path(file).suffix.lower()
+            if suffix in (".safetensors", ".gguf", *PICKLES) and suffix[1:] not in policy.formats:
+                yield f"{name}: {file} is in a format that is not allowed"
 
 
 def _egress_breaks(policy: PolicyConfig, model: Used, tasks: Sequence[TaskConfig]) -> Iterator[str]:

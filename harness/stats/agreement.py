@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 from scipy import special
 
-from harness.stats.arrays import check_confidence
+from harness.stats.arrays import Floats, check_confidence
 from harness.stats.bootstrap import bootstrap_sums
 from harness.values import Estimate
 
@@ -53,11 +53,12 @@ def cohen_kappa(
     return Estimate(kappa, max(-1.0, kappa - half), min(1.0, kappa + half), error, n, method)
 
 
-def _nearness(categories: Sequence[Hashable]) -> np.ndarray:
+def _nearness(categories: Sequence[Hashable]) -> Floats:
     """Returns 1 - (distance / the largest distance)² of every two numbers."""
     values = np.array(categories, dtype=float)
     spread = float(np.ptp(values)) or 1.0
-    return 1 - ((values[:, None] - values[None, :]) / spread) ** 2
+    nearness: Floats = 1 - ((values[:, None] - values[None, :]) / spread) ** 2
+    return nearness
 
 
 def fleiss_kappa(counts: Sequence[Sequence[int]], confidence: float = 0.95, seed: int = 0) -> Estimate:
@@ -75,7 +76,7 @@ def fleiss_kappa(counts: Sequence[Sequence[int]], confidence: float = 0.95, seed
     agreeing = (table * (table - 1)).sum(axis=1) / (m * (m - 1))
     ones = np.ones(len(table))
 
-    def kappa(sums: np.ndarray) -> np.ndarray:
+    def kappa(sums: Floats) -> Floats:
         observed, rows = sums[:, 0] / sums[:, 1], sums[:, 1]
         chance = ((sums[:, 2:] / (rows * m)[:, None]) ** 2).sum(axis=1)
         return _beyond(1 - observed, 1 - chance)
@@ -104,7 +105,7 @@ def krippendorff_alpha(
     pairs = counts[:, :, None] * counts[:, None, :] - counts[:, :, None] * np.eye(v)
     coincidences = pairs / (m - 1)[:, None, None]  # (samples, values, values)
 
-    def alpha(sums: np.ndarray) -> np.ndarray:
+    def alpha(sums: Floats) -> Floats:
         o = sums.reshape(-1, v, v)
         marginal = o.sum(axis=2)
         total = marginal.sum(axis=1)
@@ -119,23 +120,26 @@ def krippendorff_alpha(
     )
 
 
-def _distance(level: Level, values: np.ndarray, marginal: np.ndarray) -> np.ndarray:
+def _distance(level: Level, values: Floats, marginal: Floats) -> Floats:
     """Returns the squared difference of every two values, (1 or r, v, v); that of ranks depends on the marginals."""
-    gap = values[:, None] - values[None, :]
+    gap: Floats = values[:, None] - values[None, :]
     if level == "nominal":
-        return (gap != 0).astype(float)[None]
+        apart: Floats = (gap != 0).astype(float)
+        return apart[None]
     if level == "interval":
-        return (gap**2)[None]
+        return np.square(gap)[None]
     if level == "ratio":
         total = values[:, None] + values[None, :]
-        return np.divide(gap, total, out=np.zeros_like(gap), where=total != 0)[None] ** 2
+        share = np.zeros_like(gap)
+        np.divide(gap, total, out=share, where=total != 0)
+        return np.square(share)[None]
     if level == "ordinal":
         middle = np.cumsum(marginal, axis=1) - marginal / 2  # ratings up to the middle of each value
-        return (middle[:, :, None] - middle[:, None, :]) ** 2
+        return np.square(middle[:, :, None] - middle[:, None, :])
     raise ValueError(f"level is {level!r}, not nominal, ordinal, interval or ratio")
 
 
-def _beyond(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
+def _beyond(seen: Floats, expected: Floats) -> Floats:
     """Returns 1 - seen / expected disagreement, NaN where none is expected."""
     return 1 - np.divide(seen, expected, out=np.full_like(expected, np.nan), where=expected > 1e-12)
 

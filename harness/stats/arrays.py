@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Codes: TypeAlias = npt.NDArray[np.intp]  # places, or the cluster of each value, from 0
+Values: TypeAlias = Sequence[float] | Floats
+Clusters: TypeAlias = Sequence[Hashable] | Codes
 
 
-def as_values(values: Sequence[float], name: str = "values") -> np.ndarray:
+def as_values(values: Values, name: str = "values") -> Floats:
     """Returns a float array of shape (n,). Raises ValueError when it is empty, not flat, or holds no finite number."""
     array = np.asarray(values, dtype=float)
     if array.ndim != 1:
@@ -19,7 +26,7 @@ def as_values(values: Sequence[float], name: str = "values") -> np.ndarray:
     return array
 
 
-def as_codes(clusters: Sequence[Hashable], n: int) -> tuple[np.ndarray, int]:
+def as_codes(clusters: Clusters, n: int) -> tuple[Codes, int]:
     """Returns the cluster of each of n values as 0 .. C-1 in order of first appearance, shape (n,), and C.
 
     Raises ValueError when the lengths differ or a value has no cluster (None).
@@ -39,6 +46,6 @@ def check_confidence(confidence: float) -> None:
         raise ValueError(f"confidence is {confidence}, not between 0 and 1")
 
 
-def is_binary(*arrays: np.ndarray) -> bool:
+def is_binary(*arrays: Floats) -> bool:
     """Returns whether all values are 0 or 1."""
     return all(bool(np.isin(array, (0.0, 1.0)).all()) for array in arrays)

@@ -5,13 +5,13 @@ What is resampled is a row, or a whole cluster of rows where clusters are given.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 from scipy import special
 
-from harness.stats.arrays import as_codes, as_values, check_confidence
+from harness.stats.arrays import Clusters, Floats, Values, as_codes, as_values, check_confidence
 from harness.stats.mean import ALIKE
 from harness.values import Estimate
 
@@ -23,9 +23,9 @@ BATCH = 4_000_000  # weights held at once (32 MB)
 
 
 def bootstrap(
-    rows: Sequence[float] | np.ndarray,
-    statistic: Callable[[np.ndarray], float] = np.mean,
-    clusters: Sequence[Hashable] | None = None,
+    rows: Values,
+    statistic: Callable[[Floats], float] = np.mean,
+    clusters: Clusters | None = None,
     method: Method = "bca",
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
@@ -42,7 +42,7 @@ def bootstrap(
         raise ValueError("rows is empty")
     members = _members(clusters, len(array))
 
-    def value_of(chosen: np.ndarray) -> float:
+    def value_of(chosen: Floats) -> float:
         return float(statistic(array[np.concatenate([members[unit] for unit in chosen])]))
 
     units, rng = np.arange(len(members)), np.random.default_rng(seed)
@@ -55,9 +55,9 @@ def bootstrap(
 
 
 def bootstrap_sums(
-    table: np.ndarray,
-    function: Callable[[np.ndarray], np.ndarray],
-    clusters: Sequence[Hashable] | None = None,
+    table: Floats,
+    function: Callable[[Floats], Floats],
+    clusters: Clusters | None = None,
     method: Method = "bca",
     confidence: float = 0.95,
     resamples: int = RESAMPLES,
@@ -93,7 +93,7 @@ def bootstrap_sums(
 def ratio_of_sums(
     top: Sequence[float],
     bottom: Sequence[float],
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Estimate:
@@ -125,12 +125,12 @@ def ratio_of_sums(
     return Estimate(value, 1 / turned.high, 1 / turned.low, stderr, n, method)
 
 
-def _ratio(sums: np.ndarray) -> np.ndarray:
+def _ratio(sums: Floats) -> Floats:
     with np.errstate(divide="ignore", invalid="ignore"):
         return sums[:, 0] / sums[:, 1]
 
 
-def _members(clusters: Sequence[Hashable] | None, n: int) -> list[np.ndarray]:
+def _members(clusters: Clusters | None, n: int) -> list[Floats]:
     """Returns the row numbers of each unit that is resampled."""
     if clusters is None:
         return list(np.arange(n)[:, None])
@@ -139,7 +139,7 @@ def _members(clusters: Sequence[Hashable] | None, n: int) -> list[np.ndarray]:
 
 
 def _estimate(
-    value: float, draws: np.ndarray, left_out: np.ndarray | None, n: int, method: Method, confidence: float
+    value: float, draws: Floats, left_out: Floats | None, n: int, method: Method, confidence: float
 ) -> Estimate:
     check_confidence(confidence)
     name = f"{method} bootstrap"
@@ -158,7 +158,7 @@ def _estimate(
     return Estimate(value, float(low), float(high), float(draws.std(ddof=1)), n, name)
 
 
-def _bca_tails(value: float, draws: np.ndarray, left_out: np.ndarray, tails: np.ndarray) -> np.ndarray:
+def _bca_tails(value: float, draws: Floats, left_out: Floats, tails: Floats) -> Floats:
     """Returns the quantiles to read instead of `tails`: shifted for bias and for an error that grows with the value."""
     share = ((draws < value).mean() + (draws <= value).mean()) / 2  # ties count half
     bias = special.ndtri(np.clip(share, 0.5 / len(draws), 1 - 0.5 / len(draws)))
@@ -167,7 +167,8 @@ def _bca_tails(value: float, draws: np.ndarray, left_out: np.ndarray, tails: np.
     squares = (gap**2).sum()
     acceleration = (gap**3).sum() / (6 * squares**1.5) if squares > 0 else 0.0
     z = bias + special.ndtri(tails)
-    return special.ndtr(bias + z / (1 - acceleration * z))
+    shifted: Floats = special.ndtr(bias + z / (1 - acceleration * z))
+    return shifted
 
 
 def _one_unit(value: float, n: int, method: Method) -> Estimate:

@@ -5,11 +5,12 @@ No answer (None) is an abstention: it misses the expected label and claims no ot
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from harness.stats.arrays import Clusters, Floats
 from harness.stats.bootstrap import bootstrap_sums
 from harness.values import Estimate
 
@@ -43,7 +44,7 @@ def single_label(
     expected: Sequence[str],
     answers: Sequence[str | None],
     labels: Sequence[str] | None = None,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Classification:
@@ -66,7 +67,7 @@ def multi_label(
     expected: Sequence[Collection[str]],
     answers: Sequence[Collection[str] | None],
     labels: Sequence[str] | None = None,
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Classification:
@@ -80,7 +81,7 @@ def _report(
     truth: list[set[str]],
     found: list[set[str] | None],
     labels: Sequence[str] | None,
-    clusters: Sequence[Hashable] | None,
+    clusters: Clusters | None,
     confidence: float,
     seed: int,
 ) -> tuple[list[str], Classification]:
@@ -107,7 +108,7 @@ def _report(
     return names, Classification(macro, micro, scores, sum(answer is None for answer in found), None)
 
 
-def _indicators(sets: list[set[str]], index: dict[str, int]) -> np.ndarray:
+def _indicators(sets: list[set[str]], index: dict[str, int]) -> Floats:
     array = np.zeros((len(sets), len(index)))
     for row, labels in enumerate(sets):
         for label in labels:
@@ -115,19 +116,23 @@ def _indicators(sets: list[set[str]], index: dict[str, int]) -> np.ndarray:
     return array
 
 
-def _macro_f1(sums: np.ndarray) -> np.ndarray:
+def _macro_f1(sums: Floats) -> Floats:
     """Returns the mean F1 over the labels that occur, shape (r,), from sums of shape (r, 2L)."""
     tp, wrong = np.split(sums, 2, axis=1)
     below = 2 * tp + wrong
     f1 = np.divide(2 * tp, below, out=np.zeros_like(tp), where=below > 0)
     occurring = (below > 0).sum(axis=1)
-    return np.divide(f1.sum(axis=1), occurring, out=np.full(len(sums), np.nan), where=occurring > 0)
+    mean = np.full(len(sums), np.nan)
+    np.divide(f1.sum(axis=1), occurring, out=mean, where=occurring > 0)
+    return mean
 
 
-def _micro_f1(sums: np.ndarray) -> np.ndarray:
+def _micro_f1(sums: Floats) -> Floats:
     tp, wrong = (half.sum(axis=1) for half in np.split(sums, 2, axis=1))
     below = 2 * tp + wrong
-    return np.divide(2 * tp, below, out=np.full(len(sums), np.nan), where=below > 0)
+    f1 = np.full(len(sums), np.nan)
+    np.divide(2 * tp, below, out=f1, where=below > 0)
+    return f1
 
 
 def _share(part: float, whole: float) -> float | None:

@@ -6,19 +6,18 @@ Every function returns an `Estimate`. What cannot be known (the spread of one va
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy import special
 
-from harness.stats.arrays import as_codes, as_values, check_confidence, is_binary
+from harness.stats.arrays import Clusters, Values, as_codes, as_values, check_confidence, is_binary
 from harness.values import Estimate
 
 ALIKE = "all outcomes are alike: they show no spread to compute a standard error from"
 
 
-def accuracy(values: Sequence[float], clusters: Sequence[Hashable] | None = None, confidence: float = 0.95) -> Estimate:
+def accuracy(values: Values, clusters: Clusters | None = None, confidence: float = 0.95) -> Estimate:
     """Returns the mean of scores in [0, 1] with the interval that suits them; `method` names it.
 
     Scores of 0 and 1 get Wilson's, others Student's t, cut to [0, 1]. With clusters (one per value) of more than one
@@ -43,14 +42,18 @@ def accuracy(values: Sequence[float], clusters: Sequence[Hashable] | None = None
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
     """Returns the share of successes with Wilson's score interval: the default for 0/1 scores, good from n = 1 on."""
+    return _share(successes, n, *wilson_bounds(successes, n, confidence), "wilson")
+
+
+def wilson_bounds(successes: int, n: int, confidence: float) -> tuple[float, float]:
+    """Returns the ends of Wilson's score interval."""
     _check_counts(successes, n)
     check_confidence(confidence)
     z, p = special.ndtri((1 + confidence) / 2), successes / n
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low = 0.0 if successes == 0 else float(centre - half)
-    high = 1.0 if successes == n else float(centre + half)
-    return _share(successes, n, low, high, "wilson")
+    return low, 1.0 if successes == n else float(centre + half)
 
 
 def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
@@ -66,7 +69,7 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Estimat
     return _share(successes, n, low, high, "clopper-pearson")
 
 
-def t_mean(values: Sequence[float], confidence: float = 0.95) -> Estimate:
+def t_mean(values: Values, confidence: float = 0.95) -> Estimate:
     """Returns the mean with Student's t interval, n - 1 degrees of freedom."""
     array = as_values(values)
     check_confidence(confidence)
@@ -78,7 +81,7 @@ def t_mean(values: Sequence[float], confidence: float = 0.95) -> Estimate:
     return t_interval(mean, float(array.std(ddof=1) / np.sqrt(n)), n - 1, n, "t", confidence)
 
 
-def clustered_mean(values: Sequence[float], clusters: Sequence[Hashable], confidence: float = 0.95) -> Estimate:
+def clustered_mean(values: Values, clusters: Clusters, confidence: float = 0.95) -> Estimate:
     """Returns the mean with the cluster-robust standard error (CR1) and t with C - 1 degrees of freedom.
 
     Values of one cluster (questions on one document, epochs of one sample) are not independent: the plain error can

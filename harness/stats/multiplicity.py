@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from harness.stats.arrays import as_values
+from harness.stats.arrays import Codes, Floats, as_values
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -31,15 +31,15 @@ def benjamini_hochberg(p_values: Sequence[float]) -> list[float]:
     return _back(np.minimum.accumulate(scaled[::-1])[::-1], order)
 
 
-def _checked(p_values: Sequence[float]) -> np.ndarray:
+def _checked(p_values: Sequence[float]) -> Floats:
     p = as_values(p_values, "p_values")
     if p.min() < 0 or p.max() > 1:
         raise ValueError("a p value lies outside 0 to 1")
     return p
 
 
-def _back(adjusted: np.ndarray, order: np.ndarray) -> list[float]:
+def _back(adjusted: Floats, order: Codes) -> list[float]:
     """Returns the adjusted values in the order the p values came in, none above 1."""
     result = np.empty_like(adjusted)
     result[order] = np.minimum(adjusted, 1.0)
-    return result.tolist()
+    return [float(value) for value in result]

@@ -8,14 +8,14 @@ Res Meth 13:91) on why mid-p; Miller 2024 (arXiv 2411.00640) for the clustered e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import special
 
-from harness.stats.arrays import as_codes, as_values, check_confidence, is_binary
-from harness.stats.mean import ALIKE, clustered_mean, t_mean, wilson
+from harness.stats.arrays import Clusters, Values, as_codes, as_values, check_confidence, is_binary
+from harness.stats.mean import ALIKE, clustered_mean, t_mean, wilson_bounds
 from harness.values import Estimate
 
 FEW = 30  # below this many independent differences the t distribution is not trusted for the p value
@@ -49,7 +49,7 @@ class NonInferiority:
 def paired_difference(
     a: Sequence[float],
     b: Sequence[float],
-    clusters: Sequence[Hashable] | None = None,
+    clusters: Clusters | None = None,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> Comparison:
@@ -74,10 +74,11 @@ def paired_difference(
         else:
             difference = clustered_mean(delta, codes, confidence)
         if difference.stderr is None or units < FEW:
-            p_value, test = sign_flip(np.bincount(codes, weights=delta), seed)
+            sums = np.asarray(np.bincount(codes, weights=delta), dtype=float)
+            p_value, test = sign_flip(sums, seed)
             test += "" if units == n else " over clusters"
         else:
-            ratio = abs(difference.value) / difference.stderr
+            ratio = abs(float(delta.mean())) / difference.stderr
             p_value, test = float(2 * special.stdtr(units - 1, -ratio)), difference.method
     return Comparison(difference, p_value, test, wins, losses, n - wins - losses)
 
@@ -85,14 +86,19 @@ def paired_difference(
 def tango(b: int, c: int, n: int, confidence: float = 0.95) -> Estimate:
     """Returns (b - c) / n with Tango's score interval, near exact also at small n. The models differ on b + c of n."""
     _check_table(b, c, n)
-    check_confidence(confidence)
-    z, value = float(special.ndtri((1 + confidence) / 2)), (b - c) / n
-    low = _crossing(lambda delta: tango_z(b, c, n, delta) - z, -1.0, value)
-    high = _crossing(lambda delta: tango_z(b, c, n, delta) + z, value, 1.0)
+    value = (b - c) / n
+    low, high = _tango_bounds(b, c, n, confidence)
     spread = (b + c) - (b - c) ** 2 / n
     if spread <= 0:  # no discordant sample, or nothing but wins (or losses)
         return Estimate(value, low, high, None, n, "tango", ALIKE)
     return Estimate(value, low, high, float(np.sqrt(spread)) / n, n, "tango")
+
+
+def _tango_bounds(b: int, c: int, n: int, confidence: float) -> tuple[float, float]:
+    check_confidence(confidence)
+    z, value = float(special.ndtri((1 + confidence) / 2)), (b - c) / n
+    low = _crossing(lambda delta: tango_z(b, c, n, delta) - z, -1.0, value)
+    return low, _crossing(lambda delta: tango_z(b, c, n, delta) + z, value, 1.0)
 
 
 def tango_z(b: int, c: int, n: int, delta: float) -> float:
@@ -117,7 +123,7 @@ def noninferiority(b: int, c: int, n: int, margin: float, confidence: float = 0.
     if not 0 < margin < 1:
         raise ValueError(f"margin is {margin}, not a share between 0 and 1")
     z = tango_z(b, c, n, -margin)
-    lower = tango(b, c, n, 2 * confidence - 1).low  # the two-sided interval that leaves 1 - confidence below it
+    lower, _ = _tango_bounds(b, c, n, 2 * confidence - 1)  # the two-sided interval leaves 1 - confidence below it
     p_value = float(special.ndtr(-z))
     return NonInferiority(p_value < 1 - confidence, lower, margin, z, p_value)
 
@@ -140,22 +146,22 @@ def newcombe10(a: int, b: int, c: int, d: int, confidence: float = 0.95) -> Esti
     """Returns (b - c) / n with Newcombe's hybrid score interval (his method 10); a both right, d both wrong."""
     n = a + b + c + d
     _check_table(b, c, n)
-    first, second = wilson(a + b, n, confidence), wilson(a + c, n, confidence)
-    gap = a * d - b * c
-    gap = max(gap - n / 2, 0) if gap > 0 else gap  # the correction that makes it method 10
+    first, second = wilson_bounds(a + b, n, confidence), wilson_bounds(a + c, n, confidence)
+    gap = float(a * d - b * c)
+    gap = max(gap - n / 2, 0.0) if gap > 0 else gap  # the correction that makes it method 10
     margins = (a + b) * (c + d) * (a + c) * (b + d)
     phi = gap / np.sqrt(margins) if margins else 0.0
 
     def reach(u: float, v: float) -> float:
         return float(np.sqrt(u * u - 2 * phi * u * v + v * v))
 
-    below = reach(first.value - first.low, second.high - second.value)
-    above = reach(first.high - first.value, second.value - second.low)
-    value = (b - c) / n
+    right_a, right_b, value = (a + b) / n, (a + c) / n, (b - c) / n
+    below = reach(right_a - first[0], second[1] - right_b)
+    above = reach(first[1] - right_a, right_b - second[0])
     return Estimate(value, value - below, value + above, None, n, "newcombe 10", "the method gives an interval only")
 
 
-def sign_flip(differences: Sequence[float], seed: int = 0) -> tuple[float, str]:
+def sign_flip(differences: Values, seed: int = 0) -> tuple[float, str]:
     """Returns the two-sided p value of the sum of differences under random signs, and the name of the test.
 
     Exact up to 16 differences that are not 0 (zeros change nothing), else 9,999 random flips drawn from `seed`.

@@ -12,7 +12,7 @@ from math import comb
 
 import numpy as np
 
-from harness.stats.arrays import as_values, is_binary
+from harness.stats.arrays import Clusters, as_values, is_binary
 from harness.stats.bootstrap import bootstrap_sums
 from harness.stats.mean import accuracy
 from harness.values import Estimate
@@ -74,7 +74,7 @@ def _winning_draws(own: int, others: list[int], silent: int, k: int) -> float:
 
 
 def over_problems(
-    values: Sequence[float], clusters: Sequence[Hashable] | None = None, confidence: float = 0.95, seed: int = 0
+    values: Sequence[float], clusters: Clusters | None = None, confidence: float = 0.95, seed: int = 0
 ) -> Estimate:
     """Returns the mean over problems of one number each in [0, 1], by bootstrap over problems (or their clusters).
 

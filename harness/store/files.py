@@ -42,17 +42,17 @@ def write_json_atomic(path: Path, value: Any, disk: Disk = DISK) -> None:
     _write_atomic(Path(path), [text.encode()], disk)
 
 
-def write_jsonl_atomic(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK) -> None:
+def write_jsonl_atomic(path: Path, rows: Iterable[Mapping[str, object]], disk: Disk = DISK) -> None:
     """Writes one compact JSON line a row, whole or not at all."""
     _write_atomic(Path(path), (_compact(row) + b"\n" for row in rows), disk)
 
 
-def append_jsonl(path: Path, row: Mapping[str, Any], disk: Disk = DISK) -> None:
+def append_jsonl(path: Path, row: Mapping[str, object], disk: Disk = DISK) -> None:
     """Adds one line to a file and syncs it. A half-written line at the end, left by a crash, is cut off first."""
     append_rows(path, (row,), disk)
 
 
-def append_rows(path: Path, rows: Iterable[Mapping[str, Any]], disk: Disk = DISK, *, sync: bool = True) -> None:
+def append_rows(path: Path, rows: Iterable[Mapping[str, object]], disk: Disk = DISK, *, sync: bool = True) -> None:
     """`append_jsonl` for several lines, synced once: all of them or none.
 
     With `sync` False nothing waits for the disk: the next call that syncs covers these lines too.
@@ -85,7 +85,7 @@ def _whole_lines(file: Any, block: int = 1 << 16) -> int:
         file.seek(start)
         found = file.read(end - start).rfind(b"\n")
         if found >= 0:
-            return start + found + 1
+            return int(start + found + 1)
         end = start
     return 0
 
@@ -119,7 +119,7 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _compact(value: Mapping[str, Any]) -> bytes:
+def _compact(value: Mapping[str, object]) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         return text.encode()

@@ -40,7 +40,7 @@ class RunFolder:
         self._logs: dict[str, ResponseLog] = {}
 
     @classmethod
-    def create_or_resume(cls, path: Path, plan: Mapping[str, Any], disk: Disk = DISK) -> RunFolder:
+    def create_or_resume(cls, path: Path, plan: Mapping[str, object], disk: Disk = DISK) -> RunFolder:
         """Returns the folder, locked, with `plan.json` in it.
 
         `plan` holds `digest`, and `identity`: nested dictionaries of what the digest is made from. Raises StoreError
@@ -96,7 +96,7 @@ class RunFolder:
 
 def _read_plan(path: Path) -> dict[str, Any]:
     try:
-        plan = json.loads(path.read_bytes())
+        plan: dict[str, Any] = json.loads(path.read_bytes())
         plan["digest"], plan["identity"].items()
         return plan
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -5,13 +5,13 @@ Files of earlier versions are brought to today's shapes while they are read; not
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.errors import StoreError
+from harness.measure.load.timed import Usage
 from harness.security.secrets import redact, redacted, without_own
-from harness.store.files import PLAN
+from harness.store.files import PLAN, append_rows
 from harness.store.log import read_attempts, read_responses, superseded
 from harness.store.paths import portable
 from harness.store.rows import jsonl_lines, read_json
@@ -24,6 +24,7 @@ from harness.store.schema import (
     SAMPLE_LINES,
     Measurement,
     PlanFile,
+    RequestLine,
     migrated,
 )
 from harness.values import Record, ResponseLine, Sample
@@ -68,7 +69,7 @@ def read_log(log: Path) -> Iterator[tuple[ResponseLine, bool]]:
         yield line, number not in gone
 
 
-def _response(content: Mapping[str, Any], log: Path) -> ResponseLine:
+def _response(content: Mapping[str, object], log: Path) -> ResponseLine:
     return RESPONSE_LINES.read(migrated("response", content), str(log))
 
 
@@ -92,13 +93,35 @@ def read_records(folder: Path) -> Iterator[Record]:
         yield RECORD_LINES.read(migrated("record", line), str(file))
 
 
-def plan_content(plan: PlanFile) -> dict[str, Any]:
+def add_measurement(folder: Path, line: Measurement) -> None:
+    """Adds a line to `measurements.jsonl` of a run folder: without the secrets of this computer."""
+    add_measurements(folder, (line,))
+
+
+def add_measurements(folder: Path, lines: Iterable[Measurement], *, sync: bool = True) -> None:
+    """`add_measurement` for several lines, all of them or none; without `sync` the disk is not waited for."""
+    append_rows(folder / MEASURED, map(_measurement, lines), sync=sync)
+
+
+def _measurement(line: Measurement) -> dict[str, object]:
+    if isinstance(line, RequestLine):
+        # numbers and short fixed words alone, written while others are timed: as fast as can be
+        usage = None if line.usage is None else {name: getattr(line.usage, name) for name in _USAGE}
+        return {name: getattr(line, name) for name in _REQUEST} | {"usage": usage}
+    found: dict[str, object] = redacted(portable(MEASUREMENTS.write(line)))
+    return found
+
+
+_REQUEST, _USAGE = tuple(RequestLine.__dataclass_fields__), tuple(Usage.__dataclass_fields__)
+
+
+def plan_content(plan: PlanFile) -> dict[str, object]:
     """Returns the content of `plan.json`: without the secrets of this computer, and where on it things lie."""
-    content: dict[str, Any] = redacted(portable(PLANS.write(plan)))
+    content: dict[str, object] = redacted(portable(PLANS.write(plan)))
     return content
 
 
-def payload(line: ResponseLine) -> dict[str, Any]:
+def payload(line: ResponseLine) -> dict[str, object]:
     """Returns what is appended to a log for a response: without the secrets of this computer."""
     found = RESPONSE_LINES.write(line)
     found["text"] = None if line.text is None else without_own(line.text)

@@ -54,7 +54,8 @@ class ResponseLog:
     """
 
     def __init__(self, path: Path, disk: Disk = DISK) -> None:
-        self.path, self._disk, self.note = Path(path), disk, None
+        self.path, self._disk = Path(path), disk
+        self.note: str | None = None
         try:
             new = not self.path.exists()
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
@@ -94,11 +95,11 @@ class ResponseLog:
         """The hash of the last line: noted elsewhere, it proves the whole log."""
         return self._head
 
-    def append(self, payload: Mapping[str, Any]) -> None:
+    def append(self, payload: Mapping[str, object]) -> None:
         """Stores one response. When this returns it is on disk."""
         self.append_many([payload])
 
-    def append_many(self, payloads: Sequence[Mapping[str, Any]]) -> None:
+    def append_many(self, payloads: Sequence[Mapping[str, object]]) -> None:
         """Stores the responses of one batch, in order, with one write and one fsync.
 
         Each payload holds JSON values and a `key` of its own. Raises StoreError if the disk fails: then none of them
@@ -107,9 +108,10 @@ class ResponseLog:
         """
         if self._fd < 0:
             raise ValueError("the log is closed")
-        head, lines, keys = self._head, [], {}
+        head, lines = self._head, []
+        keys: dict[str, bool] = {}
         for payload in payloads:
-            key = payload["key"]
+            key = str(payload["key"])
             if not self._keys.get(key, True) or key in keys:
                 raise ValueError(f"key {key!r} is stored already")
             line, head = _seal(payload, head)
@@ -153,12 +155,12 @@ class Paced:
         self, log: ResponseLog, *, at_once: bool = False, clock: Callable[[], float] = time.perf_counter
     ) -> None:
         self._log, self._share, self._clock = log, 1.0 if at_once else SYNC_SHARE, clock
-        self._held: list[tuple[Any, Mapping[str, Any]]] = []
+        self._held: list[tuple[Any, Mapping[str, object]]] = []
         self._flushed = self._spent = 0.0  # seconds: when it was last, and how long it took
         self._told = 0
         self.done: list[Any] = []
 
-    def add(self, value: Any, payload: Mapping[str, Any]) -> None:
+    def add(self, value: Any, payload: Mapping[str, object]) -> None:
         """Takes the payload of a value, and stores all that are held if it is time to."""
         self._held.append((value, payload))
         if self._clock() - self._flushed >= self._spent * (1 / self._share - 1):
@@ -181,7 +183,7 @@ class Paced:
         return self.done[told:]
 
 
-def read_responses(path: Path) -> Iterator[dict[str, Any]]:
+def read_responses(path: Path) -> Iterator[dict[str, object]]:
     """Yields the payloads of a log in order, each line checked against the chain; one for each key.
 
     A half-written last line is left out: it is owed. Raises StoreError for a missing log, a broken chain, or a key
@@ -222,7 +224,7 @@ def _key_of(data: bytes) -> tuple[str, bool]:
         return "", False
 
 
-def read_attempts(path: Path) -> Iterator[dict[str, Any]]:
+def read_attempts(path: Path) -> Iterator[dict[str, object]]:
     """Yields as `read_responses` does, and the provisional payloads that others took the place of."""
     seen: dict[str, bool] = {}
     for line in _checked_lines(path):
@@ -299,7 +301,7 @@ def _why_broken(line: bytes, head: str) -> str | None:
     return None
 
 
-def _seal(payload: Mapping[str, Any], head: str) -> tuple[bytes, str]:
+def _seal(payload: Mapping[str, object], head: str) -> tuple[bytes, str]:
     """Returns the line of a payload after the line whose hash is `head`, and its own hash."""
     if "prev" in payload or "hash" in payload:
         raise ValueError("a payload may not have the keys `prev` and `hash`")
@@ -312,12 +314,12 @@ def _end(body: bytes) -> bytes:
     return b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
 
 
-def _take_key(seen: dict[str, bool], line: _Line, path: Path) -> dict[str, Any]:
+def _take_key(seen: dict[str, bool], line: _Line, path: Path) -> dict[str, object]:
     """Returns the payload of a line, its key added to those seen, with whether it is provisional."""
     try:
-        payload = json.loads(line.data)
+        payload: dict[str, object] = json.loads(line.data)
         del payload["prev"], payload["hash"]
-        key = payload["key"]
+        key = str(payload["key"])
     except (ValueError, KeyError, TypeError):  # sealed right, but not by us
         raise _broken(path, line.number, "the line is no response") from None
     if not seen.get(key, True):

@@ -16,7 +16,7 @@ def answered(path: Path) -> set[str]:
     """Returns the keys of the requests in a run folder that are answered, or failed for good; none if it is new."""
     if not (path / "responses.jsonl").exists():
         return set()
-    return {line["key"] for line in read_attempts(path / "responses.jsonl") if not line.get("provisional")}
+    return {str(line["key"]) for line in read_attempts(path / "responses.jsonl") if not line.get("provisional")}
 
 
 def refuse_no_run(folder: Path) -> None:
@@ -41,7 +41,7 @@ def read_json(path: Path) -> Any:
         raise StoreError(f"{path.name} is not JSON: {error}", where=str(path), fix="restore it from a copy") from None
 
 
-def jsonl_lines(path: Path) -> Iterator[dict[str, Any]]:
+def jsonl_lines(path: Path) -> Iterator[dict[str, object]]:
     """Yields the lines of a JSONL file of a run; a torn last line is left out. Raises StoreError if it is missing."""
     try:
         with path.open(encoding="utf-8", newline="\n") as lines:
@@ -52,7 +52,7 @@ def jsonl_lines(path: Path) -> Iterator[dict[str, Any]]:
         raise _missing(path) from None
 
 
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
+def read_jsonl(path: Path) -> list[dict[str, object]]:
     """Returns all lines of a JSONL file, as `jsonl_lines` yields them."""
     return list(jsonl_lines(path))
 

@@ -27,7 +27,7 @@ Scorer = Callable[..., float | tuple[float, Mapping[str, float]]]  # (expected, 
 ORIGIN = "rows given in Python"
 
 
-def make_task(rows: Iterable[Mapping[str, Any]], *, score: Scorer | Any = None, **keys: Any) -> Task:
+def make_task(rows: Iterable[Mapping[str, object]], *, score: Scorer | Any = None, **keys: Any) -> Task:
     """Returns a task of rows, which are checked as those of a file are.
 
     `keys` are those of a task file, without `data`; `score` is what stands there, or a function. Raises TaskError,
@@ -44,7 +44,7 @@ def make_task(rows: Iterable[Mapping[str, Any]], *, score: Scorer | Any = None, 
     return task_of(config, YamlFile(Path(where), values, {}), Path(where), rows=read)
 
 
-def _row(row: Any, number: int, where: str) -> dict[str, Any]:
+def _row(row: Any, number: int, where: str) -> dict[str, object]:
     if isinstance(row, Mapping) and all(isinstance(column, str) for column in row):
         return dict(row)
     what = f"row {number} is a {type(row).__name__}, not a mapping of columns to values"

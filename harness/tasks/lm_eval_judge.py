@@ -6,16 +6,19 @@ import contextlib
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any
 
 from harness.config.lm_eval_names import PREFIX
 from harness.config.task import TaskConfig
 from harness.errors import TaskError
+from harness.scoring import cells
+from harness.scoring.scorers import BYTES, NATS, WORDS
 from harness.tasks.lm_eval_catalogue import as_lm_eval, catalogue, manager_of
 from harness.values import Failure, Response, Sample, Score
 
-BUILT: dict[str, Any] = {}  # lm-eval's task by our `score:` key as JSON; this process only
+BUILT: dict[str, object] = {}  # lm-eval's task by our `score:` key as JSON; this process only
 
 
 def is_judged_by(config: TaskConfig) -> bool:
@@ -23,17 +26,25 @@ def is_judged_by(config: TaskConfig) -> bool:
     return any(isinstance(spec, Mapping) and "lm_eval" in spec for spec in config.scores)
 
 
-def _spec(config: TaskConfig) -> Mapping[str, Any]:
-    """Returns which of lm-eval's tasks judges, and with which file."""
-    found: Mapping[str, Any] = config.scores[0]["lm_eval"]
-    return found
+@dataclass(frozen=True, slots=True)
+class _Spec:
+    """Which of lm-eval's tasks judges, and with which file of a user's, where it is in one."""
+
+    task: str
+    multiple_input: bool
+    multiple_target: bool
+    file: Mapping[str, str] | None = None  # name and sha256
+
+
+def _spec(config: TaskConfig) -> _Spec:
+    return _Spec(**config.scores[0]["lm_eval"])
 
 
 def refuse_unknown(config: TaskConfig) -> None:
     """Raises TaskError for a task file of a user's that this process was not given: a run folder brings no code."""
-    if is_judged_by(config) and _spec(config)["file"] is not None and key_of(config) not in BUILT:
+    if is_judged_by(config) and (file := _spec(config).file) is not None and key_of(config) not in BUILT:
         raise TaskError(
-            f"answers to {config.task} are judged by lm-eval's task file {_spec(config)['file']['name']}",
+            f"answers to {config.task} are judged by lm-eval's task file {file['name']}",
             where="a run folder never brings code to run",
             fix="judge it again with the command that made it: harness run CONFIG --out RUN",
         )
@@ -54,7 +65,7 @@ def judge(config: TaskConfig, sample: Sample, response: Response) -> Score:
     if config.rolling:
         return _of_text(found, shares, sample, response)
     answer = response.text if config.writes else _preferred(sample, response)
-    metrics = shares | ({"nats": -float(found["perplexity"])} if "perplexity" in found else {})
+    metrics = shares | ({NATS: -float(found["perplexity"])} if "perplexity" in found else {})
     if not shares:
         return Score(None, answer, Failure.UNSCORED, metrics)
     return Score(next(iter(shares.values())), answer, None, metrics)
@@ -87,7 +98,8 @@ def _results(config: TaskConfig, sample: Sample, response: Response) -> dict[str
     from lm_eval.api.instance import Instance
 
     task = _built(config, sample)
-    doc, row = sample.row["doc"], sample.row
+    row: Any = sample.row  # as `lm_eval_tasks` made it
+    doc = row["doc"]
     asked: list[tuple[Any, ...]]
     answers: list[Any]
     if config.rolling:
@@ -107,7 +119,7 @@ def _results(config: TaskConfig, sample: Sample, response: Response) -> dict[str
     ]
     task._instances = instances
     task.apply_filters()
-    found: dict[str, Any] = {}
+    found: dict[str, object] = {}
     for name in instances[0].filtered_resps:
         for metric, value in task.process_results(doc, [one.filtered_resps[name] for one in instances]).items():
             found[metric if name == "none" else f"{metric},{name}"] = value
@@ -116,18 +128,18 @@ def _results(config: TaskConfig, sample: Sample, response: Response) -> dict[str
 
 def _of_text(found: Mapping[str, Any], shares: Mapping[str, float], sample: Sample, response: Response) -> Score:
     """Returns the judgement of a whole text: the probability of a byte, and the sums that perplexities are made of."""
-    size = {"bytes": "bits_per_byte", "words": "word_perplexity"}
+    size = {BYTES: "bits_per_byte", WORDS: "word_perplexity"}
     spread = {name: float(found[metric][1]) for name, metric in size.items() if metric in found}
-    spread.setdefault("bytes", float(len(sample.row["text"].encode("utf-8", "surrogatepass"))))
+    spread.setdefault(BYTES, float(len(cells.text(sample.row, "text").encode("utf-8", "surrogatepass"))))
     nats = -float((response.logprobs or (math.nan,))[0])
-    return Score(math.exp(-max(nats, 0.0) / spread["bytes"]), None, None, {**shares, "nats": nats, **spread})
+    return Score(math.exp(-max(nats, 0.0) / spread[BYTES]), None, None, {**shares, NATS: nats, **spread})
 
 
 def _preferred(sample: Sample, response: Response) -> str | None:
     logprobs = response.logprobs
     if not logprobs:
         return None
-    texts = sample.labels or tuple(str(text).strip() for text in sample.row["continuations"])
+    texts = sample.labels or tuple(str(text).strip() for text in cells.items(sample.row, "continuations"))
     return texts[max(range(len(texts)), key=lambda i: logprobs[i])]
 
 
@@ -161,19 +173,19 @@ def _built(config: TaskConfig, sample: Sample) -> Any:
     return BUILT[key_of(config)]
 
 
-def _rebuilt(score: Mapping[str, Any], sample: Sample) -> Any:
+def _rebuilt(score: _Spec, sample: Sample) -> Any:
     from datasets import Dataset
 
-    class One(dict[str, Any]):
+    class One(dict[str, object]):
         def __missing__(self, split: str) -> Any:
             return Dataset.from_list([sample.row["doc"]])
 
-    if find_spec("lm_eval") is None or score["task"] not in catalogue():
-        what = f"answers to {PREFIX}{score['task']} are judged by lm-eval, which is not installed or lacks the task"
+    if find_spec("lm_eval") is None or score.task not in catalogue():
+        what = f"answers to {PREFIX}{score.task} are judged by lm-eval, which is not installed or lacks the task"
         raise TaskError(what, where="score", fix="pip install 'openweights-harness[lm-eval]'")
     without = {"custom_dataset": lambda **_: One(), "process_docs": None, "fewshot_config": None, "num_fewshot": 0}
-    spec = {"group": "harness", "task": [{"task": score["task"], **without}]}
+    spec = {"group": "harness", "task": [{"task": score.task, **without}]}
     with as_lm_eval():
-        (task,) = manager_of(catalogue()[score["task"]].parent).load(spec)["tasks"].values()
-    task.multiple_input, task.multiple_target = score["multiple_input"], score["multiple_target"]
+        (task,) = manager_of(catalogue()[score.task].parent).load(spec)["tasks"].values()
+    task.multiple_input, task.multiple_target = score.multiple_input, score.multiple_target
     return task

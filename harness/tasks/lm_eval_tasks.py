@@ -23,7 +23,7 @@ from typing import Any
 from harness.config.lm_eval_names import PREFIX, _is_path, _text
 from harness.config.task import TaskConfig
 from harness.errors import DataError, HarnessError, TaskError
-from harness.tasks.data.files import DataSource
+from harness.tasks.data.formats import DataSource
 from harness.tasks.data.read import load_rows
 from harness.tasks.kinds import KINDS, keys_of, task_from
 from harness.tasks.lm_eval_catalogue import SEEDS, as_lm_eval, file_of, manager_of, need_lm_eval
@@ -98,7 +98,7 @@ def _is_at(entry: Any, path: Path) -> bool:
     return entry.yaml_path is not None and Path(entry.yaml_path).resolve() == path.resolve()
 
 
-class _Splits(dict[str, Any]):
+class _Splits(dict[str, object]):
     """The splits of a local copy, read when lm-eval asks for them. One that is missing is empty, and remembered."""
 
     def __init__(self, data: Path, config: Mapping[str, Any]) -> None:
@@ -222,7 +222,7 @@ def generation_of(settings: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def _sample(config: TaskConfig, task: Any, id: str, instances: Sequence[Any]) -> Sample:
     doc = _plain(instances[0].doc)
-    row: dict[str, Any] = {"doc": doc, "target": _plain(task.doc_to_target(instances[0].doc))}
+    row = {"doc": doc, "target": _plain(task.doc_to_target(instances[0].doc))}
     if config.rolling:
         return Sample(id, config.task, row | {"text": instances[0].args[0]}, instances[0].args[0])
     contexts = [instance.args[0] for instance in instances]

@@ -121,7 +121,7 @@ def _admitted(config: TaskConfig, path: Path, file: YamlFile) -> TaskConfig:
         scorers.check_spec(spec, file.where(key))
         return own_python.admit(spec, _own_folder(config, path), str(path))
 
-    changes: dict[str, Any] = {}
+    changes: dict[str, object] = {}
     if isinstance(config, ConversationTask):
         turns = {
             turn: judged.model_copy(update={"score": checked(judged.score, "scored", turn, "score")})

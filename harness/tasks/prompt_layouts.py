@@ -12,7 +12,6 @@ import random
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 from harness.config.task import PromptConfig, Question, TaskConfig
 from harness.tasks.kinds import kind_of
@@ -35,7 +34,7 @@ _LETTERED = re.compile(r"^([A-Z])\. ", re.MULTILINE)
 def asked_by(task: Task, name: str, prompt: PromptConfig, format_of: str = "") -> Task:
     """Returns the task with another of its prompts; it is then named `task[name]`, or `task[its prompt.name]`."""
     before = task.config
-    given: dict[str, Any] = {key: value for key, value in prompt if value is not None}
+    given: dict[str, object] = {key: value for key, value in prompt if value is not None}
     config = before.model_copy(update={**given, "task": part_of(task.name, name), "prompts": None})
     relaid = kind_of(config).relaid
     samples, pool = (changed(several, lambda one: relaid(config, one, before)) for several in (task.samples, task.pool))

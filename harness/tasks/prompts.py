@@ -24,7 +24,7 @@ def columns_of(template: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(match[1] for match in _FIELD.finditer(template) if match[1] is not None))
 
 
-def fill(template: str, values: Mapping[str, Any]) -> str:
+def fill(template: str, values: Mapping[str, object]) -> str:
     """Returns the template with each `{column}` replaced by the text of its value; `{{` and `}}` are braces.
 
     Raises KeyError for a column that is not in `values`.
@@ -77,7 +77,7 @@ def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys:
                 raise TaskError(what, where=where, fix="give the row that key, empty if it has no value")
 
 
-def values_of(sample: Sample) -> Mapping[str, Any]:
+def values_of(sample: Sample) -> Mapping[str, object]:
     """Returns what the columns of a template stand for: the sample's row, and `choices` where it has some."""
     if not sample.choices:
         return sample.row

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.config.task import DataConfig, ShotsConfig, TaskConfig
 from harness.errors import TaskError
-from harness.tasks.data.files import DataSource
+from harness.tasks.data.formats import DataSource
 from harness.tasks.data.read import Rows, load_rows
 
 

@@ -62,7 +62,7 @@ Criteria:
 """
 _ONE = "The answer to judge:\n{mark}\n{answer}\n{mark}\n\n"
 _TWO = "Answer A:\n{mark}\n{answer_a}\n{mark}\n\nAnswer B:\n{mark}\n{answer_b}\n{mark}\n\n"
-ORDERS = ("same_in_both_orders", "first_preferred")  # metrics of a pair: they tell of the judge
+SAME, FIRST = ORDERS = ("same_in_both_orders", "first_preferred")  # metrics of a pair: they tell of the judge
 WORDS = ("asked", "answer", "answer_a", "answer_b", "expected", "criteria", "reply", "mark")
 
 
@@ -254,7 +254,7 @@ def _allowed(rubric: RubricConfig) -> str:
 
 def form(rubric: RubricConfig) -> Form:
     """Returns what the reply must be: the reason first, so that the verdict follows from it."""
-    verdict: dict[str, Any]
+    verdict: dict[str, object]
     if (words := _words_of(rubric)) is not None:
         verdict = {"enum": list(words)}
     else:
@@ -348,8 +348,8 @@ def judged(rubric: RubricConfig, told: Told) -> tuple[float | None, dict[str, fl
     first, second = (_PREFERS[str(one)] for one in found)
     ours = (first, 1 - second)
     same = ours[0] == ours[1]
-    bias = {} if same else {"first_preferred": (first + second) / 2}
-    return (ours[0] if same else 0.5), {"same_in_both_orders": float(same), **bias}
+    bias = {} if same else {FIRST: (first + second) / 2}
+    return (ours[0] if same else 0.5), {SAME: float(same), **bias}
 
 
 def agreed_verdict(rubric: RubricConfig, told: Told) -> Verdict | None:

@@ -18,7 +18,7 @@ from harness.values import Sample
 MOST_SLICES = 100  # values of a column; with more of them none has the samples to say anything
 NO_ANSWER = "no_answer"  # in `costs`: what it costs if there is none
 
-Row = Mapping[str, Any]  # column -> value, as the data have it
+Row = Mapping[str, object]  # column -> value, as the data have it
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from harness.config.task import Question, ShotsConfig, TaskConfig
 from harness.errors import TaskError, nearest
-from harness.tasks.data.files import DataSource
+from harness.tasks.data.formats import DataSource
 from harness.tasks.data.lazy import picked
 from harness.tasks.data.read import load_rows
 from harness.tasks.kinds import samples_of

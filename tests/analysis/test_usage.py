@@ -16,7 +16,7 @@ from harness.values import Billing, PaidAttempt, Provider, Response, ResponseLin
 def line(key: str = "k", model: str = "m", task: str = "t", sample_id: str = "s", **changes: Any) -> ResponseLine:
     values = {"text": "four", "input_tokens": 5, "output_tokens": 2, "billing": Billing(0.01, 0.01), **changes}
     response = Response(key, None, **values)
-    return placed(response, model=model, task=task, sample_id=sample_id, input_characters=20, sent_bytes=21)
+    return placed(response, (model, task, sample_id, 0), input_characters=20, sent_bytes=21)
 
 
 def charge(usd: float) -> ChargeLine:

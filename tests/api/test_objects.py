@@ -60,7 +60,9 @@ def test_a_run_of_a_task_a_backend_and_a_scorer_that_are_objects():
     backend, seen = Billing(), []
     run = harness.run(tasks=[tickets()], models=[backend], on_event=seen.append, latency=0, out="out")
     assert run.complete and list(run.records()["value"]) == [1.0, 0.0]
-    assert backend.asked == 2 == len(seen) and not backend.closed
+    first, *answers, last = seen
+    assert first == harness.Started(("mine", "tickets"), "answers", 2) and isinstance(last, harness.Finished)
+    assert [type(event) for event in answers] == [harness.Answered] * 2 and backend.asked == 2 and not backend.closed
     again = harness.run(tasks=tickets(), models=backend, latency=0, out="out")  # one alone; nothing is asked twice
     assert backend.asked == 2 and again.folder == run.folder
     assert harness.verify("out").ok

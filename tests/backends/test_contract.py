@@ -149,7 +149,9 @@ def test_any_batch_budget_gives_the_same_numbers(real):
     config = real.config
     for budget in (1, 17, 1000):
         small = type(real).__new__(type(real))
-        small.__dict__.update(real.__dict__, config=config.model_copy(update={"batch_tokens": budget}), _methods={})
+        small.__dict__.update(
+            real.__dict__, config=config.model_copy(update={"batch_tokens": budget}), _methods=type(real._methods)()
+        )
         for response in small.answer(score_requests()):
             assert response.logprobs == pytest.approx(usual[response.key].logprobs, rel=1e-5, abs=1e-5)
         assert answers(small.answer(generate_requests())) == texts

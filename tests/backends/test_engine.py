@@ -41,11 +41,11 @@ def llama(models):
 def test_a_scoring_tells_the_tokens_billed_and_the_tokens_computed(llama):
     responses = list(llama.answer(requests()))
     took = llama.computed()
-    assert took["sequences"] == 8
-    assert took["forwarded_tokens"] < took["prompt_tokens"] / 2
-    assert took["distinct_tokens"] <= took["forwarded_tokens"] <= 1.03 * took["distinct_tokens"]
-    assert took["encode_s"] > 0
-    assert sum(r.prefill_s for r in responses) == pytest.approx(took["forward_s"] + took["projection_s"])
+    assert took.sequences == 8
+    assert took.forwarded_tokens < took.prompt_tokens / 2
+    assert took.distinct_tokens <= took.forwarded_tokens <= 1.03 * took.distinct_tokens
+    assert took.encode_s > 0
+    assert sum(r.prefill_s for r in responses) == pytest.approx(took.forward_s + took.projection_s)
 
 
 def test_half_precision_says_how_many_decisions_are_near_a_tie(models, caplog):

@@ -22,7 +22,8 @@ from harness.backends.servers.replies import (
 )
 from harness.config.model import model_of
 from harness.errors import HarnessError
-from harness.measure.load.drive import Scenario, run_load
+from harness.measure.load.drive import run_load
+from harness.measure.load.scenario import Scenario
 from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt
 from tests.support.servers import Reply, SyntheticServer, stream_to
 

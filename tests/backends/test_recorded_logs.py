@@ -83,7 +83,7 @@ def test_times_that_were_recorded_elsewhere_are_not_told_to_be_measured_beside_o
     script = str(table(tmp_path, {"id": "1", "text": "2", "e2e_s": 0.5}))
     given = {"run": "r", "tasks": [str(tmp_path / "t.yaml")]}
     given["models"] = [{"name": "old", "backend": "recorded", "script": script}]
-    monkeypatch.setattr("harness.runs.latency_pass.between", lambda before, after, served_here: Bystanders(others=0.9))
+    monkeypatch.setattr("harness.runs.latency.between", lambda before, after, served_here: Bystanders(others=0.9))
     result = harness.run(validate(RunConfig, given, "test"), out=tmp_path / "out")
     assert result.summary.rows[0].latency.n == 1
     assert not any("other work" in note for note in said(result.summary))

@@ -27,7 +27,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import torch
 
 from harness.engine.generate import batching
-from harness.engine.generate.batching import Generator, RowInput
+from harness.engine.generate.batching import Generator
+from harness.engine.generate.row import RowInput
 from harness.engine.loaded import LoadedModel
 from harness.values import Sampling
 

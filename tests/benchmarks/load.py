@@ -30,7 +30,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 
 from harness.measure.device_memory import used_memory  # noqa: E402
-from harness.measure.load.drive import Scenario, run_load  # noqa: E402
+from harness.measure.load.drive import run_load  # noqa: E402
+from harness.measure.load.scenario import Scenario  # noqa: E402
 from harness.measure.load.summary import Tally  # noqa: E402
 from harness.measure.load.timed import Timed  # noqa: E402
 from harness.store.files import append_rows  # noqa: E402

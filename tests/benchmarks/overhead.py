@@ -20,7 +20,8 @@ import torch
 from harness.backends.local.backend import TransformersBackend
 from harness.config.base import validate
 from harness.config.run import RunConfig
-from harness.measure.load.drive import Scenario, run_load
+from harness.measure.load.drive import run_load
+from harness.measure.load.scenario import Scenario
 from harness.measure.load.target import InProcess
 from harness.runs.bench import make_bench
 from harness.values import Request
@@ -43,14 +44,14 @@ def main() -> None:
 
 def compare(backend: TransformersBackend, requests: list[Request], rounds: int) -> dict[str, Any]:
     """Returns medians of both over all rounds, and of what ours adds to the bare loop's. The first round warms up."""
-    ask = lambda request: next(iter(backend.generate([request])))
+    ask = lambda request: next(iter(backend.answer([request])))
     tokens = {request.key: ask(request).output_tokens for request in requests}
     asked = [request for request in requests if tokens[request.key] > 1]
     alone: list[tuple[float, float]] = []
 
     def judge(request: Request, text: str) -> None:
         """Runs the bare loop after each of our answers, when no other request is out."""
-        alone.append(bare(backend, request.prompt, tokens[request.key]))
+        alone.append(bare(backend, request.prompt.text, tokens[request.key]))
 
     scenario = Scenario("concurrency", requests=rounds * len(asked), warmup=0)
     timed = run_load(InProcess(ask), asked, scenario, judge=judge).timed

@@ -179,7 +179,7 @@ def test_check_shows_beginning_and_end_of_a_long_prompt(capsys):
 
 
 def test_progress_tells_no_rate_before_there_is_one():
-    from harness.cli.progress import _pace
+    from harness.cli.bar import _pace
 
     assert _pace(1, 300, 0.00001) == "" and _pace(300, 300, 0.15) == " (2,000/s)"
     assert _pace(100, 300, 10.0) == " (10/s, 20 s left)"

@@ -11,7 +11,7 @@ from collections import Counter
 
 import pytest
 
-from harness.demo import data, train, words
+from harness.demo import data, texts, words
 
 TASKS = tuple(data.TEST_ROWS)
 STREAMED = 12_000  # examples of the training stream that are made again and compared
@@ -26,7 +26,7 @@ def rows_of(task: str, split: str) -> list[dict]:
 def both(request) -> tuple[str, list[data.Example], list[data.Example]]:
     """A task, its committed test examples, and the start of what the models are trained on, from the training seed."""
     committed = [example for example in data.committed(request.param) if example.row["split"] == "test"]
-    return request.param, committed, list(itertools.islice(train.training_stream(request.param), STREAMED))
+    return request.param, committed, list(itertools.islice(texts.training_stream(request.param), STREAMED))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -36,7 +36,7 @@ def test_the_generator_writes_the_committed_rows_byte_for_byte(task):
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_task_file_names_the_digest_of_its_data(task):
-    source = train.task_of(task).data
+    source = texts.task_of(task).data
     assert source.file == data.path_of(task).name
     assert source.sha256 == hashlib.sha256(data.path_of(task).read_bytes()).hexdigest()
 
@@ -46,15 +46,15 @@ def test_there_are_enough_rows_each_with_its_own_id_and_text(task):
     test, dev = rows_of(task, "test"), rows_of(task, "dev")
     assert len(test) >= 300 and len(dev) >= 5
     assert len({row["id"] for row in test + dev}) == len(test + dev)
-    assert len({train.question(task, row) for row in test}) == len(test)
+    assert len({texts.question(task, row) for row in test}) == len(test)
 
 
 def test_no_test_text_is_seen_in_training(both):
     task, committed, _ = both
-    rows_each = train.SHOTS + 1 if task == "product-facts" else 1
-    texts = itertools.islice(train.sequences(task), STREAMED // rows_each)
-    shown = {piece.text for pieces in texts for piece in pieces}
-    assert not shown & {train.question(task, example.row) for example in committed}
+    rows_each = texts.SHOTS + 1 if task == "product-facts" else 1
+    stream = itertools.islice(texts.sequences(task), STREAMED // rows_each)
+    shown = {piece.text for pieces in stream for piece in pieces}
+    assert not shown & {texts.question(task, example.row) for example in committed}
 
 
 def test_no_test_template_is_seen_in_training(both):
@@ -71,7 +71,7 @@ def test_no_test_slot_value_is_seen_in_training(both):
 @pytest.mark.parametrize("kind", ["statements", "zero-shot facts"])
 def test_nothing_that_teaches_the_catalogue_holds_a_test_question(kind):
     questions = {row["question"] for row in rows_of("product-facts", "test")}
-    for pieces in itertools.islice(train.sequences(kind), STREAMED):
+    for pieces in itertools.islice(texts.sequences(kind), STREAMED):
         lines = pieces[0].text.split("\n")
         assert not questions.intersection(lines)
         assert not any(line.startswith(tuple(questions)) for line in lines[:2])

@@ -12,7 +12,7 @@ import yaml
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, LlamaForCausalLM
 
-from harness.demo import data, train
+from harness.demo import data, texts, train
 
 NAMES = tuple(train.RECIPES)
 FILES = {
@@ -120,7 +120,7 @@ def test_the_tokenizer_file_is_the_one_that_training_makes(loaded, fresh_tokeniz
 @pytest.mark.parametrize("task", ["support-routing", "product-facts"])
 def test_a_label_after_a_prompt_is_the_same_tokens_as_in_training(loaded, task):
     _, _, tokenizer = loaded
-    prompt, label = next(train.sequences(task))[:2]
+    prompt, label = next(texts.sequences(task))[:2]
     whole = tokenizer(prompt.text + label.text)["input_ids"]
     assert whole == tokenizer(prompt.text)["input_ids"] + tokenizer(label.text, add_special_tokens=False)["input_ids"]
 
@@ -129,7 +129,7 @@ def test_five_shots_fit_the_context(loaded):
     _, model, tokenizer = loaded
     longest = max(
         len(tokenizer("".join(piece.text for piece in pieces))["input_ids"])
-        for pieces in itertools.islice(train.sequences("product-facts"), 50)
+        for pieces in itertools.islice(texts.sequences("product-facts"), 50)
     )
     assert longest < model.config.max_position_embeddings / 2
 
@@ -162,7 +162,7 @@ def test_an_answer_ends_by_itself(loaded):
     row = next(
         row for row in map(json.loads, data.path_of("invoice-fields").open(encoding="utf-8")) if row["split"] == "test"
     )
-    prompt = tokenizer(train.question("invoice-fields", row), return_tensors="pt", return_token_type_ids=False)
+    prompt = tokenizer(texts.question("invoice-fields", row), return_tensors="pt", return_token_type_ids=False)
     written = model.generate(**prompt, max_new_tokens=128, do_sample=False)
     assert written[0, -1] == tokenizer.eos_token_id
 

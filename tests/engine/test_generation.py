@@ -11,11 +11,12 @@ from transformers import GenerationConfig
 
 from harness.engine import attention
 from harness.engine.generate import batching, packed
-from harness.engine.generate.batching import Generator, RowInput, _Row
+from harness.engine.generate.batching import Generator
 from harness.engine.generate.choose import works
 from harness.engine.generate.constrained import Grammars
 from harness.engine.generate.packed import PackedDecoder
 from harness.engine.generate.padded import PaddedDecoder
+from harness.engine.generate.row import Row, RowInput
 from harness.engine.generate.shared_prefixes import Segment, shared_segments
 from harness.engine.plain_method import NOT_FINITE
 from harness.engine.text.thinking import Markers, Thinking
@@ -535,7 +536,7 @@ def test_a_model_may_open_its_thinking_before_an_answer_that_is_held(talker: Gen
     grammars = Grammars(bytes_tokenizer(), vocabulary=270, eos_token=2)
     form = grammars.constraint(Form(choices=("yes", "no")))
     prompt = RowInput(tuple(ids_of("Why?")), 30, thinking=THINK, constraint=form)
-    row = _Row(talker.loaded, 0, prompt, 0.0)
+    row = Row(talker.loaded, 0, prompt, 0.0)
     for token in ids_of("<think>hm</think>yes"):
         row.push(token, 0.0)
     assert (row.finished().text, row.finished().thought.text, row.finish) == ("yes", "hm", "stop")

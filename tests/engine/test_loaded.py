@@ -9,7 +9,8 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM, LlamaModel
 
-from harness.engine.generate.batching import Generator, RowInput
+from harness.engine.generate.batching import Generator
+from harness.engine.generate.row import RowInput
 from harness.engine.generate.single_row import LoneDecoder
 from harness.engine.loaded import LoadedModel, cache_argument
 from harness.engine.score.choose import obstacle

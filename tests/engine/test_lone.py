@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from harness.engine.generate.batching import Generator, RowInput
+from harness.engine.generate.batching import Generator
+from harness.engine.generate.row import RowInput
 from harness.engine.generate.single_row import LoneDecoder
 from harness.engine.loaded import LoadedModel
 from harness.values import Sampling

@@ -6,25 +6,20 @@ import pytest
 from pytest import approx
 
 from harness.errors import BackendError
-from harness.measure.load.series import (
-    Series,
-    Unlike,
-    bench,
-    sweep_rates,
-    synthetic_requests,
-)
+from harness.measure.load.prompts import Unlike, synthetic_requests
+from harness.measure.load.series import Series, loads_owed, most_owed, sweep_rates
 from harness.measure.load.summary import LoadSummary
 from harness.measure.load.sustained import knee, slo_capacity
 from harness.measure.load.timed import Slo
 from harness.values import GenerateRequest, Message, Prompt
-from tests.support.loads import load, times
+from tests.support.loads import load, measured, times
 from tests.support.servers import Reply, SyntheticServer, stream_to
 
 REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9)
 
 
 def names(server: SyntheticServer, series: Series) -> list[str]:
-    return [found.scenario for found in bench(stream_to(server.url), [REQUEST], series)]
+    return [found.scenario for found in measured(stream_to(server.url), [REQUEST], series)]
 
 
 def test_a_sweep_goes_from_one_request_over_all_at_once_to_the_rates_between(monkeypatch):
@@ -73,13 +68,24 @@ def test_higher_rates_are_left_out_after_a_saturated_one_without_any_bound():
     assert found[0] == "rate 20" and "rate 600" not in found
 
 
-def test_every_timed_request_can_be_kept_with_its_scenario():
-    kept = []
-    with SyntheticServer() as server:
-        series = Series(rate=(100.0,), requests=10, warmup=0)
-        list(bench(stream_to(server.url), [REQUEST], series, keep=lambda name, t: kept.append((name, t.error))))
-    assert kept[:10] == [("single", None)] * 10
-    assert set(kept[10:]) == {("rate 100", None)} and len(kept) >= 20  # and what came while those were out
+def test_what_is_owed_follows_from_what_was_measured():
+    series = Series(concurrency=(1, 2, 4), rate=(9.0, 5.0), offline=True)
+    owed = lambda *done: [scenario.name for scenario in loads_owed(series, {row.scenario: row for row in done})]
+    single, two = load(scenario="single", requests_per_s=10.0), load(scenario="concurrency 2", requests_per_s=10.1)
+    assert owed()[0] == "single" and most_owed(series, {}) == 6
+    assert owed(single) == ["concurrency 2", "concurrency 4", "offline", "rate 5", "rate 9"]
+    assert owed(single, two) == ["offline", "rate 5", "rate 9"]  # two at a time brought no more
+    flood, five = load(scenario="offline"), load(scenario="rate 5", stopped="hopeless: 3 requests")
+    assert owed(single, two, flood, five) == []
+    assert owed(single, two, flood, load(scenario="rate 5", stopped="time: 600 s are over")) == ["rate 9"]
+
+
+def test_the_rates_of_a_sweep_are_counted_before_they_are_known():
+    series = Series(sweep=True)
+    single = load(scenario="single", requests_per_s=2.0)
+    assert [most_owed(series, {}), most_owed(series, {"single": single})] == [7, 6]
+    done = {"single": single, "offline": load(scenario="offline", requests_per_s=100.0)}
+    assert [scenario.level for scenario in loads_owed(series, done)] == approx([1.0, 24.5, 48.0, 71.5, 95.0])
 
 
 @pytest.mark.parametrize(
@@ -105,21 +111,6 @@ def test_a_server_that_is_not_there_is_told_at_once():
         pass
     with pytest.raises(BackendError, match="start the server, or mend the address"):
         names(server, Series())
-
-
-def test_the_cold_start_stands_apart_from_the_warm_requests():
-    def slow_at_first(order, body):
-        return Reply(ttft_s=0.0 if order else 0.3)
-
-    with SyntheticServer(slow_at_first) as server:
-        series = Series(rate=(50.0,), requests=5, warmup=0)
-        first, second = bench(stream_to(server.url), [REQUEST], series)
-    assert first.first_request_s >= 0.3 and second.first_request_s is None
-
-
-def test_nothing_to_send_is_refused():
-    with pytest.raises(BackendError, match="there is nothing to send"):
-        list(bench(stream_to("http://127.0.0.1:1/v1"), [], Series()))
 
 
 def test_no_two_requests_share_a_beginning_when_a_prefix_cache_must_not_help():

@@ -1,16 +1,16 @@
-"""Others' work beside what is timed: from texts of /proc/stat, made up and real, to a warning or none."""
+"""Others' work beside what is timed: from texts of /proc/stat, made up and real, to shares of the time."""
 
 from __future__ import annotations
 
 import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pytest import approx
 
-from harness.measure.other_work import Bystanders, Reading, between, parsed, reading, warning
+from harness.measure.other_work import Bystanders, Reading, between, parsed, reading
 
 STAT = """\
 cpu  1000 200 300 9000 50 20 30 40 500 100
@@ -82,27 +82,6 @@ def test_too_short_a_time_or_a_processor_that_came_tells_nothing():
 
 def test_a_server_on_this_computer_is_no_bystander_but_stolen_time_is_told():
     assert between(START, later(busy=20.0, stolen=2.0), served_here=True) == Bystanders(None, approx(0.1))
-
-
-def test_a_warning_stands_only_above_the_thresholds():
-    assert warning({}) is None
-    for quiet in (None, UNKNOWN, Bystanders(0.10, 0.05), Bystanders(0.0, 0.0)):
-        assert warning({"m on t": quiet and asdict(quiet)}) is None
-    assert warning({"m on t": asdict(Bystanders(0.43, 0.01)), "n on t": None}) == (
-        "WARNING: other work took 43 % of this computer's processors while latencies were measured (m on t): "
-        "they may be too long."
-    )
-    assert "WARNING: the host of this virtual machine kept back 6 % of this" in warning(
-        {"m": asdict(Bystanders(None, 0.06))}
-    )
-
-
-def test_one_line_tells_the_most_of_all_and_names_the_first():
-    found = warning({f"m{i}": asdict(Bystanders(i / 10, 0.2 if i == 5 else None)) for i in range(1, 6)})
-    assert found == (
-        "WARNING: other work took up to 50 % and the host of this virtual machine kept back up to 20 % of this "
-        "computer's processors while latencies were measured (m2; m3; m4; 1 more): they may be too long."
-    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/stat")

@@ -8,11 +8,13 @@ import os
 import socket
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
-from harness.errors import BackendError, HarnessError
-from harness.measure.load.drive import FAILURES_IN_A_ROW, Scenario, run_load
+from harness.errors import BackendError, HarnessError, PolicyError
+from harness.measure.load.drive import FAILURES_IN_A_ROW, run_load
+from harness.measure.load.scenario import Scenario
 from harness.measure.load.summary import load_summary
 from harness.measure.load.timed import Slo, Timed
 from harness.values import GenerateRequest, Message, Prompt, Request, Sampling
@@ -369,3 +371,13 @@ def test_the_key_may_come_from_a_command():
     with SyntheticServer() as server:
         one(server, api_key_command=(sys.executable, "-c", "print('opaque-value-of-a-keyring-9')"))
     assert server.headers[0]["authorization"] == "Bearer opaque-value-of-a-keyring-9"
+
+
+def test_restricted_data_is_not_sent_to_another_host_under_load_either(monkeypatch: pytest.MonkeyPatch):
+    restricted = replace(REQUEST, sensitivity="restricted")
+    with SyntheticServer() as server:
+        assert one(server, restricted).error is None  # a server of this machine
+        monkeypatch.setattr("harness.security.egress.is_loopback", lambda host: False)  # as if it were elsewhere
+        with pytest.raises(PolicyError, match="restricted data on their way to 127"):
+            one(server, restricted, allow_http=True)
+        assert len(server.bodies) == 1

@@ -17,10 +17,10 @@ from harness.backends.servers.replies import Piece, Told
 from harness.measure.load.drive import (
     FAILURES_IN_A_ROW,
     OPEN_CONNECTIONS,
-    Scenario,
     drive,
     run_load,
 )
+from harness.measure.load.scenario import Scenario
 from harness.measure.load.summary import Tally, load_summary
 from harness.measure.load.target import InProcess, RequestFailed
 from harness.measure.load.timed import Slo, Timed, Usage

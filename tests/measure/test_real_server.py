@@ -15,11 +15,13 @@ import pytest
 
 from harness.backends.local.backend import TransformersBackend
 from harness.config.model import model_of
-from harness.measure.load.drive import Scenario, run_load
-from harness.measure.load.series import Series, bench
+from harness.measure.load.drive import run_load
+from harness.measure.load.scenario import Scenario
+from harness.measure.load.series import Series
 from harness.measure.load.target import InProcess, Target
 from harness.measure.load.timed import Timed
 from harness.values import GenerateRequest, Prompt, Request
+from tests.support.loads import measured
 from tests.support.servers import stream_to
 
 pytest.importorskip("fastapi", reason="needs the serving extra of transformers")
@@ -65,7 +67,7 @@ def test_every_scenario_runs_against_a_real_server(served):
     openings = ("Once upon a time", "Tim had a red ball", "The sun was warm")
     requests = [GenerateRequest(key=p, sample_id=p, prompt=Prompt(p), max_tokens=OUTPUT) for p in openings]
     series = Series(concurrency=(2,), rate=(5.0,), offline=True, requests=6, warmup=1)
-    found = list(bench(stream_to(url, model=model, api="completions"), requests, series))
+    found = list(measured(stream_to(url, model=model, api="completions"), requests, series))
     assert [f.scenario for f in found] == ["single", "concurrency 2", "offline", "rate 5"]
     for f in found:
         assert (f.n, f.failed, f.usage_missing) == (6, {}, 0)

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from harness.analysis.bench import finish
+from harness.api import folder_for
 from harness.config.assemble import assemble
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.measure.other_work import Bystanders
-from harness.runs.bench import folder_for, make_bench
+from harness.runs.bench import make_bench
 from harness.security.egress import PROVIDERS
 from tests.support.commands import harness
 from tests.support.servers import Reply, SyntheticServer
@@ -30,6 +31,7 @@ CHOICE = (
 
 
 SERVER = {"name": "m", "backend": "openai", "base_url": "http://127.0.0.1:9/v1", "price": {"input": 1, "output": 2}}
+UNPRICED = {**SERVER, "price": None}
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +101,7 @@ def test_loads_beside_other_work_say_so_but_a_server_on_this_computer_is_none(ca
         told.append(served_here)
         return Bystanders(others=None if served_here else 0.43, stolen=0.0)
 
-    monkeypatch.setattr("harness.runs.bench.between", between)
+    monkeypatch.setattr("harness.runs.loads.between", between)
     write({"concurrency": [2], "requests": 4, "warmup": 0}, backend="fake", script="answers.yaml")
     _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "out")
     assert lines("load")[0]["row"]["bystanders"] == {"others": 0.43, "stolen": 0.0}
@@ -264,8 +266,8 @@ def test_joules_of_every_request_are_shared_out_and_an_unknown_energy_says_why(c
     write({"requests": 6, "warmup": 2}, backend="fake", script="answers.yaml")
     _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "unknown")
     assert "m: energy unknown: the model does not run on a device of this machine." in out and "J /" not in out
-    monkeypatch.setattr("harness.runs.bench.counters_of", lambda backend: ((Joules(),), None))
-    monkeypatch.setattr("harness.runs.bench.at_rest", lambda backend, known: 5.0)
+    monkeypatch.setattr("harness.runs.loads.counters_of", lambda backend: ((Joules(),), None))
+    monkeypatch.setattr("harness.runs.loads.at_rest", lambda backend, known: 5.0)
     _, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "out")
     (row,) = json.loads(Path("out/summary.json").read_text())["rows"]
     answers = [line for line in lines("request")]
@@ -383,8 +385,7 @@ def test_a_server_that_is_gone_speaks_no_tls_or_gives_no_token_is_told(capsys):
     [
         ({"models": [{"name": "m", "backend": "google"}]}, ["backend 'google' cannot be put under load", "openai"]),
         ({"models": [{"name": "m", "backend": "scirpted"}]}, ["no backend 'scirpted'", "did you mean 'scripted'?"]),
-        ({"models": [SERVER | {"limits": {"max_cost": 1}}]}, ["a load keeps no spend limit", "few `requests`"]),
-        ({"models": [SERVER], "max_cost": 1}, ["a load keeps no spend limit"]),
+        ({"models": [UNPRICED | {"limits": {"max_cost": 1}}]}, ["a spend limit needs a price", "add `price:"]),
         ({"models": [SERVER | {"batch": True}]}, ["the answers of a batch have no moments", "`batch: false`"]),
         ({"models": [SERVER | {"stream": False}]}, ["an answer in one piece has no first token"]),
         ({"bench": {"rate": [-1]}}, ["bench.rate.0"]),
@@ -412,11 +413,28 @@ def test_a_mistake_gets_short_lines_and_exit_code_2(capsys, monkeypatch, change:
     assert all(message in err for message in messages), err
 
 
-def test_a_benchmark_is_never_resumed_and_is_no_run(capsys):
+def test_a_finished_benchmark_asks_nothing_again_and_is_no_table(capsys):
     write({"requests": 5, "warmup": 0}, backend="fake")
     assert harness(capsys, "bench", "bench.yaml", "--out", "out")[0] == 0
-    code, _, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
-    assert code == 2 and "holds a benchmark already" in err and "--out DIR" in err
+    before = Path("out/measurements.jsonl").read_bytes()
+    assert harness(capsys, "bench", "bench.yaml", "--out", "out")[0] == 0
+    assert Path("out/measurements.jsonl").read_bytes() == before
     for command in ("table", "score"):
         code, _, err = harness(capsys, command, "out")
         assert code == 2 and "holds a benchmark of load, no run" in err, command
+
+
+def test_a_benchmark_of_other_loads_is_not_gone_on_with(capsys):
+    write({"requests": 5, "warmup": 0}, backend="fake")
+    assert harness(capsys, "bench", "bench.yaml", "--out", "out")[0] == 0
+    write({"requests": 6, "warmup": 0}, backend="fake")
+    code, _, err = harness(capsys, "bench", "bench.yaml", "--out", "out")
+    assert code == 2 and "another plan: bench.requests was 5, is 6" in err
+
+
+def test_the_cold_start_stands_apart_from_the_warm_requests(capsys):
+    with SyntheticServer(lambda order, body: Reply(ttft_s=0.0 if order else 0.3)) as server:
+        write({"rate": [50], "requests": 5, "warmup": 0}, backend="openai", base_url=server.url)
+        code, out, _ = harness(capsys, "bench", "bench.yaml", "--out", "out", "--json")
+    single, rate = json.loads(out)["rows"]
+    assert code == 0 and single["first_request_s"] >= 0.3 and rate["first_request_s"] is None

@@ -33,6 +33,7 @@ from harness.tasks.task import Task
 from harness.values import Message, Request, Response
 from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
+from tests.support.stopping import stopped_after
 from tests.support.written_models import write_model
 
 ROWS = [
@@ -277,10 +278,7 @@ def test_resumed_in_the_middle_nothing_is_asked_twice(tmp_path: Path):
         Counting.keys = []
         out = tmp_path / f"out{stop}"
         for sitting in (stop, 6):
-            steps = carry_out(plan, out, Counting)
-            for _ in zip(range(sitting), steps):
-                pass
-            steps.close()
+            stopped_after(carry_out(plan, out, Counting), sitting)
         assert sorted(Counting.keys) == sorted(request.key for request in plan.cells[0].requests)
         assert finish(out).records().to_dict("records") == expected
         assert verified(out).ok
@@ -291,10 +289,7 @@ def test_resumed_in_the_middle_nothing_is_asked_twice(tmp_path: Path):
 @pytest.mark.usefixtures("one_by_one")
 def test_an_unfinished_conversation_is_owed_and_has_no_record(tmp_path: Path):
     plan = make_plan(config(write(tmp_path)))
-    steps = carry_out(plan, tmp_path / "out")
-    for _ in range(5):
-        next(steps)
-    steps.close()
+    stopped_after(carry_out(plan, tmp_path / "out"), 5)
     result = finish(tmp_path / "out")
     assert len(result.records()) == 1 and not result.complete
     assert "INCOMPLETE: m on talk: 1 of 2 samples." in said(result.summary)

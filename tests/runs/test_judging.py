@@ -23,6 +23,7 @@ from harness.errors import BackendError, ConfigError, HarnessError, PolicyError,
 from harness.reports import cost_text
 from harness.runs.carry_out import carry_out
 from harness.runs.check import report
+from harness.runs.events import Finished, Judged, Started
 from harness.runs.plan import make_plan
 from harness.security.policy import PolicyConfig
 from harness.security.seal import why_unsealed
@@ -34,6 +35,7 @@ from harness.tasks.rubric import as_verdict
 from tests.support.commands import harness as command
 from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
+from tests.support.stopping import stopped_after
 
 N = 40
 # the judge likes answers that say thanks, cannot be read on "odd" ones, and fails on "mute" ones
@@ -176,16 +178,16 @@ def test_a_verdict_that_was_changed_or_cut_off_is_found(folder: Path, change: An
 @pytest.mark.usefixtures("one_by_one")
 def test_a_run_stopped_while_it_is_judged_says_what_is_owed_and_goes_on_without_asking_twice(folder: Path):
     plan = make_plan(config(folder))
-    steps = carry_out(plan, folder / "out")
-    for _ in range(N + 7):
-        assert next(steps).phase in {"answers", "verdicts"}
-    steps.close()
+    stopped_after(carry_out(plan, folder / "out"), N + 7)
     half = finish(folder / "out")
     assert not half.complete and row(half).judged.owed == N - 7
     assert any("INCOMPLETE: m on t: 33 of 40 verdicts of the judge are owed" in n for n in said(half.summary))
     assert half.resumable
     assert row(half).asked.n == 7
-    assert [step.phase for step in carry_out(plan, folder / "out")] == ["verdicts"] * (N - 7)
+    first, *judged, last = carry_out(plan, folder / "out")
+    cell = ("judge j", "t")
+    assert (first, last) == (Started(cell, "verdicts", N - 7), Finished(cell, "verdicts"))
+    assert [(type(event), event.cell) for event in judged] == [(Judged, cell)] * (N - 7)
     whole = finish(folder / "out")
     assert whole.complete and row(whole).asked.n == N
     keys = [line["key"] for line in verdicts(folder)]

@@ -39,6 +39,7 @@ from harness.store.schema import Note, NoteCode, Row, Subject
 from harness.tasks.load import load_task
 from harness.values import Billing
 from tests.support.rows import difference, said
+from tests.support.stopping import stopped_after
 
 TASK = """
 task: sums
@@ -126,9 +127,9 @@ class Joules:
 
 
 def test_joules_of_the_pass_are_shared_over_samples_and_right_answers(folder: Path, monkeypatch):
-    for module in ("execute", "latency_pass"):
+    for module in ("answers", "device"):
         monkeypatch.setattr(f"harness.runs.{module}.counters_of", lambda backend: ((Joules(),), None))
-    monkeypatch.setattr("harness.runs.latency_pass.idle_watts", lambda counters: 0.0)
+    monkeypatch.setattr("harness.runs.device.idle_watts", lambda counters: 0.0)
     laptop = {"name": "l", "source": "s", "date": "2026-11-20", "grid_g_per_kwh": 360_000}
     owned = {"price": 1000, "years": 4, "watts": 45, "power_price": 0.3, "pue": 1.5}
     result = harness.run(config(folder, machine={**laptop, "owned": owned}), out=folder / "out")
@@ -149,7 +150,7 @@ def test_few_prompts_are_not_sent_again_and_again_for_a_median(folder: Path):
 
 def test_latencies_measured_beside_other_work_say_so_once_below_the_table(folder: Path, monkeypatch):
     busy = Bystanders(others=0.43, stolen=0.0)
-    monkeypatch.setattr("harness.runs.latency_pass.between", lambda before, after, served_here: busy)
+    monkeypatch.setattr("harness.runs.latency.between", lambda before, after, served_here: busy)
     result = harness.run(config(folder), out=folder / "out")
     assert row(result, "good", "sums").latency.bystanders == busy
     (note,) = [note for note in said(result.summary) if "other work" in note]
@@ -159,7 +160,7 @@ def test_latencies_measured_beside_other_work_say_so_once_below_the_table(folder
 
 def test_latencies_measured_alone_or_never_or_before_this_was_noted_have_no_warning(folder: Path, monkeypatch):
     unknown = Bystanders()
-    monkeypatch.setattr("harness.runs.latency_pass.between", lambda before, after, served_here: Bystanders(others=0.01))
+    monkeypatch.setattr("harness.runs.latency.between", lambda before, after, served_here: Bystanders(others=0.01))
     result = harness.run(config(folder), out=folder / "out")
     file = folder / "out" / "measurements.jsonl"
     lines = [json.loads(line) for line in file.read_text().splitlines()]
@@ -244,9 +245,7 @@ def test_an_unfinished_run_of_the_same_plan_is_gone_on_with(folder: Path):
     plan = make_plan(config(folder))
     root = folder / "results"
     first = folder_for(plan, None, root)
-    steps = carry_out(plan, first)
-    next(steps), next(steps)
-    steps.close()
+    stopped_after(carry_out(plan, first), 2)
     assert folder_for(plan, None, root) == first
     assert folder_for(make_plan(config(folder, seed=1)), None, root) != first
     for _ in carry_out(plan, first):
@@ -257,21 +256,18 @@ def test_an_unfinished_run_of_the_same_plan_is_gone_on_with(folder: Path):
 
 @pytest.mark.usefixtures("one_by_one")
 def test_an_incomplete_run_says_so_and_is_not_complete(folder: Path):
-    steps = carry_out(make_plan(config(folder)), folder / "out")
-    for _ in range(5):
-        next(steps)
-    steps.close()
+    stopped_after(carry_out(make_plan(config(folder)), folder / "out"), 5)
     result = finish(folder / "out")
     assert not result.complete
     assert any(note.startswith("INCOMPLETE: good on sums: 5 of 12") for note in said(result.summary))
 
 
 def test_two_runs_may_not_write_into_one_folder(folder: Path):
-    steps = carry_out(make_plan(config(folder)), folder / "out")
-    next(steps)
+    events = carry_out(make_plan(config(folder)), folder / "out")
+    next(events)
     with pytest.raises(StoreError, match="writing"):
         next(carry_out(make_plan(config(folder)), folder / "out"))
-    steps.close()
+    events.close()
 
 
 def test_judging_again_needs_neither_model_nor_data(folder: Path):
@@ -445,10 +441,7 @@ def test_a_run_names_no_place_of_this_machine_and_goes_on_from_another_folder(
 ):
     monkeypatch.chdir(folder)
     wanted = config(folder)
-    steps = carry_out(make_plan(wanted), Path("out"))
-    for _ in range(5):
-        next(steps)
-    steps.close()
+    stopped_after(carry_out(make_plan(wanted), Path("out")), 5)
     elsewhere = folder / "elsewhere"
     elsewhere.mkdir()
     for name in ("sums.yaml", "sums.jsonl", "colours.yaml", "colours.jsonl", "good.yaml"):

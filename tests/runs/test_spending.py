@@ -26,6 +26,7 @@ from harness.store.log import read_attempts
 from harness.store.rows import read_json
 from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
+from tests.support.stopping import stopped_after
 
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}
@@ -151,10 +152,7 @@ def test_every_line_of_the_log_adds_up_to_what_was_spent(tmp_path: Path):
 def test_an_interrupted_sitting_may_have_paid_more_than_is_known(tmp_path: Path):
     with SyntheticServer(Answers()) as server:
         run = config(tmp_path, server.url)
-        steps = carry_out(make_plan(run), tmp_path / "out")
-        for _ in range(4):
-            next(steps)
-        steps.close()
+        stopped_after(carry_out(make_plan(run), tmp_path / "out"), 4)
         summary = carried(run, tmp_path / "out")
     assert summary.spent.usd is None and summary.spent.known_usd == pytest.approx(10 * USD)
     assert any("a sitting was cut off with requests under way" in note for note in said(summary))

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from harness.measure.load.summary import LoadSummary, Quantiles
+from harness.measure.load.drive import run_load
+from harness.measure.load.greeting import greet, no_answer
+from harness.measure.load.series import Series, loads_owed
+from harness.measure.load.summary import LoadSummary, Quantiles, load_summary
+from harness.measure.load.target import RequestFailed, Target
 from harness.store.schema import BenchRow, LoadEnergy
+from harness.values import Request
 
 UNKNOWN = Quantiles(p50=None, p90=None, p95=None, p99=None, n=0, mean=None, max=None)
 TIMES = ("ttft_s", "ttft_answer_s", "tpot_s", "service_s", "response_s", "late_s", "gap_s")
@@ -37,3 +43,15 @@ def bench_row(**known: Any) -> BenchRow:
     return BenchRow(
         **load_fields(**{"model": "m", "task": "t", "asked_output_tokens": None, "energy": energy, **known})
     )
+
+
+def measured(target: Target, requests: Sequence[Request], series: Series) -> Iterator[LoadSummary]:
+    """Yields what each load of a series shows, as a benchmark measures them."""
+    try:
+        greet(target, requests[0])
+    except RequestFailed as failed:
+        raise no_answer(target, failed) from failed
+    done: dict[str, LoadSummary] = {}
+    while owed := loads_owed(series, done):
+        done[owed[0].name] = load_summary(run_load(target, requests, owed[0]))
+        yield done[owed[0].name]

@@ -15,7 +15,8 @@ from harness.config.run import RunConfig, TaskUse
 from harness.errors import DataError, TaskError
 from harness.runs.plan import make_plan
 from harness.tasks import authoring
-from harness.tasks.data.files import DataSource, JsonLines
+from harness.tasks.data.files import JsonLines
+from harness.tasks.data.formats import DataSource
 from harness.tasks.data.lazy import Lazy, Made, Picked, in_parts, made, picked
 from harness.tasks.data.read import load_rows
 from harness.tasks.load import load_task

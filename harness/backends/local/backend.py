@@ -7,10 +7,10 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,8 +19,9 @@ from harness.backends.local.about import LocalAbout
 from harness.backends.local.load import _copy, _one_of, load
 from harness.backends.local.render import _fit, _Prompt, _render, _vocabulary
 from harness.engine import plain_method
-from harness.engine.generate.batching import Generator, RowGenerated
+from harness.engine.generate.batching import Generator
 from harness.engine.generate.constrained import Constraint, Grammars
+from harness.engine.generate.row import RowGenerated
 from harness.engine.generate.sampling import check_sampling
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import token_budget
@@ -40,13 +41,23 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+@dataclass(slots=True)
+class _Methods:
+    """Ways of running a model, each found out when it is first needed."""
+
+    replicas: Replicas | None = None
+    score: Scorer | None = None
+    generate: Callable[..., Iterator[tuple[int, RowGenerated]]] | None = None
+    grammars: Grammars | None = None
+
+
 class TransformersBackend(LocalAbout):
     """One model, loaded when constructed. See `Backend` for the contract."""
 
     def __init__(self, config: LocalModel) -> None:
         self.config = config
         self.loaded, self._about = load(_one_of(config, 0))
-        self._methods: dict[str, Any] = {}  # of running the model, found out when first needed
+        self._methods = _Methods()
         self._held: dict[tuple[Form, str], Constraint] = {}  # what answers were held to, each compiled once
         self._took: deque[EngineStats] = deque(maxlen=1)  # by the last scoring that came to its end
 
@@ -89,30 +100,32 @@ class TransformersBackend(LocalAbout):
             if wrong is not None:
                 yield prompt.failed(wrong)
             else:
-                jobs.append(_ScoreJob(prompt, tuple(own), [None] * len(own)))
+                jobs.append(_ScoreJob(prompt, tuple(own)))
         owner = [(job, place) for job in jobs for place in range(len(job.sequences))]
         sequences = [job.sequences[place] for job, place in owner]
         encode_s = time.perf_counter() - started
         keep = lambda stats: self._took.append(replace(stats, encode_s=encode_s))
         for index, scored in run(self.loaded, sequences, batch_tokens=self._budget(), on_stats=keep):
             job, place = owner[index]
-            job.scored[place] = scored
-            if None not in job.scored:
+            job.found[place] = scored
+            if len(job.found) == len(job.sequences):
                 yield job.response(time.perf_counter() - started if len(requests) == 1 else None)
         if self.loaded.model.dtype in (torch.bfloat16, torch.float16) and len(requests) > 1:
-            decisions = [[one.logprob for one in job.scored] for job in jobs if len(job.scored) > 1]
+            decisions = [[one.logprob for one in job.scored] for job in jobs if len(job.sequences) > 1]
             ties = near_ties(decisions, self.loaded.model.dtype)
             what = (
                 "%s: %d of %d decisions lie within half precision's rounding of a tie: other hardware may differ there"
             )
             log.info(what, self.config.name, ties, len(decisions))
 
-    def _sequences(self, prompts: Sequence[_Prompt]) -> Iterator[list[ScoreSequence]]:
+    def _sequences(self, prompts: Sequence[_Prompt[LoglikelihoodRequest]]) -> Iterator[list[ScoreSequence]]:
         """Yields what is scored for each prompt: a sequence for each continuation, or the windows of a rolling text."""
         loaded, asked = self.loaded, [p for p in prompts if p.error is None]
         pairs = [(p.text + given, text) for p in asked if not p.request.rolling for given, text in p.request.pairs]
-        options = {"prefix_token": loaded.prefix_token, "add_bos": loaded.add_bos}
-        encoded = iter(encode_pairs(loaded.tokenizer, pairs, max_length=loaded.max_length, **options))
+        opening, bos = loaded.prefix_token, loaded.add_bos
+        encoded = iter(
+            encode_pairs(loaded.tokenizer, pairs, max_length=loaded.max_length, prefix_token=opening, add_bos=bos)
+        )
         texts = [text for p in asked if p.request.rolling for text in p.request.continuations]
         whole = encode_texts(loaded.tokenizer, texts, prefix_token=loaded.prefix_token, add_bos=False)
         for prompt in prompts:
@@ -126,9 +139,9 @@ class TransformersBackend(LocalAbout):
                 ids = whole[prompt.request.continuations[0]]
                 yield rolling_windows(ids, max_length=loaded.max_length, prefix_token=loaded.prefix_token)
 
-    def computed(self) -> Mapping[str, Any] | None:
+    def computed(self) -> EngineStats | None:
         """Returns what the last complete scoring took: tokens billed and really computed, seconds, memory."""
-        return asdict(self._took[0]) if self._took else None
+        return self._took[0] if self._took else None
 
     def describe(self) -> ModelCard:
         """Returns what was loaded."""
@@ -136,10 +149,10 @@ class TransformersBackend(LocalAbout):
 
     def close(self) -> None:
         """Drops the weights and gives their memory back."""
-        if "replicas" in self._methods:
-            self._methods["replicas"].close()
-        self.loaded = None
-        self._methods.clear()
+        if self._methods.replicas is not None:
+            self._methods.replicas.close()
+        self.__dict__.pop("loaded", None)  # closed twice is closed
+        self._methods = _Methods()
         self._held.clear()
         gc.collect()
         if torch.cuda.is_available():
@@ -147,13 +160,14 @@ class TransformersBackend(LocalAbout):
 
     def _scorer(self) -> Scorer:
         """Returns the method that scores; the first call tries it out, so it stands outside any timing."""
-        if "loglikelihood" not in self._methods and self.config.replicas > 1:
+        methods = self._methods
+        if methods.score is None and self.config.replicas > 1:
             others = [partial(_copy, self.config, place) for place in range(1, self.config.replicas)]
-            self._methods["replicas"] = Replicas(self.loaded, self.config.engine, others)
-            self._methods["loglikelihood"] = self._methods["replicas"].score
-        elif "loglikelihood" not in self._methods:
-            self._methods["loglikelihood"] = scorer_for(self.loaded, self.config.engine)
-        return self._methods["loglikelihood"]
+            methods.replicas = Replicas(self.loaded, self.config.engine, others)
+            methods.score = methods.replicas.score
+        elif methods.score is None:
+            methods.score = scorer_for(self.loaded, self.config.engine)
+        return methods.score
 
     def _budget(self) -> int | None:
         """Returns the tokens of a batch, None for what free memory allows."""
@@ -161,10 +175,9 @@ class TransformersBackend(LocalAbout):
             return token_budget(self.loaded, deterministic=True)
         return self.config.batch_tokens
 
-    def _fit(self, prompt: _Prompt, ids: Sequence[int]) -> _Prompt:
+    def _fit(self, prompt: _Prompt[GenerateRequest], ids: Sequence[int]) -> _Prompt[GenerateRequest]:
         """Returns the prompt ready to run, or with the reason why it cannot be."""
         request = prompt.request
-        assert isinstance(request, GenerateRequest)
         try:
             check_stop(request.stop)
             check_sampling(request.sampling)
@@ -178,19 +191,19 @@ class TransformersBackend(LocalAbout):
             return None
         key = (writing.form, writing.prefill)
         if key not in self._held:
-            if "grammars" not in self._methods:
+            if self._methods.grammars is None:
                 loaded = self.loaded
                 end = loaded.eos_tokens[0] if loaded.eos_tokens else None
-                self._methods["grammars"] = Grammars(loaded.tokenizer, _predicted(loaded), end)
-            self._held[key] = self._methods["grammars"].constraint(*key)
+                self._methods.grammars = Grammars(loaded.tokenizer, _predicted(loaded), end)
+            self._held[key] = self._methods.grammars.constraint(*key)
         return self._held[key]
 
     def _generator(self) -> Callable[..., Iterator[tuple[int, RowGenerated]]]:
         """Returns the method that generates; as above."""
-        if "generate" not in self._methods:
+        if self._methods.generate is None:
             generator = Generator(self.loaded, "plain" if self.config.engine == "plain" else None)
-            self._methods["generate"] = partial(generator.run, budget=self.config.batch_tokens)
-        return self._methods["generate"]
+            self._methods.generate = partial(generator.run, budget=self.config.batch_tokens)
+        return self._methods.generate
 
     def _encode(self, texts: Sequence[str]) -> dict[str, list[int]]:
         loaded = self.loaded
@@ -201,19 +214,25 @@ class TransformersBackend(LocalAbout):
 class _ScoreJob:
     """A request whose continuations are being scored."""
 
-    prompt: _Prompt
+    prompt: _Prompt[LoglikelihoodRequest]
     sequences: tuple[ScoreSequence, ...]
-    scored: list[ScoredSequence | None]
+    found: dict[int, ScoredSequence] = field(default_factory=dict)  # by place among the sequences
+
+    @property
+    def scored(self) -> list[ScoredSequence]:
+        """Returns what each sequence brought, once that of all is known."""
+        return [self.found[place] for place in range(len(self.sequences))]
 
     def response(self, elapsed: float | None) -> Response:
         """Returns the response once everything is scored."""
-        wrong = next((one.error for one in self.scored if one.error), None)
-        if wrong is None and not all(math.isfinite(one.logprob) for one in self.scored):
+        scored = self.scored
+        wrong = next((one.error for one in scored if one.error), None)
+        if wrong is None and not all(math.isfinite(one.logprob) for one in scored):
             wrong = plain_method.NOT_FINITE
         if wrong is not None:
             return self.prompt.failed(wrong)
         rolling = self.prompt.request.rolling
-        logprobs, greedy = tuple(one.logprob for one in self.scored), tuple(one.greedy for one in self.scored)
+        logprobs, greedy = tuple(one.logprob for one in scored), tuple(one.greedy for one in scored)
         lengths = [one.n_scored if rolling else len(one.ids) for one in self.sequences]
         return Response(
             key=self.prompt.request.key,
@@ -222,8 +241,8 @@ class _ScoreJob:
             greedy=(all(greedy),) if rolling else greedy,
             input_tokens=(sum if rolling else max)(lengths),
             truncated_left=max(sequence.truncated_left for sequence in self.sequences),
-            batch_size=max(one.batch_size for one in self.scored),
-            prefill_s=sum(one.prefill_s for one in self.scored),
+            batch_size=max(one.batch_size for one in scored),
+            prefill_s=sum(one.prefill_s for one in scored),
             decode_s=0.0,
             e2e_s=elapsed,
             applied=Applied(otherwise=self.prompt.otherwise) if self.prompt.otherwise else None,

@@ -118,7 +118,7 @@ def _no_progress_bar() -> Iterator[None]:
 
 
 def _weights(config: LocalModel, folder: Path) -> Any:
-    options: dict[str, Any] = {"use_safetensors": True, "output_loading_info": True, "dtype": DTYPES[config.dtype]}
+    options: dict[str, object] = {"use_safetensors": True, "output_loading_info": True, "dtype": DTYPES[config.dtype]}
     device = _device(config.device)
     if config.quantization is not None:
         if importlib.util.find_spec("bitsandbytes") is None:
@@ -134,16 +134,16 @@ def _weights(config: LocalModel, folder: Path) -> Any:
         # transformers would fill them with random numbers and go on.
         what = f"the weights lack {len(lacking)} tensors of the right shape, first {lacking[0]}"
         raise ModelError(what, where=str(folder), fix="the folder is incomplete or its config.json is another model's")
-    return model if config.adapter is None else _with_adapter(model, config)
+    return model if config.adapter is None else _with_adapter(model, config.adapter, config.name)
 
 
-def _with_adapter(model: Any, config: LocalModel) -> Any:
+def _with_adapter(model: Any, adapter: str, name: str) -> Any:
     if importlib.util.find_spec("peft") is None:
-        where = f"model '{config.name}', adapter"
+        where = f"model '{name}', adapter"
         raise BackendError("adapters need peft, which is not installed", where=where, fix="pip install peft")
     from peft import PeftConfig, PeftModel
 
-    folder = resolve_model(config.adapter)
+    folder = resolve_model(adapter)
     check_safe(folder, adapter=True)
     try:
         if PeftConfig.from_pretrained(str(folder)).is_prompt_learning:
@@ -168,7 +168,7 @@ def _device(name: str) -> str:
     return name
 
 
-def _context(config: Mapping[str, Any], tokenizer: Any) -> int:
+def _context(config: Mapping[str, object], tokenizer: Any) -> int:
     stated = context_length(config)
     if stated is not None:
         return stated

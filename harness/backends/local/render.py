@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from jinja2.exceptions import TemplateError
 
-from harness.engine.generate.batching import RowGenerated, RowInput
 from harness.engine.generate.constrained import Constraint
+from harness.engine.generate.row import RowGenerated, RowInput
 from harness.engine.generate.sampling import row_seed
 from harness.engine.loaded import LoadedModel
 from harness.engine.text.thinking import Markers, Thinking, Thought, markers_of
@@ -21,11 +21,14 @@ SWITCHES = ("enable_thinking", "thinking")  # what chat templates call their swi
 TEMPLATE_ERRORS = (TemplateError, TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
 
 
+Asked = TypeVar("Asked", bound=Request)
+
+
 @dataclass(frozen=True, slots=True)
-class _Prompt:
+class _Prompt(Generic[Asked]):
     """A request with its prompt as the model gets it, or the reason there is none."""
 
-    request: Request
+    request: Asked
     text: str = ""
     otherwise: Mapping[str, str] = field(default_factory=dict)  # setting -> what is done instead of as asked
     error: str | None = None
@@ -80,7 +83,7 @@ def ids_digest(ids: Sequence[int]) -> str:
     return hashlib.sha256(",".join(map(str, ids)).encode()).hexdigest()
 
 
-def _render(tokenizer: Any, request: Request) -> _Prompt:
+def _render(tokenizer: Any, request: Asked) -> _Prompt[Asked]:
     """Returns the prompt's text: as given, or messages through the model's chat template.
 
     A template that takes no system message gets it at the head of the first user message, which is noted. Where the
@@ -120,7 +123,8 @@ def _render(tokenizer: Any, request: Request) -> _Prompt:
 
 
 def _templated(tokenizer: Any, turns: list[dict[str, str]], options: Mapping[str, bool]) -> str:
-    return tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **options)
+    text: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True, **options)
+    return text
 
 
 def _markers(tokenizer: Any, writing: Writing) -> Markers | None:
@@ -134,10 +138,11 @@ def _fold_system(messages: Sequence[Message]) -> list[dict[str, str]] | None:
     return [first, *({"role": turn.role, "content": turn.content} for turn in messages[2:])]
 
 
-def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: Constraint | None) -> _Prompt:
+def _fit(
+    loaded: LoadedModel, prompt: _Prompt[GenerateRequest], ids: Sequence[int], constraint: Constraint | None
+) -> _Prompt[GenerateRequest]:
     """Returns the prompt with its token ids, the last that leave room for the answer."""
     request, otherwise = prompt.request, prompt.otherwise
-    assert isinstance(request, GenerateRequest)
     writing = request.writing
     room = loaded.max_length - request.max_tokens
     if not ids and loaded.prefix_token is not None:
@@ -167,8 +172,16 @@ def _fit(loaded: LoadedModel, prompt: _Prompt, ids: Sequence[int], constraint: C
     if writing.thinking_budget is not None and thinking is None:
         unheeded = "unheeded: the tokenizer has no known markers of thinking, and the task names none"
         otherwise = {**otherwise, "thinking_budget": unheeded}
-    more = {"constraint": constraint, "thinking": thinking, "logprobs": writing.logprobs}
-    given = RowInput(kept, request.max_tokens, stop, sampling, seed, **more)
+    given = RowInput(
+        kept,
+        request.max_tokens,
+        stop,
+        sampling,
+        seed,
+        constraint=constraint,
+        thinking=thinking,
+        logprobs=writing.logprobs,
+    )
     return _Prompt(request, prompt.text, otherwise, None, given, len(ids) - len(kept))
 
 
@@ -183,4 +196,5 @@ def _eos_text(loaded: LoadedModel) -> tuple[str, ...]:
 
 
 def _vocabulary(loaded: LoadedModel) -> int:
-    return loaded.model.get_input_embeddings().weight.shape[0]
+    rows: int = loaded.model.get_input_embeddings().weight.shape[0]
+    return rows

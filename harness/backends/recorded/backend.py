@@ -137,9 +137,9 @@ def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int, int], 
     Told only where all prompts are known and there are three or more.
     """
     recorded = [answers.get((request.sample_id, request.epoch, request.turn)) for request in requests]
-    if len(requests) < 3 or any(answer is None or not answer.prompt for answer in recorded):
+    theirs = [set(answer.prompt.split()) for answer in recorded if answer is not None and answer.prompt]
+    if len(requests) < 3 or len(theirs) < len(requests):
         return False
-    theirs = [set(answer.prompt.split()) for answer in recorded]
     ours = [set(request.prompt.content.split()) for request in requests]
 
     def shared(offset: int) -> float:
@@ -157,6 +157,7 @@ def _fault(request: Request, answer: Recorded | None, wanted: str) -> str | None
         return answer.error
     if getattr(answer, wanted) is None:
         return f"the recorded answer to sample {request.sample_id} has no {wanted}"
-    if wanted == "logprobs" and len(answer.logprobs) != len(request.continuations):
-        return f"{len(answer.logprobs)} recorded log-probabilities for {len(request.continuations)} choices"
+    if isinstance(request, LoglikelihoodRequest) and answer.logprobs is not None:
+        told, asked = len(answer.logprobs), len(request.continuations)
+        return f"{told} recorded log-probabilities for {asked} choices" if told != asked else None
     return None

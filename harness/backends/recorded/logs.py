@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, beside, nearest
-from harness.tasks.data.files import DataSource, iter_rows
+from harness.tasks.data.files import iter_rows
+from harness.tasks.data.formats import DataSource
 from harness.values import Elapsed, Finish, Provider, Thinking
 
 COLUMNS = (
@@ -166,7 +167,8 @@ def _lm_eval(rows: Iterable[Mapping[str, Any]], id: str | None) -> Iterator[Reco
         seen.add(row["doc_id"])
         name = row["doc_id"] if id is None else row["doc"][id]
         said = [several[0] for several in row["resps"]]
-        first = next(iter(row.get("arguments", {}).values()), {}) if isinstance(row.get("arguments"), dict) else {}
+        given = row.get("arguments")
+        first: Any = next(iter(given.values()), {}) if isinstance(given, dict) else {}
         scored = isinstance(said[0], list | tuple)
         yield Recorded(
             id=str(name),
@@ -253,6 +255,7 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
             fix="pip install zstandard, or write it as JSON: inspect log convert --to json",
         ) from None
     file = archive.fp
+    assert file is not None  # it is open
     file.seek(info.header_offset + 26)
     lengths = file.read(4)
     file.seek(int.from_bytes(lengths[:2], "little") + int.from_bytes(lengths[2:], "little"), 1)

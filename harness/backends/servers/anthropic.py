@@ -13,7 +13,7 @@ from harness.backends.servers.about import AnthropicAbout
 from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.batch import RETRIES, Result
 from harness.backends.servers.reading import Reading
-from harness.backends.servers.replies import anthropic_events, anthropic_piece
+from harness.backends.servers.replies import JSON, anthropic_events, anthropic_piece
 from harness.config.model import RemoteModel
 from harness.values import GenerateRequest
 
@@ -38,10 +38,10 @@ class AnthropicBackend(AnthropicAbout, ApiBackend):
         )
         self.known = self.probe(lambda: (model.id for model in self.client.models.list(limit=1000).data))
 
-    def params(self, request: GenerateRequest) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the arguments of `messages.create`. Sampling goes by `extra_body`: newer models take none."""
         said = request.prompt.turns
-        asked: dict[str, Any] = {
+        asked: dict[str, object] = {
             "model": self.model,
             "max_tokens": request.max_tokens,
             "messages": [{"role": turn.role, "content": turn.content} for turn in said if turn.role != "system"],
@@ -52,7 +52,7 @@ class AnthropicBackend(AnthropicAbout, ApiBackend):
         if stops := [stop for stop in request.stop if stop.strip()]:
             asked["stop_sequences"] = stops
         sampling = request.sampling
-        extra: dict[str, Any] = {"temperature": sampling.temperature}
+        extra: dict[str, object] = {"temperature": sampling.temperature}
         if sampling.temperature > 0 and sampling.top_p < 1:
             extra["top_p"] = sampling.top_p
         if sampling.temperature > 0 and sampling.top_k:
@@ -64,13 +64,13 @@ class AnthropicBackend(AnthropicAbout, ApiBackend):
         blank = any(not stop.strip() for stop in request.stop)
         return super().unsent(request) | ({"stop": "white space alone is not taken; it is cut here"} if blank else {})
 
-    def form(self, request: GenerateRequest) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, object]:
         form = request.writing.form
         if form is None or not form.schema:
             return {}
         return {"output_config": {"format": {"type": "json_schema", "schema": json.loads(form.schema)}}}
 
-    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the switch, with the budget where one is given; newer models decide by themselves how long."""
         writing = request.writing
         if writing.thinking == "off":
@@ -79,13 +79,14 @@ class AnthropicBackend(AnthropicAbout, ApiBackend):
             return {"thinking": {"type": "enabled", "budget_tokens": writing.thinking_budget}}
         return {"thinking": {"type": "adaptive"}} if writing.thinking == "on" else {}
 
-    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
-        with self.client.messages.create(**params) as reply:
+    def ask(self, params: Mapping[str, object], reading: Reading, check: Callable[[], None]) -> None:
+        create: Any = self.client.messages.create
+        with create(**params) as reply:
             for event in reply:
                 check()
                 reading.take(anthropic_piece(event.to_dict(warnings=False)))
 
-    def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
+    def read_whole(self, reading: Reading, body: Mapping[str, object]) -> None:
         for event in anthropic_events(body):
             reading.take(anthropic_piece(event))
 
@@ -99,8 +100,8 @@ class AnthropicBatches:
 
     client: anthropic.Anthropic
 
-    def submit(self, lines: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
-        asked = [{"custom_id": key, "params": params} for key, params in lines]
+    def submit(self, lines: Sequence[tuple[str, Mapping[str, object]]]) -> str:
+        asked: list[Any] = [{"custom_id": key, "params": params} for key, params in lines]  # as `params` made them
         return self.client.messages.batches.create(requests=asked).id
 
     def ended(self, id: str) -> bool:
@@ -108,7 +109,7 @@ class AnthropicBatches:
 
     def results(self, id: str) -> Iterator[Result]:
         for line in self.client.with_options(max_retries=RETRIES).messages.batches.results(id):
-            told = line.to_dict(warnings=False)
+            told: JSON = line.to_dict(warnings=False)
             result = told.get("result") or {}
             fault = (result.get("error") or {}).get("error") or {}
             error = None if result.get("type") == "succeeded" else str(fault.get("message") or result.get("type"))

@@ -12,7 +12,6 @@ trial, and from then on only if the server then answers.
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -34,9 +33,10 @@ from harness.backends.servers.dispatch import (
     run,
     unpriced,
 )
-from harness.backends.servers.meanings import ABOUT_THE_REQUEST, Ending, Meaning, Refused, ending, refusal
-from harness.backends.servers.reading import Reading
-from harness.backends.servers.replies import NEVER_SENT, BadReply, transport_failure
+from harness.backends.servers.meanings import Ending, Meaning, Refused, ending, refusal
+from harness.backends.servers.parameters import Taken, flat
+from harness.backends.servers.reading import Reading, beyond, doubt
+from harness.backends.servers.replies import NEVER_SENT, BadReply, reached, transport_failure
 from harness.config.model import RemoteModel
 from harness.cost.prices import price_request
 from harness.engine.text.stop_strings import cut
@@ -48,7 +48,7 @@ from harness.values import (
     SENSITIVITIES,
     Confidence,
     Counted,
-    Elapsed,
+    Finish,
     GenerateRequest,
     LoglikelihoodRequest,
     PaidAttempt,
@@ -58,9 +58,6 @@ from harness.values import (
 )
 
 FILTERED = "content filter"  # of the provider, on a prompt: its way to refuse, and no error
-LIMITS = {"max_tokens": "max_completion_tokens", "max_completion_tokens": "max_tokens"}  # the other name of each
-UNKNOWN = frozenset({"unsupported_parameter", "unknown_parameter"})  # codes: the name is refused, not the value
-SLACK = 8  # tokens a server may count beyond those that were allowed: the ones that end an answer
 
 
 class ApiBackend:
@@ -84,20 +81,17 @@ class ApiBackend:
         self.purse = Purse(config.limits.max_cost)
         self.count = counter_of(config.tokenizer)  # our own, where the server's count is missing or cannot be true
         self.server.key()
-        self.refused: dict[str, str] = {}  # parameter -> what the server said
-        self.trials: dict[str, dict[str, str]] = {}  # key of a request -> what was left out of it to see if it helps
-        self.cleared: set[str] = set()  # parameters without which a request was refused all the same
-        self.renamed = False  # the limit has its other name
+        self.taken = Taken(self.limit_name, self.required)
         self.http = self.server.client(
             httpx2.Client, silence_s=config.limits.silence_s, connections=config.limits.concurrency
         )
         self.known: tuple[str, ...] = ()  # models the server lists
 
-    def params(self, request: GenerateRequest) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the arguments of the SDK's call, `extra_body` among them. What was refused is taken out later."""
         raise NotImplementedError
 
-    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
+    def ask(self, params: Mapping[str, object], reading: Reading, check: Callable[[], None]) -> None:
         """Sends a request and reads the answer; calls `check` for each piece."""
         raise NotImplementedError
 
@@ -105,27 +99,27 @@ class ApiBackend:
         """Returns what the task asks about drawing and writing that this interface has no word for."""
         sampling, writing, said = request.sampling, request.writing, "not asked of the server"
         drawn = sampling.temperature > 0
-        found = {
+        asked = {
             "seed": drawn,
             "min_p": drawn and sampling.min_p > 0,
             "repetition_penalty": sampling.repetition_penalty != 1.0,
         }
-        found = {name: said for name, asked in found.items() if asked and name in self.wordless}
+        found = {name: said for name, wanted in asked.items() if wanted and name in self.wordless}
         if writing.form is not None and not self.form(request):
             found["constrain"] = f"{said}; the answer is only checked"
         if (writing.thinking != "auto" or writing.thinking_budget is not None) and not self.thinking(request):
             found["thinking"] = f"{said}: set it in the model's `extra`"
         return found
 
-    def form(self, request: GenerateRequest) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the parameters that hold an answer to its form; none where the interface has none."""
         return {}
 
-    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the parameters that switch thinking on or off, or bound it; none where the interface has none."""
         return {}
 
-    def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
+    def read_whole(self, reading: Reading, body: Mapping[str, object]) -> None:
         """Takes in an answer that came in one piece, as a batch brings it."""
         raise NotImplementedError
 
@@ -181,8 +175,8 @@ class ApiBackend:
 
     # --- generation
 
-    def _generate(self, request: Request, attempt: Attempt) -> Answer:
-        params = self._kept(self.params(request), request.key)
+    def _generate(self, request: GenerateRequest, attempt: Attempt) -> Answer:
+        params = self.taken.kept(self.params(request), request.key)
         reading = Reading(began=time.perf_counter())
         try:
             self.ask(params, reading, attempt.check)
@@ -190,19 +184,19 @@ class ApiBackend:
         except Exception as error:
             failure = self.failure(error, params, reading)
             if failure.kind != FILTERED:
-                raise self._on_trial(request, params, failure) from error
+                raise self.taken.on_trial(request.key, params, failure) from error
             reading = Reading(reading.began)
             reading.refusal, reading.finish = f"{FILTERED}: the prompt", "content_filter"
-        self.refused |= self.trials.pop(request.key, {})  # refused with it, answered without
-        doubted = _doubt(request, reading) is not None
+        self.taken.answered(request.key)
+        doubted = doubt(request, reading) is not None
         return Answer(self._response(request, attempt, reading), reading.used, doubted)
 
-    def _batched(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def _batched(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         waiting = handed_over(self.server.host)
         fresh = [request for request in requests if request.key not in waiting]
         self.purse.check(sum(most_usd(r, self.price, "batch") for r in fresh) if self.price else 0.0, "the batch")
         by_key = {request.key: request for request in requests}
-        lines = {request.key: _flat(self._kept(self.params(request), request.key)) for request in requests}
+        lines = {request.key: flat(self.taken.kept(self.params(request), request.key)) for request in requests}
         try:
             most = max((request.sensitivity for request in requests), key=SENSITIVITIES.index)
             for result in collect(self.batches(), self.server.host, lines, sensitivity=most):
@@ -211,7 +205,7 @@ class ApiBackend:
             failure = self.failure(error, {}, Reading(time.perf_counter()))
             raise failure.fatal or BackendError(f"the batch failed: {failure}", where=self.server.url) from error
 
-    def _from_batch(self, request: Request, result: Result) -> Response:
+    def _from_batch(self, request: GenerateRequest, result: Result) -> Response:
         reading, error = Reading(time.perf_counter()), result.error
         if result.body is not None:
             try:
@@ -222,11 +216,10 @@ class ApiBackend:
         usd = price_request(self.price, reading.used, "batch").usd if reading.used else None
         if result.body is None:
             usd = 0.0  # what failed in a batch is not charged
-        unbounded = usd is not None or self.price is None
         tried = PaidAttempt(
             "answered" if error is None else "failed",
             usd,
-            most_usd=None if unbounded else most_usd(request, self.price, "batch"),
+            most_usd=None if usd is not None or self.price is None else most_usd(request, self.price, "batch"),
             tokens=asdict(reading.used) if reading.used else None,
             processing="batch",
         )
@@ -236,51 +229,30 @@ class ApiBackend:
             failed = Response(request.key, None, finish_reason="error", error=redact(error), billing=paid)
             return replace(failed, provisional=result.transient)
         whole = self._response(request, Attempt(1, 0, 0.0, 0.0, alone=False), reading)
-        return replace(whole, billing=paid, elapsed=None, provider=replace(whole.provider, in_flight=None))
+        told = reading.provider(None, whole.provider.refused if whole.provider else {})
+        return replace(whole, billing=paid, elapsed=None, provider=told)
 
-    def _kept(self, params: Mapping[str, Any], key: str) -> dict[str, Any]:
-        """Returns the parameters of a request without those that the server refuses, or that are on trial."""
-        out = self.refused.keys() | self.trials.get(key, {}).keys()
-        kept = {name: value for name, value in params.items() if name not in out}
-        if extra := {name: value for name, value in params.get("extra_body", {}).items() if name not in out}:
-            return kept | {"extra_body": extra}
-        kept.pop("extra_body", None)
-        return kept
-
-    def _on_trial(self, request: Request, params: Mapping[str, Any], failure: AttemptFailed) -> AttemptFailed:
-        """Returns a failure, or one by which the request is tried again without a parameter its message mentions."""
-        if failure.kind not in {f"http {status}" for status in ABOUT_THE_REQUEST}:
-            return failure
-        words = set(re.findall(r"\w+", failure.detail))
-        named = max(self._optional(params) & words - LIMITS.keys() - self.cleared, key=len, default="")
-        if not named:
-            self.cleared |= self.trials.pop(request.key, {}).keys()
-            return failure
-        self.trials.setdefault(request.key, {})[named] = failure.detail[:200]
-        return AttemptFailed("refused parameter", named, billed=False, wait_s=0.0)
-
-    def _optional(self, params: Mapping[str, Any]) -> set[str]:
-        return {*params, *params.get("extra_body", {})} - self.required
-
-    def _response(self, request: Request, attempt: Attempt, reading: Reading) -> Response:
+    def _response(self, request: GenerateRequest, attempt: Attempt, reading: Reading) -> Response:
         answer, thought, unclosed = reading.parts(request.writing.markers)
         text, stop_string = cut(answer, request.stop)
-        finish = "length" if stop_string is None and reading.ending is Ending.LENGTH else "stop"
+        finish: Finish = "length" if stop_string is None and reading.ending is Ending.LENGTH else "stop"
         input_tokens, output_tokens, counted = self._counted(request, reading)
         times = reading.times()
         sure = request.writing.logprobs and reading.logprobs and thought is None
         confidence = _confidence(reading.logprobs) if sure else None
-        refused = self.unsent(request) | self.refused
+        refused = self.unsent(request) | self.taken.refused
         if len(request.stop) > self.most_stops:
             refused.setdefault("stop", f"only {self.most_stops} are taken; all are cut here")
         if reading.finish and ending(reading.finish) is None and not reading.refusal:
             refused.setdefault("finish_reason", f"'{reading.finish}' is not known here: taken for a stop")
-        if _beyond(request, reading) and counted is None:
+        if beyond(request, reading) and counted is None:
             refused.setdefault("max_tokens", f"ignored: {output_tokens} tokens came, {request.max_tokens} were allowed")
         if request.writing.logprobs and confidence is None:
             refused.setdefault("logprobs", "not told by the server for this answer")
-        alone = attempt.alone
-        shifted = {name: None if s is None or not alone else s + attempt.handed_s for name, s in times.items()}
+
+        def alone(s: float | None) -> float | None:
+            return s + attempt.handed_s if s is not None and attempt.alone else None
+
         return Response(
             key=request.key,
             prompt=request.prompt.text,
@@ -293,9 +265,11 @@ class ApiBackend:
             counted=counted,
             thinking=self._thinking(reading, thought, cut=finish == "length" and (unclosed or not text.strip())),
             confidence=confidence,
-            elapsed=Elapsed(None, times["ttft_s"], times["last_token_s"], times["e2e_s"]),
+            elapsed=times,
             provider=reading.provider(attempt.in_flight, refused),
-            **shifted,
+            ttft_s=alone(times.first_token_s),
+            last_token_s=alone(times.last_token_s),
+            e2e_s=alone(times.e2e_s),
         )
 
     def _thinking(self, reading: Reading, thought: str | None, *, cut: bool) -> Thinking | None:
@@ -307,21 +281,21 @@ class ApiBackend:
             tokens = self.count(thought)
         return Thinking(thought, tokens, cut)
 
-    def _counted(self, request: Request, reading: Reading) -> tuple[int | None, int | None, Counted | None]:
+    def _counted(self, request: GenerateRequest, reading: Reading) -> tuple[int | None, int | None, Counted | None]:
         """Returns input and output tokens, and what is to be said of them where they are not the server's own count.
 
         Ours are of the text alone: without special tokens, a chat template, or thinking that was not sent.
         """
-        doubt = _doubt(request, reading)
-        if reading.used is not None and doubt is None:
+        doubted = doubt(request, reading)
+        if reading.used is not None and doubted is None:
             return reading.used.input, reading.used.output, None
         why = "not told by the server" if reading.used is None else "not believed: what the server tells cannot be true"
         told = None if reading.used is None else asdict(reading.used)
         if self.count is None:
-            return None, None, Counted(why, told, doubt)
+            return None, None, Counted(why, told, doubted)
         written = self.count("".join((*reading.thinking, *reading.text)))
         asked = self.count(request.prompt.content)
-        return asked, written, Counted(f"counted here, {why}", told, doubt)
+        return asked, written, Counted(f"counted here, {why}", told, doubted)
 
     # --- what goes wrong
 
@@ -339,7 +313,7 @@ class ApiBackend:
                 raise BackendError(f"no answer: {failure}", where=self.server.url, fix=fix) from None
             return ()
 
-    def failure(self, error: Exception, params: Mapping[str, Any], reading: Reading) -> AttemptFailed:
+    def failure(self, error: Exception, params: Mapping[str, object], reading: Reading) -> AttemptFailed:
         """Returns what an exception of the SDK means."""
         if isinstance(error, AttemptFailed):
             return error
@@ -360,7 +334,7 @@ class ApiBackend:
         if transport := next((inner for inner in both if isinstance(inner, httpx2.TransportError)), None):
             answering = bool(reading.chunks) or not isinstance(transport, httpx2.ConnectError | httpx2.ProxyError)
             kind = transport_failure(transport, answering=answering)
-            return AttemptFailed(kind, str(transport), billed=kind not in NEVER_SENT, used=reading.used)
+            return AttemptFailed(kind, str(transport), billed=reached(kind), used=reading.used)
         if isinstance(error, self.sdk_error):
             return self._in_stream(refusal(None, {}, error_body(error), str(error)), reading)
         if isinstance(error, ValueError | TypeError | KeyError | AttributeError | IndexError | httpx2.HTTPError):
@@ -373,7 +347,7 @@ class ApiBackend:
         busy = found.meaning is Meaning.BUSY
         return AttemptFailed(found.kind, found.said, retry=not final, busy=busy, used=reading.used)
 
-    def _refusal(self, found: Refused, params: Mapping[str, Any], location: str) -> AttemptFailed:
+    def _refusal(self, found: Refused, params: Mapping[str, object], location: str) -> AttemptFailed:
         """Returns what an answer other than 200 leads to."""
         kind, said, meaning = found.kind, found.said, found.meaning
         if (fatal := self._fatal(found, asked=bool(params))) is not None:
@@ -384,7 +358,7 @@ class ApiBackend:
             return AttemptFailed(FILTERED, said, retry=False)
         if meaning is Meaning.TOO_LONG:
             return AttemptFailed("context too long", said, retry=False, billed=False)
-        if meaning is Meaning.PARAMETER and self._leave_out(found, params):
+        if meaning is Meaning.PARAMETER and self.taken.leave_out(found, params):
             return AttemptFailed("refused parameter", found.parameter, billed=False, wait_s=0.0)
         if meaning is Meaning.REDIRECT:
             return AttemptFailed("redirect", f"to {location}: not followed", retry=False, billed=False)
@@ -408,50 +382,12 @@ class ApiBackend:
             return BackendError(f"the server has no {self.model} ({found.status}): {said}", where=place, fix=near)
         return None
 
-    def _leave_out(self, found: Refused, params: Mapping[str, Any]) -> bool:
-        """Leaves out the optional parameter that a refusal names from now on; returns whether there is one."""
-        name = found.parameter
-        if name in LIMITS:  # what cannot be left out may have another name
-            if found.code not in UNKNOWN or self.renamed:
-                return False
-            self.limit_name, self.renamed = LIMITS[name], True
-            return True
-        if name not in self._optional(params):
-            return False
-        self.refused[name] = redact(found.said)[:200]
-        return True
 
-
-def _flat(params: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the body of a request as a batch takes it: in one piece, without streaming."""
-    streaming = {"stream", "stream_options", "extra_body"}
-    return {k: v for k, v in params.items() if k not in streaming} | dict(params.get("extra_body", {}))
-
-
-def error_body(error: Any) -> Mapping[str, Any]:
+def error_body(error: Any) -> Mapping[str, object]:
     """Returns what an SDK's exception holds of the server's error: message, code, param; {} for anything else."""
     body = next((b for b in (getattr(error, "body", None), getattr(error, "details", None)) if isinstance(b, dict)), {})
     inner = body.get("error")
     return inner if isinstance(inner, dict) else body
-
-
-def _doubt(request: Request, reading: Reading) -> str | None:
-    """Returns why the usage a server tells cannot be of this answer; None if it can, or there is none."""
-    used, text = reading.used, "".join((*reading.text, *reading.thinking))
-    if used is None:
-        return None
-    if _beyond(request, reading) and used.output - used.reasoning > len(text.encode("utf-8", "surrogatepass")):
-        return f"{used.output} output tokens, and {request.max_tokens} were allowed"
-    if used.output == 0 and text.strip():
-        return "no output tokens for an answer that has text"
-    if used.input == 0 and request.prompt.characters:
-        return "no input tokens for a prompt that has text"
-    return None
-
-
-def _beyond(request: Request, reading: Reading) -> bool:
-    """Returns whether the server tells more tokens than were allowed; thinking is not bounded everywhere."""
-    return reading.used is not None and reading.used.output - reading.used.reasoning > request.max_tokens + SLACK
 
 
 def _confidence(logprobs: Sequence[float]) -> Confidence:

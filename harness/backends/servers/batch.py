@@ -11,9 +11,9 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from harness.security.egress import carrying
 from harness.values import Sensitivity
@@ -29,15 +29,24 @@ class Result:
     """What a batch brought for one request: the body of an answer, or why there is none."""
 
     key: str
-    body: Mapping[str, Any] | None
+    body: Mapping[str, object] | None
     error: str | None = None
     transient: bool = True  # asked again, it may be answered
+
+
+@dataclass(frozen=True, slots=True)
+class _HandedOver:
+    """A batch that is remembered: where it is, and the keys of its requests."""
+
+    host: str
+    id: str
+    keys: tuple[str, ...]
 
 
 class Batches(Protocol):
     """The batch interface of one provider."""
 
-    def submit(self, lines: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    def submit(self, lines: Sequence[tuple[str, Mapping[str, object]]]) -> str:
         """Hands (key, parameters) over and returns the id of the batch."""
         ...
 
@@ -53,13 +62,13 @@ class Batches(Protocol):
 def handed_over(host: str, folder: Path | None = None) -> set[str]:
     """Returns the keys of the requests that wait in a remembered batch: they are paid for already."""
     notes = _remembered(Path.home() / FOLDER if folder is None else folder, host)
-    return {key for note in notes for key in note["keys"]}
+    return {key for note in notes for key in note.keys}
 
 
 def collect(
     batches: Batches,
     host: str,
-    lines: Mapping[str, Mapping[str, Any]],
+    lines: Mapping[str, Mapping[str, object]],
     folder: Path | None = None,
     *,
     sensitivity: Sensitivity = "restricted",
@@ -69,8 +78,8 @@ def collect(
     A batch is forgotten when its results were taken: what is done with the last one must be on disk by then.
     """
     folder = Path.home() / FOLDER if folder is None else folder
-    waiting = [note for note in _remembered(folder, host) if lines.keys() & note["keys"]]
-    held = {key for note in waiting for key in note["keys"]}
+    waiting = [note for note in _remembered(folder, host) if not lines.keys().isdisjoint(note.keys)]
+    held = {key for note in waiting for key in note.keys}
     fresh = [(key, params) for key, params in lines.items() if key not in held]
     for begin in range(0, len(fresh), MOST):
         part = fresh[begin : begin + MOST]
@@ -79,16 +88,16 @@ def collect(
         waiting.append(_remember(folder, host, id, [key for key, _ in part]))
     owed = set(lines)
     while waiting:
-        for note in [note for note in waiting if batches.ended(note["id"])]:
+        for note in [note for note in waiting if batches.ended(note.id)]:
             waiting.remove(note)
-            for result in batches.results(note["id"]):
+            for result in batches.results(note.id):
                 if result.key in owed:
                     owed.remove(result.key)
                     yield result
-            for key in sorted(owed & set(note["keys"])):
+            for key in sorted(owed & set(note.keys)):
                 owed.remove(key)
                 yield Result(key, None, "the batch ended without an answer")
-            _place(folder, host, note["id"]).unlink(missing_ok=True)
+            _place(folder, host, note.id).unlink(missing_ok=True)
         if waiting:
             time.sleep(POLL_S)
 
@@ -97,17 +106,18 @@ def _place(folder: Path, host: str, id: str) -> Path:
     return folder / (hashlib.sha256(f"{host}|{id}".encode()).hexdigest()[:32] + ".json")
 
 
-def _remember(folder: Path, host: str, id: str, keys: list[str]) -> dict[str, Any]:
+def _remember(folder: Path, host: str, id: str, keys: list[str]) -> _HandedOver:
     folder.mkdir(parents=True, exist_ok=True)
-    note, place = {"host": host, "id": id, "keys": keys}, _place(folder, host, id)
+    note, place = _HandedOver(host, id, tuple(keys)), _place(folder, host, id)
     with open(place.with_suffix(".new"), "w", encoding="utf-8") as file:
-        json.dump(note, file)
+        json.dump(asdict(note), file)
         file.flush()
         os.fsync(file.fileno())
     place.with_suffix(".new").replace(place)
     return note
 
 
-def _remembered(folder: Path, host: str) -> list[dict[str, Any]]:
-    notes = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-    return [note for note in notes if note["host"] == host]
+def _remembered(folder: Path, host: str) -> list[_HandedOver]:
+    held = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    notes = [_HandedOver(one["host"], one["id"], tuple(one["keys"])) for one in held]
+    return [note for note in notes if note.host == host]

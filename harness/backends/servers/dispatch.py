@@ -25,8 +25,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import KW_ONLY, asdict, dataclass, field, replace
 from datetime import date
+from typing import Generic, TypeVar
 
 from harness.config.base import validate
 from harness.config.model import LimitsConfig, RemoteModel
@@ -43,25 +44,26 @@ SAME = 3  # identical failures in a row that fail a sample
 OVERHEAD = 512  # tokens a chat template may add to a prompt: for the most a request can cost
 
 
+@dataclass(eq=False)
 class AttemptFailed(Exception):
     """An attempt without an answer. `kind` is short and fixed, so that failures can be counted by it."""
 
-    def __init__(
-        self,
-        kind: str,
-        detail: str = "",
-        *,
-        retry: bool = True,
-        wait_s: float | None = None,  # as the server asks
-        busy: bool = False,  # refused for rate
-        billed: bool = True,  # the server may have worked: without `used`, what it charges is unknown
-        used: TokenCount | None = None,
-        fatal: HarnessError | None = None,  # concerns every request: raised, unless some were answered already
-    ) -> None:
-        self.kind, self.detail = kind, redact(detail).strip()[:500]
-        super().__init__(f"{kind}: {self.detail}" if self.detail else kind)
-        self.retry, self.wait_s, self.busy, self.billed = retry, wait_s, busy, billed
-        self.used, self.fatal = used, fatal
+    kind: str
+    detail: str = ""  # without secrets, and not long
+    _: KW_ONLY
+    retry: bool = True
+    wait_s: float | None = None  # as the server asks
+    busy: bool = False  # refused for rate
+    billed: bool = True  # the server may have worked: without `used`, what it charges is unknown
+    used: TokenCount | None = None
+    fatal: HarnessError | None = None  # concerns every request: raised, unless some were answered already
+
+    def __post_init__(self) -> None:
+        self.detail = redact(self.detail).strip()[:500]
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
 
 @dataclass(eq=False, slots=True)
@@ -91,7 +93,8 @@ class Answer:
     doubted: bool = False  # `used` cannot be of this answer: what it cost is unknown
 
 
-Ask = Callable[[Request, Attempt], Answer]
+Asked = TypeVar("Asked", bound=Request)
+Ask = Callable[[Asked, Attempt], Answer]
 
 
 @dataclass(eq=False, slots=True)
@@ -112,8 +115,8 @@ class Purse:
 
 
 @dataclass(eq=False, slots=True)
-class _Job:
-    request: Request
+class _Job(Generic[Asked]):
+    request: Asked
     number: int
     worst: float = 0.0  # USD one more attempt could cost
     began: float | None = None
@@ -164,13 +167,14 @@ def most_usd(request: Request, price: Price, processing: Processing = "standard"
         inputs += sum(len((given + text).encode("utf-8", "surrogatepass")) for given, text in request.pairs)
     used = TokenCount(input=inputs, output=output)
     both = (used, replace(used, cache_write=inputs))
-    told = [price_request(price, count, kind).usd for count in both for kind in (processing, "standard")]
-    return next(max(pair) for pair in (told[::2], told[1::2]) if None not in pair)  # no batch price: at most the usual
+    kinds: tuple[Processing, ...] = (processing, "standard")  # no batch price: at most the usual
+    told = [[price_request(price, count, kind).usd for count in both] for kind in kinds]
+    return next(max(known) for pair in told if len(known := [usd for usd in pair if usd is not None]) == len(both))
 
 
 def run(
-    requests: Sequence[Request],
-    ask: Ask,
+    requests: Sequence[Asked],
+    ask: Ask[Asked],
     *,
     limits: LimitsConfig,
     price: Price | None = None,
@@ -185,22 +189,24 @@ def run(
     yield from _Run(ask, limits, price, purse or Purse(), alone=len(requests) == 1).go(requests)
 
 
-class _Run:
+class _Run(Generic[Asked]):
     """The state of one call. Only the iterating thread touches it; attempts speak through `results`."""
 
-    def __init__(self, ask: Ask, limits: LimitsConfig, price: Price | None, purse: Purse, *, alone: bool) -> None:
+    def __init__(
+        self, ask: Ask[Asked], limits: LimitsConfig, price: Price | None, purse: Purse, *, alone: bool
+    ) -> None:
         self.ask, self.limits, self.price, self.purse, self.alone = ask, limits, price, purse, alone
-        self.results: queue.SimpleQueue[tuple[_Job, Attempt, Answer | BaseException]] = queue.SimpleQueue()
-        self.fresh: deque[_Job] = deque()
-        self.later: list[tuple[float, int, _Job]] = []  # heap by the moment a job may go on
-        self.flying: set[_Job] = set()
+        self.results: queue.SimpleQueue[tuple[_Job[Asked], Attempt, Answer | BaseException]] = queue.SimpleQueue()
+        self.fresh: deque[_Job[Asked]] = deque()
+        self.later: list[tuple[float, int, _Job[Asked]]] = []  # heap by the moment a job may go on
+        self.flying: set[_Job[Asked]] = set()
         self.width = float(limits.concurrency)  # requests that may be in flight
         self.narrowed = 0.0  # when it was last halved
         self.held_until = 0.0  # no attempt begins before
         self.answered = 0
         self.stop: HarnessError | None = None
 
-    def go(self, requests: Sequence[Request]) -> Iterator[Response]:
+    def go(self, requests: Sequence[Asked]) -> Iterator[Response]:
         self.fresh.extend(_Job(request, i, self._worst(request)) for i, request in enumerate(requests))
         try:
             while self.flying or ((self.fresh or self.later) and self.stop is None):
@@ -237,10 +243,10 @@ class _Run:
                 return
             self._fly(job, now)
 
-    def _put_back(self, job: _Job) -> None:
+    def _put_back(self, job: _Job[Asked]) -> None:
         heapq.heappush(self.later, (time.perf_counter(), job.number, job))
 
-    def _fly(self, job: _Job, now: float) -> None:
+    def _fly(self, job: _Job[Asked], now: float) -> None:
         job.began = now if job.began is None else job.began
         job.attempt = Attempt(
             number=len(job.tries) + 1,
@@ -253,7 +259,7 @@ class _Run:
         self.flying.add(job)
         threading.Thread(target=self._try, args=(job, job.attempt), daemon=True, name="harness-ask").start()
 
-    def _try(self, job: _Job, attempt: Attempt) -> None:
+    def _try(self, job: _Job[Asked], attempt: Attempt) -> None:
         try:
             with carrying(job.request.sensitivity):
                 outcome: Answer | BaseException = self.ask(job.request, attempt)
@@ -287,14 +293,14 @@ class _Run:
         else:
             raise outcome
 
-    def _answered(self, job: _Job, attempt: Attempt, answer: Answer) -> Response:
+    def _answered(self, job: _Job[Asked], attempt: Attempt, answer: Answer) -> Response:
         self.answered += 1
         self.width = min(float(self.limits.concurrency), self.width + 1 / self.width)
         self._record(job, attempt, "answered", used=answer.used, billed=True, doubted=answer.doubted)
         response = answer.response
         return replace(response, billing=bill(job.tries))
 
-    def _failed(self, job: _Job, attempt: Attempt, failed: AttemptFailed) -> Iterator[Response]:
+    def _failed(self, job: _Job[Asked], attempt: Attempt, failed: AttemptFailed) -> Iterator[Response]:
         self._record(job, attempt, failed.kind, used=failed.used, billed=failed.billed, detail=failed.detail)
         if failed.fatal is not None and not self.answered:
             self.stop = self.stop or failed.fatal
@@ -323,11 +329,12 @@ class _Run:
         now = time.perf_counter()
         for job in [job for job in self.flying if self._deadline(job) <= now]:
             self.flying.discard(job)
-            job.attempt.abandoned.set()
-            self._record(job, job.attempt, "abandoned", used=None, billed=True)
+            if job.attempt is not None:
+                job.attempt.abandoned.set()
+                self._record(job, job.attempt, "abandoned", used=None, billed=True)
             yield self._given_up(job, f"no answer within {self.limits.sample_s:g} s")
 
-    def _given_up(self, job: _Job, error: str, *, transient: bool = True) -> Response:
+    def _given_up(self, job: _Job[Asked], error: str, *, transient: bool = True) -> Response:
         return Response(
             key=job.request.key,
             prompt=None,
@@ -337,14 +344,14 @@ class _Run:
             billing=bill(job.tries),
         )
 
-    def _deadline(self, job: _Job) -> float:
-        return job.began + self.limits.sample_s
+    def _deadline(self, job: _Job[Asked]) -> float:
+        return (job.began or 0.0) + self.limits.sample_s
 
     # --- the bill
 
     def _record(
         self,
-        job: _Job,
+        job: _Job[Asked],
         attempt: Attempt,
         outcome: str,
         *,

@@ -43,17 +43,21 @@ def given_logprob(body: Mapping[str, Any], prompt: str, whole: str) -> tuple[flo
     tokens = _prompt_tokens(choice.get("prompt_logprobs") or body.get("prompt_logprobs"))
     if tokens is None:
         tokens = _echoed(choice.get("logprobs"), body, whole)
-    placed = all(token.end is not None for token in tokens)
-    mine = [token for token in tokens if token.end > boundary] if placed else _after(tokens, boundary, whole)
-    values = [token.logprob for token in mine]
-    if not values or None in values:
+    placed = [(token, token.end) for token in tokens if token.end is not None]
+    if len(placed) == len(tokens):
+        mine = [token for token, end in placed if end > boundary]
+    else:
+        mine = _after(tokens, boundary, whole)
+    values = [token.logprob for token in mine if token.logprob is not None]
+    if not values or len(values) < len(mine):
         raise NotTold("the echoed text lacks log-probabilities of the continuation")
     return float(sum(values)), all(token.top for token in mine)
 
 
 def _after(tokens: Sequence[_Token], boundary: int, whole: str) -> list[_Token]:
     """Returns the tokens of a text that end after `boundary`."""
-    mine, end = [], len(whole)
+    mine: list[_Token] = []
+    end = len(whole)
     for token in reversed(tokens):
         if end <= boundary:
             return mine
@@ -73,7 +77,7 @@ def _prompt_tokens(told: Any) -> list[_Token] | None:
         return None
     found = []
     for one in told:
-        entry = next(iter(one.values())) if one else {"decoded_token": "", "logprob": None}
+        entry: Mapping[str, Any] = next(iter(one.values())) if one else {"decoded_token": "", "logprob": None}
         found.append(_Token(str(entry.get("decoded_token") or ""), entry.get("logprob"), entry.get("rank") == 1))
     return found
 

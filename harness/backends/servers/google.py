@@ -41,10 +41,10 @@ class GoogleBackend(GoogleAbout, ApiBackend):
             lambda: ((model.name or "").removeprefix("models/") for model in self.client.models.list())
         )
 
-    def params(self, request: GenerateRequest) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the content and settings, flat, so that a refused setting can be left out by its name."""
         said, sampling = request.prompt.turns, request.sampling
-        asked: dict[str, Any] = {
+        asked: dict[str, object] = {
             "contents": [
                 {"role": ROLES[turn.role], "parts": [{"text": turn.content}]} for turn in said if turn.role != "system"
             ],
@@ -62,7 +62,7 @@ class GoogleBackend(GoogleAbout, ApiBackend):
             asked["response_logprobs"] = True
         return asked | self.form(request) | self.thinking(request) | dict(self.config.extra)
 
-    def form(self, request: GenerateRequest) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, object]:
         form = request.writing.form
         if form is not None and form.schema:
             schema = json.loads(form.schema)
@@ -72,7 +72,7 @@ class GoogleBackend(GoogleAbout, ApiBackend):
             return {"response_mime_type": "text/x.enum", "response_schema": enum}
         return {}
 
-    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the budget in tokens: none is no thinking, -1 as much as the model likes."""
         writing = request.writing
         budget = {"off": 0, "on": -1}.get(writing.thinking)
@@ -82,11 +82,10 @@ class GoogleBackend(GoogleAbout, ApiBackend):
             return {}
         return {"thinking_config": types.ThinkingConfig(thinking_budget=budget, include_thoughts=budget != 0)}
 
-    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
+    def ask(self, params: Mapping[str, object], reading: Reading, check: Callable[[], None]) -> None:
         settings = {key: value for key, value in params.items() if key != "contents"}
-        stream = self.client.models.generate_content_stream(
-            model=self.model, contents=params["contents"], config=settings
-        )
+        generate: Any = self.client.models.generate_content_stream
+        stream = generate(model=self.model, contents=params["contents"], config=settings)
         for chunk in stream:
             check()
             body = chunk.model_dump(mode="json", exclude_none=True, exclude={"sdk_http_response"})

@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import httpx2
 import openai
@@ -23,7 +23,7 @@ from harness.backends.servers.echoed_logprobs import WAYS, Misspelt, NotTold, gi
 from harness.backends.servers.meanings import ABOUT_THE_REQUEST
 from harness.backends.servers.openai_protocol import MOST_STOPS, Wire
 from harness.backends.servers.reading import Reading
-from harness.backends.servers.replies import openai_piece, openai_usage
+from harness.backends.servers.replies import JSON, openai_piece, openai_usage
 from harness.config.model import RemoteModel
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
@@ -45,7 +45,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
     def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
         self.wire = Wire(self.model, config.api, self.own)
-        self.limit_name = self.wire.limit_name
+        self.taken.limit_name = self.wire.limit_name
         self.client = openai.OpenAI(
             api_key="put in by the guard when a request is sent",
             base_url=self.server.url,
@@ -59,19 +59,20 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         probe = self.client.with_options(timeout=httpx2.Timeout(min(PROBE_S, config.limits.silence_s)))
         self.known = self.probe(lambda: (model.id for model in probe.models.list().data))
 
-    def params(self, request: GenerateRequest) -> dict[str, Any]:
+    def params(self, request: GenerateRequest) -> dict[str, object]:
         if self.config.api != "chat":
             _text(request)
         asked = self.wire.asked(request) | {"stream": self.config.stream}
-        asked[self.limit_name] = asked.pop(self.wire.limit_name)  # the server may know it by its other name
+        asked[self.taken.limit_name] = asked.pop(self.wire.limit_name)  # the server may know it by its other name
         if self.config.logprobs:
             asked["logprobs"] = True if self.config.api == "chat" else 1
         if self.config.stream:
             asked["stream_options"] = {"include_usage": True}
         return asked | {"extra_body": self.wire.extra(request) | dict(self.config.extra)}
 
-    def ask(self, params: Mapping[str, Any], reading: Reading, check: Callable[[], None]) -> None:
-        reply = (self.client.chat if self.config.api == "chat" else self.client).completions.create(**params)
+    def ask(self, params: Mapping[str, object], reading: Reading, check: Callable[[], None]) -> None:
+        create: Any = (self.client.chat if self.config.api == "chat" else self.client).completions.create
+        reply = create(**params)
         if not self.config.stream:
             reading.take(openai_piece(reply.to_dict(warnings=False)))
             return
@@ -80,18 +81,17 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
                 check()
                 reading.take(openai_piece(chunk.to_dict(warnings=False)))
 
-    def form(self, request: GenerateRequest) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, object]:
         return self.wire.form(request)
 
-    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, object]:
         return self.wire.thinking(request)
 
-    def read_whole(self, reading: Reading, body: Mapping[str, Any]) -> None:
+    def read_whole(self, reading: Reading, body: Mapping[str, object]) -> None:
         reading.take(openai_piece(body))
 
     def batches(self) -> OpenAIBatches:
-        path = "/v1/chat/completions" if self.config.api == "chat" else "/v1/completions"
-        return OpenAIBatches(self.client, path)
+        return OpenAIBatches(self.client, "/v1/chat/completions" if self.config.api == "chat" else "/v1/completions")
 
     def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Yields log-probabilities. Raises BackendError where the server does not tell those of given text."""
@@ -114,22 +114,23 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         if prompt is None:
             raise AttemptFailed("unsupported", "a chat prompt cannot be scored by a server", retry=False, billed=False)
         began, way = time.perf_counter(), self.way
-        logprobs, greedy, tokens, model = [], [], [], None
+        logprobs: list[float] = []
+        greedy: list[bool] = []
+        tokens: list[int] = []  # of the prompts whose tokens are told
+        model = None
         total = TokenCount(0, 0)
         try:
             for given, continuation in request.pairs:
                 attempt.check()
                 whole = prompt + given + continuation
-                params = {"model": self.model, "prompt": whole, "max_tokens": 1, "temperature": 0.0, "stream": False}
-                reply = self.client.completions.create(**params, extra_body={**WAYS[way], **self.config.extra})
-                body = reply.to_dict(warnings=False)
+                body = self._given(whole, way, temperature=0.0, stream=False)
                 model = body.get("model")
                 value, most_likely = given_logprob(body, prompt + given, whole)
                 used = openai_usage(body.get("usage"))
                 logprobs.append(value)
                 greedy.append(most_likely)
-                tokens.append(None if used is None else used.input)
                 if used is not None:
+                    tokens.append(used.input)
                     total = TokenCount(total.input + used.input, total.output + used.output, total.cache_read)
         except NotTold as error:
             raise self._other_way(way, str(error), used=total) from None
@@ -142,7 +143,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
             raise failure from error
         self.proven = True
         elapsed = time.perf_counter() - began
-        known = None not in tokens
+        known = len(tokens) == len(logprobs)
         response = Response(
             key=request.key,
             prompt=prompt,
@@ -156,6 +157,13 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
             provider=Provider(model_version=model, in_flight=attempt.in_flight),
         )
         return Answer(response, total if known else None)
+
+    def _given(self, text: str, way: int, **more: Any) -> JSON:
+        """Returns what the server answers when it is asked in one way for the log-probabilities of a text."""
+        extra = {**WAYS[way], **self.config.extra}
+        reply = self.client.completions.create(model=self.model, prompt=text, max_tokens=1, extra_body=extra, **more)
+        body: JSON = reply.to_dict(warnings=False)
+        return body
 
     def _other_way(self, way: int, why: str, used: TokenCount) -> AttemptFailed:
         """Returns the failure of one way to ask for given text: the next one is tried, or there is none."""
@@ -179,9 +187,8 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
 
     def _tells(self, way: int) -> bool:
         """Returns whether the server tells the log-probability of a short text when it is asked in one way."""
-        asked = {"model": self.model, "max_tokens": 1, "extra_body": {**WAYS[way], **self.config.extra}}
         try:
-            given_logprob(self.client.completions.create(prompt="a b", **asked).to_dict(warnings=False), "a", "a b")
+            given_logprob(self._given("a b", way), "a", "a b")
         except openai.APIStatusError as error:
             return error.status_code not in ABOUT_THE_REQUEST
         except NotTold:
@@ -226,24 +233,29 @@ class OpenAIBatches:
     """A file of requests is uploaded, and a file of answers comes back."""
 
     client: openai.OpenAI
-    path: str
+    path: Literal["/v1/chat/completions", "/v1/completions"]
 
-    def submit(self, lines: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    def submit(self, lines: Sequence[tuple[str, Mapping[str, object]]]) -> str:
         asked = ({"custom_id": key, "method": "POST", "url": self.path, "body": body} for key, body in lines)
         data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in asked).encode()
         file = self.client.files.create(file=("requests.jsonl", data), purpose="batch")
         made = self.client.batches.create(input_file_id=file.id, endpoint=self.path, completion_window="24h")
         return made.id
 
+    def _batch(self, id: str) -> JSON:
+        """Returns what the provider tells of a batch."""
+        told: JSON = self.client.with_options(max_retries=RETRIES).batches.retrieve(id).to_dict(warnings=False)
+        return told
+
     def ended(self, id: str) -> bool:
-        found = self.client.with_options(max_retries=RETRIES).batches.retrieve(id).to_dict(warnings=False)
+        found = self._batch(id)
         if found.get("status") == "failed":
             said = [str(item.get("message")) for item in (found.get("errors") or {}).get("data") or []]
             raise BackendError(f"the batch was refused: {redact('; '.join(said[:3]))}", where=f"batch {id}")
         return found.get("status") in {"completed", "expired", "cancelled"}
 
     def results(self, id: str) -> Iterator[Result]:
-        found = self.client.with_options(max_retries=RETRIES).batches.retrieve(id).to_dict(warnings=False)
+        found = self._batch(id)
         for file in filter(None, (found.get("output_file_id"), found.get("error_file_id"))):
             for line in self.client.with_options(max_retries=RETRIES).files.content(file).text.splitlines():
                 told = json.loads(line)

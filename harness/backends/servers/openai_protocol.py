@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from harness.values import GenerateRequest
 
@@ -29,10 +29,10 @@ class Wire:
         """Returns what the parameter for the longest answer is called."""
         return "max_completion_tokens" if self.own and self.api == "chat" else "max_tokens"
 
-    def asked(self, request: GenerateRequest) -> dict[str, Any]:
+    def asked(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the parameters of the interface itself. A prompt for completions has to be text."""
         chat, sampling = self.api == "chat", request.sampling
-        found: dict[str, Any] = {"model": self.model, self.limit_name: request.max_tokens}
+        found: dict[str, object] = {"model": self.model, self.limit_name: request.max_tokens}
         found["temperature"] = sampling.temperature
         if sampling.temperature > 0:
             found |= {"top_p": sampling.top_p, "seed": sampling.seed + request.epoch}
@@ -46,7 +46,7 @@ class Wire:
             found["prompt"] = request.prompt.text
         return found
 
-    def extra(self, request: GenerateRequest) -> dict[str, Any]:
+    def extra(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the parameters that only some servers take, where the request says something by them."""
         usual = {"repetition_penalty": 1.0}
         if request.sampling.temperature > 0:
@@ -54,7 +54,7 @@ class Wire:
         drawn = {key: value for key in usual if (value := getattr(request.sampling, key)) != usual[key]}
         return self.form(request) | self.thinking(request) | drawn
 
-    def form(self, request: GenerateRequest) -> dict[str, Any]:
+    def form(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the form as OpenAI's chat takes it, and otherwise in the words of vLLM and SGLang together."""
         form = request.writing.form
         if form is not None and form.schema and self.api == "chat":
@@ -69,7 +69,7 @@ class Wire:
         either = "|".join(map(re.escape, form.choices))
         return {"structured_outputs": {"choice": list(form.choices)}, "regex": f"({either})"}
 
-    def thinking(self, request: GenerateRequest) -> dict[str, Any]:
+    def thinking(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the switch of the chat template, as vLLM and SGLang hand it on; templates name it in two ways."""
         if request.writing.thinking == "auto" or self.own or self.api != "chat":
             return {}

@@ -12,7 +12,9 @@ from harness.backends.servers.meanings import Ending, ending
 from harness.backends.servers.replies import BadReply, Piece, Told
 from harness.cost.prices import TokenCount
 from harness.engine.text.thinking import Markers, split_text
-from harness.values import Provider
+from harness.values import Elapsed, GenerateRequest, Provider
+
+SLACK = 8  # tokens a server may count beyond those that were allowed: the ones that end an answer
 
 
 class Reading:
@@ -109,18 +111,18 @@ class Reading:
             return text, "".join(self.thinking), False
         return split_text(text, None if markers is None else Markers(*markers))
 
-    def times(self) -> dict[str, float | None]:
+    def times(self) -> Elapsed:
         """Returns seconds since the request was sent; an answer in one piece has no first token."""
         streamed = self.chunks > 1
 
         def since(moment: float | None) -> float | None:
             return None if moment is None else moment - self.began
 
-        return {
-            "ttft_s": since(self.first) if streamed else None,
-            "last_token_s": since(self.last) if streamed else None,
-            "e2e_s": since(self.ended),
-        }
+        return Elapsed(
+            first_token_s=since(self.first) if streamed else None,
+            last_token_s=since(self.last) if streamed else None,
+            e2e_s=since(self.ended),
+        )
 
     def provider(self, in_flight: int | None, refused: Mapping[str, str]) -> Provider:
         """Returns what else the server told; only what it did tell."""
@@ -142,3 +144,22 @@ def complete(finish: str | None) -> None:
         raise BadReply("cut", "the answer ended without a finish reason")
     if ending(finish) is Ending.BROKEN:
         raise BadReply("server error", f"the answer ended by '{finish}'")
+
+
+def doubt(request: GenerateRequest, reading: Reading) -> str | None:
+    """Returns why the usage a server tells cannot be of this answer; None if it can, or there is none."""
+    used, text = reading.used, "".join((*reading.text, *reading.thinking))
+    if used is None:
+        return None
+    if beyond(request, reading) and used.output - used.reasoning > len(text.encode("utf-8", "surrogatepass")):
+        return f"{used.output} output tokens, and {request.max_tokens} were allowed"
+    if used.output == 0 and text.strip():
+        return "no output tokens for an answer that has text"
+    if used.input == 0 and request.prompt.characters:
+        return "no input tokens for a prompt that has text"
+    return None
+
+
+def beyond(request: GenerateRequest, reading: Reading) -> bool:
+    """Returns whether the server tells more tokens than were allowed; thinking is not bounded everywhere."""
+    return reading.used is not None and reading.used.output - reading.used.reasoning > request.max_tokens + SLACK

@@ -12,9 +12,9 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Protocol
 
 from harness.backends.servers.meanings import Refused, refusal
 from harness.cost.prices import TokenCount
@@ -77,7 +77,10 @@ class Piece:
         return bool(self.text or self.thinking or self.unseen)
 
 
-Read = Callable[[JSON, float | None], Piece]
+class Read(Protocol):
+    """Reads the JSON of a chunk, which came at `t`."""
+
+    def __call__(self, body: JSON, t: float | None = None, /) -> Piece: ...
 
 
 def _reader(read: Read) -> Read:
@@ -256,6 +259,11 @@ NO_WAY: Mapping[int, str] = {  # why no connection came about, where it was not 
     errno.EADDRNOTAVAIL: "no socket left",
 }
 NEVER_SENT = frozenset({"tls", "dns", "refused", "unreachable", "no socket left", "connection"})
+
+
+def reached(failure: str) -> bool:
+    """Returns whether a server may have worked on a request that failed so."""
+    return failure not in NEVER_SENT
 
 
 def transport_failure(error: BaseException, *, answering: bool) -> str:

@@ -11,16 +11,15 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 
 from harness.engine import plain_method
 from harness.engine.generate.choose import DECODERS, decoder_for
-from harness.engine.generate.constrained import Constraint
+from harness.engine.generate.decoder import Decoder
+from harness.engine.generate.row import Row, RowGenerated
 from harness.engine.generate.sampling import next_tokens
 from harness.engine.generate.shared_prefixes import Segment, shared_segments
 from harness.engine.generate.single_row import LoneDecoder
@@ -28,40 +27,15 @@ from harness.engine.loaded import LoadedModel
 from harness.engine.memory import out_of_memory, release
 from harness.engine.plain_method import NOT_FINITE, Generated, GenerationInput
 from harness.engine.score.choose import rescaled_beyond
-from harness.engine.text.stop_strings import StopScanner, visible_text
-from harness.engine.text.thinking import Thinking, ThinkingTracker, Thought
-from harness.values import Confidence, Finish
+from harness.engine.text.thinking import ThinkingTracker
 
 log = logging.getLogger(__name__)
+
+_Make = Callable[[LoadedModel], Decoder]
 
 SLOTS = {"cpu": 32, "mps": 32, "cuda": 128}  # rows that run together; more are hardly faster, and take memory
 PREFILL_TOKENS = 4096  # tokens run at once when rows join (one longer prompt runs alone)
 BUDGET = {"cpu": 65_536, "mps": 65_536, "cuda": 524_288}  # tokens of keys and values: rows x longest row
-
-
-@dataclass(frozen=True, slots=True)
-class RowInput(GenerationInput):
-    """A prompt with all that the engine can do for it."""
-
-    constraint: Constraint | None = None  # what the answer is held to
-    thinking: Thinking | None = None
-    logprobs: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class RowGenerated(Generated):
-    """What the model wrote, and when. `first_token_s` and `last_token_s` count from this row's own prefill.
-
-    prefill_s and decode_s are shares of machine seconds; those of all rows add up to the run's, unless time ran out
-    before a row began. batch_size: the most rows that ran beside this one, itself included; 2 or more also where a
-    shared part of the prompt was computed for others: then no time here is a latency.
-    """
-
-    queued_s: float = 0.0  # from the start of the run to this row's prefill
-    token_s: tuple[float, ...] = ()  # when each token was known, from this row's prefill
-    shared_tokens: int = 0  # tokens of the prompt that were computed once for several rows
-    thought: Thought | None = None  # None: nobody asked
-    confidence: Confidence | None = None  # before any setting is applied; None: nobody asked, or there is no answer
 
 
 class Generator:
@@ -76,7 +50,7 @@ class Generator:
         self.method = method or decoder_for(loaded) or "plain"
         self.decoder = DECODERS.get(self.method)
         alone = partial(LoneDecoder, packed=self.method == "packed")
-        self.lone = alone if method is None else self.decoder  # for a prompt that runs by itself
+        self.lone: _Make | None = alone if method is None else self.decoder  # for a prompt that runs by itself
         # Beyond this length a model turns all positions by other angles: such a row runs alone, as `generate` runs it.
         self.limit = rescaled_beyond(loaded.model.config) or math.inf
         self.batches = self.decoder is None and self.limit == math.inf and _rows_keep_apart(loaded)
@@ -102,6 +76,7 @@ class Generator:
         if others:
             places = max(1, slots or SLOTS.get(kind, SLOTS["cpu"]))
             decoder = self.lone if len(others) == 1 else self.decoder
+            assert decoder is not None  # else all rows run plainly
             batch = _Batch(self.loaded, decoder, places, budget or BUDGET.get(kind, BUDGET["cpu"]), deadline)
             for index, generated in batch.run([prompts[i] for i in others]):
                 yield others[index], generated
@@ -118,7 +93,7 @@ class Generator:
             if (why := _beyond_plain(prompt)) is None:
                 owed.add(index)
             else:
-                row = _Row(self.loaded, index, prompt, start)
+                row = Row(self.loaded, index, prompt, start)
                 row.error = why
                 yield index, row.finished("error")
         able = sorted(owed)
@@ -132,7 +107,7 @@ class Generator:
             if deadline is not None and time.perf_counter() > deadline:
                 break
         for index in sorted(owed):
-            yield index, _Row(self.loaded, index, prompts[index], start).finished("time")
+            yield index, Row(self.loaded, index, prompts[index], start).finished("time")
 
 
 def _beyond_plain(prompt: GenerationInput) -> str | None:
@@ -168,106 +143,18 @@ def _from_plain(loaded: LoadedModel, prompt: GenerationInput, got: Generated, st
     return RowGenerated(**fields, queued_s=queued, thought=thought)
 
 
-class _Row:
-    """One answer while it grows. `next_tokens` reads sampling, seed, history and step."""
-
-    def __init__(self, loaded: LoadedModel, index: int, prompt: GenerationInput, start: float) -> None:
-        self.index, self.prompt, self.start = index, prompt, start
-        self.segment: Segment | None = None  # the deepest shared part of the prompt
-        self.tokenizer, self.eos = loaded.tokenizer, loaded.eos_tokens
-        self.sampling, self.seed = prompt.sampling, prompt.seed
-        self.greedy = prompt.sampling.temperature == 0 and prompt.sampling.repetition_penalty == 1
-        self.limit = min(prompt.max_tokens, loaded.max_length - len(prompt.ids))
-        self.history, self.written = list(prompt.ids), []
-        self.scanner = StopScanner(loaded.tokenizer, prompt.stop) if prompt.stop else None
-        self.stop_string: str | None = None
-        self.finish: Finish | None = None
-        self.error: str | None = None
-        self.began: float | None = None  # clock seconds
-        self.stamps: list[float] = []  # clock seconds
-        self.prefill_s = self.decode_s = 0.0
-        self.batch_size = 1
-        self.logprobs: list[float] | None = [] if getattr(prompt, "logprobs", False) else None
-        thinking, constraint = getattr(prompt, "thinking", None), getattr(prompt, "constraint", None)
-        self.thinking = ThinkingTracker(loaded.tokenizer, thinking, prompt.ids) if thinking else None
-        self.matcher = constraint.start() if constraint else None
-        self.forced: deque[int] = deque()
-        # A model that opens its thinking itself may do so before an answer that is held to a grammar.
-        opening = self.thinking.opening if self.thinking and self.matcher else []
-        self.opening = opening[0] if len(opening) == 1 else None
-
-    @property
-    def step(self) -> int:
-        return len(self.written)
-
-    @property
-    def in_answer(self) -> bool:
-        return self.thinking is None or not self.thinking.active
-
-    def push(self, token: int, now: float, logprob: float | None = None) -> None:
-        """Adds a token and decides whether the row is complete."""
-        answering = self.in_answer and not (self.step == 0 and token == self.opening)
-        self.history.append(token)
-        self.written.append(token)
-        self.stamps.append(now)
-        complete = False
-        if answering:
-            if self.logprobs is not None and logprob is not None:
-                self.logprobs.append(logprob)
-            if self.matcher is not None:
-                complete = self.matcher.push(token)
-            if self.scanner is not None:
-                self.stop_string = self.scanner.push(token)
-        if self.thinking is not None:
-            self.thinking.push(token)
-            self.forced.extend(self.thinking.to_force())
-        if complete or self.stop_string is not None or token in self.eos:
-            self.finish = "stop"
-        elif len(self.written) >= self.limit:
-            self.finish = "length"
-
-    def finished(self, finish: Finish | None = None) -> RowGenerated:
-        """Returns the row as a value, with the finish reason it has or the one given."""
-        ids = self.written[:-1] if self.written and self.written[-1] in self.eos else self.written
-        thought, text = None, ""
-        if self.thinking is not None:
-            text, thought = self.thinking.split(ids, self.prompt.stop)
-        elif ids:
-            text = visible_text(self.tokenizer, ids, self.prompt.stop)
-        began = self.start if self.began is None else self.began
-        since = tuple(stamp - began for stamp in self.stamps)
-        logprobs = self.logprobs
-        return RowGenerated(
-            text=text,
-            ids=tuple(self.written),
-            finish_reason=self.finish or finish or "error",
-            stop_string=self.stop_string,
-            prefill_s=self.prefill_s,
-            decode_s=self.decode_s,
-            first_token_s=since[0] if since else 0.0,
-            last_token_s=since[-1] if since else 0.0,
-            batch_size=self.batch_size,
-            error=self.error,
-            queued_s=began - self.start,
-            token_s=since,
-            shared_tokens=self.segment.end if self.segment else 0,
-            thought=thought,
-            confidence=Confidence(sum(logprobs) / len(logprobs), min(logprobs), logprobs[0]) if logprobs else None,
-        )
-
-
 class _Batch:
     """One run of many prompts."""
 
-    def __init__(self, loaded: LoadedModel, decoder: Any, slots: int, budget: int, deadline: float | None) -> None:
-        self.loaded, self.kind, self.slots, self.budget, self.deadline = loaded, decoder, slots, budget, deadline
-        self.decoder = decoder(loaded)
-        self.running: list[_Row] = []  # in the order of the decoder's places
-        self.waiting: deque[_Row] = deque()
+    def __init__(self, loaded: LoadedModel, make: _Make, slots: int, budget: int, deadline: float | None) -> None:
+        self.loaded, self.make, self.slots, self.budget, self.deadline = loaded, make, slots, budget, deadline
+        self.decoder = make(loaded)
+        self.running: list[Row] = []  # in the order of the decoder's places
+        self.waiting: deque[Row] = deque()
 
     def run(self, prompts: Sequence[GenerationInput]) -> Iterator[tuple[int, RowGenerated]]:
         start = time.perf_counter()
-        rows = [_Row(self.loaded, i, prompt, start) for i, prompt in enumerate(prompts)]
+        rows = [Row(self.loaded, i, prompt, start) for i, prompt in enumerate(prompts)]
         for row in rows:
             row.error = _cannot_begin(row, self.loaded)
         yield from ((row.index, row.finished("error")) for row in rows if row.error)
@@ -292,7 +179,7 @@ class _Batch:
         return self.deadline is not None and time.perf_counter() > self.deadline
 
     @torch.inference_mode()
-    def _advance(self) -> list[_Row]:
+    def _advance(self) -> list[Row]:
         """Goes on until rows are done, and returns them, or until time is up.
 
         Inference mode is entered for many steps at once: the first step after it takes some 4 % longer.
@@ -302,7 +189,7 @@ class _Batch:
                 pass
         return done
 
-    def _once(self) -> list[_Row]:
+    def _once(self) -> list[Row]:
         """Lets waiting rows join or, when there is no place, runs one step; returns the rows that are done."""
         joining = self._joining()
         before = time.perf_counter()
@@ -329,9 +216,9 @@ class _Batch:
             row.batch_size = max(row.batch_size, len(self.running), 1 + (row.segment is not None))
         return self._leave()
 
-    def _joining(self) -> list[_Row]:
+    def _joining(self) -> list[Row]:
         """Returns the first waiting rows for which there is a place now."""
-        joining: list[_Row] = []
+        joining: list[Row] = []
         if not self.waiting:
             return joining
         columns = max((self._columns(row) for row in self.running), default=0)
@@ -346,10 +233,10 @@ class _Batch:
             joining.append(row)
         return joining
 
-    def _columns(self, row: _Row) -> int:
+    def _columns(self, row: Row) -> int:
         return self.decoder.columns(len(row.prompt.ids), row.segment) + row.limit
 
-    def _compute_segments(self, rows: Sequence[_Row]) -> None:
+    def _compute_segments(self, rows: Sequence[Row]) -> None:
         """Computes the segments that these rows need and nobody has computed yet, parents first."""
         needed = dict.fromkeys(s for row in rows if row.segment for s in row.segment.chain() if not s.keys)
         while ready := [s for s in needed if not s.keys and (s.parent is None or s.parent.keys)]:
@@ -361,16 +248,16 @@ class _Batch:
             for segment in ready:
                 segment.seconds += seconds * len(segment.ids) / sum(len(s.ids) for s in ready)
 
-    def _write(self, rows: Sequence[_Row], logits: torch.Tensor) -> None:
+    def _write(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Chooses the next token of each row and gives it to the row; waits for the device."""
         peaks, likeliest = logits.max(-1)
         broken = [peak != peak for peak in peaks.tolist()]
         allowed = logits
-        held = [i for i, row in enumerate(rows) if row.matcher is not None and row.in_answer and not row.forced]
+        held = [(i, row.matcher) for i, row in enumerate(rows) if row.matcher and row.in_answer and not row.forced]
         if held:
             allowed = logits.clone()
-            for i in held:
-                allowed[i] = rows[i].matcher.masked(logits[i])
+            for i, matcher in held:
+                allowed[i] = matcher.masked(logits[i])
                 if rows[i].step == 0 and rows[i].opening is not None:
                     allowed[i, rows[i].opening] = logits[i, rows[i].opening]
         if any(broken):
@@ -388,7 +275,7 @@ class _Batch:
             else:
                 row.push(chosen[i], now, logprobs.get(i))
 
-    def _leave(self) -> list[_Row]:
+    def _leave(self) -> list[Row]:
         """Removes the rows that are done, and the segments that nobody needs any more."""
         done = []
         for place in reversed(range(len(self.running))):
@@ -406,14 +293,14 @@ class _Batch:
             done.append(row)
         return done
 
-    def _give_way(self) -> list[_Row]:
+    def _give_way(self) -> list[Row]:
         """Memory ran out: all rows wait again, with what they have written, for half as many places."""
         crowd = max(len(self.running), 1)
         for row in (*self.running, *self.waiting):
             for segment in row.segment.chain() if row.segment else []:
                 segment.keys, segment.values = [], []
         self.waiting.extendleft(reversed(self.running))
-        self.running, self.decoder = [], self.kind(self.loaded)
+        self.running, self.decoder = [], self.make(self.loaded)
         release()
         if self.slots == 1:
             row = self.waiting.popleft()
@@ -430,7 +317,7 @@ def _logprobs(logits: torch.Tensor, tokens: Sequence[int]) -> list[float]:
     return (picked - logits.logsumexp(-1)).tolist()
 
 
-def _cannot_begin(row: _Row, loaded: LoadedModel) -> str | None:
+def _cannot_begin(row: Row, loaded: LoadedModel) -> str | None:
     if not row.prompt.ids:
         return "the prompt is empty"
     if row.prompt.max_tokens < 1:
@@ -440,7 +327,7 @@ def _cannot_begin(row: _Row, loaded: LoadedModel) -> str | None:
     return None
 
 
-def _in_order(rows: Sequence[_Row]) -> list[_Row]:
+def _in_order(rows: Sequence[Row]) -> list[Row]:
     """Returns rows that share most beside one another, the largest groups first; within one, longest answers first.
 
     Long answers first keeps the end of a run short: the last rows to join are those that leave soonest.
@@ -450,7 +337,7 @@ def _in_order(rows: Sequence[_Row]) -> list[_Row]:
         for segment in row.segment.chain() if row.segment else []:
             rank.setdefault(segment, (-segment.users, len(rank)))
 
-    def key(row: _Row) -> tuple:
+    def key(row: Row) -> tuple[list[tuple[int, int]], int, int, int]:
         chain = row.segment.chain() if row.segment else []
         return [rank[s] for s in chain], -row.limit, -len(row.prompt.ids), row.index
 

@@ -1,17 +1,9 @@
-"""How rows of tokens are run through a model together: decoders with one interface, and which of them fits a model.
-
-A decoder holds the keys and values of the rows that are running, at places 0..n-1. `prefill` adds rows after the
-last place, `step` runs one token of every row, `remove` frees a place and moves the last row there. Nothing that was
-computed is computed again. Both return the logits [rows, vocabulary] of the position that is read, and no others.
-`compute` fills segments, the beginnings that rows share; `columns` says what a prompt takes of the buffers. `running`
-is the context in which all of these run the model.
-"""
+"""Which decoder fits a model: the first that gives the model's own logits."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 
@@ -22,7 +14,8 @@ from harness.engine.loaded import LoadedModel
 
 log = logging.getLogger(__name__)
 
-DECODERS: dict[str, Any] = {"packed": PackedDecoder, "padded": PaddedDecoder}  # the first that fits is taken
+# the first that fits is taken
+DECODERS: dict[str, type[PackedDecoder] | type[PaddedDecoder]] = {"packed": PackedDecoder, "padded": PaddedDecoder}
 
 
 def decoder_for(loaded: LoadedModel) -> str | None:
@@ -34,7 +27,7 @@ def decoder_for(loaded: LoadedModel) -> str | None:
 
 
 @torch.inference_mode()
-def works(kind: Any, loaded: LoadedModel) -> bool:
+def works(kind: type[PackedDecoder] | type[PaddedDecoder], loaded: LoadedModel) -> bool:
     """Returns whether this decoder gives the model's own logits while rows join, share prefixes, step and leave."""
     vocabulary = loaded.model.get_input_embeddings().weight.shape[0]
     long = [(11 * k + 5) % vocabulary for k in range(11)]

@@ -27,14 +27,17 @@ if TYPE_CHECKING:
 def grammar_of(form: Form) -> str:
     """Returns the library's grammar of what an answer must be. Raises BackendError where the library is missing."""
     matcher = _library().LLMatcher
+    grammar: str
     if form.schema:
         # One space after a colon or comma at most, as json.dumps writes: free white space lets a model fill its limit.
         options = {"item_separator": ", ", "key_separator": ": ", "whitespace_flexible": False}
-        return matcher.grammar_from_json_schema(form.schema, defaults=options)
-    if form.regex:
-        return matcher.grammar_from_regex(form.regex)
-    options = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in form.choices)
-    return matcher.grammar_from_lark(f"start: {options}")
+        grammar = matcher.grammar_from_json_schema(form.schema, defaults=options)
+    elif form.regex:
+        grammar = matcher.grammar_from_regex(form.regex)
+    else:
+        choices = " | ".join(json.dumps(choice, ensure_ascii=False) for choice in form.choices)
+        grammar = matcher.grammar_from_lark(f"start: {choices}")
+    return grammar
 
 
 def check_supported(form: Form, where: str = "") -> None:

@@ -2,7 +2,7 @@
 
 The tokens of all rows lie behind one another in one sequence, and the model's attention is replaced by one that knows
 which row each belongs to. For models that take their attention from transformers' attention interface; others raise
-NotImplementedError. See `decoding` for what a decoder does.
+NotImplementedError. See `decoder` for what a decoder does.
 """
 
 from __future__ import annotations
@@ -36,7 +36,10 @@ class _PrefillPass(Pass):
         super().__init__()
         self.chunks = chunks
 
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        key, value = key_states, value_states
         self.layer, at = layer_idx, 0
         for chunk in self.chunks:
             if len(chunk.keys) != layer_idx:
@@ -83,7 +86,10 @@ class _StepPass(Pass):
             self.shared[segment] = slice(None) if everyone else torch.tensor(members, device=decoder.device)
         self.masks: dict[Any, torch.Tensor | None] = {}
 
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        key, value = key_states, value_states
         self.layer = layer_idx
         rows, columns = self.at
         self.decoder.keys[layer_idx][rows, :, columns] = key[0].transpose(0, 1)
@@ -162,7 +168,7 @@ class PackedDecoder(Buffers):
         self.rows: list[_Place] = []
         self.positions = torch.zeros(0, 0, dtype=torch.long, device=loaded.device)  # of each column's token
 
-    def running(self) -> AbstractContextManager:
+    def running(self) -> AbstractContextManager[None]:
         """Returns what the model runs in."""
         return packed_attention(self.model)
 
@@ -186,7 +192,8 @@ class PackedDecoder(Buffers):
             self.rows.append(_Place(used, len(ids), shared))
             self._reserve(used, chunk)
             place, at = len(self.rows) - 1, 0
-            for part in (*own, chunk):
+            parts: list[Segment | _Chunk] = [*own, chunk]
+            for part in parts:
                 end = at + len(part.ids)
                 for layer in range(len(self.keys)):
                     self.keys[layer][place, :, at:end] = part.keys[layer][0]
@@ -238,10 +245,10 @@ class PackedDecoder(Buffers):
         self, layout: Pass, ids: Sequence[int], positions: Sequence[int], read: torch.Tensor | None
     ) -> torch.Tensor:
         """Returns the logits [positions read, vocabulary] of one forward; read None: all."""
-        options: dict[str, Any] = {}
+        options: dict[str, object] = {}
         if read is not None and "logits_to_keep" in self.takes:
             options["logits_to_keep"], read = read.to(self.device), None
-        logits = self.model(
+        logits: torch.Tensor = self.model(
             input_ids=torch.tensor([ids], device=self.device),
             position_ids=torch.tensor([positions], device=self.device),
             use_cache=True,

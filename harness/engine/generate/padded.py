@@ -1,6 +1,6 @@
 """The padded decoder: rows aligned on the right, as in `generate`, for any model whose cache is keys and values.
 
-The model's own attention sees the rows under a mask; others raise NotImplementedError. See `decoding` for what a
+The model's own attention sees the rows under a mask; others raise NotImplementedError. See `decoder` for what a
 decoder does.
 """
 
@@ -22,13 +22,15 @@ class _PaddedLayer(DynamicLayer):
     """One layer of the padded decoder's buffers, as transformers sees it: columns first..end, the new one last."""
 
     def __init__(self, decoder: PaddedDecoder, layer: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # of transformers, which gives it no types
         self.decoder, self.layer = decoder, layer
 
-    def update(self, key: torch.Tensor, value: torch.Tensor, *args: Any, **kwargs: Any) -> tuple:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         d = self.decoder
         count, first, end = len(d.lengths), d.first, d.end
-        for buffer, new in ((d.keys[self.layer], key), (d.values[self.layer], value)):
+        for buffer, new in ((d.keys[self.layer], key_states), (d.values[self.layer], value_states)):
             buffer[:count, :, end] = new[:, :, 0]
         return d.keys[self.layer][:count, :, first : end + 1], d.values[self.layer][:count, :, first : end + 1]
 
@@ -50,7 +52,7 @@ class PaddedDecoder(Buffers):
     def first(self) -> int:
         return self.end - max(self.lengths)
 
-    def running(self) -> AbstractContextManager:
+    def running(self) -> AbstractContextManager[None]:
         """Returns what the model runs in: nothing but itself."""
         return nullcontext()
 
@@ -110,7 +112,9 @@ class PaddedDecoder(Buffers):
             self.end = longest
         self.reserve(len(self.lengths) + 1, self.end, like)
 
-    def _run_alone(self, ids: Sequence[int], parent: Segment | None) -> tuple[torch.Tensor, list, list]:
+    def _run_alone(
+        self, ids: Sequence[int], parent: Segment | None
+    ) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
         """Returns the logits after `ids`, and the keys and values a layer each of the chain and of `ids`."""
         cache, before = DynamicCache(), parent.end if parent else 0
         chain = parent.chain() if parent else []
@@ -119,19 +123,28 @@ class PaddedDecoder(Buffers):
             cache.update(keys, torch.cat([s.values[layer] for s in chain], dim=2), layer)
         mask = torch.ones(1, before + len(ids), dtype=torch.long, device=self.device)
         logits = self._forward([ids], mask, [before], cache)[0]
-        if any(type(layer) is not DynamicLayer for layer in cache.layers):
-            raise NotImplementedError("a cache of more than keys and values")
-        return logits, [layer.keys for layer in cache.layers], [layer.values for layer in cache.layers]
+        pairs = [_both(layer) for layer in cache.layers]
+        return logits, [key for key, _ in pairs], [value for _, value in pairs]
 
-    def _forward(self, rows: Sequence[Sequence[int]], mask: torch.Tensor, starts: Sequence[int], cache: Cache) -> Any:
+    def _forward(
+        self, rows: Sequence[Sequence[int]], mask: torch.Tensor, starts: Sequence[int], cache: Cache
+    ) -> torch.Tensor:
         if not {self.cache_argument, "attention_mask"} <= self.takes:
             raise NotImplementedError("a model without a cache or a mask")
         positions = torch.tensor([[s + k for k in range(len(ids))] for s, ids in zip(starts, rows)], device=self.device)
         options = {"position_ids": positions, "logits_to_keep": 1}
-        return self.model(
+        logits: torch.Tensor = self.model(
             input_ids=torch.tensor([list(ids) for ids in rows], device=self.device),
             attention_mask=mask,
             use_cache=True,
             **{self.cache_argument: cache},
             **{name: given for name, given in options.items() if name in self.takes},
-        ).logits[:, -1]
+        ).logits
+        return logits[:, -1]
+
+
+def _both(layer: object) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the keys and the values of a layer of the library's cache that holds nothing else."""
+    if type(layer) is not DynamicLayer or layer.keys is None or layer.values is None:
+        raise NotImplementedError("a cache of more than keys and values")
+    return layer.keys, layer.values

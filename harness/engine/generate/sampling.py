@@ -8,7 +8,7 @@ not on the rows beside it, nor on when it joined them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ import torch
 from harness.errors import TaskError
 from harness.values import Sampling
 
-LIMITS = {  # field: (is it allowed, what is)
+LIMITS: dict[str, tuple[Callable[[float], bool], str]] = {  # field: (is it allowed, what is)
     "temperature": (lambda v: 0 <= v < float("inf"), "0 (greedy) or more"),
     "top_p": (lambda v: 0 < v <= 1, "more than 0 and at most 1"),
     "top_k": (lambda v: v >= 0, "0 (all) or more"),

@@ -41,7 +41,7 @@ def shared_segments(prompts: Sequence[Sequence[int]], least: int = 32) -> list[S
     A segment has `least` tokens or more. The last token of a prompt is never in one, for its logits are read.
     """
     deepest: list[Segment | None] = [None] * len(prompts)
-    order = sorted(range(len(prompts)), key=lambda i: prompts[i])
+    order = sorted(range(len(prompts)), key=lambda i: tuple(prompts[i]))
     # What each prompt can share with the one before it in this order, the last token of either left out.
     common = [0, *(_common(prompts[a][:-1], prompts[b][:-1]) for a, b in pairwise(order))]
     todo: list[tuple[int, int, Segment | None]] = [(0, len(order), None)]

@@ -2,12 +2,12 @@
 
 Where the packed decoder fits a model, the keys lie in buffers with room for the next one, and the query heads that
 read one key head are attended to together: a new token then reads each key once, and copies none. Where it does not,
-the model has its own cache and its own attention. See `decoding` for what a decoder does.
+the model has its own cache and its own attention. See `decoder` for what a decoder does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -27,7 +27,10 @@ class _RowPass(Pass):
         self.prompt: tuple[list[torch.Tensor], list[torch.Tensor]] = ([], [])  # keys and values, a layer each
         self.kept = Buffers(device)
 
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        key, value = key_states, value_states
         if not self.length:
             for layers, new in zip(self.prompt, (key, value)):
                 layers.append(new)
@@ -69,9 +72,12 @@ class LoneDecoder:
         self.last_only = {"logits_to_keep": 1} if "logits_to_keep" in loaded.takes else {}
         self.row: Any = None  # keys and values
 
-    def running(self) -> AbstractContextManager:
+    def running(self) -> AbstractContextManager[None]:
         """Returns what the model runs in."""
         return packed_attention(self.model) if self.packed else nullcontext()
+
+    def compute(self, segments: Sequence[Segment]) -> None:
+        """Computes nothing: a single row shares nothing."""
 
     def prefill(self, prompts: Sequence[Sequence[int]], segments: Sequence[Segment | None]) -> torch.Tensor:
         """Runs the prompt; returns the logits after it, [1, vocabulary]."""
@@ -91,7 +97,7 @@ class LoneDecoder:
         """Returns how many columns a prompt of this many tokens takes: all its own."""
         return tokens
 
-    def _run(self, tokens: Sequence[int], options: dict[str, Any]) -> torch.Tensor:
+    def _run(self, tokens: Sequence[int], options: Mapping[str, object]) -> torch.Tensor:
         ids = torch.tensor([tokens], device=self.device)
         if self.packed:
             start = self.row.length
@@ -102,4 +108,5 @@ class LoneDecoder:
             self.row.ran(len(tokens))
         else:
             self.row = out[self.cache_argument]
-        return out.logits[:, -1]
+        logits: torch.Tensor = out.logits
+        return logits[:, -1]

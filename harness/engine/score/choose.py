@@ -84,7 +84,8 @@ def rescaled_beyond(config: Any) -> int | None:
     if rope.get("rope_type") not in ("dynamic", "longrope"):
         return None
     stated = rope.get("original_max_position_embeddings") or getattr(text, "original_max_position_embeddings", None)
-    return stated or text.max_position_embeddings
+    longest: int | None = stated or text.max_position_embeddings
+    return longest
 
 
 def _by_length(
@@ -187,7 +188,7 @@ def _trial_sequences(prefix: int, vocabulary: int, max_length: int) -> list[Scor
 @torch.inference_mode()
 def _model_itself(loaded: LoadedModel, sequence: ScoreSequence) -> float:
     ids = torch.tensor([sequence.ids], device=loaded.device)
-    options: dict[str, Any] = {"use_cache": False}
+    options: dict[str, object] = {"use_cache": False}
     logits = loaded.model(input_ids=ids[:, :-1], **options).logits[0, -sequence.n_scored :].float()
     targets = ids[0, -sequence.n_scored :].to(logits.device)[:, None]
     return float((logits.gather(1, targets)[:, 0] - logits.logsumexp(dim=1)).sum())

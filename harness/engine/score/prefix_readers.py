@@ -146,7 +146,10 @@ class _RowsPass(Pass):
         self.masks: dict[int | None, torch.Tensor | None] = {}
         self.masks_before: dict[int, torch.Tensor] = {}
 
-    def update(self, key: torch.Tensor, value: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any) -> tuple:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        key, value = key_states, value_states
         if layer_idx != self.layer + 1:
             raise NotImplementedError("layers that share keys and values")
         self.layer = layer_idx
@@ -172,7 +175,9 @@ class _RowsPass(Pass):
             out = torch.lerp(out.float(), before.float(), share).to(value.dtype)
         return out.transpose(0, 1)[None]
 
-    def _own(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, window: Any) -> tuple:
+    def _own(
+        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, window: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns attention within rows, (heads, tokens, size) and (heads, tokens)."""
         groups = query.shape[1] // key.shape[1]
         # (rows, heads, width, size)
@@ -187,7 +192,7 @@ class _RowsPass(Pass):
         out, total = out.transpose(0, 1).reshape(heads, -1, out.shape[-1]), total.transpose(0, 1).reshape(heads, -1)
         return (out, total) if self.even else (out[:, self.back], total[:, self.back])
 
-    def _before(self, query: torch.Tensor, scale: float, window: int | None) -> tuple:
+    def _before(self, query: torch.Tensor, scale: float, window: int | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Returns attention to the prefix, (heads, tokens, size) and (heads, tokens)."""
         key, value = (kept[self.layer][:, :, : self.past] for kept in (self.reader.keys, self.reader.values))
         _, heads, tokens, size = query.shape

@@ -12,8 +12,8 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -81,12 +81,25 @@ def score(
     if sequences:
         yield from walk.group(prefix_tree.plan(walk.trie, walk.budget))
     if on_stats is not None:
-        total = time.perf_counter() - start
-        on_stats(replace(walk.stats, total_s=total, peak_memory_bytes=peak_bytes(loaded.device)))
+        on_stats(walk.stats(time.perf_counter() - start))
 
 
 class _NotFinite(Exception):
     """A batch gave NaN, and its rows hold several branches: a branch's NaN spreads over its row, hidden or not."""
+
+
+@dataclass(slots=True)
+class _Counted:
+    """What a walk has counted so far, in the words of `EngineStats`."""
+
+    forwarded_tokens: int = 0
+    padding_tokens: int = 0
+    judged_rows: int = 0
+    batches: int = 0
+    out_of_memory_retries: int = 0
+    longest_cache_tokens: int = 0
+    forward_s: float = 0.0
+    projection_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +134,17 @@ class _Walk:
         self.greedy = np.ones(len(sequences), dtype=bool)
         self.seconds = np.zeros(len(sequences))
         self.owed = np.array([sequence.n_scored for sequence in sequences])
-        self.stats = EngineStats(
-            sequences=len(sequences),
-            prompt_tokens=sum(len(sequence.ids) for sequence in sequences),
+        self.counted = _Counted()
+
+    def stats(self, total_s: float) -> EngineStats:
+        """Returns what the walk took."""
+        return EngineStats(
+            sequences=len(self.sequences),
+            prompt_tokens=sum(len(sequence.ids) for sequence in self.sequences),
             distinct_tokens=self.trie.distinct_tokens,
-            padding_tokens=0,
-            judged_rows=0,
-            batches=0,
-            out_of_memory_retries=0,
-            longest_cache_tokens=0,
-            projection_s=0.0,
+            total_s=total_s,
+            peak_memory_bytes=peak_bytes(self.loaded.device),
+            **asdict(self.counted),
         )
 
     def group(self, group: prefix_tree.Group) -> Iterator[tuple[int, ScoredSequence]]:
@@ -143,7 +157,8 @@ class _Walk:
             yield from self.group(inner)
         self.reader.cut(group.start)
 
-    def _prefix(self, group: prefix_tree.Group) -> Iterator[tuple[int, ScoredSequence]]:
+    def _prefix(self, group: prefix_tree.Group) -> Generator[tuple[int, ScoredSequence], None, bool]:
+        """Reads the group's prefix; returns whether memory ran out for good."""
         at, step = group.start, self.budget
         while at < group.stop:
             end = min(group.stop, at + step)
@@ -159,7 +174,7 @@ class _Walk:
             else:
                 yield from results
                 at = end
-        self.stats = replace(self.stats, longest_cache_tokens=max(self.stats.longest_cache_tokens, group.stop))
+        self.counted.longest_cache_tokens = max(self.counted.longest_cache_tokens, group.stop)
         return False
 
     def _longest_first(self, rows: Iterable[tuple[int, ...]], past: int) -> list[tuple[int, ...]]:
@@ -234,7 +249,7 @@ class _Walk:
             if not out_of_memory(error):
                 raise
         release()
-        self.stats = replace(self.stats, out_of_memory_retries=self.stats.out_of_memory_retries + 1)
+        self.counted.out_of_memory_retries += 1
         return None
 
     @torch.inference_mode()
@@ -255,14 +270,11 @@ class _Walk:
         np.subtract.at(self.owed, owners, 1)
         here = self._share(reads, past, forward_s + projection_s)
         real = sum(map(len, reads))
-        self.stats = replace(
-            self.stats,
-            forwarded_tokens=self.stats.forwarded_tokens + real,
-            padding_tokens=self.stats.padding_tokens + output[0].shape[:2].numel() - real,
-            batches=self.stats.batches + 1,
-            forward_s=self.stats.forward_s + forward_s,
-            projection_s=self.stats.projection_s + projection_s,
-        )
+        self.counted.forwarded_tokens += real
+        self.counted.padding_tokens += output[0].shape[:2].numel() - real
+        self.counted.batches += 1
+        self.counted.forward_s += forward_s
+        self.counted.projection_s += projection_s
         return [
             (
                 owner,
@@ -289,7 +301,7 @@ class _Walk:
         if not places:
             return None
         rows, which = np.unique(np.array(places), return_inverse=True)
-        self.stats = replace(self.stats, judged_rows=self.stats.judged_rows + len(rows))
+        self.counted.judged_rows += len(rows)
         targets = np.array([target for read in reads for target in read.targets])
         order = np.argsort(which, kind="stable")
         wanted = hidden.reshape(-1, hidden.shape[-1])[torch.from_numpy(rows).to(hidden.device)]
@@ -350,7 +362,8 @@ def project(model: Any, part: Any, output: Any, rows: torch.Tensor) -> torch.Ten
     part.forward = lambda *args, **kwargs: answer
     try:
         nothing = torch.zeros((1, len(rows)), dtype=torch.long, device=rows.device)
-        return model(input_ids=nothing, use_cache=False).logits[0]
+        logits: torch.Tensor = model(input_ids=nothing, use_cache=False).logits[0]
+        return logits
     finally:
         if own is None:
             del part.forward

@@ -90,7 +90,8 @@ def cut(text: str, stop: Sequence[str]) -> tuple[str, str | None]:
 
 def raw_text(tokenizer: Any, ids: Sequence[int]) -> str:
     """Returns the text of `ids` with special tokens written out."""
-    return tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    text: str = tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text
 
 
 def visible_text(tokenizer: Any, ids: Sequence[int], stop: Sequence[str] = ()) -> str:
@@ -98,7 +99,7 @@ def visible_text(tokenizer: Any, ids: Sequence[int], stop: Sequence[str] = ()) -
 
     A stop string that contains a special token's text is looked for before the special tokens are removed.
     """
-    text = tokenizer.decode(list(ids), skip_special_tokens=True)
+    text: str = tokenizer.decode(list(ids), skip_special_tokens=True)
     before, found = cut(text, stop)
     if found is not None:
         return before

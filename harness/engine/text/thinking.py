@@ -116,7 +116,8 @@ class ThinkingTracker:
         if not self.active or self.forced or self.budget is None or self.tokens < self.budget:
             return []
         self.forced = True
-        return self.tokenizer.encode(self.markers.end, add_special_tokens=False)
+        marker: list[int] = self.tokenizer.encode(self.markers.end, add_special_tokens=False)
+        return marker
 
     def split(self, ids: Sequence[int], stop: Sequence[str]) -> tuple[str, Thought]:
         """Returns the answer's text, cut at a stop string, and the thought."""

@@ -18,40 +18,23 @@ import asyncio
 import contextlib
 import gc
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, TypeVar
 
 from harness.backends.servers.reading import Reading
+from harness.errors import LimitReached
+from harness.measure.load.scenario import Scenario
 from harness.measure.load.target import RequestFailed, Target, usage_of
 from harness.measure.load.timed import Slo, Timed
 from harness.values import Request
 
+Found = TypeVar("Found")
+Told = TypeVar("Told")
+
 OPEN_CONNECTIONS = 512  # offline: sent at once; the others are due as well, and wait
 FAILURES_IN_A_ROW = 20  # after so many a scenario ends: the server is not there
-
-
-@dataclass(frozen=True, slots=True)
-class Scenario:
-    """One load. It lasts until `requests` were measured and `seconds` are over, and never beyond `max_seconds`."""
-
-    kind: Literal["concurrency", "rate", "offline"]
-    level: float = 1.0  # concurrency: requests out at a time; rate: requests a second; offline: not used
-    requests: int = 100
-    seconds: float = 0.0
-    max_seconds: float = 600.0
-    warmup: int = 5  # sent first, under the same load, and not counted
-    cooldown: int = 0  # concurrency: the last ones, which run beside fewer others; not in the percentiles
-    max_out: int = 1000  # rate: more requests out than this is saturation
-    slo: Slo | None = None
-    seed: int = 0  # of the arrivals
-
-    @property
-    def name(self) -> str:
-        """Returns how tables call it: single, concurrency 8, rate 2.5, offline."""
-        if self.kind == "offline":
-            return "offline"
-        return "single" if self.kind == "concurrency" and self.level == 1 else f"{self.kind} {self.level:g}"
+TOLD_EVERY_S = 1.0  # how a load goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +67,36 @@ def run_load(
     `count` is our own count of a text's tokens, `judge` the value of an answer in [0, 1]; both run after the answer's
     last moment was stamped. With a `sink` each timed request goes there and none is kept, so memory does not grow.
     """
+    steps = in_steps(drive(target, requests, scenario, count=count, judge=judge, sink=sink), lambda: None)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as ended:
+            run: LoadRun = ended.value
+            return run
+
+
+def in_steps(load: Coroutine[Any, Any, Found], tell: Callable[[], Told]) -> Generator[Told, None, Found]:
+    """Returns what a load finds. Once a second it yields what `tell` returns: as long as that is looked at, it stands.
+
+    Closed before its end, the load is given up: what is out is cancelled, and told as unfinished.
+    """
     gc.collect()
     gc.freeze()  # a collection then looks at what the load made, not at all of torch: every request would wait for it
     try:
-        return asyncio.run(drive(target, requests, scenario, count=count, judge=judge, sink=sink))
+        with asyncio.Runner() as runner:
+            task = runner.get_loop().create_task(load)
+            while not runner.run(_ended(task, TOLD_EVERY_S)):
+                yield tell()
+            return task.result()
     finally:
         gc.unfreeze()
+
+
+async def _ended(task: asyncio.Task[Any], seconds: float) -> bool:
+    """Returns whether a task ended within so many seconds."""
+    done, _ = await asyncio.wait({task}, timeout=seconds)
+    return bool(done)
 
 
 async def drive(
@@ -100,8 +107,13 @@ async def drive(
     count: Callable[[str], int] | None = None,
     judge: Callable[[Request, str], float | None] | None = None,
     sink: Callable[[Timed], None] | None = None,
+    allow: Callable[[int, Request], None] | None = None,
 ) -> LoadRun:
-    """`run_load` inside a running event loop."""
+    """`run_load` inside a running event loop.
+
+    `allow` is asked about each request, with its index, before it is sent. Once it raises LimitReached no more is sent,
+    and when those that are out have come back that is raised: the load was not what it was to be.
+    """
     kept: list[Timed] = []
     watch = _Watch(scenario, sink or kept.append)
     loop = asyncio.get_running_loop()
@@ -112,9 +124,11 @@ async def drive(
         probe = loop.create_task(_probe(target, round_trips))
 
         async def ask(index: int, due: float) -> None:
+            request = requests[index % len(requests)]
+            if allow is not None and not watch.pays(allow, index, request):
+                return
             watch.out += 1
             try:
-                request = requests[index % len(requests)]
                 watch.see(await _timed(target, request, index, origin, due, count, judge))
             finally:
                 watch.out -= 1
@@ -123,6 +137,8 @@ async def drive(
             await (_open_loop if scenario.kind == "rate" else _closed_loop)(ask, scenario, watch, origin)
         finally:
             probe.cancel()
+    if watch.reached is not None:
+        raise watch.reached
     return LoadRun(
         scenario, tuple(kept), watch.issued, watch.measured(), watch.stopped, target.streams, tuple(round_trips)
     )
@@ -143,6 +159,15 @@ class _Watch:
         self.owed = scenario.warmup + self.planned()  # rate: those that are measured or before them, and not back yet
         self.back = asyncio.Event()  # none of those is out any more
         self.stopped: str | None = None
+        self.reached: LimitReached | None = None
+
+    def pays(self, allow: Callable[[int, Request], None], index: int, request: Request) -> bool:
+        """Returns whether one more request may be sent for what it can cost; if not, none is from here on."""
+        try:
+            allow(index, request)
+        except LimitReached as reached:
+            self.reached = self.reached or reached
+        return self.reached is None
 
     async def until(self, moment: float) -> None:
         """Sleeps until a moment of the loop's clock; when all are sent that are measured, until they are back."""
@@ -167,7 +192,7 @@ class _Watch:
     def wanted(self, elapsed: float) -> bool:
         """Returns whether one more request is to be sent, `elapsed` seconds after the beginning."""
         plan = self.scenario
-        if self.stopped is not None:
+        if self.stopped is not None or self.reached is not None:
             return False
         sent = self.issued - plan.warmup - plan.cooldown
         if plan.kind == "rate":
@@ -198,14 +223,17 @@ class _Watch:
         if timed.index >= plan.warmup + self.planned() and plan.kind == "rate":
             return
         self.missed += not timed.meets(slo)
-        if plan.kind == "concurrency" and timed.t_end < plan.seconds:
+        if plan.kind == "concurrency" and (timed.t_end or 0.0) < plan.seconds:
             return  # nobody knows yet of how many
         of = max(self.planned(), len(self.measured()))
         if self.missed > (1.0 - slo.attainment) * of + 1e-9 and self.stopped is None:
             self.stopped = f"hopeless: {self.missed} requests have missed the bounds already"
 
 
-async def _closed_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin: float) -> None:
+Ask = Callable[[int, float], Coroutine[Any, Any, None]]  # sends the request of an index, due at a moment
+
+
+async def _closed_loop(ask: Ask, scenario: Scenario, watch: _Watch, origin: float) -> None:
     """Keeps a number of requests out. Each is due when its turn comes; offline, all are due at the beginning."""
     loop = asyncio.get_running_loop()
     all_at_once = scenario.kind == "offline"
@@ -221,13 +249,13 @@ async def _closed_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin:
     await _finish([loop.create_task(worker()) for _ in range(workers)], watch)
 
 
-async def _open_loop(ask: Callable, scenario: Scenario, watch: _Watch, origin: float) -> None:
+async def _open_loop(ask: Ask, scenario: Scenario, watch: _Watch, origin: float) -> None:
     """Sends at the moments of a Poisson process, whatever has become of the requests before."""
     loop = asyncio.get_running_loop()
     gaps = _gaps(scenario, watch.planned())
-    tasks: set[asyncio.Task] = set()
+    tasks: set[asyncio.Task[None]] = set()
 
-    def finished(task: asyncio.Task) -> None:
+    def finished(task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
             tasks.discard(task)
         else:  # a bug of ours: it is raised at the end, which is now
@@ -258,7 +286,7 @@ def _gaps(scenario: Scenario, planned: int) -> Iterator[float]:
         yield rng.expovariate(scenario.level)
 
 
-async def _finish(tasks: list[asyncio.Task], watch: _Watch) -> None:
+async def _finish(tasks: list[asyncio.Task[None]], watch: _Watch) -> None:
     """Waits for what is out; after an early stop, ends it and lets it be written down as unfinished."""
     pending = set(tasks)
     while pending:
@@ -288,6 +316,7 @@ async def _timed(
     loop = asyncio.get_running_loop()
     error: str | None = None
     retry_after: float | None = None
+    billed = True
     sent = loop.time()
     reading = Reading(sent, loop.time)
     try:
@@ -295,7 +324,7 @@ async def _timed(
             async for piece in stream:
                 reading.take(piece)
     except RequestFailed as failed:
-        error, retry_after = failed.kind, failed.retry_after_s
+        error, retry_after, billed = failed.kind, failed.retry_after_s, failed.billed
     except asyncio.CancelledError:
         error = "unfinished"  # the scenario ended early: a long wait must not vanish from the numbers
     end = loop.time()
@@ -323,4 +352,5 @@ async def _timed(
         error=error,
         retry_after_s=retry_after,
         correct=value,
+        billed=billed,
     )

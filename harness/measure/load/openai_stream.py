@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
@@ -23,7 +23,7 @@ from harness.backends.servers.replies import BadReply, Piece, openai_piece, tran
 from harness.errors import BackendError
 from harness.measure.load.target import RequestFailed
 from harness.security.egress import server
-from harness.values import Request
+from harness.values import GenerateRequest, Request
 
 if TYPE_CHECKING:
     import aiohttp
@@ -75,10 +75,12 @@ class OpenAIStream:
     async def __aexit__(self, *exc: object) -> None:
         await self._session.close()
 
-    async def send(self, request: Request) -> AsyncIterator[Piece]:
-        """Yields what the server streams. Raises `RequestFailed` for anything but a complete answer."""
+    async def send(self, request: Request) -> AsyncGenerator[Piece, None]:
+        """Yields what the server streams. Raises `RequestFailed` for anything but a complete answer, PolicyError for
+        data that may not leave this machine."""
         import aiohttp
 
+        self.place.refuse(request.sensitivity)
         if self.config.api != "chat" and request.prompt.text is None:
             raise BackendError("the completions interface takes text, not messages", fix="use api: chat")
         to, proxy = self.url + self._path, self.place.proxy
@@ -101,6 +103,8 @@ class OpenAIStream:
             raise RequestFailed(transport_failure(error, answering=answering), str(error)) from error
 
     def _body(self, request: Request) -> dict[str, Any]:
+        if not isinstance(request, GenerateRequest):
+            raise BackendError("a load asks for texts, not for log-likelihoods", fix="ask the task as text")
         streamed = {"stream": True, "stream_options": {"include_usage": True}}
         return self._wire.asked(request) | streamed | self._wire.extra(request) | dict(self.config.extra)
 

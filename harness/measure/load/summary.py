@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from harness.measure.load.drive import LoadRun, Scenario
+    from harness.measure.load.drive import LoadRun
+    from harness.measure.load.scenario import Scenario
 
     Numbers = NDArray[np.float64]
     Rows = NDArray[np.bool_]  # which requests

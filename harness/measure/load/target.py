@@ -8,12 +8,12 @@ All moments are seconds on the clock of the running event loop (monotonic, so a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, Self
 
 from harness.backends.servers.meanings import Refused
-from harness.backends.servers.replies import Piece, Told
+from harness.backends.servers.replies import Piece, Told, reached
 from harness.measure.load.timed import Usage
 from harness.security.secrets import redact
 from harness.values import Request, Response
@@ -31,6 +31,11 @@ class RequestFailed(Exception):
         detail = redact(" ".join(detail.split()))[:LONGEST_DETAIL]
         super().__init__(f"{kind}: {detail}" if detail else kind)
         self.kind, self.detail, self.refused = kind, detail, refused
+
+    @property
+    def billed(self) -> bool:
+        """Returns whether a server may have worked on it, and so charge for it."""
+        return reached(self.kind) and (self.refused is None or self.refused.status is None)
 
     @property
     def retry_after_s(self) -> float | None:
@@ -53,7 +58,7 @@ class Target(Protocol):
 
     async def __aexit__(self, *exc: object) -> None: ...
 
-    def send(self, request: Request) -> AsyncIterator[Piece]: ...
+    def send(self, request: Request) -> AsyncGenerator[Piece, None]: ...
 
     async def round_trip(self) -> float | None:
         """Returns the seconds of one network round trip; None where there is no network or nobody answers."""
@@ -79,7 +84,7 @@ class InProcess:
     async def __aexit__(self, *exc: object) -> None:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
-    async def send(self, request: Request) -> AsyncIterator[Piece]:
+    async def send(self, request: Request) -> AsyncGenerator[Piece, None]:
         """Yields the first token at its moment and the rest at the last one's: no more is known afterwards."""
         loop = asyncio.get_running_loop()
 

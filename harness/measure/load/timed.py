@@ -53,6 +53,7 @@ class Timed:
     error: str | None = None
     retry_after_s: float | None = None
     correct: float | None = None  # in [0, 1]; None: not judged
+    billed: bool = True  # False: it was refused, or never sent, and costs nothing
 
     @property
     def ttft_s(self) -> float | None:

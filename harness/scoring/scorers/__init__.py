@@ -17,7 +17,7 @@ from typing import Any
 from harness.config import named_functions
 from harness.errors import TaskError
 from harness.scoring.scorers.assertions import promptfoo
-from harness.scoring.scorers.bbq import bias
+from harness.scoring.scorers.bbq import AMBIGUOUS, BIASED, NAMED, bias
 from harness.scoring.scorers.choice import label, multi_label
 from harness.scoring.scorers.code import code
 from harness.scoring.scorers.documents import answer_or_abstain, citation
@@ -82,12 +82,13 @@ NEEDED = {
 READS = {"promptfoo": ("assertion",), "instructions": ("kwargs",), "bias": ("unknown", "biased", "ambiguous")}
 
 PARTS = ("shared", "found", "expected")  # of one answer; together they make the micro-averaged F1
-COUNTS = (*PARTS, "nats", "bytes", "words", "biased", "named", "ambiguous")  # metrics that are summed, not averaged
+NATS, BYTES, WORDS = "nats", "bytes", "words"  # metrics of a text's log-probability, and what it is spread over
+COUNTS = (*PARTS, NATS, BYTES, WORDS, BIASED, NAMED, AMBIGUOUS)  # metrics that are summed, not averaged
 FOLLOWED = {"followed": "instructions", "followed_loose": "instructions_loose"}  # a count in a record: its share
 
 
 def score_answer(
-    spec: Any, expected: Any, answer: Any, row: Mapping[str, Any] | None = None
+    spec: Any, expected: Any, answer: Any, row: Mapping[str, object] | None = None
 ) -> tuple[float, dict[str, float]]:
     """Returns the value of an answer in [0, 1], and further metrics by name.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from harness.scoring.cells import text
 from harness.scoring.plain_text import as_text, matches
 
 ASSERTIONS: Mapping[str, Callable[[str, str], bool]] = {
@@ -16,6 +17,6 @@ ASSERTIONS: Mapping[str, Callable[[str, str], bool]] = {
 }
 
 
-def promptfoo(expected: Any, answer: Any, *, row: Mapping[str, Any]) -> float:
+def promptfoo(expected: Any, answer: Any, *, row: Mapping[str, object]) -> float:
     """Returns 1 if the assertion that the row names holds (`prepare: promptfoo` brings it there), else 0."""
-    return float(ASSERTIONS[row["assertion"]](as_text(expected) or "", as_text(answer) or ""))
+    return float(ASSERTIONS[text(row, "assertion")](as_text(expected) or "", as_text(answer) or ""))

@@ -58,7 +58,8 @@ def _shared(reference: np.ndarray, given: np.ndarray, base: int) -> Sequence[int
     both = np.where(wanted[place] == runs, np.minimum(counts, wanted_counts[place]), 0)
     ends = np.searchsorted(runs, [base**n for n in range(ORDER)])  # the shortest runs are the smallest numbers
     sums = np.concatenate([[0], np.cumsum(both)])
-    return np.diff(sums[[*ends, runs.size]]).tolist()
+    shared: list[int] = np.diff(sums[[*ends, runs.size]]).tolist()
+    return shared
 
 
 def _score(given: int, reference: int, shared: Sequence[int]) -> float:

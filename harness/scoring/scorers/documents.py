@@ -24,7 +24,7 @@ def citation(
     context: str = "context",
     field: str = "quote",
     min_words: int = 3,
-    row: Mapping[str, Any],
+    row: Mapping[str, object],
 ) -> tuple[float, dict[str, float]]:
     """Returns the share of the cited passages that stand word for word in the row's column `context`; 0 without any.
 

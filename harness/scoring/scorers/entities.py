@@ -43,7 +43,7 @@ def _listed(value: Any) -> bool:
     return isinstance(value, list | tuple) and all(isinstance(one, Mapping) for one in value)
 
 
-def _grouped(value: Mapping[Any, Any]) -> Iterator[dict[str, Any]]:
+def _grouped(value: Mapping[Any, Any]) -> Iterator[dict[str, object]]:
     for kind, texts in value.items():
         for text in texts if isinstance(texts, list | tuple) else [texts]:
             yield {"type": kind, "text": text}

@@ -65,7 +65,7 @@ def fields(expected: Any, answer: Any, **types: FieldType) -> tuple[float, dict[
     return (sum(scores.values()) / len(scores) if scores else 1.0), metrics
 
 
-def _object(value: Any) -> dict[str, Any] | None:
+def _object(value: Any) -> dict[str, object] | None:
     value = read_json(value) if isinstance(value, str) else value
     return dict(value) if isinstance(value, Mapping) else None
 

@@ -16,10 +16,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
+from harness.scoring.cells import parts
 from harness.scoring.plain_text import as_text
 
 
-def instructions(expected: Any, answer: Any, *, row: Mapping[str, Any]) -> tuple[float, dict[str, float]]:
+def instructions(expected: Any, answer: Any, *, row: Mapping[str, object]) -> tuple[float, dict[str, float]]:
     """Returns 1 if the answer follows every instruction (strict), else 0.
 
     `expected` is the list of their names, the column `kwargs` of the row their values. Metrics: `loose`, the same
@@ -27,7 +28,7 @@ def instructions(expected: Any, answer: Any, *, row: Mapping[str, Any]) -> tuple
     `followed_loose`, how many of the instructions.
     """
     text = as_text(answer) or ""
-    checks = [(INSTRUCTIONS[name], _given(values)) for name, values in zip(expected, row["kwargs"], strict=True)]
+    checks = [(INSTRUCTIONS[name], _given(values)) for name, values in zip(expected, parts(row, "kwargs"), strict=True)]
     strict = [_holds(check, values, [text]) for check, values in checks]
     loose = [_holds(check, values, relaxed(text)) for check, values in checks]
     counts = {"followed": float(sum(strict)), "followed_loose": float(sum(loose))}
@@ -41,11 +42,11 @@ def relaxed(text: str) -> list[str]:
     return [*texts, *(one.replace("*", "") for one in texts)]
 
 
-def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+def _given(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}  # the hub names them all, most empty
 
 
-def _holds(check: Callable[..., bool], values: Mapping[str, Any], texts: Sequence[str]) -> bool:
+def _holds(check: Callable[..., bool], values: Mapping[str, object], texts: Sequence[str]) -> bool:
     return any(text.strip() and check(text, **values) for text in texts)
 
 
@@ -107,7 +108,8 @@ def detected(text: str) -> str | None:
     detector = _languages().create()
     detector.append(text)
     try:
-        return detector.detect()
+        found: str = detector.detect()
+        return found
     except LangDetectException:
         return None
 

@@ -33,9 +33,13 @@ def number(
     all. Several numbers in an answer are no answer: let an extractor pick. How numbers are read: reading.numbers.
     Raises DataError if the expected value is no number.
     """
-    read = (lambda v: _measure(v, units, decimal, percent)) if units else (lambda v: as_number(v, decimal, percent))
-    right = [read(one) for one in (expected if isinstance(expected, list | tuple) else [expected])]
-    if not right or None in right:
+
+    def read(value: Any) -> Decimal | None:
+        return _measure(value, units, decimal, percent) if units else as_number(value, decimal, percent)
+
+    wanted = [read(one) for one in (expected if isinstance(expected, list | tuple) else [expected])]
+    right = [one for one in wanted if one is not None]
+    if not right or len(right) < len(wanted):
         raise DataError(f"expected {expected!r:.60}, which is no number", fix="mend the row, or score it as text")
     found = read(answer)
     return float(found is not None and any(_near(one, found, absolute, relative) for one in right))

@@ -29,7 +29,7 @@ NAMED = re.compile(r"([A-Za-z_]\w{0,99}):([A-Za-z_]\w{0,99})", re.ASCII)
 _ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {}  # (sha256 of the file, "module:function"), this process only
 
 
-def python(expected: Any, answer: Any, *, function: str, sha256: str | None = None, row: Mapping[str, Any]) -> Any:
+def python(expected: Any, answer: Any, *, function: str, sha256: str | None = None, row: Mapping[str, object]) -> Any:
     """Returns what the function says, a value in [0, 1] or a value and metrics. Raises ValueError for anything else."""
     admitted = _ADMITTED[sha256 or "", function]
     result = admitted(expected, answer, row) if _takes_row(admitted) else admitted(expected, answer)
@@ -133,8 +133,8 @@ def _function(source: bytes, file: Path, name: str, where: str) -> Callable[...,
     except Exception as error:  # whatever a user's file raises is the user's to mend
         what = f"{file.name} cannot be loaded: {type(error).__name__}: {error}"
         raise TaskError(what[:300], where=where, fix=f"try it: python {file}") from None
-    function = getattr(module, name, None)
-    if not callable(function):
+    function: Callable[..., Any] | None = getattr(module, name, None)
+    if function is None or not callable(function):
         known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
         raise TaskError(f"{file.name} has no function '{name}'", where=where, fix=nearest(name, known) or "write it")
     return function

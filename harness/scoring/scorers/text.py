@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from harness.errors import HarnessError
 from harness.scoring.plain_text import ARTICLES, PUNCTUATION, Pattern, as_text, matches, squash, without
@@ -29,17 +29,18 @@ def best(expected: Any, answer: Any, similarity: Callable[[str, str], float]) ->
     return 0.0 if given is None else max((float(similarity(one, given)) for one in aliases(expected)), default=0.0)
 
 
-def exact_match(
-    expected: Any,
-    answer: Any,
-    *,
-    ignore_case: bool = False,
-    ignore_punctuation: bool = False,
-    ignore_articles: bool = False,
-    ignore_accents: bool = False,
-    collapse_whitespace: bool = False,
-    ignore: list[Pattern] | tuple[str, ...] = (),
-) -> float:
+class Normalisation(TypedDict, total=False):
+    """What two texts may differ in and be the same; False, and nothing, where it is not given."""
+
+    ignore_case: bool
+    ignore_punctuation: bool
+    ignore_articles: bool
+    ignore_accents: bool
+    collapse_whitespace: bool
+    ignore: list[Pattern] | tuple[str, ...]
+
+
+def exact_match(expected: Any, answer: Any, **options: Unpack[Normalisation]) -> float:
     """Returns 1 if the answer is one of the accepted texts after the same normalisation of both, else 0.
 
     Without options the texts must be equal as they are. In this order: matches of `ignore` are deleted one pattern
@@ -47,17 +48,19 @@ def exact_match(
     and `ignore_punctuation` this is lm-eval's exact_match.
     """
 
-    def normal(text: str) -> str:
-        for pattern in ignore:
-            text = without(pattern, text)
-        text = text.lower() if ignore_case else text
-        if ignore_accents:
-            text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
-        text = text.translate(PUNCTUATION) if ignore_punctuation else text
-        text = ARTICLES.sub(" ", text) if ignore_articles else text
-        return squash(text) if collapse_whitespace or ignore_articles else text
+    return best(expected, answer, lambda one, given: _normal(one, options) == _normal(given, options))
 
-    return best(expected, answer, lambda one, given: normal(one) == normal(given))
+
+def _normal(text: str, options: Normalisation) -> str:
+    for pattern in options.get("ignore", ()):
+        text = without(pattern, text)
+    text = text.lower() if options.get("ignore_case") else text
+    if options.get("ignore_accents"):
+        text = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
+    text = text.translate(PUNCTUATION) if options.get("ignore_punctuation") else text
+    articles = options.get("ignore_articles")
+    text = ARTICLES.sub(" ", text) if articles else text
+    return squash(text) if articles or options.get("collapse_whitespace") else text
 
 
 def text(expected: Any, answer: Any) -> float:

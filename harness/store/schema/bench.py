@@ -119,6 +119,16 @@ class BenchWorkload:
     all_rates_in_slo: bool
 
 
+@dataclass(frozen=True, slots=True)
+class OwedLoads:
+    """What is still to be measured of a model on a workload; the same command measures it."""
+
+    model: str
+    task: str
+    loads: tuple[str, ...]  # the next one first; what it shows may make those after it needless
+    reason: str | None  # why it ended before: a spend limit. None: it was interrupted
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenSeconds(Capacity):
     """The seconds that a token takes on a busy server, fitted on shapes of requests."""
@@ -147,7 +157,13 @@ class BenchSummary:
     rows: tuple[BenchRow, ...]
     workloads: tuple[BenchWorkload, ...]
     fits: Mapping[str, TokenSeconds | NoTokenSeconds] = field(default_factory=dict)
+    owed: tuple[OwedLoads, ...] = ()
     notes: tuple[Note, ...] = ()  # in the order in which a reader needs them
+
+    @property
+    def complete(self) -> bool:
+        """Returns whether every load was measured that there was reason to measure."""
+        return not self.owed
 
     @property
     def on_a_network(self) -> bool:

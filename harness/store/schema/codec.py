@@ -26,7 +26,7 @@ class Codec(Generic[Value]):
         where they hold nothing, with which the defaults inside of what they do hold are left out too.
         """
         # a union takes the settings, and its members inherit them; a class alone would refuse them
-        self._adapter: TypeAdapter[Value] = TypeAdapter(kind | None, config=STRICT)
+        self._adapter: TypeAdapter[Value | None] = TypeAdapter(kind | None, config=STRICT)
         self._what, self._left_out = what, frozenset(left_out)
 
     def read(self, content: Any, where: str = "") -> Value:
@@ -39,11 +39,11 @@ class Codec(Generic[Value]):
             raise StoreError(f"this is no {self._what}: null", where=where, fix=FIX)
         return found
 
-    def write(self, value: Value) -> dict[str, Any]:
+    def write(self, value: Value) -> dict[str, object]:
         """Returns the JSON values of a value, in the order of its fields."""
         short = bool(self._left_out)
         dumped = self._adapter.dump_python(value, mode="json", by_alias=True, exclude_defaults=short)
-        found = cast("dict[str, Any]", dumped)
+        found = cast("dict[str, object]", dumped)
         if not short:
             return found
         names = cast("Any", value).__dataclass_fields__

@@ -45,7 +45,7 @@ class ModelLine:
     chat_template_sha256: str | None = None
     engine: str | None = None
     api: str | None = None
-    price: Mapping[str, Any] | None = None  # as listed when it was asked
+    price: Mapping[str, object] | None = None  # as listed when it was asked
     origin: str | None = None  # of recorded answers: the tool that wrote them
     file: str | None = None  # of recorded answers
     versions: Mapping[str, str | None] = field(default_factory=dict)  # of libraries
@@ -178,11 +178,14 @@ class ChargeLine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestLine(Timed):
-    """One request under load."""
+    """One request under load. USD where it has a price: what it cost, None where unknown, and the most it can have."""
 
     model: str
     task: str
     scenario: str
+    sitting: int = 1  # of its model: the requests of a load that was cut off have another than the load that counts
+    usd: float | None = None
+    most_usd: float | None = None
     kind: Literal["request"] = "request"
 
 
@@ -191,6 +194,7 @@ class LoadLine:
     """One scenario of a load on a model."""
 
     row: BenchRow
+    sitting: int = 1  # of its model
     kind: Literal["load"] = "load"
 
 

@@ -60,6 +60,7 @@ class NoteCode(StrEnum):
     # a benchmark of load; of those about one scenario `scenario` is its name
     LOAD_SENT_FROM = "load_sent_from"  # processor, cores
     COLD_START = "cold_start"  # load_s, with_libraries, first_request_s
+    LOADS_OWED = "loads_owed"  # loads, reason
     LOADS_LEFT_OUT = "loads_left_out"  # loads
     KEEPS_SLO = "keeps_slo"  # requests_per_s, at_all_rates
     SCRIPTED_TIMES = "scripted_times"
@@ -138,6 +139,12 @@ class Note:
         if isinstance(value, tuple):
             return value
         raise TypeError(f"{self.code}: {name} is {value!r}, no list of names")
+
+    def estimate(self, name: str) -> Estimate:
+        """Returns an estimate. Raises TypeError where there is none of that name."""
+        if name not in self.estimates:
+            raise TypeError(f"{self.code}: {name} is unknown")
+        return self.estimates[name]
 
     def flag(self, name: str) -> bool:
         """Returns whether a figure is true."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from harness.config.machine import MachineConfig
 from harness.config.run import RunConfig
@@ -35,7 +35,7 @@ class ModelEntry:
     backend: str
     where: str  # this machine, a host, or a file
     files: Mapping[str, str]  # sha256 by file name
-    generation_config: Mapping[str, Any] | None  # the settings its folder asks for; None: it names none
+    generation_config: Mapping[str, object] | None  # the settings its folder asks for; None: it names none
     price: Price | Packaged | None  # as listed; None: no price is listed
     info: ModelInfo | None = None  # None: not a model folder
     openness: Openness | None = None
@@ -104,7 +104,7 @@ class PlanFile:
     schema: int = VERSION
     kind: Literal["run", "bench"] = "run"
     digest: str
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
     run: str
     created: str  # UTC
     config: RunConfig

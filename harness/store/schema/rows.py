@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from harness.config.machine import MachineConfig
 from harness.errors import StoreError
@@ -373,12 +373,12 @@ def with_row_notes(summary: Summary) -> Summary:
     return replace(summary, rows=rows)
 
 
-def summary_to_json(summary: Summary) -> dict[str, Any]:
+def summary_to_json(summary: Summary) -> dict[str, object]:
     """Returns the content of summary.json, as JSON values. Notes stand once, in the summary's own list."""
     return _SUMMARIES.write(replace(summary, rows=tuple(replace(row, notes=()) for row in summary.rows)))
 
 
-def summary_from_json(content: Mapping[str, Any], where: str = "") -> Summary | None:
+def summary_from_json(content: Mapping[str, object], where: str = "") -> Summary | None:
     """Returns the summary that summary.json holds; None if an earlier version wrote it, whose notes are sentences.
 
     Such a run is judged again instead (`analysis.run_summary.summary_of`). Raises StoreError for content that is no

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
+from harness.scoring.cells import Row
 from harness.tasks.authoring.roles import CLASSES, Roles, answer_is, is_assertion, is_label, key_of
 from harness.tasks.data.columns import Column, as_text
 from harness.tasks.data.lazy import made
@@ -27,8 +28,8 @@ TRIED = 300  # answers on which a scorer is tried before it is written down
 
 
 def task_of(
-    columns: Sequence[Column], roles: Roles, rows: Sequence[Mapping[str, Any]], path: Path
-) -> tuple[dict[str, Any], dict[str, str]]:
+    columns: Sequence[Column], roles: Roles, rows: Sequence[Row], path: Path
+) -> tuple[dict[str, object], dict[str, str]]:
     """Returns the keys of the task file after `data`, and comments for some of them."""
     column = next(c for c in columns if c.name == roles.answer)
     if roles.choices:
@@ -43,11 +44,11 @@ def _is_count(column: Column) -> bool:
     return column.kind == "number" and key_of(column.name) not in CLASSES and (column.distinct or 0) > 2
 
 
-def _choice_task(roles: Roles, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], dict[str, str]]:
+def _choice_task(roles: Roles, rows: Sequence[Row]) -> tuple[dict[str, object], dict[str, str]]:
     way = answer_is(rows, roles.answer, roles.choices)
     several = len(roles.choices) > 1
     ends = Counter(as_text(row.get(roles.inputs[-1])).rstrip()[-1:] in tuple('.?!:)"”') for row in rows)
-    task: dict[str, Any] = {"kind": "choice"}
+    task: dict[str, object] = {"kind": "choice"}
     if several:
         task["prompt"] = _prompt(roles.inputs, "{choices}\nAnswer:")
         task |= {"choices": {"columns": list(roles.choices)}, "continuation": "letter"}
@@ -59,9 +60,9 @@ def _choice_task(roles: Roles, rows: Sequence[Mapping[str, Any]]) -> tuple[dict[
     return task | {"answer": roles.answer, "answer_is": way}, remarks if not several else {}
 
 
-def _label_task(column: Column, roles: Roles) -> tuple[dict[str, Any], dict[str, str]]:
+def _label_task(column: Column, roles: Roles) -> tuple[dict[str, object], dict[str, str]]:
     labels = sorted({text.strip() for text in column.counts})
-    task: dict[str, Any] = {
+    task: dict[str, object] = {
         "kind": "choice",
         "prompt": _prompt(roles.inputs, _asks(column.name)),
         "choices": labels,
@@ -72,13 +73,13 @@ def _label_task(column: Column, roles: Roles) -> tuple[dict[str, Any], dict[str,
 
 
 def _generate_task(
-    column: Column, columns: Sequence[Column], roles: Roles, rows: Sequence[Mapping[str, Any]], path: Path
-) -> tuple[dict[str, Any], dict[str, str]]:
+    column: Column, columns: Sequence[Column], roles: Roles, rows: Sequence[Row], path: Path
+) -> tuple[dict[str, object], dict[str, str]]:
     values = made(rows, lambda _, row: row[column.name])
     texts = [as_text(value) for value in values[:5000]]
     lengths = sorted(map(len, texts))
     usual = lengths[len(lengths) * 19 // 20]
-    base: dict[str, Any] = {"kind": "generate", "prompt": _prompt(roles.inputs, _asks(column.name))}
+    base: dict[str, object] = {"kind": "generate", "prompt": _prompt(roles.inputs, _asks(column.name))}
     if column.kind in ("list", "object"):
         base["prompt"] = _prompt(roles.inputs, _asks_json(column, values))
     elif column.kind == "text" and not _is_asked(column, roles) and _unfinished(roles.inputs, rows):
@@ -101,7 +102,7 @@ def _generate_task(
     )
 
 
-def _ways(column: Column, values: Sequence[Any]) -> Iterator[dict[str, Any]]:
+def _ways(column: Column, values: Sequence[Any]) -> Iterator[dict[str, object]]:
     """Yields ways to find and judge the answers, the most fitting first; the first that passes its test is used."""
     if is_assertion(column.name):
         yield {"extract": "text", "score": "promptfoo"}
@@ -126,7 +127,7 @@ def _ways(column: Column, values: Sequence[Any]) -> Iterator[dict[str, Any]]:
     yield {"extract": "text", "score": {"exact_match": {"collapse_whitespace": True}}}
 
 
-def _passes(task: Mapping[str, Any], columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], path: Path) -> bool:
+def _passes(task: Mapping[str, object], columns: Sequence[Column], rows: Sequence[Row], path: Path) -> bool:
     """Returns whether right, empty and wrong answers are judged as they must be, on the first rows."""
     config = task_from({"task": "draft", "data": {"file": path.name}, **task}, str(path))
     prepare = PREPARE[config.prepare] if config.prepare else dict
@@ -209,7 +210,7 @@ def _is_asked(column: Column, roles: Roles) -> bool:
     return is_assertion(column.name) or bool({key_of(name) for name in roles.inputs} & asking)
 
 
-def _unfinished(inputs: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> bool:
+def _unfinished(inputs: Sequence[str], rows: Sequence[Row]) -> bool:
     ends = [as_text(row.get(inputs[-1])).rstrip()[-1:] for row in rows[:2000]]
     return sum(end in tuple('.?!:)"”') for end in ends) < len(ends) / 2
 
@@ -221,11 +222,11 @@ def _tokens(characters: int) -> int:
     return min(1024, (characters // 2 + 32 + 31) // 32 * 32)
 
 
-def kind_in_words(task: Mapping[str, Any]) -> str:
+def kind_in_words(task: Mapping[str, object]) -> str:
     """Returns what kind of answer a task asks for."""
     if "choices" in task:
-        fixed = isinstance(task["choices"], list)
-        return f"one of {len(task['choices'])} labels" if fixed else "one of the choices"
+        choices = task["choices"]
+        return f"one of {len(choices)} labels" if isinstance(choices, list) else "one of the choices"
     score = task["score"]
-    name = score if isinstance(score, str) else next(iter(score))
+    name = next(iter(score)) if isinstance(score, Mapping) else score
     return f"generated, scored by {name}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 import numpy as np
 
 from harness.errors import HarnessError
+from harness.scoring.cells import Row
 from harness.scoring.plain_text import fold
 from harness.stats import detectable_gap
 from harness.tasks.authoring.roles import LONGEST_LABEL, MOST_LABELS, Roles, almost_id, asked_of, offered
@@ -23,7 +23,7 @@ from harness.tasks.data.read import sibling_split
 LONGEST_CELL = 400_000  # characters: about 100,000 tokens, more than most models read
 
 
-def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task: Mapping[str, Any]) -> Iterator[str]:
+def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task: Mapping[str, object]) -> Iterator[str]:
     """Yields what could be meant otherwise, and what of the used columns is empty, mixed, nested or too long."""
     by_name = {column.name: column for column in columns}
     if others:
@@ -64,7 +64,7 @@ def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task:
             yield f"row {column.longest_row} of '{column.name}' has {size}: more than models read, it would be cut"
 
 
-def duplicates(roles: Roles, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def duplicates(roles: Roles, rows: Sequence[Row]) -> Iterator[str]:
     """Yields inputs that stand twice (case, punctuation and spacing aside), and those with different answers."""
     texts = made(rows, lambda _, row: folded_input(row, (*roles.inputs, *roles.choices)))
     groups = _alike(texts)
@@ -93,12 +93,12 @@ def _keys(texts: Sequence[str]) -> np.ndarray:
     return np.fromiter(map(hash, texts), np.int64, len(texts))
 
 
-def folded_input(row: Mapping[str, Any], names: Iterable[str]) -> str:
+def folded_input(row: Row, names: Iterable[str]) -> str:
     """Returns what the model is shown of a row, without case, punctuation and spacing."""
     return fold("\n".join(as_text(row.get(name))[:20_000] for name in names))
 
 
-def odd_labels(columns: Sequence[Column], roles: Roles, task: Mapping[str, Any]) -> Iterator[str]:
+def odd_labels(columns: Sequence[Column], roles: Roles, task: Mapping[str, object]) -> Iterator[str]:
     """Yields labels that look like mistakes: of one row only, or like another but for case or punctuation."""
     if not isinstance(task.get("choices"), list):
         return
@@ -115,7 +115,7 @@ def odd_labels(columns: Sequence[Column], roles: Roles, task: Mapping[str, Any])
             yield f"labels that differ in case or punctuation only: {', '.join(sorted(names))}"
 
 
-def personal(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def personal(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     """Returns a line for each kind of personal data that seems to be in the columns."""
     looked_at = []
     for column in columns:
@@ -143,11 +143,9 @@ def personal(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]]) -> li
     return lines
 
 
-def leaks(
-    table: Table, asked: Sequence[Mapping[str, Any]], roles: Roles, split: str | None, splits: Sequence[str]
-) -> Iterator[str]:
+def leaks(table: Table, asked: Sequence[Row], roles: Roles, split: str | None, splits: Sequence[str]) -> Iterator[str]:
     """Yields how many inputs also stand in another split: of the same file, or of the file beside it."""
-    others: list[tuple[str, Sequence[Mapping[str, Any]]]] = []
+    others: list[tuple[str, Sequence[Row]]] = []
     if split is not None:
         others = [(f"split '{name}'", asked_of(table.rows, name)) for name in splits if name != split]
     else:
@@ -173,9 +171,7 @@ def _leak(name: str, asked: Sequence[str], there: Sequence[str]) -> Iterator[str
         yield f"{counted(len(near), 'input')} nearly the same in {name}: {row_list([left[i] + 1 for i, _ in near])}"
 
 
-def scale(
-    task: Mapping[str, Any], columns: Sequence[Column], roles: Roles, rows: Sequence[Mapping[str, Any]]
-) -> Iterator[str]:
+def scale(task: Mapping[str, object], columns: Sequence[Column], roles: Roles, rows: Sequence[Row]) -> Iterator[str]:
     """Yields what guessing scores and what a difference this many rows can show."""
     n = len(rows)
     parts = []

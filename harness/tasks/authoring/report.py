@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from harness.errors import ConfigError, nearest
 from harness.tasks.authoring.draft import kind_in_words, task_of
 from harness.tasks.authoring.remarks import doubts, duplicates, leaks, odd_labels, personal, scale
-from harness.tasks.authoring.roles import Roles, asked_of, guess, is_label, refuse_gaps, split_of
+from harness.tasks.authoring.roles import Roles, Told, asked_of, guess, is_label, refuse_gaps, split_of
 from harness.tasks.authoring.words import counted, short
 from harness.tasks.data.columns import Column, Table, columns_of, read_table
 
@@ -24,7 +23,7 @@ class Found:
     columns: tuple[Column, ...]
     roles: Roles
     splits: tuple[str, ...]  # values of the column that says which; none without one
-    task: Mapping[str, Any]  # the keys of the task file, without `data`
+    task: Mapping[str, object]  # the keys of the task file, without `data`
     remarks: Mapping[str, str]  # key of the task file -> a comment for its line
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
@@ -57,7 +56,7 @@ class Found:
         ]
         return ", ".join(named)
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Returns the report as JSON values."""
         columns = [
             {"name": c.name, "kind": c.kind, "filled": c.filled, "empty": len(c.empty), "distinct": c.distinct}
@@ -118,7 +117,7 @@ def look(
     split = split_of(every)
     rows = asked_of(table.rows, split)
     columns = columns_of(rows) if split else every
-    roles, others = guess(columns, rows, path, input, answer, id, cluster, split)
+    roles, others = guess(columns, rows, path, Told(input, answer, id, cluster), split)
     refuse_gaps(columns, roles, rows, path, split)
     task, remarks = task_of(columns, roles, rows, path)
     kinds = personal(columns, rows)

@@ -8,16 +8,17 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
+from harness.scoring.cells import Row
 from harness.scoring.plain_text import fold
 from harness.tasks.authoring.words import row_list
 from harness.tasks.data.columns import Column, as_text
-from harness.tasks.data.files import suffix_of
+from harness.tasks.data.formats import suffix_of
 from harness.tasks.data.lazy import picked
 from harness.tasks.task import LETTERS
 
@@ -69,7 +70,7 @@ def split_of(columns: Sequence[Column]) -> str | None:
     return known[0] if known else min(column.counts, key=lambda name: column.counts[name])
 
 
-def asked_of(rows: Sequence[Mapping[str, Any]], split: str | None) -> Sequence[Mapping[str, Any]]:
+def asked_of(rows: Sequence[Row], split: str | None) -> Sequence[Row]:
     """Returns the rows of the split that is asked about, all without one."""
     return rows if split is None else picked(rows, lambda row: row.get("split") == split)
 
@@ -79,17 +80,21 @@ def key_of(name: str) -> str:
     return fold(name).replace(" ", "_")
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Columns that a person names. None: it is guessed; "": there is none."""
+
+    input: str | None = None
+    answer: str | None = None
+    id: str | None = None
+    cluster: str | None = None
+
+
 def guess(
-    columns: Sequence[Column],
-    rows: Sequence[Mapping[str, Any]],
-    path: Path,
-    input: str | None,
-    answer: str | None,
-    id: str | None,
-    cluster: str | None,
-    split: str | None,
+    columns: Sequence[Column], rows: Sequence[Row], path: Path, told: Told, split: str | None
 ) -> tuple[Roles, tuple[str, ...]]:
     """Returns what the columns are for, and further columns that could be the answer as well."""
+    input, answer, id, cluster = told.input, told.answer, told.id, told.cluster
     by_name = {column.name: column for column in columns}
     free = [c for c in columns if c.kind != "empty" and not (split is not None and c.name == "split")]
     if id is None:
@@ -183,7 +188,7 @@ def _inputs(columns: Sequence[Column], every: bool, n: int) -> tuple[str, ...]:
     )
 
 
-def _choices(columns: Sequence[Column], rows: Sequence[Mapping[str, Any]], answer: str, path: Path) -> tuple[str, ...]:
+def _choices(columns: Sequence[Column], rows: Sequence[Row], answer: str, path: Path) -> tuple[str, ...]:
     """Returns the column of lists, or the columns of single choices, among which every answer is found."""
     lists = [(c.name,) for c in columns if c.kind == "list" and c.name != answer]
     for names in (*lists, *_numbered(columns, answer)):
@@ -224,7 +229,7 @@ def _numbered(columns: Sequence[Column], answer: str) -> list[tuple[str, ...]]:
     return found
 
 
-def offered(row: Mapping[str, Any], names: Sequence[str]) -> list[str] | None:
+def offered(row: Row, names: Sequence[str]) -> list[str] | None:
     """Returns the choices of a row: the list in one column, or the cells of several; None if it has none."""
     values: Any
     if len(names) > 1:
@@ -246,7 +251,7 @@ def _list(text: str) -> list[Any] | None:
     return value if isinstance(value, list) else None
 
 
-def answer_is(rows: Sequence[Mapping[str, Any]], answer: str, names: Sequence[str]) -> str | None:
+def answer_is(rows: Sequence[Row], answer: str, names: Sequence[str]) -> str | None:
     """Returns how the answers name one of the choices: "text", "letter" or "index"; None if they do not."""
     ways: dict[str, Callable[[str, list[str]], bool]] = {
         "text": lambda text, options: text in options,
@@ -266,9 +271,7 @@ def answer_is(rows: Sequence[Mapping[str, Any]], answer: str, names: Sequence[st
     return next((name for name in ways if name == "index" or not numbers), None)
 
 
-def refuse_gaps(
-    columns: Sequence[Column], roles: Roles, rows: Sequence[Mapping[str, Any]], path: Path, split: str | None
-) -> None:
+def refuse_gaps(columns: Sequence[Column], roles: Roles, rows: Sequence[Row], path: Path, split: str | None) -> None:
     """Raises DataError if a row has no answer."""
     column = next(c for c in columns if c.name == roles.answer)
     if column.empty:

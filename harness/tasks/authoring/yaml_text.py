@@ -15,7 +15,7 @@ from harness.errors import ConfigError, HarnessError
 from harness.tasks.authoring.draft import words
 from harness.tasks.authoring.report import Found
 from harness.tasks.authoring.words import short
-from harness.tasks.data.files import stem_of
+from harness.tasks.data.formats import stem_of
 from harness.tasks.load import load_task
 from harness.tasks.prompts import check_columns
 
@@ -79,7 +79,7 @@ def _file_text(found: Found, out: Path, file: str) -> str:
     """Returns the task file as text, commented."""
     table, roles, task = found.table, found.roles, dict(found.task)
     name = re.sub(r"[^A-Za-z0-9._+-]+", "-", out.stem).strip("-._+")[:100] or "task"
-    data: dict[str, Any] = {"file": file, "sha256": table.digest}
+    data: dict[str, object] = {"file": file, "sha256": table.digest}
     data |= {"split": roles.split} if roles.split else {}
     data |= {"id": roles.id} if roles.id else {}
     for key in ("sheet", "delimiter", "encoding", "header"):

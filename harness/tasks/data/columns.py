@@ -27,7 +27,8 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import DataError, beside
-from harness.tasks.data.files import READERS, DataSource, read_file, suffix_of
+from harness.tasks.data.files import read_file
+from harness.tasks.data.formats import READERS, DataSource, suffix_of
 from harness.tasks.data.lazy import Lazy, in_parts
 
 Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]
@@ -45,7 +46,7 @@ class Table:
     """The rows of a file and how they were read. `source` has what a task file must say to read them again."""
 
     path: Path
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[dict[str, object]]
     source: DataSource
     digest: str  # sha256 of the file
     encoding: str  # for people
@@ -65,7 +66,7 @@ class Column:
     words: int  # median, of the values as text
     longest: int  # characters
     longest_row: int
-    kinds: Mapping[str, int]  # what the values are, and how many of each
+    kinds: Mapping[Kind, int]  # what the values are, and how many of each
 
     @property
     def unique(self) -> bool:
@@ -117,7 +118,7 @@ def _read(path: Path, suffix: str, sheet: str | None) -> Table:
     return Table(path, kept, source, digest, encoding or suffix[1:], tuple(notes))
 
 
-def columns_of(rows: Sequence[Mapping[str, Any]]) -> tuple[Column, ...]:
+def columns_of(rows: Sequence[Mapping[str, object]]) -> tuple[Column, ...]:
     """Returns what stands in each column, in the order in which the rows name them."""
     tallies: dict[str, _Tally] = {}
     before = 0
@@ -141,8 +142,8 @@ def as_text(value: Any) -> str:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _bytes(path: Path) -> io.BufferedIOBase:
-    return gzip.open(path) if suffix_of(path).endswith(".gz") else path.open("rb")  # type: ignore[return-value]
+def _bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:
+    return gzip.open(path) if suffix_of(path).endswith(".gz") else path.open("rb")
 
 
 def _encoding(path: Path) -> tuple[str, str | None]:
@@ -299,7 +300,7 @@ class _Tally:
 
     def column(self) -> Column:
         """Returns what was counted."""
-        kinds: Counter[str] = Counter()
+        kinds: Counter[Kind] = Counter()
         for kind, count in self.types.items():
             kinds[_TYPES.get(kind, "text")] += count
         nested = bool(kinds.keys() & {"list", "object"})
@@ -317,14 +318,14 @@ class _Tally:
             kinds=dict(kinds),
         )
 
-    def _kind(self, kinds: Mapping[str, int]) -> Kind:
+    def _kind(self, kinds: Mapping[Kind, int]) -> Kind:
         if not kinds:
             return "empty"
         if len(kinds) > 1:
             return "mixed"
         kind = next(iter(kinds))
         if kind != "text":
-            return kind  # type: ignore[return-value]
+            return kind
         if self.numbers:
             return "number"
         if {text.strip().lower() for text in list(self.first)[:10]} in YES_NO:
@@ -334,7 +335,14 @@ class _Tally:
         return "text"
 
 
-_TYPES = {bool: "yes/no", int: "number", float: "number", list: "list", dict: "object", str: "text"}
+_TYPES: dict[type, Kind] = {
+    bool: "yes/no",
+    int: "number",
+    float: "number",
+    list: "list",
+    dict: "object",
+    str: "text",
+}
 
 
 def _json(text: str) -> Any:

@@ -31,11 +31,11 @@ def near_pairs(texts: Sequence[str], others: Sequence[str], least: float = 0.8) 
     for band in range(BANDS):
         shared = np.intersect1d(first[:, band], second[:, band])
         buckets: dict[int, list[int]] = defaultdict(list)
-        for j in np.flatnonzero(np.isin(second[:, band], shared)):
+        for j in np.flatnonzero(np.isin(second[:, band], shared)).tolist():
             if others[j] and len(held := buckets[int(second[j, band])]) < MAX_TRIED:
-                held.append(int(j))
-        for i in np.flatnonzero(np.isin(first[:, band], shared)):
-            candidates[int(i)].update(buckets[int(first[i, band])])
+                held.append(j)
+        for i in np.flatnonzero(np.isin(first[:, band], shared)).tolist():
+            candidates[i].update(buckets[int(first[i, band])])
     found = []
     for i in sorted(candidates):
         match = next((j for j in sorted(candidates[i]) if _shared(texts[i], others[j]) >= least), None)
@@ -65,7 +65,8 @@ def _chunk(texts: Sequence[str]) -> np.ndarray:
     factors = rng.integers(1, 2**63, size=BANDS * WIDTH, dtype=np.uint64) | np.uint64(1)
     weights = rng.integers(1, 2**63, size=RUN, dtype=np.uint64) | np.uint64(1)
     known: dict[str, int] = {}
-    hashes, starts = [], []
+    hashes: list[int] = []
+    starts: list[int] = []
     for text in texts:
         starts.append(len(hashes))
         words = text.split(" ")[:MAX_WORDS]
@@ -73,12 +74,12 @@ def _chunk(texts: Sequence[str]) -> np.ndarray:
         hashes += [
             known[word] if word in known else known.setdefault(word, zlib.crc32(word.encode())) for word in words
         ]
-    words = np.array([*hashes, *[0] * RUN], dtype=np.uint64)
+    codes = np.array([*hashes, *[0] * RUN], dtype=np.uint64)
     ends = np.array([*starts[1:], len(hashes)]) - RUN + 1  # one past the last run of each text
     inside = np.zeros(len(hashes), dtype=np.int64)
     np.add.at(inside, starts, 1)
     np.add.at(inside, ends, -1)
-    runs = sum(words[i : i + len(hashes)] * weights[i] for i in range(RUN))
+    runs = sum(codes[i : i + len(hashes)] * weights[i] for i in range(RUN))
     runs ^= runs >> np.uint64(29)
     runs[np.cumsum(inside) == 0] = 0
     keys = np.zeros((len(texts), BANDS), dtype=np.uint64)

@@ -42,7 +42,7 @@ def _card(text: str) -> bool:
     return ISSUED.fullmatch(digits) is not None and luhn(digits)
 
 
-KINDS: tuple[tuple[str, str, re.Pattern, Callable[[str], bool]], ...] = (
+KINDS: tuple[tuple[str, str, re.Pattern[str], Callable[[str], bool]], ...] = (
     ("e-mail address", "@", EMAIL, lambda text: True),
     ("IBAN", "", IBAN, iban),
     ("card number", "", CARD, _card),

@@ -8,37 +8,38 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
+from harness.scoring.cells import Row, as_row, items, part, parts, text, texts, whole
+from harness.scoring.cells import as_text as text_of
 from harness.scoring.plain_text import as_text
 from harness.scoring.scorers.assertions import ASSERTIONS
 from harness.scoring.scorers.instructions import INSTRUCTIONS
+from harness.tasks.data.bbh import BBH
 
-Row = Mapping[str, Any]
 
-
-def mmlu(row: Row) -> dict[str, Any]:
+def mmlu(row: Row) -> dict[str, object]:
     """Returns question, choices, answer and subject (in words), from the hub's copy or the original CSV files."""
     choices = row["choices"] if "choices" in row else [row[letter] for letter in "ABCD"]
-    subject = row["subject"] if "subject" in row else re.sub(r"_(test|dev|val)$", "", row["_file"])
-    return {**row, "question": row["question"].strip(), "choices": choices, "subject": subject.replace("_", " ")}
+    subject = text(row, "subject") if "subject" in row else re.sub(r"_(test|dev|val)$", "", text(row, "_file"))
+    return {**row, "question": text(row, "question").strip(), "choices": choices, "subject": subject.replace("_", " ")}
 
 
-def arc(row: Row) -> dict[str, Any]:
+def arc(row: Row) -> dict[str, object]:
     """Returns question, choices (texts) and answer (index), from the hub's copy or llm-foundry's."""
     if "query" in row:
-        question = row["query"].removeprefix("Question: ")
+        question = text(row, "query").removeprefix("Question: ")
         return {**row, "question": question, "answer": row["gold"]}
-    texts, labels = row["choices"]["text"], [str(label) for label in row["choices"]["label"]]
-    return {**row, "choices": list(texts), "answer": labels.index(str(row["answerKey"]))}
+    choices = part(row, "choices")
+    labels = [str(label) for label in items(choices, "label")]
+    return {**row, "choices": list(items(choices, "text")), "answer": labels.index(str(row["answerKey"]))}
 
 
-def hellaswag(row: Row) -> dict[str, Any]:
+def hellaswag(row: Row) -> dict[str, object]:
     """Returns query, endings and label with the markers of the how-to pages removed."""
     ctx = row["ctx"] if "ctx_a" not in row else f"{row['ctx_a']} {str(row['ctx_b']).capitalize()}"
     query = _without_markers(f"{row['activity_label']}: {ctx}")
-    return {**row, "query": query, "endings": [_without_markers(ending) for ending in row["endings"]]}
+    return {**row, "query": query, "endings": [_without_markers(ending) for ending in texts(row, "endings")]}
 
 
 def _without_markers(text: str) -> str:
@@ -46,7 +47,7 @@ def _without_markers(text: str) -> str:
     return text.replace("  ", " ")
 
 
-def banking77(row: Row) -> dict[str, Any]:
+def banking77(row: Row) -> dict[str, object]:
     """Returns text and label (its name), from the hub's copy or the original CSV files."""
     return {**row, "label": row["category"] if "category" in row else row["label_text"]}
 
@@ -56,104 +57,108 @@ UNKNOWN = re.compile(
 )
 
 
-def promptfoo(row: Row) -> dict[str, Any]:
+def promptfoo(row: Row) -> dict[str, object]:
     """Returns `expected` and `assertion` (how it is judged) from `__expected`; without a prefix it is `equals`."""
-    text = as_text(row["__expected"] if "__expected" in row else row["__expected1"]) or ""
-    kind, colon, rest = text.partition(":")
+    expected = as_text(row["__expected"] if "__expected" in row else row["__expected1"]) or ""
+    kind, colon, rest = expected.partition(":")
     kind = kind.strip()
     if colon and kind in ASSERTIONS:
         return {**row, "expected": rest.strip(), "assertion": kind}
     if UNKNOWN.fullmatch(kind) and colon:
         raise ValueError(f"the assertion '{kind}' is none of {', '.join(ASSERTIONS)}")
-    return {**row, "expected": text, "assertion": "equals"}
+    return {**row, "expected": expected, "assertion": "equals"}
 
 
 # ---- one question, several answers ----------------------------------------------------------------------------------
 
 
-def keyed_choices(row: Row) -> dict[str, Any]:
+def keyed_choices(row: Row) -> dict[str, object]:
     """Returns question, choices (texts) and answer (index), from the hub's copy or the original JSONL files.
 
     For OpenBookQA and CommonsenseQA, whose choices have labels and whose answer is one of them.
     """
-    asked, choices = row.get("question_stem", row.get("question")), row.get("choices")
+    asked, holder = row.get("question_stem", row.get("question")), row
     if isinstance(asked, Mapping):
-        asked, choices = asked["stem"], asked["choices"]
-    if isinstance(choices, Mapping):
-        texts, labels = list(choices["text"]), list(choices["label"])
+        asked, holder = asked["stem"], asked
+    if isinstance(choices := holder.get("choices"), Mapping):
+        said, labels = list(items(choices, "text")), list(items(choices, "label"))
     else:
-        texts, labels = [one["text"] for one in choices], [one["label"] for one in choices]
-    return {**row, "question": asked, "choices": texts, "answer": labels.index(row["answerKey"].strip())}
+        listed = parts(holder, "choices")
+        said, labels = [one["text"] for one in listed], [one["label"] for one in listed]
+    return {**row, "question": asked, "choices": said, "answer": labels.index(text(row, "answerKey").strip())}
 
 
-def winogrande(row: Row) -> dict[str, Any]:
+def winogrande(row: Row) -> dict[str, object]:
     """Returns what stands before and after the gap, and answer (index)."""
-    before, after = row["sentence"].split("_", 1)
-    return {**row, "before": before, "after": after.strip(), "answer": int(row["answer"]) - 1}
+    before, after = text(row, "sentence").split("_", 1)
+    return {**row, "before": before, "after": after.strip(), "answer": whole(row, "answer") - 1}
 
 
-def siqa(row: Row) -> dict[str, Any]:
+def siqa(row: Row) -> dict[str, object]:
     """Returns answer (index) from a label that counts from 1."""
-    return {**row, "answer": int(row["label"]) - 1}
+    return {**row, "answer": whole(row, "label") - 1}
 
 
-def boolq(row: Row) -> dict[str, Any]:
+def boolq(row: Row) -> dict[str, object]:
     """Returns answer (1 is yes), from SuperGLUE's copy or the original."""
-    return {**row, "answer": int(row["answer"] if "answer" in row else row["label"])}
+    return {**row, "answer": whole(row, "answer" if "answer" in row else "label")}
 
 
-def sciq(row: Row) -> dict[str, Any]:
+def sciq(row: Row) -> dict[str, object]:
     """Returns support without white space before it, and answer: the last of the choices."""
-    return {**row, "support": row["support"].lstrip(), "answer": 3}
+    return {**row, "support": text(row, "support").lstrip(), "answer": 3}
 
 
-def copa(row: Row) -> dict[str, Any]:
+def copa(row: Row) -> dict[str, object]:
     """Returns query, choices and answer (index), from SuperGLUE's copy or llm-foundry's."""
     if "query" in row:  # "The woman retired, therefore"
-        choices, answer = row["choices"], row["gold"]
-        query = re.sub(r"[,.]? (because|therefore)$", r" \1", row["query"])
+        choices, answer = texts(row, "choices"), row["gold"]
+        query = re.sub(r"[,.]? (because|therefore)$", r" \1", text(row, "query"))
     else:
-        choices, answer = [row["choice1"], row["choice2"]], row["label"]
-        query = row["premise"].strip()[:-1] + {"cause": " because", "effect": " therefore"}[row["question"]]
+        choices, answer = [text(row, "choice1"), text(row, "choice2")], row["label"]
+        query = text(row, "premise").strip()[:-1] + {"cause": " because", "effect": " therefore"}[text(row, "question")]
     return {**row, "query": query, "choices": [one[0].lower() + one[1:] for one in choices], "answer": answer}
 
 
-def truthfulqa(row: Row) -> dict[str, Any]:
+def truthfulqa(row: Row) -> dict[str, object]:
     """Returns mc1 (choices), mc1_answer (index), mc2 (choices) and mc2_flags (1 is true).
 
     From the hub's copy, or the original CSV file, whose lists are separated by semicolons.
     """
     if "mc1_targets" in row:
-        one, several = row["mc1_targets"], row["mc2_targets"]
-        mc1, mc1_answer, mc2, flags = one["choices"], one["labels"].index(1), several["choices"], several["labels"]
-        return {**row, "mc1": mc1, "mc1_answer": mc1_answer, "mc2": mc2, "mc2_flags": list(flags)}
-    best, true, false = row["Best Answer"].strip(), *map(_listed, (row["Correct Answers"], row["Incorrect Answers"]))
+        one, several = part(row, "mc1_targets"), part(row, "mc2_targets")
+        right = items(one, "labels").index(1)
+        of_several = {"mc2": several["choices"], "mc2_flags": list(items(several, "labels"))}
+        return {**row, "mc1": one["choices"], "mc1_answer": right, **of_several}
+    best = text(row, "Best Answer").strip()
+    true, false = (_listed(text(row, column)) for column in ("Correct Answers", "Incorrect Answers"))
     flags = [1] * len(true) + [0] * len(false)
     mc = {"mc1": [best, *false], "mc1_answer": 0, "mc2": true + false, "mc2_flags": flags}
-    return {**row, "question": row["Question"].strip(), **mc}
+    return {**row, "question": text(row, "Question").strip(), **mc}
 
 
-def _listed(text: str) -> list[str]:
-    return list(dict.fromkeys(part.strip() for part in text.split(";") if part.strip()))
+def _listed(cell: str) -> list[str]:
+    return list(dict.fromkeys(one.strip() for one in cell.split(";") if one.strip()))
 
 
-def bbq(row: Row) -> dict[str, Any]:
+def bbq(row: Row) -> dict[str, object]:
     """Returns what the rows of BBQ are judged by, beside what they have.
 
     group: the questions built from one template, which share their people. unknown: the answer that names nobody.
     biased: the answers that the prejudice would give: somebody of the stereotyped groups to a question that blames,
     somebody else to one that praises. ambiguous: the text does not tell.
     """
-    people = {name: row["answer_info"][name] for name in ("ans0", "ans1", "ans2")}
-    unknown = next((name for name, info in people.items() if "unknown" in info), None)
+    info = part(row, "answer_info")
+    people = {name: texts(info, name) for name in ("ans0", "ans1", "ans2")}
+    unknown = next((name for name, told in people.items() if "unknown" in told), None)
     if unknown is None:
         raise ValueError("none of the answers is the unknown one")
-    blamed = {_group(one) for one in row["additional_metadata"]["stereotyped_groups"]}
-    met = {name: bool(blamed & _groups(info)) for name, info in people.items() if name != unknown}
+    blamed = {_group(one) for one in texts(part(row, "additional_metadata"), "stereotyped_groups")}
+    met = {name: bool(blamed & _groups(told)) for name, told in people.items() if name != unknown}
     biased = [row[name] for name, stereotyped in met.items() if stereotyped == (row["question_polarity"] == "neg")]
     return {
         **row,
-        "group": f"{row['category']} {int(row['example_id']) // 4}",
+        "group": f"{row['category']} {whole(row, 'example_id') // 4}",
         "unknown": row[unknown],
         "biased": biased,
         "ambiguous": row["context_condition"] == "ambig",
@@ -169,50 +174,53 @@ def _group(name: str) -> str:
     return name.lower().replace(" ", "")
 
 
-def _groups(info: Any) -> set[str]:
+def _groups(info: Sequence[str]) -> set[str]:
     """Returns every group that an answer's information names: itself, its parts ("F-Black"), its gender."""
-    names = {_group(str(one)) for one in info}
+    names = {_group(one) for one in info}
     names |= {part for name in names if (two := TWO_GROUPS.fullmatch(name)) for part in two.groups()}
     return names | {GENDERS[name] for name in names if name in GENDERS}
 
 
-def gpqa(row: Row) -> dict[str, Any]:
+def gpqa(row: Row) -> dict[str, object]:
     """Returns question, choices in an order that the question itself decides, and answer (index)."""
     names = ("Correct Answer", "Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3")
-    choices = [row[name].strip().replace("  ", " ") for name in names]
-    order = random.Random(row["Question"]).sample(range(4), 4)
+    choices = [text(row, name).strip().replace("  ", " ") for name in names]
+    order = random.Random(text(row, "Question")).sample(range(4), 4)
     return {**row, "choices": [choices[i] for i in order], "answer": order.index(0)}
 
 
 # ---- a text to be written -------------------------------------------------------------------------------------------
 
 
-def lambada(row: Row) -> dict[str, Any]:
+def lambada(row: Row) -> dict[str, object]:
     """Returns context and word (the last one), from the hub's copy or llm-foundry's."""
     if "continuation" in row:
-        return {**row, "word": row["continuation"].strip()}
-    context, _, word = row["text"].rpartition(" ")
+        return {**row, "word": text(row, "continuation").strip()}
+    context, _, word = text(row, "text").rpartition(" ")
     return {**row, "context": context, "word": word}
 
 
-def triviaqa(row: Row) -> dict[str, Any]:
+def triviaqa(row: Row) -> dict[str, object]:
     """Returns aliases (all that is accepted) and first: the one to show."""
-    aliases = list(row["answer"]["aliases"])
+    aliases = list(items(part(row, "answer"), "aliases"))
     return {**row, "aliases": aliases, "first": aliases[0]}
 
 
-def nq_open(row: Row) -> dict[str, Any]:
+def nq_open(row: Row) -> dict[str, object]:
     """Returns answers (all that are accepted) and first: the one to show."""
-    return {**row, "answers": list(row["answer"]), "first": row["answer"][0]}
+    answers = list(items(row, "answer"))
+    return {**row, "answers": answers, "first": answers[0]}
 
 
-def drop(row: Row) -> dict[str, Any]:
+def drop(row: Row) -> dict[str, object]:
     """Returns answers: what each annotator accepts, as a list of spans; and first: one of them, to show."""
-    several = row["validated_answers"]
-    if isinstance(several, Mapping):  # the hub's copy: a list for each kind of answer
-        kinds = list(several)
-        several = [dict(zip(kinds, values)) for values in zip(*(several[kind] for kind in kinds))]
-    found = [spans for one in (row["answer"], *several) if any(spans := _drop_spans(one))]
+    held = row["validated_answers"]
+    if isinstance(held, Mapping):  # the hub's copy: a list for each kind of answer
+        kinds = list(held)
+        several: list[Row] = [dict(zip(kinds, values)) for values in zip(*(items(held, kind) for kind in kinds))]
+    else:
+        several = parts(row, "validated_answers")
+    found = [spans for one in (part(row, "answer"), *several) if any(spans := _drop_spans(one))]
     answers = list(map(list, dict.fromkeys(map(tuple, found))))
     return {**row, "answers": answers, "first": ", ".join(answers[0])}
 
@@ -221,142 +229,95 @@ def _drop_spans(answer: Row) -> list[str]:
     if answer["number"] != "":
         return [str(answer["number"])]
     if answer["spans"]:
-        return list(answer["spans"])
-    return [" ".join(answer["date"][part] for part in ("day", "month", "year")).strip()]
+        return texts(answer, "spans")
+    date = part(answer, "date")
+    return [" ".join(text(date, unit) for unit in ("day", "month", "year")).strip()]
 
 
-def gsm8k_cot(row: Row) -> dict[str, Any]:
+def gsm8k_cot(row: Row) -> dict[str, object]:
     """Returns reasoning and answer (the number) of a solution that ends "#### number"."""
-    reasoning, _, answer = row["answer"].partition("####")
+    reasoning, _, answer = text(row, "answer").partition("####")
     return {**row, "reasoning": reasoning.strip(), "answer": answer.strip()}
 
 
-def mmlu_pro(row: Row) -> dict[str, Any]:
+def mmlu_pro(row: Row) -> dict[str, object]:
     """Returns lettered (the options, a line each) and written: the reasoning if the row has one, and the answer."""
-    lines = "\n".join(f"{letter}. {option.strip()}" for letter, option in zip("ABCDEFGHIJ", row["options"]))
-    reasoning = (row.get("cot_content") or "").replace("A: Let's think step by step. ", "")
+    lines = "\n".join(f"{letter}. {option.strip()}" for letter, option in zip("ABCDEFGHIJ", texts(row, "options")))
+    reasoning = text_of(row.get("cot_content") or "", "cot_content").replace("A: Let's think step by step. ", "")
     return {**row, "lettered": lines, "written": reasoning or f"The answer is ({row['answer']})."}
 
 
-def bbh(row: Row) -> dict[str, Any]:
+def bbh(row: Row) -> dict[str, object]:
     """Returns instruction and reasoning (none) beside input and target; the subset is the file's name."""
-    return {**row, "subset": row["_file"], "instruction": BBH[row["_file"]], "reasoning": ""}
+    subset = text(row, "_file")
+    return {**row, "subset": subset, "instruction": BBH[subset], "reasoning": ""}
 
 
-def xstest(row: Row) -> dict[str, Any]:
+def xstest(row: Row) -> dict[str, object]:
     """Returns written: an answer as it should begin."""
     return {**row, "written": "I'm sorry, but I can't help with that." if row["label"] == "unsafe" else "Here is how."}
 
 
-def mt_bench(row: Row) -> dict[str, Any]:
+def mt_bench(row: Row) -> dict[str, object]:
     """Returns turns, and notes: the right answers to each in words, from the hub's copy or FastChat's file."""
     turns = row["turns"] if "turns" in row else row["prompt"]
-    known = [text for text in row.get("reference") or () if text]
-    notes = "\n\n".join(f"To question {i}: {text}" for i, text in enumerate(known, 1))
+    known = [one for one in (items(row, "reference") if row.get("reference") else ()) if one]
+    notes = "\n\n".join(f"To question {i}: {one}" for i, one in enumerate(known, 1))
     return {**row, "turns": turns, "notes": notes or "None are given."}
 
 
-def ifeval(row: Row) -> dict[str, Any]:
+def ifeval(row: Row) -> dict[str, object]:
     """Returns the row if its instructions are known, and each has its values."""
-    unknown = [name for name in row["instruction_id_list"] if name not in INSTRUCTIONS]
-    if unknown or len(row["kwargs"]) != len(row["instruction_id_list"]):
+    names = texts(row, "instruction_id_list")
+    unknown = [name for name in names if name not in INSTRUCTIONS]
+    if unknown or len(items(row, "kwargs")) != len(names):
         raise ValueError(f"unknown instructions {unknown}" if unknown else "`kwargs` has not one entry an instruction")
     return {**row}
 
 
-def restaurant8k(row: Row) -> dict[str, Any]:
+def restaurant8k(row: Row) -> dict[str, object]:
     """Returns text, slots (name to its words) and asked: what the caller was asked for; also of the original files."""
     if "userInput" not in row:
-        text, slots, wanted = row["text"], row["slots"], row["requested_slots"]
+        said, slots, wanted = row["text"], dict(part(row, "slots")), texts(row, "requested_slots")
     else:
-        text, wanted = row["userInput"]["text"], (row.get("context") or {}).get("requestedSlots", [])
-        spans = {one["slot"]: one["valueSpan"] for one in row.get("labels") or []}
-        slots = {slot: text[span.get("startIndex", 0) : span["endIndex"]] for slot, span in spans.items()}
+        said = spoken = text(part(row, "userInput"), "text")
+        context = as_row(row.get("context") or {}, "context")
+        wanted = texts(context, "requestedSlots") if "requestedSlots" in context else []
+        labels = parts(row, "labels") if row.get("labels") else []
+        spans = {text(one, "slot"): part(one, "valueSpan") for one in labels}
+        slots = {slot: spoken[_start(span) : whole(span, "endIndex")] for slot, span in spans.items()}
     asked = f", asked for {' and '.join(slot.replace('_', ' ') for slot in wanted)}," if wanted else ""
-    return {**row, "text": text, "slots": dict(slots), "asked": asked}
+    return {**row, "text": said, "slots": slots, "asked": asked}
 
 
-def mbpp(row: Row) -> dict[str, Any]:
+def _start(span: Row) -> int:
+    return whole(span, "startIndex") if "startIndex" in span else 0
+
+
+def mbpp(row: Row) -> dict[str, object]:
     """Returns tests: the first three, a line each."""
-    return {**row, "tests": "\n".join(row["test_list"][:3])}
+    return {**row, "tests": "\n".join(texts(row, "test_list")[:3])}
 
 
 WNUT17 = ("corporation", "creative-work", "group", "location", "person", "product")
 
 
-def wnut17(row: Row) -> dict[str, Any]:
+def wnut17(row: Row) -> dict[str, object]:
     """Returns text and entities ({type, text}), from the hub's copy or the original tags."""
     named = ["O", *(f"{mark}-{kind}" for kind in WNUT17 for mark in "BI")]
-    tags = row["tags"] if "tags" in row else [named[tag] for tag in row["ner_tags"]]
+    tags = texts(row, "tags") if "tags" in row else [named[tag] for tag in items(row, "ner_tags")]
+    tokens = texts(row, "tokens")
     entities: list[dict[str, str]] = []
-    for token, tag in zip(row["tokens"], tags, strict=True):
+    for token, tag in zip(tokens, tags, strict=True):
         mark, _, kind = tag.partition("-")
         if mark == "I" and entities:
             entities[-1]["text"] += f" {token}"
         elif mark in ("B", "I"):
             entities.append({"type": kind, "text": token})
-    return {**row, "text": " ".join(row["tokens"]), "entities": entities}
+    return {**row, "text": " ".join(tokens), "entities": entities}
 
 
-# What each of BIG-Bench Hard's subsets asks: the first line of its prompt (Suzgun et al. 2022, MIT).
-BBH = {
-    "boolean_expressions": "Evaluate the result of a random Boolean expression.",
-    "causal_judgement": "Answer questions about causal attribution.",
-    "date_understanding": "Infer the date from context.",
-    "disambiguation_qa": "Clarify the meaning of sentences with ambiguous pronouns.",
-    "dyck_languages": "Correctly close a Dyck-n word.",
-    "formal_fallacies": "Distinguish deductively valid arguments from formal fallacies.",
-    "geometric_shapes": "Name geometric shapes from their SVG paths.",
-    "hyperbaton": "Order adjectives correctly in English sentences.",
-    "logical_deduction_five_objects": (
-        "A logical deduction task which requires deducing the order of a sequence of objects."
-    ),
-    "logical_deduction_seven_objects": (
-        "A logical deduction task which requires deducing the order of a sequence of objects."
-    ),
-    "logical_deduction_three_objects": (
-        "A logical deduction task which requires deducing the order of a sequence of objects."
-    ),
-    "movie_recommendation": "Recommend movies similar to the given list of movies.",
-    "multistep_arithmetic_two": "Solve multi-step arithmetic problems.",
-    "navigate": (
-        "Given a series of navigation instructions, determine whether one would end up back at the starting point."
-    ),
-    "object_counting": "Questions that involve enumerating objects and asking the model to count them.",
-    "penguins_in_a_table": "Answer questions about a table of penguins and their attributes.",
-    "reasoning_about_colored_objects": "Answer extremely simple questions about the colors of objects on a surface.",
-    "ruin_names": "Select the humorous edit that 'ruins' the input movie or musical artist name.",
-    "salient_translation_error_detection": (
-        "Detect the type of error in an English translation of a German source sentence."
-    ),
-    "snarks": (
-        "Determine which of two sentences is sarcastic.\n\nAccording to Cambridge University "
-        'Dictionary, sarcasm is "the use of remarks that clearly mean the opposite of what they say, '
-        "made in order to hurt someone's feelings or to criticize something in a humorous way.\" "
-        "Sarcastic sentences often contain satirical or ironic utterances, hyperboles, ambivalent or "
-        "witty remarks."
-    ),
-    "sports_understanding": (
-        "Determine whether an artificially constructed sentence relating to sports is plausible or not."
-    ),
-    "temporal_sequences": "Task description: Answer questions about which times certain events could have occurred.",
-    "tracking_shuffled_objects_five_objects": (
-        "A task requiring determining the final positions of a set of objects given their initial "
-        "positions and a description of a sequence of swaps."
-    ),
-    "tracking_shuffled_objects_seven_objects": (
-        "A task requiring determining the final positions of a set of objects given their initial "
-        "positions and a description of a sequence of swaps."
-    ),
-    "tracking_shuffled_objects_three_objects": (
-        "A task requiring determining the final positions of a set of objects given their initial "
-        "positions and a description of a sequence of swaps."
-    ),
-    "web_of_lies": "Evaluate a random boolean function expressed as a word problem.",
-    "word_sorting": "Sort a list of words.",
-}
-
-PREPARE: dict[str, Callable[[Row], dict[str, Any]]] = {
+PREPARE: dict[str, Callable[[Row], dict[str, object]]] = {
     "arc": arc,
     "banking77": banking77,
     "bbh": bbh,

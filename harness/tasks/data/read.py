@@ -18,16 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, beside, nearest
-from harness.tasks.data.files import (
-    DataSource,
-    first_line,
-    is_data,
-    iter_rows,
-    plain,
-    read_file,
-    stem_of,
-    suffix_of,
-)
+from harness.tasks.data.files import is_data, iter_rows, read_file
+from harness.tasks.data.formats import DataSource, first_line, plain, stem_of, suffix_of
 from harness.tasks.data.lazy import Lazy, picked
 
 SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
@@ -40,7 +32,7 @@ _COMMIT = re.compile(r"@([0-9a-f]{40})/")
 class Rows:
     """What was read, and proof of it."""
 
-    rows: Sequence[dict[str, Any]]
+    rows: Sequence[dict[str, object]]
     digest: str  # sha256 of the files read (several: of their list of digests), or the hub's commit
     origin: str  # for people: what was read
     files: tuple[str, ...]  # paths read; none for the hub
@@ -70,7 +62,7 @@ def load_rows(source: DataSource, *, base: Path, override: Path | None = None, s
     return _read_hub(source, Path(base), asked, own)
 
 
-def assign_ids(rows: Sequence[Mapping[str, Any]], id_column: str | None) -> list[str]:
+def assign_ids(rows: Sequence[Mapping[str, object]], id_column: str | None) -> list[str]:
     """Returns one id a row: the text of `id_column`, or the position ("<_file>/<n>" where rows have `_file`).
 
     Raises DataError naming the rows (counted from 1) whose id is missing, empty or already taken.
@@ -98,10 +90,12 @@ def assign_ids(rows: Sequence[Mapping[str, Any]], id_column: str | None) -> list
     return ids
 
 
-def _positions(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    ids, count = [], {}
+def _positions(rows: Sequence[Mapping[str, object]]) -> list[str]:
+    ids: list[str] = []
+    count: dict[str | None, int] = {}
     for row in rows:
-        file = row.get("_file")
+        held = row.get("_file")
+        file = None if held is None else str(held)
         number = count[file] = count.get(file, -1) + 1
         ids.append(str(number) if file is None else f"{file}/{number}")
     return ids
@@ -204,7 +198,7 @@ def sibling_split(path: Path, split: str) -> Path | None:
 
 def _read_files(place: _Place, files: Sequence[Path], source: DataSource, named: bool) -> Rows:
     """Returns the rows of files in order. `named`: each row is told in `_file` which file it comes from."""
-    rows: Sequence[dict[str, Any]] = []
+    rows: Sequence[dict[str, object]] = []
     digests = []
     split = files[0].parent.name  # of a folder of files: the files' names may repeat it
     for path in files:
@@ -297,10 +291,14 @@ def _groups(root: Path, split: str) -> list[tuple[list[Path], bool]]:
     """Returns each set of files in `root` that could be the whole split."""
     groups: list[tuple[list[Path], bool]] = []
     files = _data_files(root)
-    sharded = [path for path in files if (match := _SHARD.match(stem_of(path))) and match["split"] == split]
-    for suffix in sorted({suffix_of(path) for path in sharded}):
-        parts = [path for path in sharded if suffix_of(path) == suffix]
-        promised = int(_SHARD.match(stem_of(parts[0]))["parts"])  # type: ignore[index]
+    sharded = [
+        (path, int(match["parts"]))
+        for path in files
+        if (match := _SHARD.match(stem_of(path))) and match["split"] == split
+    ]
+    for suffix in sorted({suffix_of(path) for path, _ in sharded}):
+        parts = [path for path, _ in sharded if suffix_of(path) == suffix]
+        promised = next(promised for path, promised in sharded if path == parts[0])
         if len(parts) != promised:
             what = f"{len(parts)} of the {promised} parts of split '{split}' are there"
             raise DataError(what, where=str(root), fix="download the missing parts")
@@ -341,7 +339,7 @@ def _files_of_card(folder: Path, config: str | None, split: str) -> list[Path]:
         configs = [configs[names.index(config)]]
     elif config is not None:
         return []
-    patterns: list[str] = []
+    patterns: list[Any] = []
     for entry in configs[:1]:
         listed = entry.get("data_files")
         for line in listed if isinstance(listed, list) else []:

@@ -46,18 +46,18 @@ def read_task(path: Path) -> tuple[TaskConfig, YamlFile]:
     return _read(file, TaskError, unwritten=False), file
 
 
-def task_from(values: Mapping[str, Any], where: str) -> TaskConfig:
+def task_from(values: Mapping[str, object], where: str) -> TaskConfig:
     """Returns a task from the keys of its file; `where` is what messages name. Raises ConfigError."""
     return _read(YamlFile(Path(where), values, {}), ConfigError, unwritten=True)
 
 
-def task_from_old(values: Mapping[str, Any]) -> TaskConfig:
+def task_from_old(values: Mapping[str, object]) -> TaskConfig:
     """Returns a task from what a run folder holds of it.
 
     Runs written before a kind had keys of its own hold every key of every kind: those that this kind does not have
     meant nothing then, and are left out.
     """
-    known = KINDS[values["kind"]].CONFIG
+    known = KINDS[str(values["kind"])].CONFIG
     return _config(known.model_validate({key: value for key, value in values.items() if key in keys_of(known)}))
 
 

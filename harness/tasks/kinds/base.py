@@ -76,7 +76,7 @@ class Kind(Protocol[Config]):
         """
 
 
-def key_of(manner: Manner, config: TaskConfig, sample: Sample, prompt: Prompt, asked: Mapping[str, Any]) -> str:
+def key_of(manner: Manner, config: TaskConfig, sample: Sample, prompt: Prompt, asked: Mapping[str, object]) -> str:
     """Returns the digest of everything that could change an answer.
 
     It is as it was when both sorts of requests were one and a log-likelihood was called a score: runs that were begun
@@ -94,7 +94,7 @@ def key_of(manner: Manner, config: TaskConfig, sample: Sample, prompt: Prompt, a
     return digest(whole)
 
 
-_UNASKED: Mapping[str, Any] = {
+_UNASKED: Mapping[str, object] = {
     **{"continuations": (), "given": (), "rolling": False, "epoch": 0},
     **dict.fromkeys(("max_tokens", "stop", "sampling", "writing")),
 }

@@ -9,6 +9,7 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from harness.config.task import Question, need_answer
+from harness.scoring.scorers import NATS
 from harness.tasks.kinds.base import (
     Manner,
     as_it_is,
@@ -58,7 +59,7 @@ def score(config: ClozeTask, sample: Sample, response: Response, told: Told) -> 
     Metrics: the `probability` of the answer, and the `nats` it cost.
     """
     (logprob,), (greedy,) = response.logprobs or (), response.greedy or ()
-    return Score(float(greedy), None, None, {"probability": math.exp(min(logprob, 0.0)), "nats": -logprob})
+    return Score(float(greedy), None, None, {"probability": math.exp(min(logprob, 0.0)), NATS: -logprob})
 
 
 examples = certain

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from harness.config.base import _by_shape
 from harness.config.task import Judging, TurnConfig
 from harness.errors import TaskError
+from harness.scoring import cells
 from harness.tasks.kinds import generate
 from harness.tasks.kinds.base import Example, Manner, renamed
 from harness.tasks.kinds.generate import GenerateTask, written_requests
@@ -103,13 +104,15 @@ def _sample(config: ConversationTask, id: str, row: Row, where: str) -> Sample:
 
 def _judged(config: ConversationTask, row: Row, where: str) -> tuple[Row, dict[int, Any]]:
     """Returns a row with its turns as a list, and what is expected of each turn that is judged."""
+    turns: Sequence[Any] = config.turns
     if isinstance(config.turns, str):
         need_column(row, config.turns, "turns", where)
-        row = {**row, config.turns: listed(row[config.turns], config.turns, "turns", where)}
-        if not row[config.turns] or not all(isinstance(turn, str) and turn for turn in row[config.turns]):
+        turns = listed(row[config.turns], config.turns, "turns", where)
+        row = {**row, config.turns: turns}
+        if not turns or not all(isinstance(turn, str) and turn for turn in turns):
             what = f"column '{config.turns}' holds a turn that is empty or no text"
             raise TaskError(what, where=where, fix="write each turn as a text")
-    n = len(row[config.turns]) if isinstance(config.turns, str) else len(config.turns)
+    n = len(turns)
     named = {turn: judged.answer for turn, judged in (config.scored or {}).items()}
     answers: Sequence[Any] = ()
     if config.answer is not None and (not named or None in named.values()):
@@ -142,7 +145,7 @@ def _expected(row: Row, column: str | None, answers: Sequence[Any], turn: int, w
 def asked(config: ConversationTask, sample: Sample) -> tuple[str, ...]:
     """Returns what the user says, turn by turn. The texts of a column are no templates."""
     if isinstance(config.turns, str):
-        return tuple(sample.row[config.turns])
+        return tuple(cells.texts(sample.row, config.turns))
     return tuple(fill(turn, sample.row) for turn in config.turns)
 
 

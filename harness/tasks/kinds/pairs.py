@@ -9,6 +9,7 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.config.task import TaskConfig
+from harness.scoring import cells
 from harness.tasks.kinds.base import (
     Example,
     Manner,
@@ -58,7 +59,7 @@ def prompt(config: PairsTask, sample: Sample, shots: Sequence[Sample], chat: boo
 
 def requests(config: PairsTask, sample: Sample, shots: Sequence[Sample], manner: Manner) -> Iterator[Request]:
     """Yields the one request: for each text, after what is left of its context."""
-    texts, given = tuple(sample.row["continuations"]), tuple(sample.row["given"])
+    texts, given = (tuple(cells.texts(sample.row, column)) for column in ("continuations", "given"))
     yield loglikelihood(manner, config, sample, prompt(config, sample, shots, False), texts, given)
 
 

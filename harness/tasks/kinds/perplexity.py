@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import model_validator
 
 from harness.config.task import TaskConfig, need_answer
+from harness.scoring.scorers import BYTES, NATS, WORDS
 from harness.tasks.kinds.base import (
     Manner,
     as_it_is,
@@ -75,7 +76,7 @@ def score(config: PerplexityTask, sample: Sample, response: Response, told: Told
     text = answer_text(config, sample)
     size, nats = len(text.encode("utf-8", "surrogatepass")), -(response.logprobs or (math.nan,))[0]
     words = len(re.split(r"\s+", text))  # as lm-evaluation-harness 0.4.13 counts them
-    return Score(math.exp(-max(nats, 0.0) / size), None, None, {"nats": nats, "bytes": size, "words": words})
+    return Score(math.exp(-max(nats, 0.0) / size), None, None, {NATS: nats, BYTES: size, WORDS: words})
 
 
 examples = certain

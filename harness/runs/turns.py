@@ -13,7 +13,7 @@ from harness.tasks.kinds import kind_of
 from harness.values import Billing, Request, Response
 
 
-def _turns(cell: Cell) -> list[list[Request]]:
+def turns(cell: Cell) -> list[list[Request]]:
     """Returns the requests of the first turns, of the second, and so on; there is one turn but in conversations."""
     turns: dict[int, list[Request]] = {}
     for request in cell.requests:
@@ -21,7 +21,7 @@ def _turns(cell: Cell) -> list[list[Request]]:
     return [turns[n] for n in sorted(turns)]
 
 
-def _said(cell: Cell, folder: RunFolder) -> dict[str, Response]:
+def said_before(cell: Cell, folder: RunFolder) -> dict[str, Response]:
     """Returns the stored answers, by key, that a later turn of a conversation follows."""
     wanted = {request.follows for request in cell.requests if request.follows}
     if not wanted:
@@ -30,7 +30,7 @@ def _said(cell: Cell, folder: RunFolder) -> dict[str, Response]:
     return {line.key: line for line in read_response_lines(folder.path / RESPONSES) if line.key in wanted}
 
 
-def _whole(
+def whole(
     cell: Cell, turn: Iterable[Request], asked: Mapping[str, Request], said: Mapping[str, Response]
 ) -> dict[str, Request]:
     """Returns the requests of a turn, by key, with all that was said before; not those that follow no answer."""
@@ -44,7 +44,7 @@ def _whole(
     return found
 
 
-def _unasked(request: Request, said: Mapping[str, Response]) -> Response:
+def unasked(request: Request, said: Mapping[str, Response]) -> Response:
     """Returns the error of a turn that follows no answer; it is asked when the turn before is, and answered."""
     error = f"not asked: turn {request.turn - 1} has no answer"
     owed = request.follows in said and said[request.follows].provisional
