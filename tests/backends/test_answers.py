@@ -48,6 +48,7 @@ def one(backend, request: Request):
 # --- forms and prefill -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_row_of_a_batch_is_held_to_its_own_form(llama):
     forms = {
         "schema": Form(schema=json.dumps(SCHEMA)),

@@ -140,6 +140,7 @@ def notes(folder: Path) -> list[Path]:
     return list((folder / batch.FOLDER).glob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_is_handed_over_once_and_each_sample_ends_once_at_the_batch_price(provider, kind, tmp_path):
     asked = requests("say one", "a bad one", "say three", "a gone one")
@@ -154,6 +155,7 @@ def test_a_batch_is_handed_over_once_and_each_sample_ends_once_at_the_batch_pric
     assert notes(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_is_asked_in_one_piece_with_the_same_settings(provider, kind):
     list(model(provider, kind).answer(requests("say one", "say two")))

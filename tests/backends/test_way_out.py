@@ -99,6 +99,7 @@ def test_requests_go_through_the_proxy_that_is_named(listening: Listening):
     assert proxy.asked == [f"http://127.0.0.1:{listening.port}/v1/chat/completions"] and listening.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["anthropic", "google"])
 def test_every_backend_uses_its_proxy(backend: str, listening: Listening):
     proxy = Listening()
@@ -160,6 +161,7 @@ def signed(tmp_path_factory) -> tuple[Path, Path]:
     return Path(names[0]), Path(names[1])
 
 
+@pytest.mark.slow
 def test_only_a_trusted_certificate_is_spoken_to(signed: tuple[Path, Path]):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*map(str, signed))

@@ -135,6 +135,7 @@ def test_a_callers_bug_is_a_value_error(call, words):
         call()
 
 
+@pytest.mark.slow
 def test_bootstrap_intervals_cover_the_truth_nearly_as_often_as_they_say():
     rng = np.random.default_rng(10)
     covered = {"bca": 0, "percentile": 0}

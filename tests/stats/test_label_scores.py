@@ -86,6 +86,7 @@ def test_a_callers_bug_is_a_value_error(call, words):
         call()
 
 
+@pytest.mark.slow
 def test_the_interval_of_macro_f1_covers_the_truth_nearly_as_often_as_it_says():
     rng = np.random.default_rng(2)
     # two labels, 70 % and 30 %, each answered right 4 times in 5
