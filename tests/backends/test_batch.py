@@ -19,6 +19,8 @@ from harness.errors import LimitReached
 from harness.values import GenerateRequest, Prompt, Request
 from tests.support.asking import prompt_of
 
+pytestmark = pytest.mark.slow
+
 PRICE = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-haiku-4-5"}  # at half price in a batch
 USD = {"openai": (7 * 0.625 + 2 * 5) / 1e6, "anthropic": (7 * 0.5 + 2 * 2.5) / 1e6}
 KINDS = ["openai", "anthropic"]

@@ -108,6 +108,7 @@ def test_generation_stops_at_its_limit_and_says_so(backend):
         assert response.finish_reason in ("length", "stop")
 
 
+@pytest.mark.slow
 def test_the_text_ends_before_the_first_stop_string(backend):
     free = {r.key: r.text for r in backend.answer(generate_requests(max_tokens=12))}
     key = max(free, key=lambda k: len(free[k]))

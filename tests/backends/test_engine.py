@@ -13,6 +13,8 @@ from harness.engine import memory
 from harness.errors import BackendError
 from harness.values import LoglikelihoodRequest, Prompt
 
+pytestmark = pytest.mark.slow
+
 HEAD = "the cat sat on the red mat and " * 2
 
 

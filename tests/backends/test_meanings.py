@@ -161,6 +161,7 @@ def answered(reply: Reply):
     return response, timed
 
 
+@pytest.mark.slow
 def test_an_ending_that_nobody_knows_is_taken_for_a_stop_and_named():
     response, timed = answered(events({"choices": [{"delta": {"content": "hi"}, "finish_reason": "tired"}]}))
     assert (response.error, response.finish_reason, timed.error) == (None, "stop", None)

@@ -27,6 +27,8 @@ from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Message,
 from tests.support.asking import prompt_of
 from tests.support.servers import Reply, SyntheticServer
 
+pytestmark = pytest.mark.slow
+
 PRICE = {"input": 1.0, "output": 10.0}
 GOOD = Reply(tokens=3)
 USD = (7 * 1.0 + 3 * 10.0) / 1e6

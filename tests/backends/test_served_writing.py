@@ -22,6 +22,8 @@ from harness.store.rows import read_jsonl
 from harness.values import Confidence, Form, GenerateRequest, Prompt, Response, Sampling, Thinking, Writing
 from tests.support.servers import Reply, SyntheticServer
 
+pytestmark = pytest.mark.slow
+
 PRICE = {"input": 1.0, "output": 10.0}
 SCHEMA = '{"type": "object"}'
 

@@ -92,6 +92,7 @@ def ask(port: int, scheme: str = "http", **changes: Any) -> str | None:
 # --- proxies ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_requests_go_through_the_proxy_that_is_named(listening: Listening):
     proxy = Listening()
     assert ask(listening.port, proxy=f"http://127.0.0.1:{proxy.port}") == "hi"
@@ -189,6 +190,7 @@ def printing(text: str, code: int = 0) -> tuple[str, ...]:
     return (sys.executable, "-c", f"import sys; print({text!r}); sys.exit({code})")
 
 
+@pytest.mark.slow
 def test_a_key_that_a_command_prints_is_sent_and_hidden_everywhere(listening: Listening):
     key = "opaque-value-of-a-keyring-7"
     assert ask(listening.port, api_key_command=printing(key)) == "hi"
@@ -197,6 +199,7 @@ def test_a_key_that_a_command_prints_is_sent_and_hidden_everywhere(listening: Li
     assert without_own(f"you sent {key}", {}) == f"you sent {HIDDEN}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "state"),
     [

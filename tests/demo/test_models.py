@@ -181,6 +181,7 @@ def few_steps(tokenizer, seed: int):
     return losses, torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss_and_repeat_exactly_under_the_same_seed(fresh_tokenizer, one_thread):
     losses, weights = few_steps(fresh_tokenizer, seed=1)
     again, same_weights = few_steps(fresh_tokenizer, seed=1)

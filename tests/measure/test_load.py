@@ -396,6 +396,7 @@ def test_saturation_is_unknown_for_other_loads_and_for_few_answers():
     assert summary(Plain(slots=1), Scenario("rate", level=10.0, requests=19, warmup=0)).saturated is None
 
 
+@pytest.mark.slow
 def test_as_many_misses_as_the_bound_allows_are_not_hopeless():
     slo = Slo(ttft_s=1.0, attainment=0.9)
     for requests, misses in ((100, 10), (20, 2), (500, 50)):

@@ -22,6 +22,7 @@ def test_each_label_has_its_scores_and_an_abstention_its_own_column():
     assert found.macro_f1.low < found.macro_f1.value < found.macro_f1.high == 1.0
 
 
+@pytest.mark.slow
 def test_scores_equal_scikit_learns():
     rng = np.random.default_rng(0)
     labels = ["a", "b", "c", "d"]

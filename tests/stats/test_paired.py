@@ -181,6 +181,7 @@ def test_a_callers_bug_is_a_value_error(call, words):
         call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "wins", "losses"), [(20, 0.2, 0.2), (30, 0.15, 0.05), (100, 0.1, 0.02), (400, 0.08, 0.1)]
 )

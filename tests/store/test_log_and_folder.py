@@ -440,6 +440,7 @@ def test_after_100_kills_nothing_is_lost_doubled_or_changed():
     assert tally["harm"] == 0, tally["examples"]
 
 
+@pytest.mark.slow
 def test_the_kills_would_find_a_missing_fsync():
     """Of 30 deaths some 15 are followed by loss; that none of them meets an acknowledged response is below 1e-6."""
     assert crash("--kills", "30", "--mutant", "no-fsync")["lost"] > 0

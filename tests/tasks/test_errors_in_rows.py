@@ -22,6 +22,8 @@ from harness.store.log import read_attempts
 from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
 
+pytestmark = pytest.mark.slow
+
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}
 kind: generate
