@@ -35,6 +35,7 @@ def test_the_example_task_runs_as_it_stands(tmp_path: Path, monkeypatch: pytest.
     assert harness.run(config).complete
 
 
+@pytest.mark.slow
 def test_the_table_is_the_one_of_the_committed_run():
     text = README.read_text(encoding="utf-8")
     shown = text.split("<!-- quickstart table: begin -->")[1].split("<!-- quickstart table: end -->")[0]

@@ -84,6 +84,7 @@ def test_whom_the_prejudice_would_name(changes: dict, biased: list[str]):
     assert (row["biased"], row["unknown"], row["ambiguous"]) == (biased, "Unknown", False)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_flags_and_scores_are_lm_evals_on_the_real_rows(shared: Path):
     peer = pytest.importorskip("lm_eval.tasks.bbq.utils", reason="the peer is in the test extra")

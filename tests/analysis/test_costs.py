@@ -84,6 +84,7 @@ def test_the_report_adds_up_and_is_frozen_into_the_run_with_its_prices(capsys):
     assert row["api"]["price"]["retrieved"] == "2026-10-14" and row["api"]["price"]["source"]
 
 
+@pytest.mark.slow
 def test_another_machine_may_be_named_and_figures_are_drawn(capsys):
     pytest.importorskip("matplotlib")
     code, out, err = harness(capsys, "cost", "out", "--machine", "h100", "--against", "gpt-5", "--plots")
@@ -92,6 +93,7 @@ def test_another_machine_may_be_named_and_figures_are_drawn(capsys):
     assert {p.name for p in Path("out").glob("*.svg")} == {"cost-accuracy.svg", "cost-m-sums.svg"}
 
 
+@pytest.mark.slow
 def test_the_capacity_of_a_benchmark_takes_the_place_of_the_pass(capsys):
     Path("bench.yaml").write_text(json.dumps(RUN | {"bench": {"requests": 5, "warmup": 0}}))
     assert harness(capsys, "bench", "bench.yaml", "--out", "load")[0] == 0
@@ -215,6 +217,7 @@ def as_if_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(at, lambda config: replace(place_of(config), name="api.example.com"))
 
 
+@pytest.mark.slow
 def test_what_an_api_was_paid_adds_up_with_retries_failures_and_cache_hits(capsys, monkeypatch):
     as_if_elsewhere(monkeypatch)
     asked: Counter[str] = Counter()
@@ -443,6 +446,7 @@ def of_a_model_folder(capsys) -> None:
     assert harness(capsys, "run", "run.yaml", "--out", "known")[0] == 0
 
 
+@pytest.mark.slow
 def test_what_another_machine_should_cost_stands_beside_what_was_measured_and_never_among_it(capsys):
     of_a_model_folder(capsys)
     code, out, err = harness(capsys, "cost", "known", "--machine", "h200")
@@ -458,6 +462,7 @@ def test_what_another_machine_should_cost_stands_beside_what_was_measured_and_ne
     assert row["by_utilisation"]["1"]["usd_per_1k_samples"] > 1e3 * projected["gpu_s"] * 2.6 / 3600  # of a processor
 
 
+@pytest.mark.slow
 def test_nothing_is_projected_where_the_seconds_are_the_priced_chips_own(capsys):
     of_a_model_folder(capsys)
     file = Path("known/measurements.jsonl")
@@ -482,6 +487,7 @@ def test_nothing_is_projected_where_the_seconds_are_the_priced_chips_own(capsys)
     assert projected("own.yaml")
 
 
+@pytest.mark.slow
 def test_what_a_run_does_not_know_of_its_model_is_not_projected(capsys):
     assert "projected" not in harness(capsys, "cost", "out", "--machine", "h100")[1]
     of_a_model_folder(capsys)

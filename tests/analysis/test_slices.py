@@ -55,6 +55,7 @@ def test_empty_values_are_a_slice_of_their_own_and_one_value_has_no_rest():
     assert worst([only]) is None
 
 
+@pytest.mark.slow
 def test_a_share_of_points_is_compared_as_the_regression_on_the_slice_with_clusters_would():
     sm = pytest.importorskip("statsmodels.api")
     draw = random.Random(1)
@@ -75,6 +76,7 @@ def test_without_spread_there_is_no_p_value():
     assert difference_p(np.array([0.5, 0.2]), np.array([True, False]), None) is None
 
 
+@pytest.mark.slow
 def test_the_worst_of_many_equal_slices_is_rarely_called_worse():
     draw, called = random.Random(0), 0
     for _ in range(200):

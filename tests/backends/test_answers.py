@@ -48,6 +48,7 @@ def one(backend, request: Request):
 # --- forms and prefill -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_each_row_of_a_batch_is_held_to_its_own_form(llama):
     forms = {
         "schema": Form(schema=json.dumps(SCHEMA)),
@@ -203,6 +204,7 @@ def test_the_scripted_model_thinks_before_its_answer():
     assert (cut.text, cut.finish_reason, cut.thinking.cut) == ("", "length", True)
 
 
+@pytest.mark.slow
 def test_the_scripted_model_goes_on_from_a_prefill_and_says_that_it_is_held_to_nothing():
     messages = (Message("user", "hi"), Message("assistant", "Well"))
     response = one(load(model_of(name="m", backend="scripted")), ask(messages, prefill="Well", form=Form(regex="a")))

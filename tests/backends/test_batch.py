@@ -19,6 +19,8 @@ from harness.errors import LimitReached
 from harness.values import GenerateRequest, Prompt, Request
 from tests.support.asking import prompt_of
 
+pytestmark = pytest.mark.slow
+
 PRICE = {"openai": "openai/gpt-5", "anthropic": "anthropic/claude-haiku-4-5"}  # at half price in a batch
 USD = {"openai": (7 * 0.625 + 2 * 5) / 1e6, "anthropic": (7 * 0.5 + 2 * 2.5) / 1e6}
 KINDS = ["openai", "anthropic"]
@@ -140,6 +142,7 @@ def notes(folder: Path) -> list[Path]:
     return list((folder / batch.FOLDER).glob("*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_is_handed_over_once_and_each_sample_ends_once_at_the_batch_price(provider, kind, tmp_path):
     asked = requests("say one", "a bad one", "say three", "a gone one")
@@ -154,6 +157,7 @@ def test_a_batch_is_handed_over_once_and_each_sample_ends_once_at_the_batch_pric
     assert notes(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_batch_is_asked_in_one_piece_with_the_same_settings(provider, kind):
     list(model(provider, kind).answer(requests("say one", "say two")))

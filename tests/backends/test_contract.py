@@ -58,6 +58,7 @@ def answers(responses):
     return {r.key: (r.text, r.output_tokens, r.finish_reason, r.input_tokens) for r in responses}
 
 
+@pytest.mark.slow
 def test_every_request_is_answered_once(backend):
     for requests in (score_requests(), generate_requests(), [*score_requests(), *generate_requests()]):
         responses = list(backend.answer(requests))
@@ -107,6 +108,7 @@ def test_generation_stops_at_its_limit_and_says_so(backend):
         assert response.finish_reason in ("length", "stop")
 
 
+@pytest.mark.slow
 def test_the_text_ends_before_the_first_stop_string(backend):
     free = {r.key: r.text for r in backend.answer(generate_requests(max_tokens=12))}
     key = max(free, key=lambda k: len(free[k]))
@@ -126,6 +128,7 @@ def test_describe_is_json_with_the_same_keys_for_every_backend(backend):
     assert about["where"] == "this machine"
 
 
+@pytest.mark.slow
 def test_closing_twice_is_allowed(models):
     for kind in ("fake", "llama"):
         made = build(kind, models)
@@ -143,6 +146,7 @@ def real(request, models):
     made.close()
 
 
+@pytest.mark.slow
 def test_any_batch_budget_gives_the_same_numbers(real):
     usual = {r.key: r for r in real.answer(score_requests())}
     texts = answers(real.answer(generate_requests()))
@@ -230,6 +234,7 @@ def test_greedy_text_is_the_models_most_likely_token_each_time(real):
         assert response.finish_reason == ("stop" if ends & set(written) else "length")
 
 
+@pytest.mark.slow
 def test_an_empty_prompt_becomes_the_opening_token(real):
     (response,) = real.answer(score_requests([""]))
     assert response.error is None

@@ -109,6 +109,7 @@ def short_waits(monkeypatch):
     monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("silent", [False, True], ids=["refused", "not told"])
 def test_where_echo_is_off_prompt_logprobs_are_asked_for(silent: bool):
     server = Server("prompt_logprobs", silent=silent)

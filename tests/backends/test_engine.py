@@ -13,6 +13,8 @@ from harness.engine import memory
 from harness.errors import BackendError
 from harness.values import LoglikelihoodRequest, Prompt
 
+pytestmark = pytest.mark.slow
+
 HEAD = "the cat sat on the red mat and " * 2
 
 
@@ -48,6 +50,7 @@ def test_a_scoring_tells_the_tokens_billed_and_the_tokens_computed(llama):
     assert sum(r.prefill_s for r in responses) == pytest.approx(took.forward_s + took.projection_s)
 
 
+@pytest.mark.slow
 def test_half_precision_says_how_many_decisions_are_near_a_tie(models, caplog):
     backend = build(models("llama"), dtype="bf16")
     with caplog.at_level(logging.INFO, logger="harness.backends.local.backend"):
@@ -56,12 +59,14 @@ def test_half_precision_says_how_many_decisions_are_near_a_tie(models, caplog):
     assert re.match(r".+: \d of 4 decisions lie within half precision's rounding of a tie: ", caplog.messages[-1])
 
 
+@pytest.mark.slow
 def test_nothing_was_scored_and_nothing_is_told(models):
     backend = build(models("llama"))
     assert backend.computed() is None
     backend.close()
 
 
+@pytest.mark.slow
 def test_replicas_give_the_numbers_of_one_model(models, llama):
     backend = build(models("llama"), replicas=2)
     try:

@@ -92,6 +92,7 @@ def test_the_parameter_is_the_one_a_field_names():
     assert [found.parameter for found in said] == ["temperature", "seed", "top_k", "top_k"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("status", "body", "meaning"), REFUSALS, ids=lambda value: str(value)[:60])
 def test_a_load_reads_refusals_by_the_same_table(status, body, meaning):
     with SyntheticServer(Reply(status=status, body=json.dumps(body).encode())) as server:
@@ -108,6 +109,7 @@ def asked(prompt: str = "hello") -> GenerateRequest:
 FATAL = {Meaning.NO_CREDIT, Meaning.KEY, Meaning.NO_MODEL, Meaning.NOT_HERE}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["openai", "anthropic", "google"])
 @pytest.mark.parametrize("meaning", [Meaning.NO_CREDIT, Meaning.KEY, Meaning.NOT_HERE, Meaning.TOO_LONG])
 def test_a_refusal_leads_to_the_same_at_every_provider(kind, meaning, monkeypatch):
@@ -159,6 +161,7 @@ def answered(reply: Reply):
     return response, timed
 
 
+@pytest.mark.slow
 def test_an_ending_that_nobody_knows_is_taken_for_a_stop_and_named():
     response, timed = answered(events({"choices": [{"delta": {"content": "hi"}, "finish_reason": "tired"}]}))
     assert (response.error, response.finish_reason, timed.error) == (None, "stop", None)
@@ -258,6 +261,7 @@ def test_a_parameter_that_a_message_only_mentions_stays_where_leaving_it_out_doe
     assert good.error is None and not good.provider.refused
 
 
+@pytest.mark.slow
 def test_a_text_that_a_server_refuses_does_not_stop_the_scoring_of_others():
     def script(order: int, body: dict[str, Any]) -> Reply:
         if not body:

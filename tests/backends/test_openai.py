@@ -27,6 +27,8 @@ from harness.values import Form, GenerateRequest, LoglikelihoodRequest, Message,
 from tests.support.asking import prompt_of
 from tests.support.servers import Reply, SyntheticServer
 
+pytestmark = pytest.mark.slow
+
 PRICE = {"input": 1.0, "output": 10.0}
 GOOD = Reply(tokens=3)
 USD = (7 * 1.0 + 3 * 10.0) / 1e6
@@ -153,6 +155,7 @@ def test_nobody_there_is_told_before_anything_is_asked():
     assert "check that the server runs" in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_host_that_is_not_found_is_told_and_later_is_a_failure_of_its_own_kind(monkeypatch):
     with SyntheticServer(Asked()) as server:
         model = backend(server)
@@ -183,6 +186,7 @@ def test_a_refused_key_stops_before_anything_is_recorded(monkeypatch):
     assert "refuses the key in A_KEY (401)" in str(caught.value) and "planted" not in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("value", "state"), [(None, "is not set"), ("", "is empty"), ("  ", "is empty")])
 def test_a_key_that_is_missing_is_told_by_the_name_of_its_variable(monkeypatch, value, state):
     monkeypatch.delenv("A_KEY", raising=False)
@@ -234,6 +238,7 @@ def test_requests_fit_the_sdks_typed_models():
     assert body["prompt"] == "hello" and body["stop"] == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_messages_and_what_the_run_file_adds_are_sent_as_they_are():
     turns = (Message("system", "be brief"), Message("user", "hello"))
     request = GenerateRequest("k", "s", Prompt(messages=turns), sampling=Sampling(temperature=1.0, top_k=5, min_p=0.1))
@@ -294,6 +299,7 @@ def test_the_form_of_an_answer_is_asked_for_where_the_interface_has_it_and_named
     assert set(free.provider.refused) == {"thinking"}
 
 
+@pytest.mark.slow
 def test_stop_strings_are_cut_here_too_and_more_than_the_interface_takes():
     stops = ("one", "two", "three", "four", "END")
     with SyntheticServer(Asked(a=(Reply(text="all of it END and more"),))) as server:
@@ -350,6 +356,7 @@ def events(*chunks: dict[str, Any]) -> Reply:
     return Reply(body=b"".join(b"data: " + json.dumps(c).encode() + b"\n\n" for c in chunks) + b"data: [DONE]\n\n")
 
 
+@pytest.mark.slow
 def test_a_refusal_is_told_by_the_providers_own_signal_and_is_no_error():
     said = events({"choices": [{"delta": {"refusal": "I can't"}}]}, {"choices": [{"finish_reason": "stop"}]})
     filtered = events({"choices": [{"delta": {"content": "par"}, "finish_reason": "content_filter"}]})
@@ -361,6 +368,7 @@ def test_a_refusal_is_told_by_the_providers_own_signal_and_is_no_error():
     assert all(r.error is None for r in found.values())
 
 
+@pytest.mark.slow
 def test_token_logprobs_of_both_interfaces_are_kept():
     chat = events({"choices": [{"delta": {"content": "a"}, "logprobs": {"content": [{"token": "a", "logprob": -0.5}]},
                                 "finish_reason": "stop"}]})  # fmt: skip
@@ -374,6 +382,7 @@ def test_token_logprobs_of_both_interfaces_are_kept():
 STRANGE = [{}, {"choices": None}, {"choices": [{}]}, {"choices": [{"delta": None}]}, {"usage": "many"}, {"x": 1}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strange", STRANGE, ids=json.dumps)
 def test_new_and_missing_fields_never_fail_an_answer(strange):
     last = {"choices": [{"delta": {"content": "ok"}, "finish_reason": "stop"}]}
@@ -391,6 +400,7 @@ def test_chat_prompts_need_the_chat_interface():
 # --- configuration ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -410,11 +420,13 @@ def test_an_address_that_cannot_be_used_is_told(changes, message):
     assert "planted" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_spend_limit_needs_a_price():
     with SyntheticServer(Asked()) as server, pytest.raises(BackendError, match="a spend limit needs a price"):
         backend(server, price=None, limits={"max_cost": 1.0})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("api", ["chat", "completions"])
 def test_a_server_that_does_not_score_says_what_to_do(api):
     request = LoglikelihoodRequest("k", "s", Prompt("hello"), (" a", " b"))
@@ -424,6 +436,7 @@ def test_a_server_that_does_not_score_says_what_to_do(api):
         list(backend(server, api=api).answer([request]))
 
 
+@pytest.mark.slow
 def test_a_server_that_refuses_to_echo_says_so_with_its_own_words():
     said = json.dumps({"error": {"message": "echo is not supported with this model"}}).encode()
     script = lambda order, body: Reply(status=400, body=said) if body else Reply(status=404)
@@ -450,6 +463,7 @@ extract: text
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_nothing_answered_is_asked_twice(tmp_path):
     rows = [{"id": f"s{i}", "q": f"{i}+{i}", "a": "tok tok tok"} for i in range(60)]
     (tmp_path / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -496,6 +510,7 @@ def test_killed_in_the_middle_and_resumed_nothing_answered_is_asked_twice(tmp_pa
     assert usd == pytest.approx(60 * USD)
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_ends_at_once_though_the_server_hangs():
     began = time.monotonic()
     with SyntheticServer(Asked(a=(Reply(hang=True),))) as server:

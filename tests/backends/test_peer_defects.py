@@ -40,6 +40,7 @@ def answers(backend, *requests: Request) -> dict:
     return {response.key: response for response in backend.answer(requests)}
 
 
+@pytest.mark.slow
 def test_a_short_prompt_beside_a_long_one_is_charged_its_own_tokens(llama):
     found = answers(llama, ask(SHORT, "short"), ask(LONG, "long"))
     for key, text in (("short", SHORT), ("long", LONG)):
@@ -96,6 +97,7 @@ def test_the_default_is_greedy_whatever_the_model_folder_says_and_temperature_0_
     assert zero.error is None and {zero.text} == texts
 
 
+@pytest.mark.slow
 def test_two_models_at_once_answer_each_for_itself(llama, models, tmp_path):
     import torch
     from transformers import AutoModelForCausalLM

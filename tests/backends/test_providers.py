@@ -14,6 +14,8 @@ from harness.errors import BackendError
 from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling
 from tests.support.servers import Reply, SyntheticServer
 
+pytestmark = pytest.mark.slow
+
 PRICE = {"input": 1.0, "output": 10.0, "cache_read": 0.1, "cache_write": 2.0}
 TURNS = (Message("system", "be brief"), Message("user", "hello"), Message("assistant", "yes?"), Message("user", "why"))
 KINDS = ["anthropic", "google"]

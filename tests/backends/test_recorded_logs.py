@@ -240,6 +240,7 @@ def inspect_logs(tmp_path_factory) -> Path:
     return folder / "logs"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["json", "eval"])
 def test_inspect_logs_are_read(inspect_logs: Path, form: str):
     (path,) = inspect_logs.glob(f"*.{form}")
@@ -258,6 +259,7 @@ def test_inspect_logs_are_read(inspect_logs: Path, form: str):
     assert third.e2e_s is None and third.prompt == "epsilon zeta"
 
 
+@pytest.mark.slow
 def test_inspect_counts_from_one_and_that_is_noticed(inspect_logs: Path):
     (path,) = inspect_logs.glob("*.eval")
     asked = ["alpha beta", "gamma delta", "epsilon zeta", "eta theta"]
@@ -327,6 +329,7 @@ def lm_eval_run(shared: Path, tmp_path_factory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("task", ["pick", "write"])
 def test_a_run_of_lm_eval_joins_the_table_with_the_numbers_of_the_model_itself(lm_eval_run: Path, shared, task: str):

@@ -30,7 +30,7 @@ from harness.errors import BackendError
 from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request
 from tests.support.asking import prompt_of
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.content }}{% endfor %}"
 PROMPTS = ("Once upon a time", "The little dog", "Lily saw a", "One day, Tom")

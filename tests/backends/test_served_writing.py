@@ -22,6 +22,8 @@ from harness.store.rows import read_jsonl
 from harness.values import Confidence, Form, GenerateRequest, Prompt, Response, Sampling, Thinking, Writing
 from tests.support.servers import Reply, SyntheticServer
 
+pytestmark = pytest.mark.slow
+
 PRICE = {"input": 1.0, "output": 10.0}
 SCHEMA = '{"type": "object"}'
 
@@ -63,6 +65,7 @@ def answered(reply: Any, **changes: Any) -> Response:
 # --- thinking --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_thinking_that_a_server_tells_apart_is_kept_counted_and_no_part_of_the_text():
     response = answered(said("four", thinking="two and two", used=(7, 9, 6)))
     assert (response.text, response.output_tokens) == ("four", 9)
@@ -70,6 +73,7 @@ def test_thinking_that_a_server_tells_apart_is_kept_counted_and_no_part_of_the_t
     assert response.thinking.cut is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "finish", "answer", "thought", "cut"),
     [
@@ -94,6 +98,7 @@ def test_markers_of_the_task_are_those_that_count():
     assert answered(said("<think>hm</think>four"), request={"writing": writing}).text == "<think>hm</think>four"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "reply",
     [
@@ -166,6 +171,7 @@ def test_forms_and_thinking_fit_anthropics_typed_model():
         TypeAdapter(MessageCreateParamsStreaming).validate_python(body)
 
 
+@pytest.mark.slow
 def test_forms_and_thinking_fit_googles_typed_model():
     from google.genai import types
 
@@ -247,6 +253,7 @@ CLAIMS = {  # (input, output, thinking) -> whether it can be true of two words a
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("claim", "true"), CLAIMS.items())
 def test_a_usage_that_cannot_be_true_is_not_shown_as_tokens(claim, true, tokenizer):
     response = answered(said("five six", used=claim))
@@ -295,6 +302,7 @@ TOO_LONG = {  # as each says it; where no field tells what it is about, the serv
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("said", "error"), TOO_LONG.values(), ids=TOO_LONG)
 def test_a_context_too_long_at_the_provider_fails_its_sample_at_once_and_changes_no_setting(said, error):
     def reply(body: dict[str, Any]) -> Reply:

@@ -370,6 +370,7 @@ def test_an_adapter_of_virtual_tokens_is_refused(models, tmp_path):
         build(models("llama"), adapter=str(tmp_path / "prompt"))
 
 
+@pytest.mark.slow
 def test_closing_frees_the_weights(models):
     import gc
     import weakref
@@ -383,6 +384,7 @@ def test_closing_frees_the_weights(models):
     assert weights() is None
 
 
+@pytest.mark.slow
 def test_cores_are_at_least_one_and_no_more_than_the_machine_has():
     import os
 

@@ -92,6 +92,7 @@ def ask(port: int, scheme: str = "http", **changes: Any) -> str | None:
 # --- proxies ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_requests_go_through_the_proxy_that_is_named(listening: Listening):
     proxy = Listening()
     assert ask(listening.port, proxy=f"http://127.0.0.1:{proxy.port}") == "hi"
@@ -99,6 +100,7 @@ def test_requests_go_through_the_proxy_that_is_named(listening: Listening):
     assert proxy.asked == [f"http://127.0.0.1:{listening.port}/v1/chat/completions"] and listening.asked == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["anthropic", "google"])
 def test_every_backend_uses_its_proxy(backend: str, listening: Listening):
     proxy = Listening()
@@ -160,6 +162,7 @@ def signed(tmp_path_factory) -> tuple[Path, Path]:
     return Path(names[0]), Path(names[1])
 
 
+@pytest.mark.slow
 def test_only_a_trusted_certificate_is_spoken_to(signed: tuple[Path, Path]):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*map(str, signed))
@@ -187,6 +190,7 @@ def printing(text: str, code: int = 0) -> tuple[str, ...]:
     return (sys.executable, "-c", f"import sys; print({text!r}); sys.exit({code})")
 
 
+@pytest.mark.slow
 def test_a_key_that_a_command_prints_is_sent_and_hidden_everywhere(listening: Listening):
     key = "opaque-value-of-a-keyring-7"
     assert ask(listening.port, api_key_command=printing(key)) == "hi"
@@ -195,6 +199,7 @@ def test_a_key_that_a_command_prints_is_sent_and_hidden_everywhere(listening: Li
     assert without_own(f"you sent {key}", {}) == f"you sent {HIDDEN}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "state"),
     [

@@ -185,6 +185,7 @@ def test_progress_tells_no_rate_before_there_is_one():
     assert _pace(100, 300, 10.0) == " (10/s, 20 s left)"
 
 
+@pytest.mark.slow
 def test_run_takes_a_task_and_models(capsys):
     code, out, _ = harness(capsys, "run", "tickets.yaml", "--model", "demo-0.1m", "--latency", "0", "--out", "out")
     assert code == 0 and "tickets · version 1 · choices scored" in out
@@ -293,6 +294,7 @@ def _start(*arguments: str) -> subprocess.Popen:
     return subprocess.Popen(command, **pipes, text=True, env=environment, preexec_fn=heed)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_run_that_goes_on(capsys):
     rows = "".join(f"row {i},billing\n" for i in range(400))
     Path("tickets.csv").write_text("ticket,team\n" + rows)
@@ -331,6 +333,7 @@ def test_python_runs_it_as_a_module_and_it_tells_its_version(capsys):
     assert harness(capsys, "--version")[1] == found.stdout
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_that_a_file_is_being_read_and_a_pipe_does_not():
     Path("mine.csv").write_text("ticket,team\n" + "".join(f"row {i},billing\nline {i},returns\n" for i in range(40)))
     command = [sys.executable, "-m", "harness", "init", "mine.csv", "--out"]
@@ -362,6 +365,7 @@ def test_deterministic_pins_the_batches_of_every_model(capsys):
         assert [each.get("deterministic") for each in models] == [None, None, expected]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "offered"),
     [

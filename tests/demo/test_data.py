@@ -49,6 +49,7 @@ def test_there_are_enough_rows_each_with_its_own_id_and_text(task):
     assert len({texts.question(task, row) for row in test}) == len(test)
 
 
+@pytest.mark.slow
 def test_no_test_text_is_seen_in_training(both):
     task, committed, _ = both
     rows_each = texts.SHOTS + 1 if task == "product-facts" else 1
@@ -68,6 +69,7 @@ def test_no_test_slot_value_is_seen_in_training(both):
     assert not set().union(*(e.slots for e in committed)) & set().union(*(e.slots for e in streamed))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["statements", "zero-shot facts"])
 def test_nothing_that_teaches_the_catalogue_holds_a_test_question(kind):
     questions = {row["question"] for row in rows_of("product-facts", "test")}

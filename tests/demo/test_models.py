@@ -110,6 +110,7 @@ def test_exactly_one_bos_is_added_and_text_comes_back_unchanged(loaded, text):
     assert tokenizer.decode(ids[1:]) == text
 
 
+@pytest.mark.slow
 def test_the_tokenizer_file_is_the_one_that_training_makes(loaded, fresh_tokenizer):
     name, _, tokenizer = loaded
     saved = json.loads((train.MODELS_DIR / name / "tokenizer.json").read_text(encoding="utf-8"))
@@ -146,17 +147,20 @@ BANDS = {  # around what the cards say of all test rows: the first hundred may b
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "task"), BANDS)
 def test_a_model_is_about_as_accurate_as_promised(measured, name, task):
     low, high = BANDS[name, task]
     assert low <= measured[name, task] <= high
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", data.TEST_ROWS)
 def test_the_larger_model_is_clearly_better(measured, task):
     assert measured["demo-2m", task] >= measured["demo-0.1m", task] + 0.08
 
 
+@pytest.mark.slow
 def test_an_answer_ends_by_itself(loaded):
     _, model, tokenizer = loaded
     row = next(
@@ -177,6 +181,7 @@ def few_steps(tokenizer, seed: int):
     return losses, torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
+@pytest.mark.slow
 def test_a_few_steps_lower_the_loss_and_repeat_exactly_under_the_same_seed(fresh_tokenizer, one_thread):
     losses, weights = few_steps(fresh_tokenizer, seed=1)
     again, same_weights = few_steps(fresh_tokenizer, seed=1)

@@ -145,6 +145,7 @@ def test_every_bundled_task_and_machine_it_names_is_there():
                     assert name.endswith(".yaml") or here.is_file(), line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
 def test_its_python_runs_as_it_stands(page: Path, desk: Path):
     for code in blocks(page, "python"):

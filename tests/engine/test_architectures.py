@@ -48,6 +48,7 @@ def alone(loaded, sequence: ScoreSequence) -> float:
     return float(logprobs.gather(1, ids[0, -sequence.n_scored :, None]).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DECODERS)
 def test_the_engine_gives_the_numbers_of_one_sequence_at_a_time(name):
     loaded = load(name)
@@ -58,6 +59,7 @@ def test_the_engine_gives_the_numbers_of_one_sequence_at_a_time(name):
         assert [scored[index].logprob for index in range(len(expected))] == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SHARES)
 def test_models_with_keys_and_values_of_every_position_share_them(name):
     assert choose.obstacle(load(name)) is None

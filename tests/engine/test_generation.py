@@ -24,6 +24,8 @@ from harness.values import Form, Sampling
 from tests.support.architectures import CONTEXT, VOCABULARY, each, load
 from tests.support.bytes_tokenizer import bytes_tokenizer, ids_of
 
+pytestmark = pytest.mark.slow
+
 torch.set_num_threads(1)
 
 THINK = Thinking(Markers("<think>", "</think>"), budget=7)

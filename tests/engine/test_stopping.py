@@ -118,6 +118,7 @@ def test_a_stop_string_longer_than_the_limit_is_refused():
         check_stop(["x" * (STOP_LIMIT + 1)])
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["gpt2", "falcon", "phi-3-mini"])
 def test_with_real_tokenizers_it_is_found_at_the_first_token_that_completes_it(shared, name: str):

@@ -54,6 +54,7 @@ def random_text(constraint: Constraint, seed: int) -> str:
             return bytes_tokenizer().decode(ids)
 
 
+@pytest.mark.slow
 def test_whatever_is_drawn_under_a_schema_is_valid(grammars: Grammars):
     constraint = grammars.constraint(Form(schema=json.dumps(SCHEMA)))
     for seed in range(20):
@@ -122,6 +123,7 @@ def test_a_token_against_the_grammar_is_our_own_bug_and_told_so(grammars: Gramma
         grammars.constraint(Form(choices=("a",))).start().push(ids_of("b")[0])
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_with_a_real_tokenizer_tokens_of_several_characters_are_held_too(shared):
     from transformers import AutoTokenizer

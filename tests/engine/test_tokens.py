@@ -215,6 +215,7 @@ def assert_pieces_make_the_whole(tokenizer, seed):
         assert ours == whole, pair
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CUT)
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**9))
@@ -227,6 +228,7 @@ def real(name):
     return AutoTokenizer.from_pretrained(SHARED / "tokenizers" / name)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["gpt2", "falcon"])
 @settings(max_examples=20, deadline=None)

@@ -67,6 +67,7 @@ def assert_same(scored, expected, within=1e-5):
         assert one.greedy == other.greedy
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [PackedReader, PaddedReader])
 @pytest.mark.parametrize("budget", [None, 300, 64, 5])
 def test_scores_do_not_depend_on_the_budget_nor_on_how_rows_are_read(llama, budget, reader):

@@ -38,11 +38,13 @@ def check_figures(name: str, summary: dict[str, Any], file: str = "figures.json"
     assert missing(from_json((expected(name) / file).read_text()), summary) == {}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_judged_when_it_was_recorded_opens_as_it_was(name: str, tmp_path: Path):
     check_shown(name, copied(name, tmp_path))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_judged_again_shows_the_same(name: str, tmp_path: Path):
     folder = copied(name, tmp_path)
@@ -53,6 +55,7 @@ def test_a_run_judged_again_shows_the_same(name: str, tmp_path: Path):
     assert said("verify", folder).startswith("ok: ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_without_its_summary_is_judged_when_it_is_opened(name: str, tmp_path: Path):
     folder = copied(name, tmp_path)

@@ -88,6 +88,7 @@ def test_the_rates_of_a_sweep_are_counted_before_they_are_known():
     assert [scenario.level for scenario in loads_owed(series, done)] == approx([1.0, 24.5, 48.0, 71.5, 95.0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("reply", "message"),
     [

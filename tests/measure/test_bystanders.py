@@ -84,6 +84,7 @@ def test_a_server_on_this_computer_is_no_bystander_but_stolen_time_is_told():
     assert between(START, later(busy=20.0, stolen=2.0), served_here=True) == Bystanders(None, approx(0.1))
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has /proc/stat")
 def test_our_own_work_is_seen_on_this_computer_and_is_not_that_of_others():
     before, began = reading(), time.process_time()

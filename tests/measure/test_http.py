@@ -20,6 +20,8 @@ from harness.measure.load.timed import Slo, Timed
 from harness.values import GenerateRequest, Message, Prompt, Request, Sampling
 from tests.support.servers import Reply, SyntheticServer, count_tokens, stream_to
 
+pytestmark = pytest.mark.slow
+
 REQUEST = GenerateRequest(key="k", sample_id="s", prompt=Prompt("hello"), max_tokens=9, stop=("END",))
 
 

@@ -238,6 +238,7 @@ def test_a_short_run_has_the_rate_it_is_named_after(seed):
     assert due[-1] - due[4] == approx(20 / 2.0)
 
 
+@pytest.mark.slow
 def test_response_time_of_one_server_with_poisson_arrivals_is_that_of_queueing_theory():
     # M/D/1: wait = rho S / (2 (1 - rho)); S = 0.1, rho = 0.7 -> response 0.2167
     found = summary(Plain(ttft=0.1, tokens=1, slots=1), Scenario("rate", level=7.0, requests=30_000, max_seconds=1e6))
@@ -376,6 +377,7 @@ def test_a_rate_beyond_what_is_served_is_saturated_however_few_are_out(level, sl
     assert (found.stopped, found.saturated) == (None, saturated)
 
 
+@pytest.mark.slow
 def test_answers_of_uneven_length_are_not_taken_for_saturation():
     class Uneven(Plain):
         def __init__(self, seed):
@@ -394,6 +396,7 @@ def test_saturation_is_unknown_for_other_loads_and_for_few_answers():
     assert summary(Plain(slots=1), Scenario("rate", level=10.0, requests=19, warmup=0)).saturated is None
 
 
+@pytest.mark.slow
 def test_as_many_misses_as_the_bound_allows_are_not_hopeless():
     slo = Slo(ttft_s=1.0, attainment=0.9)
     for requests, misses in ((100, 10), (20, 2), (500, 50)):
@@ -468,6 +471,7 @@ def test_our_own_bugs_keep_their_traceback():
         run(drive(Plain(), REQUESTS, Scenario("rate", level=0.1, requests=50), count=broken))
 
 
+@pytest.mark.slow
 def test_the_garbage_collector_does_not_walk_over_what_was_there_before():
     held = []
 

@@ -61,6 +61,7 @@ def served(shared, tmp_path_factory):
         process.wait(30)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_every_scenario_runs_against_a_real_server(served):
     url, model = served

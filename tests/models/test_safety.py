@@ -176,6 +176,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("spoil", "message"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_folder_is_refused_with_its_reason(good, spoil, message):
     spoil(good)

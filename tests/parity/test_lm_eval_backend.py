@@ -15,7 +15,7 @@ from harness.backends.local.backend import TransformersBackend
 from harness.config.model import model_of
 from harness.values import GenerateRequest, LoglikelihoodRequest, Prompt
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
 pytest.importorskip("lm_eval", reason="the peer is in the test extra")
 
 SUBJECTS = ("abstract_algebra", "anatomy", "college_computer_science", "business_ethics")

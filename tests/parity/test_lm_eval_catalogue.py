@@ -102,6 +102,7 @@ def local(shared: Path) -> dict[str, Any]:
     return {"name": "m", "path": path, "dtype": "fp32", "device": "cpu", "threads": 1}
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_every_type_of_output_scores_as_in_its_own_evaluator(shared: Path, tmp_path: Path):
     from lm_eval.evaluator import simple_evaluate
@@ -139,6 +140,7 @@ def test_every_type_of_output_scores_as_in_its_own_evaluator(shared: Path, tmp_p
     assert verified(tmp_path / "run").ok
 
 
+@pytest.mark.slow
 def test_a_task_of_the_catalogue_reads_a_local_copy_and_is_judged_again_without_it(tmp_path: Path):
     rows = [
         {

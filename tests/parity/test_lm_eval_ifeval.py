@@ -125,6 +125,7 @@ def texts(kind: str = "") -> list[str]:
     return [*made[:: 30 if slow else 1], *pieces, "", " \n"]
 
 
+@pytest.mark.slow
 def test_verdicts_are_the_peers_for_every_kind(peer: Any):
     assert {kind for kind, _ in KINDS} == set(INSTRUCTIONS)
     differing = []

@@ -18,7 +18,7 @@ from harness.backends.lm_eval_model import HarnessLM
 from harness.errors import HarnessError
 from tests.parity.test_lm_eval_catalogue import TASKS, write
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
 
 def evaluated(lm: Any, folder: Path, names: list[str]) -> dict[str, Any]:

@@ -259,6 +259,7 @@ def test_every_case_is_compared(shared: Path):
     assert set(NAMES) == set(_cases(shared))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_task_is_the_peers(both: dict[str, Sides], shared: Path, name: str):
     case, sides = _cases(shared)[name], both[name]

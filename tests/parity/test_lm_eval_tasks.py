@@ -23,7 +23,7 @@ from harness.config.run import RunConfig
 from harness.runs.plan import make_plan
 from harness.store.rows import read_jsonl
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
 lm_eval = pytest.importorskip("lm_eval", reason="the peer is in the test extra")
 
 SUBJECTS = ("abstract_algebra", "anatomy", "business_ethics", "college_computer_science")  # as files are sorted

@@ -17,6 +17,8 @@ from harness.reports.plots import (
 from harness.values import Estimate
 from tests.support.loads import load, times
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("matplotlib", reason="needs the extra report")
 
 

@@ -53,6 +53,7 @@ def lines(kind: str) -> list[dict[str, Any]]:
     return [line for line in every if line["kind"] == kind]
 
 
+@pytest.mark.slow
 def test_a_model_in_this_process_is_measured_under_every_load(capsys):
     write(
         {"concurrency": [2], "rate": [200], "offline": True, "requests": 24, "warmup": 2, "slo": {"response_s": 5}},
@@ -94,6 +95,7 @@ def test_requests_are_on_disk_while_their_load_still_runs(capsys):
     assert held[0] == 0 and 60 < held[-1] < 100 and len(lines("request")) == 100
 
 
+@pytest.mark.slow
 def test_loads_beside_other_work_say_so_but_a_server_on_this_computer_is_none(capsys, monkeypatch):
     told = []
 
@@ -132,6 +134,7 @@ def test_a_load_that_was_too_much_says_what_its_times_are_worth(capsys):
     assert "missed the bounds already; its times are of the answers that came until then" in " ".join(out.split())
 
 
+@pytest.mark.slow
 def test_user_speed_and_system_speed_stand_in_different_tables(capsys):
     write({"requests": 5, "warmup": 0}, backend="fake")
     _, out, _ = harness(capsys, "bench", "bench.yaml")
@@ -249,6 +252,7 @@ def test_six_busy_shapes_give_the_seconds_of_a_token(capsys):
     assert "busy seconds of a request" in out
 
 
+@pytest.mark.slow
 def test_joules_of_every_request_are_shared_out_and_an_unknown_energy_says_why(capsys, monkeypatch):
     class Joules:
         method, now = "rapl_package", 0.0
@@ -277,6 +281,7 @@ def test_joules_of_every_request_are_shared_out_and_an_unknown_energy_says_why(c
     assert "energy by rapl_package, of the whole device, warm-up included; at rest it draws 5.00 W." in out
 
 
+@pytest.mark.slow
 def test_figures_are_drawn_into_the_folder(capsys):
     pytest.importorskip("matplotlib")
     write({"requests": 5, "warmup": 3, "rate": [300]}, backend="fake")
@@ -288,6 +293,7 @@ def test_figures_are_drawn_into_the_folder(capsys):
     assert len(list(Path("out").glob("*.png"))) == 2
 
 
+@pytest.mark.slow
 def test_a_wall_clock_that_steps_back_moves_no_time_of_a_model_in_this_process(capsys, monkeypatch):
     steps = iter(range(10**9, 0, -1000))
     monkeypatch.setattr(time, "time", lambda: float(next(steps)))
@@ -318,6 +324,7 @@ def test_a_folder_is_named_after_the_run_and_what_is_asked(place: Path):
     assert folder_for(one, None).name.endswith(f"-mine-bench-{one.digest[:8]}") and one.digest != two.digest
 
 
+@pytest.mark.slow
 def test_a_torn_last_line_does_not_stop_the_summary(capsys):
     write({"requests": 5, "warmup": 0}, backend="fake")
     harness(capsys, "bench", "bench.yaml", "--out", "out")

@@ -365,6 +365,7 @@ def test_recorded_conversations_are_judged_like_any_others(tmp_path: Path):
     assert list(result.records()["value"]) == [1.0, 0.5]
 
 
+@pytest.mark.slow
 def test_a_model_in_this_process_goes_on_from_its_own_answers(tmp_path: Path):
     task = write(tmp_path, max_tokens=6)
     model = model_of(name="d", path="demo-0.1m", threads=1, device="cpu")
@@ -377,6 +378,7 @@ def test_a_model_in_this_process_goes_on_from_its_own_answers(tmp_path: Path):
         assert second["input_tokens"] > first["input_tokens"] and second["prefill_s"] > 0
 
 
+@pytest.mark.slow
 def test_a_chat_template_is_given_the_answers_as_messages(tmp_path: Path):
     folder = write_model(tmp_path / "m", "llama", chat=True, context=512)
     model = model_of(name="c", path=str(folder), threads=1, device="cpu")

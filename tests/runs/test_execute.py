@@ -29,6 +29,7 @@ def test_only_a_server_by_a_loopback_address_is_served_here(model: dict[str, str
     assert about(config).place(config).served_here is here
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_engine_says_what_it_computed_and_what_a_server_would_bill(shared: Path, tmp_path: Path):
     model = {"name": "m", "path": str(shared / "models" / "banking77-tiny"), "device": "cpu", "threads": 1}

@@ -120,6 +120,7 @@ def test_the_memory_of_a_model_is_told_with_what_is_free(place: Path):
     assert found.as_json()["tokens"][0]["weight_bytes"] == 2 * 93_408 and found.as_json()["memory"]["free_bytes"] > 0
 
 
+@pytest.mark.slow
 def test_check_probes_on_request(place: Path, capsys: pytest.CaptureFixture[str]):
     arguments = ("check", "sums.yaml", "--model", "demo-0.1m", "--first", "4")
     code, out, err = harness(capsys, *arguments)

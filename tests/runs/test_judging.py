@@ -344,6 +344,7 @@ def test_harness_cost_tells_what_judging_took_apart_from_the_rows(folder: Path):
     assert "Judge j: 40 verdicts, tokens in and out" in cost_text.text(found)
 
 
+@pytest.mark.slow
 def test_a_judge_in_this_process_is_held_to_the_form_of_a_verdict(folder: Path):
     write(folder, {"prompt": "{answer}\n{reply}\n", "scale": {"poor": 0, "good": 1}, "max_tokens": 400})
     judge = {"name": "local", "path": "demo-0.1m", "threads": 1}
@@ -353,6 +354,7 @@ def test_a_judge_in_this_process_is_held_to_the_form_of_a_verdict(folder: Path):
     assert row(result).asked.n == 2 and row(result).asked.failures == {}
 
 
+@pytest.mark.slow
 def test_a_judge_at_a_server_is_asked_for_a_form_and_paid_by_its_tokens(folder: Path):
     with SyntheticServer(Reply(text='{"reason": "", "verdict": 3}', tokens=4, input_tokens=1000)) as server:
         judge = {"name": "far", "backend": "openai", "base_url": server.url, "price": {"input": 1.0, "output": 10.0}}
@@ -367,6 +369,7 @@ def test_a_judge_at_a_server_is_asked_for_a_form_and_paid_by_its_tokens(folder: 
     assert row(result).left_machine.hosts == ()  # it is on loopback
 
 
+@pytest.mark.slow
 def test_a_spend_limit_binds_the_judge_too_and_what_it_left_is_owed(folder: Path):
     with SyntheticServer(Reply(text="[[3]]", tokens=4, input_tokens=1000)) as server:
         price = {"input": 1.0, "output": 10.0}
@@ -404,6 +407,7 @@ def test_what_a_judge_may_cost_is_told_before_the_run(folder: Path):
     assert result.complete
 
 
+@pytest.mark.slow
 def test_a_verdict_that_failed_for_the_moment_is_asked_again_and_paid_for_both_times(folder: Path):
     replies = [Reply(status=500)]
     with SyntheticServer(lambda order, body: replies[-1] if body else Reply()) as server:
@@ -462,6 +466,7 @@ def test_a_judge_elsewhere_unseals_the_run_and_is_told_before_it(folder: Path):
     assert report(wanted, rules).breaks == ("model far: public data (task t) may not go to judge.example.com",)
 
 
+@pytest.mark.slow
 def test_the_table_tells_what_went_to_the_judge(folder: Path, monkeypatch):
     monkeypatch.setattr("harness.security.egress.is_loopback", lambda host: False)  # as if it were elsewhere
     with SyntheticServer(Reply(text="[[4]]")) as server:
@@ -491,6 +496,7 @@ def test_pairs_need_another_model_to_compare_with(folder: Path):
     assert "(the baseline's answer)" in text and "the same with A and B in the other order" in text
 
 
+@pytest.mark.slow
 def test_only_responses_may_be_written_down_without_a_judge(folder: Path):
     result = run(folder, judge=None, responses_only=True)
     assert row(result).asked.failures == {"unscored": N} and row(result).accuracy.value is None
@@ -512,6 +518,7 @@ def test_a_judge_is_named_as_a_model_is_or_as_one_of_them(folder: Path):
     assert any("also on t: it judged its own answers" in note for note in said(result.summary))
 
 
+@pytest.mark.slow
 def test_the_judge_may_be_named_on_the_command_line(folder: Path, monkeypatch, capsys):
     monkeypatch.chdir(folder)
     models = [fake("m", *THANKS), fake("strict", {"text": "1"})]
@@ -638,6 +645,7 @@ def xstest(shared: Path, folder: Path, model: str, labels: int = 450) -> Run:
     return harness.run(config(folder, models[0], judge=models[1]), out=folder / f"out{labels}")
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize(("model", "published"), PUBLISHED)
 def test_the_published_agreement_of_gpt4_with_people_on_xstest_comes_out_again(

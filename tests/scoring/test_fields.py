@@ -204,6 +204,7 @@ ROW |= {"unknown": "not known", "biased": ["gold words"], "ambiguous": True}
 
 
 # what a user's own function makes of it is theirs; code is never run
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(SCORERS) - {"python", "code"}))
 def test_any_answer_gets_a_value_between_0_and_1(name: str) -> None:
     for answer in HOSTILE:

@@ -75,6 +75,7 @@ CASES: list[tuple[str, dict[str, Any], list[str], list[str]]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "values", "good", "bad"), CASES, ids=[case[0] for case in CASES])
 def test_known_verdicts(kind: str, values: dict[str, Any], good: list[str], bad: list[str]):
     assert [INSTRUCTIONS[kind](text, **values) for text in good] == [True] * len(good)

@@ -71,6 +71,7 @@ def test_string_matched_refusals_are_those_published_for_xstest(shared: Path, mo
 GOLD_OF_GSM8K = {"exact_match": {"ignore_case": True, "ignore": [",", r"\$", r"(?s).*#### ", r"\.$"]}}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "extractor",
     [
@@ -119,12 +120,14 @@ def test_gold_letters_of_arc_and_hellaswag_score_1(shared: Path) -> None:
         assert value({"letter": "ABCDE"}, "label", f"The answer is ({letter}).", letter) == 1
 
 
+@pytest.mark.slow
 def test_gold_choices_of_arc_score_1_as_labels(shared: Path) -> None:
     for row in lines(shared / "data/arc_easy.jsonl"):
         gold = row["choices"][row["gold"]]
         assert value("label", "label", f"**{gold}**", gold, labels=row["choices"]) == 1, row
 
 
+@pytest.mark.slow
 def test_every_correct_answer_of_truthfulqa_scores_1_and_no_other_gets_by_exactly(shared: Path) -> None:
     for row in table(shared / "data/truthfulqa.csv"):
         aliases = [one.strip() for one in row["Correct Answers"].split(";") if one.strip()]

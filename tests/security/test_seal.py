@@ -21,6 +21,8 @@ from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.security import seal
 
+pytestmark = pytest.mark.slow
+
 ROUTES = Path(__file__).parents[1] / "support" / "routes.py"
 ROOT = ROUTES.parents[2]
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's seal is Linux's")

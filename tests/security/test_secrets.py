@@ -139,6 +139,7 @@ def planted_in(text: str) -> list[str]:
     return [key for key in PLANTED if key in text]
 
 
+@pytest.mark.slow
 def test_no_file_and_no_output_of_a_run_holds_a_planted_key(tmp_path: Path):
     """The backend's errors, the run file, and answers that send our own keys back are full of them."""
     rows = [f"q{i},a" for i in range(len(PLANTED))] + [f"e{i},a" for i in range(len(BY_NAME))]

@@ -43,6 +43,7 @@ def test_cohens_kappa_is_the_textbooks():
     assert cohen_kappa(*judgements(25, 35, 5, 35)).value == approx(0.2593, abs=6e-5)
 
 
+@pytest.mark.slow
 def test_cohens_kappa_and_its_error_equal_statsmodels():
     rng = np.random.default_rng(0)
     for _ in range(200):
@@ -54,6 +55,7 @@ def test_cohens_kappa_and_its_error_equal_statsmodels():
         assert cohen_kappa(b, a).value == approx(ours.value)
 
 
+@pytest.mark.slow
 def test_quadratic_weights_and_their_error_equal_statsmodels():
     rng = np.random.default_rng(1)
     for _ in range(200):

@@ -35,6 +35,7 @@ def test_the_variance_of_the_spatial_test_has_the_interval_of_the_book():
     assert (plain.low, plain.high) == approx((98.0, 235.5), abs=1.0)
 
 
+@pytest.mark.slow
 def test_bca_equals_scipys_on_the_same_draws():
     values = np.random.default_rng(1).exponential(size=40)
     theirs = stats.bootstrap((values,), np.var, n_resamples=999, method="BCa", rng=np.random.default_rng(3))
@@ -135,6 +136,7 @@ def test_a_callers_bug_is_a_value_error(call, words):
         call()
 
 
+@pytest.mark.slow
 def test_bootstrap_intervals_cover_the_truth_nearly_as_often_as_they_say():
     rng = np.random.default_rng(10)
     covered = {"bca": 0, "percentile": 0}

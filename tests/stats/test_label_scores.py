@@ -22,6 +22,7 @@ def test_each_label_has_its_scores_and_an_abstention_its_own_column():
     assert found.macro_f1.low < found.macro_f1.value < found.macro_f1.high == 1.0
 
 
+@pytest.mark.slow
 def test_scores_equal_scikit_learns():
     rng = np.random.default_rng(0)
     labels = ["a", "b", "c", "d"]
@@ -86,6 +87,7 @@ def test_a_callers_bug_is_a_value_error(call, words):
         call()
 
 
+@pytest.mark.slow
 def test_the_interval_of_macro_f1_covers_the_truth_nearly_as_often_as_it_says():
     rng = np.random.default_rng(2)
     # two labels, 70 % and 30 %, each answered right 4 times in 5

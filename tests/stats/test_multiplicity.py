@@ -18,6 +18,7 @@ def test_adjusted_p_values_are_those_of_the_paper():
     assert sum(p <= 0.05 for p in benjamini_hochberg(P)) == 4
 
 
+@pytest.mark.slow
 def test_adjusted_p_values_equal_statsmodels_in_any_order():
     rng = np.random.default_rng(0)
     for _ in range(20):

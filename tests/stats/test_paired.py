@@ -44,6 +44,7 @@ def test_intervals_of_a_paired_difference_are_the_published_ones(table, score, h
         assert (ours.low, ours.high) == approx(hybrid, abs=6e-5)
 
 
+@pytest.mark.slow
 def test_p_values_equal_statsmodels_and_tango_ends_are_where_its_statistic_crosses_z():
     rng = np.random.default_rng(0)
     for _ in range(1000):
@@ -180,6 +181,7 @@ def test_a_callers_bug_is_a_value_error(call, words):
         call()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "wins", "losses"), [(20, 0.2, 0.2), (30, 0.15, 0.05), (100, 0.1, 0.02), (400, 0.08, 0.1)]
 )
@@ -195,6 +197,7 @@ def test_intervals_of_a_paired_difference_cover_the_truth_as_often_as_they_say(n
     assert covered(lambda t: newcombe10(*t)) == approx(0.95, abs=0.03)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [20, 100])
 def test_tests_of_binary_scores_are_wrong_at_most_as_often_as_they_say(n):
     draws = np.random.default_rng(10 + n).multinomial(n, [0.5, 0.15, 0.15, 0.2], size=2000)

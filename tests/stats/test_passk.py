@@ -96,6 +96,7 @@ def test_a_callers_bug_is_a_value_error(call, words):
         call()
 
 
+@pytest.mark.slow
 def test_the_interval_over_problems_covers_the_truth_nearly_as_often_as_it_says():
     rng = np.random.default_rng(1)
     covered = 0

@@ -214,6 +214,7 @@ def test_a_break_before_the_last_line_is_refused_and_named(path):
         list(read_responses(path))
 
 
+@pytest.mark.slow
 def test_every_sampled_flip_deletion_swap_and_copy_of_lines_is_found_at_its_line(path):
     whole = written(path, 30).read_bytes()
     head = verify_chain(path).head
@@ -431,6 +432,7 @@ def crash(*options: str) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 def test_after_100_kills_nothing_is_lost_doubled_or_changed():
     tally = crash("--kills", "100", "--seed", "11")
     assert tally["kills"] == 100
@@ -438,6 +440,7 @@ def test_after_100_kills_nothing_is_lost_doubled_or_changed():
     assert tally["harm"] == 0, tally["examples"]
 
 
+@pytest.mark.slow
 def test_the_kills_would_find_a_missing_fsync():
     """Of 30 deaths some 15 are followed by loss; that none of them meets an acknowledged response is below 1e-6."""
     assert crash("--kills", "30", "--mutant", "no-fsync")["lost"] > 0

@@ -425,6 +425,7 @@ def test_a_list_of_answers_is_taken_as_all_of_them_and_the_other_reading_is_told
     assert self_test(load_task(TaskUse(task=str(tmp_path / "u.yaml")))).passed
 
 
+@pytest.mark.slow
 def test_a_cell_of_fifty_megabytes_is_told_and_read(tmp_path: Path):
     rows = [[*row.values()] for row in TICKETS]
     rows[6][1] = "word " * 10_000_000
@@ -570,6 +571,7 @@ def demo() -> Callable[[ModelConfig], Any]:
     return loaded
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("path", FILES, ids=name_of)
 def test_a_real_data_set_becomes_a_task_that_judges_rightly_and_runs_unedited(

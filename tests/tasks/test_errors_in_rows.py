@@ -22,6 +22,8 @@ from harness.store.log import read_attempts
 from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
 
+pytestmark = pytest.mark.slow
+
 TASK = """task: sums
 data: {file: sums.jsonl, id: id}
 kind: generate
@@ -65,6 +67,7 @@ def carried(run: RunConfig, out: Path):
     return finish(out)
 
 
+@pytest.mark.slow
 def test_a_resume_asks_again_what_failed_and_never_what_was_answered_or_cannot_be(tmp_path: Path):
     server = Server(q3=Reply(status=500), q5=Reply(status=400), q7=Reply(cut_after=1))
     with SyntheticServer(server) as place:
@@ -118,6 +121,7 @@ def test_more_errors_than_the_stated_share_make_a_row_incomplete(tmp_path: Path,
     assert told == [] if complete else "2 of 20 samples ended in an error, more than the 5 % allowed" in told[0]
 
 
+@pytest.mark.slow
 def test_the_share_is_set_in_the_run_file(tmp_path: Path):
     with SyntheticServer(Server(q1=Reply(status=400), q2=Reply(status=400))) as place:
         assert carried(config(tmp_path, place.url, max_errors=0.1), tmp_path / "a").complete

@@ -14,6 +14,7 @@ from tests.support.mutants import CANARY, judge, mutant
 MUTANTS = 2000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tenth", range(10))
 def test_a_mutant_is_read_or_refused_in_words(tenth: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)

@@ -38,6 +38,7 @@ def config(folder: Path, kind: str, rows: list[dict[str, Any]], **use: Any) -> R
     return validate(RunConfig, given | {"models": [{"name": "m", "backend": "scripted", "script": []}]}, "test")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("use", [{}, {"as": "generate"}], ids=["as it is", "as text"])
 def test_a_plan_for_one_sample_makes_one(tmp_path: Path, kind: str, use: dict[str, Any]):

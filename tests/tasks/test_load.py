@@ -202,6 +202,7 @@ def test_our_own_tasks_have_enough_rows(name: str):
     assert len(load_task(TaskUse(task=name)).samples) >= 300
 
 
+@pytest.mark.slow
 def test_data_of_the_hub_say_how_to_give_a_local_copy(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")

@@ -82,6 +82,7 @@ def test_gold_scores_1_and_empty_and_wrong_do_not(name: str, tmp_path: Path):
         assert test.passed, list(test.lines())
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", SHARED)
 def test_gold_scores_1_on_the_real_rows(name: str, shared: Path):
