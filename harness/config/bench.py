@@ -64,6 +64,15 @@ class BenchConfig(Strict):
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, Mapping) else value
 
+    @field_validator("lengths", "concurrency", "rate")
+    @classmethod
+    def _each_once(cls, values: tuple[Any, ...]) -> tuple[Any, ...]:
+        twice = next((value for i, value in enumerate(values) if value in values[:i]), None)
+        if twice is not None:  # a load goes on by its name: two that are called alike would be one
+            what = f"input {twice.input}, output {twice.output}" if isinstance(twice, LengthsConfig) else f"{twice:g}"
+            raise PydanticCustomError("twice", "{what} stands twice|leave one of them out", {"what": what})
+        return values
+
     @model_validator(mode="after")
     def _a_scenario(self) -> BenchConfig:
         if not (self.single or self.concurrency or self.rate or self.sweep or self.offline):

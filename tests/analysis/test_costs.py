@@ -169,7 +169,8 @@ def test_six_busy_shapes_of_a_server_give_tokens_requests_and_correct_answers_th
 def test_shapes_that_allow_no_fit_leave_the_rest_of_a_benchmark_as_it_is(capsys):
     with SyntheticServer(lambda order, body: Reply(tokens=5, input_tokens=9)) as server:
         model = {"name": "m", "backend": "openai", "base_url": server.url}
-        bench = {"lengths": [{"input": 9, "output": 5}] * 6, "requests": 3, "single": False, "offline": True}
+        shapes = [{"input": 9 + i, "output": 5} for i in range(6)]  # one output: its price shows nowhere
+        bench = {"lengths": shapes, "requests": 3, "single": False, "offline": True}
         Path("bench.yaml").write_text(json.dumps({"run": "same", "models": [model], "bench": bench}))
         code, out, err = harness(capsys, "bench", "bench.yaml", "--out", "load")
     assert code == 0, err

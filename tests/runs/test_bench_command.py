@@ -396,6 +396,8 @@ def test_a_server_that_is_gone_speaks_no_tls_or_gives_no_token_is_told(capsys):
         ({"models": [SERVER | {"batch": True}]}, ["the answers of a batch have no moments", "`batch: false`"]),
         ({"models": [SERVER | {"stream": False}]}, ["an answer in one piece has no first token"]),
         ({"bench": {"rate": [-1]}}, ["bench.rate.0"]),
+        ({"bench": {"rate": [1, 2, 1]}}, ["bench.rate", "1 stands twice", "leave one of them out"]),
+        ({"bench": {"lengths": [{"input": 9, "output": 5}] * 2}}, ["input 9, output 5 stands twice"]),
         ({"bench": {"slo": {"ttfts": 1}}}, ["unknown key 'ttfts'", "did you mean 'ttft_s'?"]),
         ({"tasks": []}, ["no tasks"]),
         ({"tasks": ["cloze.yaml"]}, ["scored by log-probability"]),
