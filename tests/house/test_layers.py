@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import harness
@@ -67,3 +69,13 @@ def test_imports_go_one_way():
 
 def test_nothing_imports_the_demo():
     assert [path for part, path in _files() if "demo" in _imports(path)] == []
+
+
+def test_judging_a_run_again_needs_neither_torch_nor_a_model():
+    rooms = [f"harness.{room}" for room in ("analysis", "reports")]
+    names = [f"{room}.{path.stem}" for room in rooms for path in (PACKAGE / room.split(".")[1]).glob("[!_]*.py")]
+    code = f"import sys, importlib; [importlib.import_module(name) for name in {names}]; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert "harness.analysis.summary" in loaded
+    heavy = ("torch", "transformers", "harness.runs", "harness.backends", "harness.engine")
+    assert [name for name in loaded if name in heavy or name.startswith(tuple(f"{one}." for one in heavy))] == []
