@@ -7,7 +7,7 @@ import sys
 if sys.path[:1] == [os.getcwd()] != [os.path.dirname(os.path.dirname(__file__))]:
     del sys.path[0]
 
-from harness.cli.app import main  # noqa: E402
+from harness.cli.app import main
 
 if __name__ == "__main__":  # a process it starts imports this file again, under another name
     main()
