@@ -16,13 +16,13 @@ from harness.runs.phase import Stage
 def loop(stages: Iterable[Stage[Any]]) -> Iterator[Event]:
     """Yields what happens, once it is on disk: of each model, of each phase of each cell, of each batch still owed."""
     for stage in stages:
-        owed = [phase for phase in stage.phases if phase.owed()]
+        owed = [(phase, n) for phase in stage.phases if (n := phase.owed())]
         if not owed:
             continue
         with stage.at_work() as model:
             try:
-                for phase in owed:
-                    yield Started(phase.cell, phase.name, phase.owed())
+                for phase, n in owed:
+                    yield Started(phase.cell, phase.name, n)
                     with phase.begun(model) as sitting:
                         for batch in sitting.batches():
                             for answer in sitting.answers(batch):

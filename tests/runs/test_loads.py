@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -208,15 +213,24 @@ def test_an_unfinished_benchmark_of_the_same_loads_is_gone_on_with(capsys: Any):
     assert len(list(Path("results").iterdir())) == 2  # a finished one is measured anew
 
 
-def test_an_interrupted_benchmark_says_how_to_go_on(capsys: Any, monkeypatch: pytest.MonkeyPatch):
-    def interrupted(*_: Any, **__: Any) -> Any:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("harness.runs.loads.drive", interrupted)
-    given = {"run": "r", "tasks": ["sums.yaml"], "models": [{"name": "m", "backend": "scripted"}], "bench": LOADS}
-    Path("bench.yaml").write_text(json.dumps(given))
-    code, _, err = command(capsys, "bench", "bench.yaml", "--out", "out")
-    assert code == 130 and "interrupted: the same command goes on where it stopped (out)" in err
+def test_a_benchmark_interrupted_in_the_middle_of_a_load_says_how_to_go_on_and_does():
+    with SyntheticServer(Reply(ttft_s=0.02, tokens=4)) as server:
+        model = {"name": "m", "backend": "openai", "base_url": server.url}
+        loads = {"single": False, "concurrency": [4], "requests": 400, "warmup": 0}
+        given = {"run": "r", "tasks": ["sums.yaml"], "models": [model], "bench": loads}
+        Path("bench.yaml").write_text(json.dumps(given))
+        start = [sys.executable, "-m", "harness", "bench", "bench.yaml", "--out", "out"]
+        root = {**os.environ, "PYTHONPATH": str(Path(harness.__file__).parents[1])}
+        process = subprocess.Popen(start, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=root)
+        while len(server.bodies) < 50 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130 and "Traceback" not in err
+        assert "interrupted: the same command goes on where it stopped (out)" in err
+        cut_off = list(read_measurements(Path("out"), {"request"}))
+        assert 40 <= len(cut_off) < 400 and not list(read_measurements(Path("out"), {"load"}))
+        assert bench(None, loads, base_url=server.url, price=None).rows[0].n == 400
 
 
 def test_the_line_of_a_request_is_written_as_its_class_says():

@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import gc
 import random
-from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -35,6 +35,7 @@ Told = TypeVar("Told")
 OPEN_CONNECTIONS = 512  # offline: sent at once; the others are due as well, and wait
 FAILURES_IN_A_ROW = 20  # after so many a scenario ends: the server is not there
 TOLD_EVERY_S = 1.0  # how a load goes on
+GIVEN_UP_S = 10.0  # that a load that is given up may take to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +87,13 @@ def in_steps(load: Coroutine[Any, Any, Found], tell: Callable[[], Told]) -> Gene
     try:
         with asyncio.Runner() as runner:
             task = runner.get_loop().create_task(load)
-            while not runner.run(_ended(task, TOLD_EVERY_S)):
-                yield tell()
-            return task.result()
+            try:
+                while not runner.run(_ended(task, TOLD_EVERY_S)):
+                    yield tell()
+                return task.result()
+            finally:
+                if task.cancel():  # interrupted, or nobody listens any more
+                    runner.run(_ended(task, GIVEN_UP_S))
     finally:
         gc.unfreeze()
 
@@ -135,6 +140,10 @@ async def drive(
 
         try:
             await (_open_loop if scenario.kind == "rate" else _closed_loop)(ask, scenario, watch, origin)
+        except asyncio.CancelledError:
+            watch.stopped = "interrupted"  # nothing more is sent, and what is out is written down as unfinished
+            await _cancelled(watch.tasks)
+            raise
         finally:
             probe.cancel()
     if watch.reached is not None:
@@ -158,6 +167,7 @@ class _Watch:
         self.issued = self.out = self.failed_in_a_row = self.missed = 0
         self.owed = scenario.warmup + self.planned()  # rate: those that are measured or before them, and not back yet
         self.back = asyncio.Event()  # none of those is out any more
+        self.tasks: set[asyncio.Task[None]] = set()  # that send
         self.stopped: str | None = None
         self.reached: LimitReached | None = None
 
@@ -246,18 +256,18 @@ async def _closed_loop(ask: Ask, scenario: Scenario, watch: _Watch, origin: floa
 
     planned = scenario.requests + scenario.warmup + scenario.cooldown
     workers = min(OPEN_CONNECTIONS, planned) if all_at_once else int(scenario.level)
-    await _finish([loop.create_task(worker()) for _ in range(workers)], watch)
+    watch.tasks = {loop.create_task(worker()) for _ in range(workers)}
+    await _finish(watch)
 
 
 async def _open_loop(ask: Ask, scenario: Scenario, watch: _Watch, origin: float) -> None:
     """Sends at the moments of a Poisson process, whatever has become of the requests before."""
     loop = asyncio.get_running_loop()
     gaps = _gaps(scenario, watch.planned())
-    tasks: set[asyncio.Task[None]] = set()
 
     def finished(task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
-            tasks.discard(task)
+            watch.tasks.discard(task)
         else:  # a bug of ours: it is raised at the end, which is now
             watch.stopped = "failing: a bug"
 
@@ -268,10 +278,10 @@ async def _open_loop(ask: Ask, scenario: Scenario, watch: _Watch, origin: float)
             break
         task = loop.create_task(ask(watch.issued, due))
         watch.issued += 1
-        tasks.add(task)
+        watch.tasks.add(task)
         task.add_done_callback(finished)
         due += next(gaps)
-    await _finish(list(tasks), watch)
+    await _finish(watch)
 
 
 def _gaps(scenario: Scenario, planned: int) -> Iterator[float]:
@@ -286,21 +296,25 @@ def _gaps(scenario: Scenario, planned: int) -> Iterator[float]:
         yield rng.expovariate(scenario.level)
 
 
-async def _finish(tasks: list[asyncio.Task[None]], watch: _Watch) -> None:
+async def _finish(watch: _Watch) -> None:
     """Waits for what is out; after an early stop, ends it and lets it be written down as unfinished."""
-    pending = set(tasks)
+    pending = set(watch.tasks)
     while pending:
         done, pending = await asyncio.wait(pending, timeout=0.05 if watch.stopped is None else 0.0)
         for task in done:
             task.result()  # our own bugs keep their traceback
         if watch.stopped is not None:
-            for task in pending:
-                task.cancel()
-            results = await asyncio.gather(*pending, return_exceptions=True)
-            for result in results:
-                if isinstance(result, Exception):
-                    raise result
+            await _cancelled(pending)
             return
+
+
+async def _cancelled(tasks: Collection[asyncio.Task[None]]) -> None:
+    """Cancels tasks and waits until they have ended. Raises what is a bug of ours."""
+    for task in tasks:
+        task.cancel()
+    for result in await asyncio.gather(*tasks, return_exceptions=True):
+        if isinstance(result, Exception):
+            raise result
 
 
 async def _timed(
