@@ -49,6 +49,17 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
             yield Note(NoteCode.LICENCE, subject=Subject(name), figures=told)
 
 
+def of_data(plan: PlanFile) -> Iterator[Note]:
+    """Yields what is to be known of the data of each task: rows that were left out, answers in other spellings."""
+    for name, used in plan.data.items():
+        about = Subject("", (name,))
+        if used.left_out:
+            figures: dict[str, Figure] = {"n": used.left_out, "columns": tuple(plan.tasks[name].data.without)}
+            yield Note(NoteCode.ROWS_LEFT_OUT, subject=about, figures=figures)
+        if used.respelled:
+            yield Note(NoteCode.ANSWERS_RESPELLED, subject=about, figures={"n": used.respelled})
+
+
 def of_rows(rows: Iterable[Row]) -> Iterator[Note]:
     """Yields what is to be known of single rows: the worst slice, the unit of a loss, joules, prompts that were cut."""
     for row in rows:

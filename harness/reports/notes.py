@@ -173,6 +173,20 @@ def _transient(note: Note) -> str:
     return f"{_subject(note)}: {failed} failed and may succeed: --out with this folder."
 
 
+def _rows_left_out(note: Note) -> str:
+    named = ", ".join(f"'{_short(name)}'" for name in note.names("columns"))
+    return f"{_subject(note)}: {_times(note.number('n'), 'row')} left out for what stands in {named} (`without`)."
+
+
+def _answers_respelled(note: Note) -> str:
+    n = _times(note.number("n"), "right answer")
+    return f"{_subject(note)}: {n} written in another case or with other blanks than the choice."
+
+
+def _times(n: float, noun: str) -> str:
+    return f"{n:,.0f} {noun}{' was' if n == 1 else 's were'}"
+
+
 # --- what the responses tell -----------------------------------------------------------------------------------------
 
 
@@ -320,6 +334,8 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.BUSY_MACHINE: busy_machine,
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
+    NoteCode.ROWS_LEFT_OUT: _rows_left_out,
+    NoteCode.ANSWERS_RESPELLED: _answers_respelled,
     NoteCode.ANSWERS_MISSING: _answers_missing,
     NoteCode.ANSWERS_MATCHED: _answers_matched,
     NoteCode.NOT_AS_ASKED: _not_as_asked,

@@ -85,7 +85,9 @@ def task_of(
         for i, row in enumerate(rows_of(samples)):
             if column not in row:
                 need_column(row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {samples[i].id}")
-    return Task(config, path, samples, pool_of(config, path, override, samples), rows.digest, rows.origin)
+    pool = pool_of(config, path, override, samples)
+    left_out = len(rows.rows) - len(samples) if config.data.without else 0
+    return Task(config, path, samples, pool, rows.digest, rows.origin, left_out)
 
 
 def _own_folder(config: TaskConfig, path: Path) -> Path | None:

@@ -20,6 +20,9 @@ class NoteCode(StrEnum):
     MEASURED_ON = "measured_on"  # processor, cores
     SEALED = "sealed"  # kind, reason
     LICENCE = "licence"  # licence, commercial, reason
+    # what was asked
+    ROWS_LEFT_OUT = "rows_left_out"  # n, columns
+    ANSWERS_RESPELLED = "answers_respelled"  # n
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"
     MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation
