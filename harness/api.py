@@ -39,7 +39,7 @@ from harness.runs.check import NO_MODEL as NO_MODEL
 from harness.runs.events import Event as Event
 from harness.runs.given import NOTHING, Given, taken_out
 from harness.runs.plan import Plan, make_plan
-from harness.runs.spending import Spending, estimate
+from harness.runs.spending import Spending, estimate, estimate_loads
 from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
@@ -141,6 +141,10 @@ class PreparedBench:
     plan: load_runs.Bench
     folder: Path
     sealed: Seal
+
+    def spending(self) -> tuple[Spending, ...]:
+        """Returns what all of its loads may cost, for each model that is paid for."""
+        return estimate_loads(self.plan)
 
     def events(self) -> Iterator[Event]:
         """Carries it out, and yields what happens once it is on disk; only loads that are owed are measured."""

@@ -17,7 +17,7 @@ import pytest
 
 import harness
 from harness.analysis.bench import read_bench, requests
-from harness.backends.servers.dispatch import OVERHEAD
+from harness.backends.servers.ceiling import OVERHEAD
 from harness.errors import BackendError
 from harness.measure.load.drive import FAILURES_IN_A_ROW
 from harness.measure.load.timed import Usage
