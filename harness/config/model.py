@@ -193,7 +193,8 @@ class RecordedModel(ModelConfig):
     changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path"})
 
     backend: str = "recorded"
-    script: str | Mapping[str, object] | None = None  # the file, or {file, id, text, model}
+    script: str | Mapping[str, object] | None = None  # the file, or {file, id, text, model, prompt}
+    model: str | None = None  # of a file with the answers of several: which one, as the file names it
     path: str | None = None  # the file, as `script` has it
 
     @property

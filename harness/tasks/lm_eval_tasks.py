@@ -157,6 +157,9 @@ def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | 
     known = KINDS[kind].CONFIG
     asked = generation_of(next(iter(by_doc.values()))[0].args[1], name) if known.writes else {}
     hub = str(task.get_config("dataset_path") or "lm-eval")
+    if file is None and data is None and Path(hub).exists():  # the library that lm-eval uses has read that instead
+        what = f"'{hub}' here would stand in the place of the hub's data set"
+        raise TaskError(what, where=name, fix=f"rename it; or, if it is what you want: --data {name}={hub}")
     values = {
         "task": name,
         "version": _version(task),

@@ -59,7 +59,7 @@ MEANS = {  # which keys a backend has, written out a second time
     "openai": REMOTE | {"api", "batch", "logprobs", "base_url"},
     "anthropic": REMOTE | {"batch", "base_url"},
     "google": REMOTE | {"logprobs", "base_url"},
-    "recorded": {"script", "path"},
+    "recorded": {"script", "path", "model"},
     "scripted": {"script"},
     "python": set(),
 }
