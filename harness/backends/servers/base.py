@@ -22,14 +22,7 @@ import httpx2
 
 from harness.backends.base import ModelCard, by_mode
 from harness.backends.servers.batch import Batches, Result, collect, handed_over
-from harness.backends.servers.dispatch import (
-    Answer,
-    Attempt,
-    AttemptFailed,
-    Purse,
-    bill,
-    run,
-)
+from harness.backends.servers.dispatch import Answer, Attempt, AttemptFailed, Purse, bill, run
 from harness.backends.servers.meanings import Ending, Meaning, Refused, ending, refusal
 from harness.backends.servers.parameters import Taken, flat
 from harness.backends.servers.reading import Reading, beyond, doubt
