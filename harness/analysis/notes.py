@@ -158,6 +158,11 @@ def _of_cell(model: str, told: CellUsage) -> Iterator[Note]:
             "samples": tuple(told.missing[:SHOWN]),
         }
         yield Note(NoteCode.ANSWERS_MISSING, subject=about, figures=lacking)
+    if told.matched:
+        few = told.matched[:SHOWN]
+        found: dict[str, Figure] = {"n": len(told.matched), "answers": n}
+        found |= {"samples": tuple(sample for sample, _ in few), "there": tuple(name for _, name in few)}
+        yield Note(NoteCode.ANSWERS_MATCHED, subject=about, figures=found)
     for name, refused in told.refused.items():
         share: dict[str, Figure] = {"parameter": name, "n": refused.n, "answers": n, "why": refused.said}
         yield Note(NoteCode.NOT_AS_ASKED, subject=about, figures=share)

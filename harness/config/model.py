@@ -22,7 +22,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.base import Name, Strict, validate
+from harness.config.base import Name, Strict, _by_shape, validate
+from harness.config.price import StatedPrice
 from harness.config.task import Switch
 from harness.errors import nearest
 
@@ -135,7 +136,10 @@ class RemoteModel(ModelConfig):
     extra: Mapping[str, object] = Field(
         default_factory=dict
     )  # added to each request's body, as {reasoning_effort: low}
-    price: str | Mapping[str, float] | None = None  # PROVIDER/MODEL of the price file, or {input, output} USD per 1M
+    price: (
+        Annotated[Annotated[str, Tag("(text)")] | Annotated[StatedPrice, Tag("(keys)")], Discriminator(_by_shape)]
+        | None
+    ) = None  # PROVIDER/MODEL of the price list, or {input, output} in USD for 1M tokens
     limits: LimitsConfig = LimitsConfig()  # how hard it is asked
 
     @property
@@ -189,7 +193,8 @@ class RecordedModel(ModelConfig):
     changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path"})
 
     backend: str = "recorded"
-    script: str | Mapping[str, object] | None = None  # the file, or {file, id, text, model}
+    script: str | Mapping[str, object] | None = None  # the file, or {file, id, text, model, prompt}
+    model: str | None = None  # of a file with the answers of several: which one, as the file names it
     path: str | None = None  # the file, as `script` has it
 
     @property

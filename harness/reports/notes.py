@@ -193,6 +193,13 @@ def _answers_missing(note: Note) -> str:
     return f"{_subject(note)}: {of} are missing from the file: of sample {named}{more}."
 
 
+def _answers_matched(note: Note) -> str:
+    pairs = zip(note.names("samples"), note.names("there"), strict=True)
+    named = ", ".join(f"sample {_short(ours)} is {_short(theirs)} there" for ours, theirs in pairs)
+    of = f"{note.known('n')} of {note.known('answers')} answers"
+    return f"{_subject(note)}: {of} were found in the file by what was asked, not by their ids: {named}."
+
+
 def _not_as_asked(note: Note) -> str:
     n, answers = note.known("n"), note.known("answers")
     share = "no answer" if n == answers else f"{n} of {answers} answers not"
@@ -314,6 +321,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
     NoteCode.ANSWERS_MISSING: _answers_missing,
+    NoteCode.ANSWERS_MATCHED: _answers_matched,
     NoteCode.NOT_AS_ASKED: _not_as_asked,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,

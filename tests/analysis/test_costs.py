@@ -111,6 +111,7 @@ def test_the_capacity_of_a_benchmark_takes_the_place_of_the_pass(capsys):
     assert code == 2 and "the benchmark has no capacity of m on sums" in err
 
 
+@pytest.mark.slow
 def test_six_busy_shapes_of_a_server_give_tokens_requests_and_correct_answers_their_price(capsys):
     a, b, c = 2e-4, 4e-4, 2e-6  # seconds of a busy server with one slot
 
@@ -166,6 +167,7 @@ def test_six_busy_shapes_of_a_server_give_tokens_requests_and_correct_answers_th
     assert span["value"] == pytest.approx(row["fitted"]["by_utilisation"]["0.3"]["usd_per_correct"])
 
 
+@pytest.mark.slow
 def test_shapes_that_allow_no_fit_leave_the_rest_of_a_benchmark_as_it_is(capsys):
     with SyntheticServer(lambda order, body: Reply(tokens=5, input_tokens=9)) as server:
         model = {"name": "m", "backend": "openai", "base_url": server.url}
@@ -255,6 +257,7 @@ def test_what_an_api_was_paid_adds_up_with_retries_failures_and_cache_hits(capsy
     assert "What was paid" in harness(capsys, "cost", "paid")[1]
 
 
+@pytest.mark.slow
 def test_answers_retries_failures_timed_requests_and_verdicts_add_up_to_the_servers_own_bill(capsys, monkeypatch):
     as_if_elsewhere(monkeypatch)
     Path("kind.yaml").write_text(

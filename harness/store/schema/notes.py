@@ -35,6 +35,7 @@ class NoteCode(StrEnum):
     ANSWERED_AS = "answered_as"  # n; counts: versions
     RECORDED_ANSWERS = "recorded_answers"  # n; counts: where they are from
     ANSWERS_MISSING = "answers_missing"  # n, asked, samples
+    ANSWERS_MATCHED = "answers_matched"  # by what was asked: n, answers; samples, and what the file calls each
     NOT_AS_ASKED = "not_as_asked"  # parameter, n, answers, why
     REFUSALS = "refusals"  # n, answers; counts: kinds
     TOKEN_COUNTS = "token_counts"  # label, n, answers
