@@ -69,7 +69,7 @@ def _machine_unknown(note: Note) -> str:
 
 
 def _machine_price(note: Note) -> str:
-    origin = f"{'assumed' if note.flag('assumed') else note.text('source')}, {note.text('date')}"
+    origin = f"{'assumed' if note.flag('assumed') else note.text('source')}, {note.text('date')}{_age(note)}"
     hour = note.known("usd_per_hour")
     cost = "unknown" if hour is None else f"${hour:.4g}/h"
     return (
@@ -79,9 +79,16 @@ def _machine_price(note: Note) -> str:
     )
 
 
+def _age(note: Note) -> str:
+    """Returns how long before the run a price was read; nothing of one that was read on its day."""
+    days = note.known("age_days")
+    told = f", {days} day{'' if days == 1 else 's'} before this run" if days else ""
+    return f"{told}: OLD, look it up again" if note.flag("old") else told
+
+
 def _list_price(note: Note) -> str:
     listed = f"{note.text('provider')}/{note.text('listed_as')}"
-    origin = f"{note.text('source')}, {note.text('retrieved') or None}"
+    origin = f"{note.text('source')}, {note.text('retrieved') or 'without a date'}{_age(note)}"
     return f"Cost of {note.subject.model}: its usage x the price of {listed} ({origin})."
 
 

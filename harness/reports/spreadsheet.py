@@ -58,6 +58,8 @@ def _row(row: Row) -> Iterator[tuple[str, Cell]]:
     yield from (("model", row.model), ("task", row.task), ("task_version", row.task_version))
     yield from (("format_of", row.layout_of), ("mode", WORDS.get(row.mode, row.mode)), ("kind", row.kind))
     yield from (("n", asked.n), ("responses", asked.responses), ("expected", asked.expected))
+    if row.metric is not None:
+        yield "metric", row.metric
     yield from _estimate("accuracy", row.accuracy)
     yield from _loss(row.expected_loss)
     for name, metric in row.metrics.items():

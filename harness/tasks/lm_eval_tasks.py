@@ -27,7 +27,7 @@ from harness.tasks.data.formats import DataSource
 from harness.tasks.data.read import load_rows
 from harness.tasks.kinds import KINDS, keys_of, task_from
 from harness.tasks.lm_eval_catalogue import SEEDS, as_lm_eval, file_of, manager_of, need_lm_eval
-from harness.tasks.lm_eval_judge import BUILT, key_of
+from harness.tasks.lm_eval_judge import BUILT, PUBLISHED, key_of
 from harness.values import Sample
 
 ANSWER_TOKENS = 256  # where the task says nothing: lm-eval's default for models in process
@@ -173,6 +173,7 @@ def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | 
         "chat": "off",
         "extract": "raw",
         "score": {"lm_eval": score},
+        "metric": PUBLISHED.get(task.task_name),
         **asked,
     }
     config = task_from({key: value for key, value in values.items() if key in keys_of(known)}, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ import pytest
 
 import harness
 from harness.analysis.bench import read_bench, requests
-from harness.backends.servers.dispatch import OVERHEAD
+from harness.backends.servers.ceiling import OVERHEAD
 from harness.errors import BackendError
 from harness.measure.load.drive import FAILURES_IN_A_ROW
 from harness.measure.load.timed import Usage
@@ -221,6 +222,17 @@ def test_an_unfinished_benchmark_of_the_same_loads_is_gone_on_with(capsys: Any):
     assert list(Path("results").iterdir()) == [folder]
     harness.bench(source)
     assert len(list(Path("results").iterdir())) == 2  # a finished one is measured anew
+
+
+@pytest.mark.slow
+def test_where_an_event_loop_runs_as_in_a_notebook_a_load_has_its_own():
+    heard: list[Any] = []
+
+    async def cell() -> Any:
+        return bench(heard.append)
+
+    assert asyncio.run(cell()).complete
+    assert any(isinstance(event, Loaded) for event in heard)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Files as people have them, in their languages of their tools, become tasks without an edit, or say the way out."""
+"""Files as people have them, of many languages and tools, become tasks without an edit, or say the way out."""
 
 from __future__ import annotations
 
