@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 from harness.backends.base import ModelCard
 from harness.engine.fast_linear import quicken
 from harness.engine.loaded import LoadedModel
+from harness.engine.tokens import frame_of
 from harness.errors import BackendError, ModelError
 from harness.models.find import resolve_model, unreadable
 from harness.models.info import context_length
@@ -53,7 +54,7 @@ def load(config: LocalModel) -> tuple[LoadedModel, ModelCard]:
     model.eval()
     if config.engine != "plain":
         quicken(model)
-    eos = _eos_tokens(tokenizer, model)
+    eos, frame = _eos_tokens(tokenizer, model), frame_of(tokenizer)
     model.generation_config = GenerationConfig()  # answers follow the task's settings, not the model folder's
     loaded = LoadedModel(
         model=model,
@@ -62,7 +63,7 @@ def load(config: LocalModel) -> tuple[LoadedModel, ModelCard]:
         max_length=config.max_length or _context(model.config.to_dict(), tokenizer),
         prefix_token=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
         eos_tokens=eos,
-        add_bos=None,
+        opening=frame.opening,
     )
     return loaded, _about(config, folder, loaded, time.perf_counter() - started)
 
