@@ -126,12 +126,13 @@ class TransformersBackend(LocalAbout):
         plain = [p for p in asked if not p.request.rolling]
         pairs = [((p.marked or p.text) + given, text) for p in plain for given, text in p.request.pairs]
         by_marks = [p.marked is not None for p in plain for _ in p.request.pairs]
-        framed = {"prefix_token": loaded.prefix_token, "opening": loaded.opening}
-        encoded = _apart(
-            pairs,
-            by_marks,
-            lambda marks, some: encode_pairs(self._reader(marks), some, max_length=loaded.max_length, **framed),
-        )
+
+        def encode(marks: bool, some: Sequence[tuple[str, str]]) -> list[ScoreSequence]:
+            room, opening = loaded.max_length, loaded.opening
+            reader, prefix = self._reader(marks), loaded.prefix_token
+            return encode_pairs(reader, some, max_length=room, prefix_token=prefix, opening=opening)
+
+        encoded = _apart(pairs, by_marks, encode)
         texts = [text for p in asked if p.request.rolling for text in p.request.continuations]
         whole = encode_texts(loaded.tokenizer, texts, prefix_token=loaded.prefix_token)
         for prompt in prompts:
@@ -228,7 +229,8 @@ class TransformersBackend(LocalAbout):
         return _apart(texts, [prompt.marked is not None for prompt in prompts], encode)
 
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 
 def _apart(
