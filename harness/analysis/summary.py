@@ -36,6 +36,7 @@ def summarise(facts: RunFacts) -> Summary:
             notes=(
                 *notes.of_run(plan, sealed),
                 *notes.of_models(facts.every(ModelLine)),
+                *notes.of_data(plan),
                 *notes.of_rows(rows),
                 *notes.prices(plan),
                 *notes.paid(money),

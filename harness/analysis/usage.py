@@ -44,6 +44,7 @@ class CellUsage:
     errors: int
     provisional: int  # of the errors: may succeed if asked again
     missing: tuple[str, ...]  # samples to which a file of recorded answers has none
+    matched: tuple[tuple[str, str], ...]  # samples whose recorded answer was found by what was asked, under which id
     input_tokens: int | None
     output_tokens: int | None
     thinking_tokens: int | None  # None: there was none, or nobody counted it
@@ -97,6 +98,7 @@ class _Sums:
         self._thinking: int | None = None
         self._lines = self._provisional = self._errors = self._answers = 0
         self._missing: list[str] = []
+        self._matched: list[tuple[str, str]] = []
         self._counted, self._versions = Counter[str](), Counter[str]()
         self._refusals, self._origins = Counter[str](), Counter[str]()
         self._refused: dict[str, Refused] = {}
@@ -133,6 +135,8 @@ class _Sums:
             self._otherwise.update(applied.otherwise.items())
             _count(self._fallbacks, applied.fallback)
         if (told := line.provider) is not None:
+            if told.matched is not None:
+                self._matched.append((line.sample_id, told.matched))
             _count(self._versions, told.model_version)
             _count(self._refusals, told.refusal)
             _count(self._origins, told.origin)
@@ -160,6 +164,7 @@ class _Sums:
             provisional=self._provisional,
             thinking_tokens=self._thinking,
             missing=tuple(self._missing),
+            matched=tuple(self._matched),
             refused=dict(self._refused),
             otherwise=dict(self._otherwise),
             fallbacks=dict(self._fallbacks),
