@@ -124,9 +124,12 @@ def render(
     if not chat:
         examples = (question(task, shot) + answered(task, shot, task.delimiter) + task.separator for shot in shots)
         data = [text for shot in shots for text in spelling(values_of(shot))]
-        return opened(task, sample, question(task, sample), False, begun, "".join(examples), data=data)
+        return opened(task, sample, question(task, sample), False, begun, Prompt("".join(examples), data=tuple(data)))
     pairs = ((Message("user", question(task, s)), Message("assistant", answered(task, s, ""))) for s in shots)
     return opened(task, sample, question(task, sample), True, begun, turns=[turn for pair in pairs for turn in pair])
+
+
+NOTHING = Prompt("")  # stands before a question without shots
 
 
 def opened(
@@ -135,19 +138,18 @@ def opened(
     first: str,
     chat: bool,
     begun: str = "",
-    shown: str = "",
+    shown: Prompt = NOTHING,
     turns: Sequence[Message] = (),
-    data: Sequence[str] = (),
 ) -> Prompt:
     """Returns the prompt that ends with what the user says `first`: after system text, description and shots.
 
-    The shots are text that is `shown`, in which `data` stand, or `turns` of a chat.
+    The shots are text that is `shown`, or `turns` of a chat.
     """
     description = fill(task.description, values_of(sample)) if task.description else ""
     if not chat:
         system = task.system + task.separator if task.system else ""
-        text = system + description + shown + first + (task.delimiter + begun if begun else "")
-        return Prompt(text, data=(*data, *spelling(values_of(sample))))
+        text = system + description + (shown.text or "") + first + (task.delimiter + begun if begun else "")
+        return Prompt(text, data=(*shown.data, *spelling(values_of(sample))))
     head = "\n\n".join(part.strip() for part in (task.system, description) if part and part.strip())
     opens = [Message("system", head)] if head else []
     ends = [Message("assistant", begun)] if begun else []
