@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from harness.scoring.plain_text import MAX_DIGITS
+from harness.scoring.value_text import MAX_DIGITS
 from harness.scoring.scorers.text import best
 
 MAX_CHARS = 2000  # of an answer that is read
