@@ -61,7 +61,9 @@ def _month(word: str) -> int | None:
 DAY, YEAR, MONTH = r"(?P<day>\d{1,2})", r"(?P<year>\d{4})", r"(?P<month>[^\W\d_]+)\.?"
 WEEKDAY = r"(?:[^\W\d_-]+(?:-[^\W\d_]+)?\.?,?\s+)??"  # also "den", "le", "el", "on"
 FORMS = tuple(
-    re.compile(form + r"(?:\s?(?:г|года|р|r|roku|an)\.?)?(?:(?:,?\s+(?:um|at|a|à|om|kl\.?|в)?\s?|t)\d{1,2}[:.h]\d{2}.*)?")
+    re.compile(
+        form + r"(?:\s?(?:г|года|р|r|roku|an)\.?)?(?:(?:,?\s+(?:um|at|a|à|om|kl\.?|в)?\s?|t)\d{1,2}[:.h]\d{2}.*)?"
+    )
     for form in (
         rf"{YEAR}([-/.])(?P<month>\d{{1,2}})\2{DAY}",
         rf"{YEAR}(?P<month>\d{{2}})(?P<day>\d{{2}})",

@@ -11,7 +11,8 @@ from functools import cache
 import regex
 
 from harness.scoring.languages import SPACED, UNSPACED, any_of, words_of
-from harness.scoring.plain_text import SPACED_WORD, UNSPACED as NO_SPACES, squash, undressed
+from harness.scoring.plain_text import SPACED_WORD, squash, undressed
+from harness.scoring.plain_text import UNSPACED as NO_SPACES
 from harness.scoring.value_text import alike
 
 
@@ -42,7 +43,7 @@ def label(text: str, *, labels: Sequence[str] = ()) -> str | None:
     return None
 
 
-# --- words with the signs that belong to them ---------------------------------------------------------------------------
+# --- words with the signs that belong to them ------------------------------------------------------------------------
 
 DASHES = str.maketrans("‐‑‒–—−﹣－", "--------")
 JOINED = re.compile(r"(?<=\d)\s?(-)\s?(?=\d)|(?<=[<>≤≥])\s(?=\d)|\b(un|dis|anti|pre|re|mis|sub|in)-(?=[a-z])")
@@ -59,11 +60,12 @@ def signed(text: str) -> str:
     return " ".join(SIGN.sub(lambda m: " " if m[1] else m[0], text).split())
 
 
-# --- clauses -----------------------------------------------------------------------------------------------------------
+# --- clauses ---------------------------------------------------------------------------------------------------------
 
 ENDS = re.compile(r"(?<!\d)[.,:]|[.,:](?!\d)|[;!?\n—()、。]|(?<=[^\W\d])\s[-–]\s")
 BUT = re.compile(
-    rf"(?<!anything\s)(?<!andere\sals\s)\b(?:{any_of('but', SPACED)})\b(?!\s(?:also|too|auch|aussi|tambi[eé]n|anche|também|ook|även|også|też|również)\b)"
+    rf"(?<!anything\s)(?<!andere\sals\s)\b(?:{any_of('but', SPACED)})\b"
+    r"(?!\s(?:also|too|auch|aussi|tambi[eé]n|anche|também|ook|även|også|też|również)\b)"
     rf"|(?:{any_of('but', UNSPACED)})",
     re.IGNORECASE,
 )
@@ -87,15 +89,18 @@ def _clauses(text: str, plain: Callable[[str], str]) -> Iterator[_Clause]:
         cut.append((text[start : end.start()], end[0]))
         start = end.end()
     cut.append((text[start:], ""))
-    kept = [(plain(clause), end) for part, end in cut for clause in BUT.split(part)]
-    kept = [(clause, end) for clause, end in kept if clause]
-    for (clause, end), (after, _) in zip(kept, [*kept[1:], ("", "")]):
-        yield _Clause(clause, end == "?", end == "?" and NAY.match(after) is not None)
+    kept = [(plain(clause), mark) for part, mark in cut for clause in BUT.split(part)]
+    kept = [(clause, mark) for clause, mark in kept if clause]
+    for (clause, mark), (after, _) in zip(kept, [*kept[1:], ("", "")]):
+        yield _Clause(clause, mark == "?", mark == "?" and NAY.match(after) is not None)
 
 
-# --- the labels of a task ----------------------------------------------------------------------------------------------
+# --- the labels of a task --------------------------------------------------------------------------------------------
 
-STATES = rf"(?:{words_of('states', 'chooses')}|\b(?:as|be|to|it s|answer|label|category|team|intent))\s?(?:(?:the|a|an|about)\s)?"
+STATES = (
+    rf"(?:{words_of('states', 'chooses')}|\b(?:as|be|to|it s|answer|label|category|team|intent))\s?"
+    r"(?:(?:the|a|an|about)\s)?"
+)
 ENDED = rf"(?=$|\s(?:{any_of('because', SPACED)})\b|{any_of('because', UNSPACED)})"
 FILL = rf"(?:{words_of('between', 'answer')}\s?)"
 SURE = re.compile(r"\b(?:no|without) (?:doubt|question)\b|\bnot only\b")

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a cell of the table stands on one line)
 """How answers are stated and denied, by language: the one table that the extractors of letters and labels read.
 
 A line is a language; each cell holds alternatives, parted by bars, in lower case, as a regular expression writes them.

@@ -46,7 +46,8 @@ def _only(found: set[str]) -> str | None:
 FILL = rf"(?:(?:{words_of('between', 'answer')}|either|both|clearly|definitely|therefore|thus|probably)[:\s]{{0,2}})"
 STATES = re.compile(
     rf"\b(?:{any_of('answer', SPACED)})\b(?:\s?\([^()\n]{{0,60}}\))?(?:\s(?:to|for)\s[^.:\n]{{1,60}}?)?"
-    rf"(?:\s(?P<no>{any_of('denies', SPACED)})\b)?(?:\s(?!(?:{any_of('denies', SPACED)})\b)[^\W\d]{{1,14}})?[\s_]{{0,9}}(?:\b(?:{any_of('states', SPACED)})\b\s?:?|[:=—]|[-–](?=\s))"
+    rf"(?:\s(?P<no>{any_of('denies', SPACED)})\b)?(?:\s(?!(?:{any_of('denies', SPACED)})\b)[^\W\d]{{1,14}})?[\s_]{{0,9}}"
+    rf"(?:\b(?:{any_of('states', SPACED)})\b\s?:?|[:=—]|[-–](?=\s))"
     rf"|(?:{any_of('answer', UNSPACED)})\s?(?:{any_of('states', UNSPACED)})?\s?[:=]?"
     rf"|{words_of('chooses')}\s?:?"
     r"|(?P<it>\b(?:it|this|that)(?:'s|\sis|\smust\sbe|\shas\sto\sbe)\b)"
@@ -81,10 +82,12 @@ class _Patterns:
 def _patterns(letters: str) -> _Patterns:
     any_case, own = re.escape(letters + letters.lower() + letters.upper()), re.escape(letters)
     alone = rf"(?<![{LATIN}\d_'+.])(?<![-−–—](?=\d))[", rf"](?![{LATIN}\d_+#']|[.,]\d|[-−](?:\w|[.,;)]|\s*$))"
-    ended = rf"(?=\S|\s*$|\s*\n|\s+(?i:{words_of('because', 'also', 'but', 'denies')}|(?:which|for|with|where|when|though)\b)|\s+[^{LATIN}\s\d])"
+    on = rf"{words_of('because', 'also', 'but', 'denies')}|(?:which|for|with|where|when|though)\b"
+    ended = rf"(?=\S|\s*$|\s*\n|\s+(?i:{on})|\s+[^{LATIN}\s\d])"
     item = rf"[\s\[({{]{{0,9}}(?i:(?P<no>{words_of('denies')})\s?)?(?i:{FILL}){{0,4}}?[\s\[({{]{{0,3}}"
     item += rf"(?P<letter>{alone[0]}{any_case}{alone[1]}){ended}[)\]}}]?"
-    joined = rf"(?:[,;/&+、]\s?(?i:{words_of('also')}|(?P<but>{words_of('but')}))?|\s?(?i:{words_of('also')}|(?P<yet>{words_of('but')})))"
+    also, but = words_of("also"), words_of("but")
+    joined = rf"(?:[,;/&+、]\s?(?i:{also}|(?P<but>{but}))?|\s?(?i:{also}|(?P<yet>{but})))"
     lone = rf"{alone[0]}{own}{alone[1]}"
     return _Patterns(
         re.compile(item),

@@ -48,7 +48,9 @@ def fold(text: str) -> str:
 
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # no spaces between words
-SPACED_WORD = rf"[\p{{L}}\p{{M}}\p{{N}}_--[{UNSPACED}]]"  # a character that makes the one beside it part of a longer word
+SPACED_WORD = (
+    rf"[\p{{L}}\p{{M}}\p{{N}}_--[{UNSPACED}]]"  # a character that makes the one beside it part of a longer word
+)
 _SPACED_WORD = regex.compile(SPACED_WORD, regex.V1)
 
 
@@ -82,7 +84,7 @@ def stemmed_words(text: str, stem: Callable[[str], str]) -> list[str]:
     return [stem(piece) if piece.isascii() and len(piece) > 3 else piece for piece in pieces]
 
 
-_WIDE = {0xFF01 + i: 0x21 + i for i in range(94)} | str.maketrans("　【】〔〕「」『』“”„«»‘’", " []()\"\"\"\"\"\"\"\"\"''")
+_WIDE = {0xFF01 + i: 0x21 + i for i in range(94)} | str.maketrans("　【】〔〕「」『』“”„«»‘’", ' []()"""""""""\'\'')
 _SET = r"\\(?:text\w*|math\w+|bf|rm|operatorname|mbox)\s*\{([^{}]{0,200})\}"
 _UNDRESS = tuple(
     (re.compile(pattern, re.IGNORECASE), new)
@@ -100,9 +102,9 @@ _UNDRESS = tuple(
 
 
 def undressed(text: str) -> str:
-    """Returns the text without what stands around an answer and says nothing: markup, quotes, full width, LaTeX's fonts.
+    """Returns the text without what stands around an answer and says nothing: markup, quotes, LaTeX's fonts.
 
-    A box and an <answer> become a line "answer: ...".
+    Full-width characters become plain ones. A box and an <answer> become a line "answer: ...".
     """
     text = alike(text).translate(_WIDE)
     for pattern, new in _UNDRESS:

@@ -1,8 +1,8 @@
 """How a value of the data is written, and when two writings are the same: the one place for prompts and scorers.
 
-    text_of(True) -> "True"   text_of(4.0) -> "4"   text_of(None) -> ""   text_of([1]) -> "[1]"
-    forms(4.0)    -> ("4", "4.0")                    whichever of them is written, the value is meant
-    alike("Ru\u0308ckgabe\u200b") == alike("R\u00fcckgabe")
+text_of(True) -> "True"   text_of(4.0) -> "4"   text_of(None) -> ""   text_of([1]) -> "[1]"
+forms(4.0)    -> ("4", "4.0")                    whichever of them is written, the value is meant
+alike("Ru\u0308ckgabe\u200b") == alike("R\u00fcckgabe")
 """
 
 from __future__ import annotations
@@ -77,8 +77,10 @@ def _in_json(value: Any) -> Any:
 
 # Zero-width and direction marks, soft hyphen, byte order mark, variation selectors: nothing that a reader sees.
 UNSEEN = dict.fromkeys(
-    [0xAD, 0x34F, 0x61C, 0x180E, 0x2060, 0x2061, 0x2062, 0x2063, 0x2064, 0xFEFF]
-    + [*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFE00, 0xFE10)]
+    (
+        *(0xAD, 0x34F, 0x61C, 0x180E, 0x2060, 0x2061, 0x2062, 0x2063, 0x2064, 0xFEFF),
+        *(*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), *range(0xFE00, 0xFE10)),
+    )
 )
 NO_BREAK = dict.fromkeys([0xA0, 0x2007, 0x202F], " ")  # spaces that a reader takes for one
 

@@ -31,21 +31,81 @@ CASES = [
     *said(("oui", "non"), None, "une demande non remboursable"),
     # denied
     *said(TONE, None, "Not at all positive", "hardly positive", "Far from positive", "far from being positive"),
-    *said(TONE, None, "anything but positive", "It isn't positive", "not really positive", "never positive", "non-positive"),
-    *said(TONE, None, "neither positive nor negative", "not positive or negative", "positive is wrong", "by no means positive"),
+    *said(
+        TONE,
+        None,
+        "anything but positive",
+        "It isn't positive",
+        "not really positive",
+        "never positive",
+        "non-positive",
+    ),
+    *said(
+        TONE,
+        None,
+        "neither positive nor negative",
+        "not positive or negative",
+        "positive is wrong",
+        "by no means positive",
+    ),
     *said(TONE, None, "I would not call it positive", "barely positive", "positive? No.", "It's not a positive review"),
-    *said(TONE, "negative", "Not positive but negative", "not positive, rather negative", "Positive? No. Negative.", "not neutral. Negative!"),
-    *said(TONE, "positive", "No doubt it is positive", "without question positive", "not only positive, but very positive"),
-    *said(TEAMS, "shipping", "Billing? No. Shipping.", "It's not billing, it's shipping.", "shipping rather than billing"),
-    *said(TEAMS, "shipping", "Billing is wrong, it is shipping", "shipping (not billing)", "Is it billing? It is shipping."),
+    *said(
+        TONE,
+        "negative",
+        "Not positive but negative",
+        "not positive, rather negative",
+        "Positive? No. Negative.",
+        "not neutral. Negative!",
+    ),
+    *said(
+        TONE, "positive", "No doubt it is positive", "without question positive", "not only positive, but very positive"
+    ),
+    *said(
+        TEAMS, "shipping", "Billing? No. Shipping.", "It's not billing, it's shipping.", "shipping rather than billing"
+    ),
+    *said(
+        TEAMS,
+        "shipping",
+        "Billing is wrong, it is shipping",
+        "shipping (not billing)",
+        "Is it billing? It is shipping.",
+    ),
     *said(TEAMS, "billing", "Billing?", "Is it billing? Yes."),
-    *said(TEAMS, None, "billing or shipping", "Billing? No.", "Billing? Shipping?", "rule out billing", "without billing"),
-    *said(GERMAN, None, "kein Versand", "keine Rückgabe", "nicht Versand", "weder Rückgabe noch Versand", "Versand ist falsch"),
-    *said(GERMAN, None, "Versand ist es nicht", "Es geht nicht um Versand", "Das ist keineswegs eine Rückgabe", "Versandkosten"),
-    *said(GERMAN, "Rückgabe", "nicht Versand, sondern Rückgabe", "Nicht Versand sondern Rückgabe", "Es ist eine Rückgabe."),
-    *said(GERMAN, "Rückgabe", "RÜCKGABE", "Die Kategorie ist Rückgabe, nicht Versand.", "Rückgabe, weil defekt", "„Rückgabe“"),
+    *said(
+        TEAMS, None, "billing or shipping", "Billing? No.", "Billing? Shipping?", "rule out billing", "without billing"
+    ),
+    *said(
+        GERMAN,
+        None,
+        "kein Versand",
+        "keine Rückgabe",
+        "nicht Versand",
+        "weder Rückgabe noch Versand",
+        "Versand ist falsch",
+    ),
+    *said(
+        GERMAN,
+        None,
+        "Versand ist es nicht",
+        "Es geht nicht um Versand",
+        "Das ist keineswegs eine Rückgabe",
+        "Versandkosten",
+    ),
+    *said(
+        GERMAN, "Rückgabe", "nicht Versand, sondern Rückgabe", "Nicht Versand sondern Rückgabe", "Es ist eine Rückgabe."
+    ),
+    *said(
+        GERMAN,
+        "Rückgabe",
+        "RÜCKGABE",
+        "Die Kategorie ist Rückgabe, nicht Versand.",
+        "Rückgabe, weil defekt",
+        "„Rückgabe“",
+    ),
     *said(("retour", "livraison"), None, "pas de retour", "ce n'est pas un retour", "ni retour ni livraison"),
-    *said(("retour", "livraison"), "livraison", "Ce n'est pas un retour mais une livraison", "La réponse est livraison."),
+    *said(
+        ("retour", "livraison"), "livraison", "Ce n'est pas un retour mais une livraison", "La réponse est livraison."
+    ),
     *said(("envío", "devolución"), "devolución", "no es envío, sino devolución", "La categoría es devolución"),
     *said(("envío", "devolución"), None, "no es envío", "nunca envío", "ni envío ni devolución"),
     *said(("reso", "spedizione"), "spedizione", "non è un reso, ma una spedizione", "La risposta è spedizione"),
@@ -82,10 +142,31 @@ CASES = [
     *said(("-1", "0", "1"), "1", "1", "The label is 1.", "1."),
     # numbers
     *said(RATING, None, "-1", "–1", "3.5", "1,200", "10", "1st", "4:5", "It is -1", "4%", "0.5", "3 or 4", "6/7"),
-    *said(RATING, "4", "4", "4.", "4/5", "4 / 5", "4 out of 5", "Rating: 4/5", "4 von 5", "4 sur 5", "4 из 5", "4,", "**4**"),
+    *said(
+        RATING,
+        "4",
+        "4",
+        "4.",
+        "4/5",
+        "4 / 5",
+        "4 out of 5",
+        "Rating: 4/5",
+        "4 von 5",
+        "4 sur 5",
+        "4 из 5",
+        "4,",
+        "**4**",
+    ),
     *said(tuple("12345678910"), None, "3.5"),
     # of several words, and as data write them
-    *said(("credit card", "card"), "credit card", "credit card", "It is about the Credit-Card.", "credit_card", "credit\u00a0card"),
+    *said(
+        ("credit card", "card"),
+        "credit card",
+        "credit card",
+        "It is about the Credit-Card.",
+        "credit_card",
+        "credit\u00a0card",
+    ),
     *said(("credit card", "card"), "card", "card", "the card"),
     *said(("N/A", "ok"), "N/A", "n/a", "N/A.", "The answer is N/A"),
     *said(("True", "False"), "True", "TRUE", "true.", "The statement is true"),
@@ -100,7 +181,9 @@ def test_which_label_is_stated(labels: tuple[str, ...], text: str, found: str | 
     assert extract("label", unicodedata.normalize("NFD", text), labels) == found
 
 
-@pytest.mark.parametrize("labels", [tuple({label: 0 for one, _, _ in CASES for label in one if one == two}) for two in {c[0] for c in CASES}])
+@pytest.mark.parametrize(
+    "labels", [tuple({label: 0 for one, _, _ in CASES for label in one if one == two}) for two in {c[0] for c in CASES}]
+)
 def test_every_label_is_found_where_nothing_else_is_said(labels: tuple[str, ...]) -> None:
     for label in labels:
         for dress in ("{}", "**{}**", "{}.", '"{}"', " {}\n", "<answer>{}</answer>", "\\boxed{{{}}}"):

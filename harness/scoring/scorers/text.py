@@ -24,7 +24,7 @@ from harness.scoring.plain_text import (
     without,
 )
 from harness.scoring.scorers.chrf import chrf2
-from harness.scoring.value_text import alike, as_text, forms, listed_in
+from harness.scoring.value_text import alike, forms, listed_in
 
 MAX_COMPARED = 20_000  # characters of each text that are compared where the work grows with both lengths
 
