@@ -44,6 +44,7 @@ class CellUsage:
     errors: int
     provisional: int  # of the errors: may succeed if asked again
     missing: tuple[str, ...]  # samples to which a file of recorded answers has none
+    matched: tuple[tuple[str, str], ...]  # samples whose recorded answer was found by what was asked, under which id
     input_tokens: int | None
     output_tokens: int | None
     thinking_tokens: int | None  # None: there was none, or nobody counted it
@@ -54,6 +55,8 @@ class CellUsage:
     refusals: Mapping[str, int] = field(default_factory=dict)  # by a provider's own signal: answers
     origins: Mapping[str, int] = field(default_factory=dict)  # tools that wrote recorded answers: answers
     refused: Mapping[str, Refused] = field(default_factory=dict)  # by parameter
+    otherwise: Mapping[tuple[str, str], int] = field(default_factory=dict)  # setting and what was done: answers
+    fallbacks: Mapping[str, int] = field(default_factory=dict)  # why the slow method answered: answers
 
 
 class Usage:
@@ -95,9 +98,11 @@ class _Sums:
         self._thinking: int | None = None
         self._lines = self._provisional = self._errors = self._answers = 0
         self._missing: list[str] = []
+        self._matched: list[tuple[str, str]] = []
         self._counted, self._versions = Counter[str](), Counter[str]()
         self._refusals, self._origins = Counter[str](), Counter[str]()
         self._refused: dict[str, Refused] = {}
+        self._otherwise, self._fallbacks = Counter[tuple[str, str]](), Counter[str]()
 
     def add(self, line: ResponseLine, *, counts: bool) -> None:
         bill = line.billing or Billing()
@@ -126,7 +131,12 @@ class _Sums:
         if thought is not None and thought.tokens is not None:
             self._thinking = (self._thinking or 0) + thought.tokens
         _count(self._counted, None if line.counted is None else line.counted.how)
+        if (applied := line.applied) is not None:
+            self._otherwise.update(applied.otherwise.items())
+            _count(self._fallbacks, applied.fallback)
         if (told := line.provider) is not None:
+            if told.matched is not None:
+                self._matched.append((line.sample_id, told.matched))
             _count(self._versions, told.model_version)
             _count(self._refusals, told.refusal)
             _count(self._origins, told.origin)
@@ -154,7 +164,10 @@ class _Sums:
             provisional=self._provisional,
             thinking_tokens=self._thinking,
             missing=tuple(self._missing),
+            matched=tuple(self._matched),
             refused=dict(self._refused),
+            otherwise=dict(self._otherwise),
+            fallbacks=dict(self._fallbacks),
         )
 
 

@@ -10,15 +10,15 @@ from pathlib import Path
 
 from harness import backends
 from harness.backends import Capabilities, Place, load
-from harness.backends.servers.dispatch import price_of, unpriced
+from harness.backends.servers.tariff import price_of, refuse_unbounded, unpriced
 from harness.config.model import LocalModel, ModelConfig, ObjectModel, RemoteModel
 from harness.config.run import RunConfig
-from harness.cost.prices import Price
+from harness.cost.prices import Packaged, Price
 from harness.cost.projection import served
 from harness.errors import ConfigError
 from harness.models import openness
 from harness.models.find import resolve_model
-from harness.models.info import ModelInfo, digest_model, inspect_model
+from harness.models.info import ModelInfo, digest_model, inspect_model, with_template_of
 from harness.models.safety import check_safe
 from harness.runs.given import NOTHING, Given
 from harness.runs.request_settings import generation_defaults
@@ -36,7 +36,7 @@ class PlannedModel:
     files: Mapping[str, str]  # sha256 by file name
     capabilities: Capabilities
     place: Place
-    price: Price | None  # what its tokens cost at its server; None: not listed, or it runs here
+    price: Price | Packaged | None  # what its tokens cost at its server; None: not listed, or it runs here
 
     @property
     def weights(self) -> LocalModel:
@@ -73,8 +73,15 @@ def find_model(config: ModelConfig, given: Given = NOTHING) -> PlannedModel:
     # the card, the licence and the list of what was released change no answer
     about = (".md", ".txt", ".yml")
     deciding = {name: sha for name, sha in files.items() if not name.endswith(about) or name == "merges.txt"}
-    found = config.model_copy(update={"path": str(folder)})
-    return PlannedModel(found, digest(deciding), inspect_model(folder), files, can, place, None)
+    found, info = config.model_copy(update={"path": str(folder)}), inspect_model(folder)
+    if config.adapter is not None:
+        adapter = resolve_model(config.adapter)
+        check_safe(adapter, adapter=True)
+        more = {f"adapter/{name}": sha for name, sha in digest_model(adapter).items()}
+        deciding |= {name: sha for name, sha in more.items() if not name.endswith(about)}
+        files |= more
+        info = with_template_of(info, adapter)
+    return PlannedModel(found, digest(deciding), info, files, can, place, None)
 
 
 def _answers_digest(config: ModelConfig) -> dict[str, str]:
@@ -110,16 +117,20 @@ def _version(package: str) -> str | None:
 
 
 def limits_of(model: PlannedModel, run: RunConfig) -> tuple[float | None, float | None]:
-    """Returns the spend limits that bind a model, its own and the run's. Raises BackendError without a price.
+    """Returns the spend limits that bind a model, its own and the run's.
+
+    Raises BackendError without a price, or where its settings leave no bound on what a request costs.
 
     A server on this machine that has no price is paid nothing.
     """
     if not isinstance(model.config, RemoteModel):
         return None, None
-    priced = model.price is not None
-    found = (model.config.limits.max_cost, run.max_cost if priced or model.place.egress is not None else None)
-    if not priced and found != (None, None):
-        raise unpriced(model.config)
+    price = model.price
+    found = (model.config.limits.max_cost, run.max_cost if price or model.place.egress is not None else None)
+    if found != (None, None):
+        if price is None:
+            raise unpriced(model.config)
+        refuse_unbounded(model.config, price)
     return found
 
 

@@ -8,7 +8,7 @@ import unicodedata
 from typing import Any
 
 from harness.scoring.plain_text import squash
-from harness.scoring.value_text import alike
+from harness.scoring.value_text import as_seen
 
 # Months by language, without accents. A shorter form is read where it can be the beginning of one month only.
 NAMES = (
@@ -101,7 +101,7 @@ def as_date(value: Any, dayfirst: bool | None = None) -> datetime.date | None:
 
 def _plain(text: str) -> str:
     """Returns the text in lower case without accents, its digits as ASCII, nothing around it."""
-    text = "".join(str(unicodedata.decimal(c, c)) for c in alike(text).translate(DASHES))
+    text = "".join(str(unicodedata.decimal(c, c)) for c in as_seen(text).translate(DASHES))
     return squash(_bare(text)).strip("*_`\"' ").removesuffix(".")
 
 

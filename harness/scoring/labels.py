@@ -13,7 +13,7 @@ import regex
 from harness.scoring.languages import SPACED, UNSPACED, any_of, words_of
 from harness.scoring.plain_text import SPACED_WORD, squash, undressed
 from harness.scoring.plain_text import UNSPACED as NO_SPACES
-from harness.scoring.value_text import alike
+from harness.scoring.value_text import as_seen
 
 
 def label(text: str, *, labels: Sequence[str] = ()) -> str | None:
@@ -55,7 +55,7 @@ SIGN = regex.compile(
 
 def signed(text: str) -> str:
     """Returns the words alone, in lower case, with the signs that make them others: c++, a-, -1, 3.5, <5, 10%."""
-    text = unicodedata.normalize("NFKC", alike(text)).casefold().translate(DASHES)
+    text = unicodedata.normalize("NFKC", as_seen(text)).casefold().translate(DASHES)
     text = JOINED.sub(lambda m: m[1] or m[2] or "", text)
     return " ".join(SIGN.sub(lambda m: " " if m[1] else m[0], text).split())
 
@@ -151,7 +151,7 @@ class _Known:
 @cache
 def _known(labels: tuple[str, ...]) -> _Known:
     plain: Callable[[str], str] = squash
-    for plain in (signed, lambda t: squash(alike(t)).casefold(), lambda t: squash(alike(t))):
+    for plain in (signed, lambda t: squash(as_seen(t)).casefold(), lambda t: squash(as_seen(t))):
         names = {plain(label): label for label in labels}
         if len(names) == len(set(labels)) and "" not in names:
             break

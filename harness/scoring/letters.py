@@ -46,7 +46,8 @@ def _only(found: set[str]) -> str | None:
 FILL = rf"(?:(?:{words_of('between', 'answer')}|either|both|clearly|definitely|therefore|thus|probably)[:\s]{{0,2}})"
 STATES = re.compile(
     rf"\b(?:{any_of('answer', SPACED)})\b(?:\s?\([^()\n]{{0,60}}\))?(?:\s(?:to|for)\s[^.:\n]{{1,60}}?)?"
-    rf"(?:\s(?P<no>{any_of('denies', SPACED)})\b)?(?:\s(?!(?:{any_of('denies', SPACED)})\b)[^\W\d]{{1,14}})?[\s_]{{0,9}}"
+    rf"(?:\s(?P<no>{any_of('denies', SPACED)})\b)?(?:\s(?!(?:{any_of('denies', SPACED)})\b)[^\W\d]{{1,14}})?"
+    r"[\s_]{0,9}"
     rf"(?:\b(?:{any_of('states', SPACED)})\b\s?:?|[:=—]|[-–](?=\s))"
     rf"|(?:{any_of('answer', UNSPACED)})\s?(?:{any_of('states', UNSPACED)})?\s?[:=]?"
     rf"|{words_of('chooses')}\s?:?"

@@ -15,7 +15,7 @@ from typing import Annotated
 import regex
 from pydantic import AfterValidator
 
-from harness.scoring.value_text import alike
+from harness.scoring.value_text import as_seen
 
 MAX_CHARS = 300_000  # of an answer; of a longer one the middle is not read
 PATTERN_SECONDS = 1.0  # for one pattern of a task file on one text
@@ -44,7 +44,7 @@ def fold(text: str) -> str:
     """Returns the words alone: compatibility characters and case folded, anything but letters and digits a space."""
     if text.isascii():
         return " ".join(text.translate(ASCII_WORDS).split())  # the same, eight times sooner
-    return NO_WORD.sub(" ", unicodedata.normalize("NFKC", alike(text)).casefold()).strip()
+    return NO_WORD.sub(" ", unicodedata.normalize("NFKC", as_seen(text)).casefold()).strip()
 
 
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"  # no spaces between words
@@ -74,13 +74,13 @@ def normal_words(text: str) -> list[str]:
     """
     if text.isascii():
         return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
-    plain = ARTICLES.sub(" ", _MARKS.sub("", unicodedata.normalize("NFKC", alike(text)).casefold()))
+    plain = ARTICLES.sub(" ", _MARKS.sub("", unicodedata.normalize("NFKC", as_seen(text)).casefold()))
     return [piece for word in plain.split() for piece in _PIECES.findall(word)]
 
 
 def stemmed_words(text: str, stem: Callable[[str], str]) -> list[str]:
     """Returns the words in lower case, those of more than three ASCII letters stemmed; as `normal_words` cuts them."""
-    pieces = _PIECES.findall(NO_WORD.sub(" ", unicodedata.normalize("NFKC", alike(text)).lower()))
+    pieces = _PIECES.findall(NO_WORD.sub(" ", unicodedata.normalize("NFKC", as_seen(text)).lower()))
     return [stem(piece) if piece.isascii() and len(piece) > 3 else piece for piece in pieces]
 
 
@@ -106,7 +106,7 @@ def undressed(text: str) -> str:
 
     Full-width characters become plain ones. A box and an <answer> become a line "answer: ...".
     """
-    text = alike(text).translate(_WIDE)
+    text = as_seen(text).translate(_WIDE)
     for pattern, new in _UNDRESS:
         text = pattern.sub(new, text)
     return text

@@ -2,7 +2,7 @@
 
 text_of(True) -> "True"   text_of(4.0) -> "4"   text_of(None) -> ""   text_of([1]) -> "[1]"
 forms(4.0)    -> ("4", "4.0")                    whichever of them is written, the value is meant
-alike("Ru\u0308ckgabe\u200b") == alike("R\u00fcckgabe")
+as_seen("Ru\u0308ckgabe\u200b") == as_seen("R\u00fcckgabe")
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ UNSEEN = dict.fromkeys(
 NO_BREAK = dict.fromkeys([0xA0, 0x2007, 0x202F], " ")  # spaces that a reader takes for one
 
 
-def alike(text: str) -> str:
+def as_seen(text: str) -> str:
     """Returns what two texts share that look the same: composed characters, nothing unseen, no-break spaces plain."""
     if text.isascii():
         return text

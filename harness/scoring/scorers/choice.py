@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.scoring.plain_text import squash
 from harness.scoring.scorers.text import accepted, f1, overlap
-from harness.scoring.value_text import alike, as_text, forms
+from harness.scoring.value_text import as_seen, as_text, forms
 
 
 def label(expected: Any, answer: Any) -> float:
@@ -35,4 +35,4 @@ def labels_in(value: Any, separator: str) -> set[str]:
 
 def plain(text: str) -> str:
     """Returns a label without regard to case, white space, and how its characters are composed."""
-    return squash(alike(text)).casefold()
+    return squash(as_seen(text)).casefold()

@@ -24,7 +24,7 @@ from harness.scoring.plain_text import (
     without,
 )
 from harness.scoring.scorers.chrf import chrf2
-from harness.scoring.value_text import alike, forms, listed_in
+from harness.scoring.value_text import as_seen, forms, listed_in
 
 MAX_COMPARED = 20_000  # characters of each text that are compared where the work grows with both lengths
 
@@ -47,8 +47,8 @@ def best(expected: Any, answer: Any, similarity: Callable[[str, str], float]) ->
 
     How characters are composed, no-break spaces and what cannot be seen make no difference.
     """
-    given = [alike(form) for form in forms(answer)]
-    pairs = ((alike(one), form) for one in aliases(expected) for form in given)
+    given = [as_seen(form) for form in forms(answer)]
+    pairs = ((as_seen(one), form) for one in aliases(expected) for form in given)
     return max((float(similarity(*pair)) for pair in pairs), default=0.0)
 
 

@@ -20,22 +20,29 @@ class NoteCode(StrEnum):
     MEASURED_ON = "measured_on"  # processor, cores
     SEALED = "sealed"  # kind, reason
     LICENCE = "licence"  # licence, commercial, reason
+    # what was asked
+    ROWS_LEFT_OUT = "rows_left_out"  # n, columns
+    ANSWERS_RESPELLED = "answers_respelled"  # n
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"
-    MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation
-    LIST_PRICE = "list_price"  # provider, listed_as, source, retrieved
+    MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation, age_days, old
+    LIST_PRICE = "list_price"  # provider, listed_as, source, retrieved, age_days, old
     PAID = "paid"  # usd, known_usd, most_usd, beside_answers_usd, cut_off
     # rows
     WORST_SLICE = "worst_slice"  # column, value, accuracy, n, rest, p_holm, compared
     LOSS_UNIT = "loss_unit"  # always_answer, always_value
     ENERGY = "energy"  # joules, method, net_joules, carbon_g, j_per_output_token, j_per_sample, j_per_correct
     TRUNCATED_PROMPTS = "truncated_prompts"  # n
+    LOADED_OTHERWISE = "loaded_otherwise"  # part, why
     BUSY_MACHINE = "busy_machine"  # others, stolen: the highest shares; rows: those disturbed
     # what the responses of a model tell
     ANSWERED_AS = "answered_as"  # n; counts: versions
     RECORDED_ANSWERS = "recorded_answers"  # n; counts: where they are from
     ANSWERS_MISSING = "answers_missing"  # n, asked, samples
+    ANSWERS_MATCHED = "answers_matched"  # by what was asked: n, answers; samples, and what the file calls each
     NOT_AS_ASKED = "not_as_asked"  # parameter, n, answers, why
+    HANDLED_OTHERWISE = "handled_otherwise"  # setting, n, answers, why
+    PLAIN_METHOD = "plain_method"  # n, answers, why
     REFUSALS = "refusals"  # n, answers; counts: kinds
     TOKEN_COUNTS = "token_counts"  # label, n, answers
     # a judge model

@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -19,13 +20,14 @@ from harness.config.base import _by_shape
 from harness.config.task import Columns, Labels, OneAnswer, Question, TaskConfig, need_answer
 from harness.errors import TaskError, nearest
 from harness.scoring.scorers import score_answer
+from harness.scoring.value_text import text_of
 from harness.tasks.data.lazy import made
 from harness.tasks.kinds import generate
-from harness.tasks.kinds.base import Example, Manner, as_it_is, failed, loglikelihood, no_more, preferring
+from harness.tasks.kinds.base import Example, Manner, as_it_is, failed, led_by, loglikelihood, no_more, preferring
 from harness.tasks.labels import label_of, name_of
 from harness.tasks.prompts import answered, columns_of, fill, render
 from harness.tasks.rubric import Told
-from harness.tasks.samples import Row, Samples, Table, changed, cluster_of, listed, need_column, rows_of
+from harness.tasks.samples import Row, Samples, Table, alike, changed, cluster_of, listed, need_column, rows_of
 from harness.tasks.samples import need_answer as need_value
 from harness.tasks.task import LETTERS, Task, part_of
 from harness.values import Prompt, Request, Response, Sample, Score
@@ -165,7 +167,7 @@ def _choices(config: ChoiceTask, row: Row, where: str) -> tuple[str, ...]:
         )
     if any(choice is None or choice == "" for choice in found):
         raise TaskError("an empty choice", where=where, fix="fill it in, or leave the row out")
-    return tuple(str(choice) for choice in found)
+    return tuple(text_of(choice) for choice in found)
 
 
 Answered = tuple[Any, tuple[str, ...]]  # what stands in the answer's column, and the choices
@@ -191,9 +193,9 @@ def _golds(config: ChoiceTask, pairs: Sequence[Answered], at: Callable[[int], st
         furthest = max(furthest, golds.index(None))
     answer, choices = pairs[furthest]
     raise TaskError(
-        f"answer '{str(answer)[:200]}' is none of the choices",
+        f"answer '{text_of(answer)[:200]}' is none of the choices",
         where=at(furthest),
-        fix=nearest(str(answer)[:200], choices),
+        fix=nearest(text_of(answer)[:200], choices),
     )
 
 
@@ -201,13 +203,19 @@ def _gold(way: str, answer: Any, choices: tuple[str, ...]) -> int | None:
     if way == "flags":
         right = _flagged(answer)
         return right[0] if right and len(answer) == len(choices) else None
-    text = str(answer).strip()
+    text = text_of(answer).strip()
     if way == "text":
-        return choices.index(text) if text in choices else None
+        return choices.index(text) if text in choices else _folded(text, choices)
     if way == "letter":
         index = LETTERS.find(text.upper()) if len(text) == 1 and text.isalpha() else -1
         return index if 0 <= index < len(choices) else None
     return int(text) if text.isdecimal() and int(text) < len(choices) else None
+
+
+def _folded(text: str, choices: tuple[str, ...]) -> int | None:
+    """Returns the one choice that a label is but for case and blanks; a run's notes count such answers."""
+    same = [i for i, choice in enumerate(choices) if alike(choice) == alike(text)]
+    return same[0] if len(same) == 1 else None
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------
@@ -240,6 +248,8 @@ def requests(config: ChoiceTask, sample: Sample, shots: Sequence[Sample], manner
 
 # --- judging ---------------------------------------------------------------------------------------------------------
 
+LIKELIEST = "accuracy"  # metric: is the likeliest choice, whatever its length, the right one
+
 
 def score(config: ChoiceTask, sample: Sample, response: Response, told: Told) -> Score:
     """Returns whether the most likely choice is the right one; of equals the first counts.
@@ -248,7 +258,8 @@ def score(config: ChoiceTask, sample: Sample, response: Response, told: Told) ->
     2022, TruthfulQA's MC2), and the metric `accuracy` says whether the most likely one is among them.
 
     Further metrics where the texts of the choices were scored: `accuracy_norm` divides each log-probability by the
-    characters of its choice, `accuracy_bytes` by its UTF-8 bytes (lm-evaluation-harness 0.4.13, api/task.py). A task's
+    characters of its choice, `accuracy_bytes` by its UTF-8 bytes (lm-evaluation-harness 0.4.13, api/task.py). With
+    `metric` one of them is the value, its choice is the answer, and the plain one is a metric, `accuracy`. A task's
     `score` adds its metrics of the chosen text.
     """
     logprobs = np.array(response.logprobs)
@@ -257,21 +268,31 @@ def score(config: ChoiceTask, sample: Sample, response: Response, told: Told) ->
         share = np.exp(logprobs - logprobs.max())
         right = list(sample.right)
         mass = float(share[right].sum() / share.sum())
-        return Score(mass, sample.labels[best], None, {"accuracy": float(best in right)})
-    metrics: dict[str, float] = {}
-    if config.continuation == "text" and not config.ending:
-        characters = np.array([len(choice) for choice in sample.choices])
-        in_bytes = np.array([len(choice.encode("utf-8", "surrogatepass")) for choice in sample.choices])
-        metrics = {
-            "accuracy_norm": float(np.argmax(logprobs / characters) == sample.gold),
-            "accuracy_bytes": float(np.argmax(logprobs / in_bytes) == sample.gold),
-        }
+        score = Score(mass, sample.labels[best], None, {LIKELIEST: float(best in right)})
+        return led_by(config.metric, score, "probability")
+    chosen = {LIKELIEST: best, **_by_length(config, sample, logprobs)}
+    answer = chosen.get(config.metric or LIKELIEST, best)
+    metrics = {name: float(found == sample.gold) for name, found in chosen.items() if name != LIKELIEST}
     if config.score is not None:
+        right_text, text = sample.choices[sample.gold or 0], sample.choices[answer]
         try:
-            metrics |= score_answer(config.score, sample.choices[sample.gold or 0], sample.choices[best], sample.row)[1]
+            metrics |= score_answer(config.score, right_text, text, sample.row)[1]
         except Exception as error:  # a scorer's fault is one sample's failure, not the run's
             return failed(error)
-    return Score(float(best == sample.gold), sample.labels[best], None, metrics)
+    score = Score(float(best == sample.gold), sample.labels[answer], None, metrics)
+    return led_by(config.metric, score, LIKELIEST)
+
+
+def _by_length(config: ChoiceTask, sample: Sample, logprobs: NDArray[np.float64]) -> Mapping[str, int]:
+    """Returns the choice that is the likeliest for its length, by metric; nothing where no choice's text is scored."""
+    if config.continuation != "text" or config.ending:
+        return {}
+    characters = np.array([len(choice) for choice in sample.choices])
+    in_bytes = np.array([len(choice.encode("utf-8", "surrogatepass")) for choice in sample.choices])
+    return {
+        "accuracy_norm": int(np.argmax(logprobs / characters)),
+        "accuracy_bytes": int(np.argmax(logprobs / in_bytes)),
+    }
 
 
 def examples(config: ChoiceTask, samples: Sequence[Sample]) -> Iterator[Example]:
@@ -325,6 +346,7 @@ def as_text(config: ChoiceTask, task: Task) -> Task:
         "costs": config.costs if by_name else None,
         "extract": "label" if by_name else "letter",
         "score": "exact_match",
+        "metric": None,
     }
     style = None if by_name else config.labels
     asked, pool = (changed(several, lambda one: _asked(one, name, style)) for several in (task.samples, task.pool))

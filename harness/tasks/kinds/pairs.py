@@ -21,7 +21,7 @@ from harness.tasks.kinds.base import (
     renamed,
 )
 from harness.tasks.lm_eval_judge import judge
-from harness.tasks.prompts import fill
+from harness.tasks.prompts import fill, spelling
 from harness.tasks.rubric import Told
 from harness.tasks.samples import plain_samples
 from harness.values import Prompt, Request, Response, Sample, Score
@@ -35,6 +35,12 @@ class PairsTask(TaskConfig):
     kind: Literal["pairs"]
     prompt: str  # what all contexts of a sample begin with
     score: Any = None  # which of lm-eval's tasks judges
+    metric: str | None = None  # which of its metrics is the value; default: the first
+
+    @property
+    def headline(self) -> str | None:
+        """Returns the metric that an answer's value is; None: lm-eval's first."""
+        return self.metric
 
     @property
     def scores(self) -> tuple[Any, ...]:
@@ -54,7 +60,7 @@ samples, relaid, later, replied, as_text = plain_samples, renamed, no_more, as_i
 
 def prompt(config: PairsTask, sample: Sample, shots: Sequence[Sample], chat: bool) -> Prompt:
     """Returns what all contexts of a sample begin with; its shots are in it."""
-    return Prompt(fill(config.prompt, sample.row))
+    return Prompt(fill(config.prompt, sample.row), data=spelling(sample.row))
 
 
 def requests(config: PairsTask, sample: Sample, shots: Sequence[Sample], manner: Manner) -> Iterator[Request]:
