@@ -54,6 +54,15 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
             yield Note(NoteCode.LICENCE, subject=Subject(name), figures=told)
 
 
+def of_models(lines: Iterable[ModelLine]) -> list[Note]:
+    """Returns what of a model's own files was not followed when it was loaded, once however often that was."""
+    found = {(line.model, part, why): None for line in lines for part, why in line.otherwise.items()}
+    return [
+        Note(NoteCode.LOADED_OTHERWISE, subject=Subject(model), figures={"part": part, "why": why})
+        for model, part, why in found
+    ]
+
+
 def of_data(plan: PlanFile) -> Iterator[Note]:
     """Yields what is to be known of the data of each task: rows that were left out, answers in other spellings."""
     for name, used in plan.data.items():
@@ -200,6 +209,12 @@ def _of_cell(model: str, told: CellUsage) -> Iterator[Note]:
     for name, refused in told.refused.items():
         share: dict[str, Figure] = {"parameter": name, "n": refused.n, "answers": n, "why": refused.said}
         yield Note(NoteCode.NOT_AS_ASKED, subject=about, figures=share)
+    for (setting, why), count in told.otherwise.items():
+        done: dict[str, Figure] = {"setting": setting, "n": count, "answers": n, "why": why}
+        yield Note(NoteCode.HANDLED_OTHERWISE, subject=about, figures=done)
+    for why, count in told.fallbacks.items():
+        slow: dict[str, Figure] = {"n": count, "answers": n, "why": why}
+        yield Note(NoteCode.PLAIN_METHOD, subject=about, figures=slow)
     if told.refusals:
         sums = {"n": sum(told.refusals.values()), "answers": n}
         most = dict(Counter(told.refusals).most_common(SHOWN))

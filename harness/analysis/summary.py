@@ -37,6 +37,7 @@ def summarise(facts: RunFacts) -> Summary:
             notes=(
                 *notes.of_run(plan, sealed),
                 *notes.threads(plan, facts.every(ModelLine)),
+                *notes.of_models(facts.every(ModelLine)),
                 *notes.of_data(plan),
                 *notes.of_rows(rows),
                 *notes.prices(plan),

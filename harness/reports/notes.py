@@ -239,6 +239,23 @@ def _not_as_asked(note: Note) -> str:
     return f"{_subject(note)}: {share} with {note.text('parameter')} as the task asks: {note.text('why').rstrip('.')}."
 
 
+def _handled_otherwise(note: Note) -> str:
+    n, answers = note.known("n"), note.known("answers")
+    share = "" if n == answers else f" ({n} of {answers} answers)"
+    return f"{_subject(note)}: {note.text('setting').replace('_', ' ')}: {note.text('why').rstrip('.')}{share}."
+
+
+def _plain_method(note: Note) -> str:
+    n, answers = note.known("n"), note.known("answers")
+    share = "all" if n == answers else f"{n} of {answers}"
+    slow = "by the plain method, without shared prefixes: right, and slower"
+    return f"{_subject(note)}: {share} answers {slow} ({note.text('why').rstrip('.')})."
+
+
+def _loaded_otherwise(note: Note) -> str:
+    return f"{_subject(note)}: {note.text('part').replace('_', ' ')}: {note.text('why').rstrip('.')}."
+
+
 def _refusals(note: Note) -> str:
     kinds = ", ".join(f"{_short(kind)} ({count})" for kind, count in note.counts.items())
     of = f"{note.known('n')} of {note.known('answers')} answers"
@@ -351,6 +368,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.LOSS_UNIT: _loss_unit,
     NoteCode.ENERGY: _energy,
     NoteCode.TRUNCATED_PROMPTS: _truncated_prompts,
+    NoteCode.LOADED_OTHERWISE: _loaded_otherwise,
     NoteCode.BUSY_MACHINE: busy_machine,
     NoteCode.BUSY_PASS: busy_pass,
     NoteCode.ANSWERED_AS: _answered_as,
@@ -360,6 +378,8 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.ANSWERS_MISSING: _answers_missing,
     NoteCode.ANSWERS_MATCHED: _answers_matched,
     NoteCode.NOT_AS_ASKED: _not_as_asked,
+    NoteCode.HANDLED_OTHERWISE: _handled_otherwise,
+    NoteCode.PLAIN_METHOD: _plain_method,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,
     NoteCode.JUDGED_BY: _judged_by,
