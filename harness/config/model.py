@@ -22,9 +22,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.base import Name, Strict, _by_shape, validate
+from harness.config.base import Name, Strict, Switch, _by_shape, validate
 from harness.config.price import StatedPrice
-from harness.config.task import Switch
 from harness.errors import nearest
 
 

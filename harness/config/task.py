@@ -13,21 +13,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.base import SHA256, TASK_NAME, Name, Strict, _by_shape, _checked
+from harness.config.base import SHA256, TASK_NAME, Name, Strict, Switch, _by_shape, _checked
 from harness.config.yaml_file import YamlFile, read_yaml
 from harness.errors import TaskError
 from harness.values import Sensitivity
 
-
-def _of_truth(value: Any) -> Any:
-    """Returns `true` and `false` as a switch that is on or off."""
-    return ("on" if value else "off") if isinstance(value, bool) else value
-
-
-Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_of_truth)]
 STOP_LIMIT = 200  # characters; a longer stop string is a mistake in the task, and makes every step slower
 Stop = Annotated[str, Field(min_length=1, max_length=STOP_LIMIT)]
 
