@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from harness.scoring.cells import Row, as_row, items, part, parts, text, texts, whole
 from harness.scoring.cells import as_text as text_of
-from harness.scoring.plain_text import as_text
 from harness.scoring.scorers.assertions import ASSERTIONS
 from harness.scoring.scorers.instructions import INSTRUCTIONS
+from harness.scoring.value_text import as_text
 from harness.tasks.data.bbh import BBH
 from harness.tasks.data.passages import as_passages
 
