@@ -189,13 +189,13 @@ class _Folder:
                 raise _Found(own)
         return by or EARLIER
 
-    def _judge(self, held: Mapping[str, Any]) -> JudgedBy | None:
+    def _judge(self, held: Mapping[str, object]) -> JudgedBy | None:
         """Returns by which version the run says that it was judged. Raises StoreError for no summary."""
         if not self.bench:
             return summary_of(self.path).judged_by
         return BENCHES.read(held, str(self.path / SUMMARY)).judged_by if "schema" in held else None
 
-    def _not_following(self, held: Mapping[str, Any]) -> Iterator[Fault]:
+    def _not_following(self, held: Mapping[str, object]) -> Iterator[Fault]:
         """Yields what of the files that are made from others does not follow from them."""
         try:
             if self.bench:
@@ -232,7 +232,9 @@ class _Folder:
         except (ValueError, TypeError, AttributeError):
             return None
 
-    def _summary(self, held: Mapping[str, Any], due: Mapping[str, Any], apart: tuple[str, ...]) -> Iterator[Fault]:
+    def _summary(
+        self, held: Mapping[str, object], due: Mapping[str, object], apart: tuple[str, ...]
+    ) -> Iterator[Fault]:
         """Yields the first figure of a summary that does not follow; those `apart` are of another kind."""
         if "schema" not in held:
             return  # of an earlier version: it is made anew wherever it is read
@@ -310,11 +312,13 @@ def _named(by: JudgedBy) -> str:
     return f"another version (harness {by.harness or 'from its source'}, code {by.code})"
 
 
-def _figure(due: Mapping[str, Any], key: Key) -> str:
+def _figure(due: Mapping[str, object], key: Key) -> str:
     """Returns what a reader calls what stands under a key of a summary: of a row, with its model and task."""
-    match key, due.get(str(key[0]) if key else ""):
-        case ("rows", int(i), *rest), list(rows) if i < len(rows) and rest:
-            return f"{'.'.join(map(str, rest))} of {rows[i].get('model')} on {rows[i].get('task')}"
+    match key:
+        case ("rows", int(i), *rest) if rest:
+            row = rows[i] if isinstance(rows := due.get("rows"), list) and i < len(rows) else {}
+            model, task = (row.get(name) for name in ("model", "task"))
+            return f"{'.'.join(map(str, rest))} of {model} on {task}"
     return ".".join(map(str, key)) or "the list of keys"
 
 

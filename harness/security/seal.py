@@ -47,6 +47,7 @@ from harness.config.task import read_data
 from harness.models.find import resolve_model
 from harness.security.egress import server
 from harness.security.environment import OFFLINE, QUIET
+from harness.security.landlock import keep_apart
 
 Kind = Literal["kernel", "namespace", "none"]
 
@@ -114,7 +115,7 @@ def _needs_network(config: RunConfig) -> str:
                 return f"task {use.task} reads what lm-eval fetches: give a local copy with --data"
             continue
         data = read_data(file := find_file(use.task, "tasks"))
-        if data.hub is not None and use.data is None and not Path(data.hub).is_dir():
+        if data.hub is not None and use.data is None:
             return f"task {file.stem} reads {data.hub} from the hub: give a local copy with --data"
     return ""
 
@@ -275,44 +276,6 @@ def program(machine: _Machine) -> bytes:
     return b"".join(struct.pack("<HBBI", *instruction) for instruction in [*code, allow])
 
 
-# --- other processes' memory
-
-
-_CREATE, _ADD, _RESTRICT = 444, 445, 446  # Landlock's system calls, on every processor
-_REFER, _MAKE_BLOCK, _TCP = 1 << 13, 1 << 11, 0b11  # rights that a set of rules takes away: see `_keep_apart`
-
-
-def _keep_apart() -> None:
-    """Puts this thread and all that it starts into a Landlock domain, whatever else: it cannot look into others.
-
-    A domain shuts the memory and descriptors of all processes outside of it, and must take some right away besides:
-    that to TCP, which is refused already, or on older kernels that to make disk devices. On a kernel without Landlock
-    nothing is done: `_ways_out` tells whether something else (Yama, another user) keeps them shut.
-    """
-    libc = ctypes.CDLL(None, use_errno=True)
-
-    def call(number: int, *arguments: int | ctypes.Array[ctypes.c_char] | None) -> int:
-        passed = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
-        return int(libc.syscall(ctypes.c_long(number), *passed))
-
-    version = call(_CREATE, None, 0, 1)
-    if version < 1:
-        return
-    files = 0 if version >= 4 else _MAKE_BLOCK | (_REFER if version >= 2 else 0)
-    wanted = struct.pack("<QQ", files, _TCP) if version >= 4 else struct.pack("<Q", files)
-    rules = call(_CREATE, ctypes.create_string_buffer(wanted, len(wanted)), len(wanted), 0)
-    if rules < 0:
-        return
-    try:
-        if files & _REFER:  # else no file could be moved from one folder to another
-            root = os.open("/", os.O_PATH | os.O_CLOEXEC)
-            call(_ADD, rules, 1, ctypes.create_string_buffer(struct.pack("<Qi", _REFER, root), 12), 0)
-            os.close(root)
-        call(_RESTRICT, rules, 0)
-    finally:
-        os.close(rules)
-
-
 class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
@@ -333,7 +296,7 @@ def _filter() -> None:
         raise OSError(errno.EBUSY, f"thread {failed} has a filter of its own")
     if failed < 0:
         raise _last_error()
-    _keep_apart()
+    keep_apart()
 
 
 def _namespace() -> None:

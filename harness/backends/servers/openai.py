@@ -28,7 +28,16 @@ from harness.config.model import RemoteModel
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.security.secrets import redact
-from harness.values import Counted, Elapsed, GenerateRequest, LoglikelihoodRequest, PaidAttempt, Provider, Response
+from harness.values import (
+    Counted,
+    Elapsed,
+    GenerateRequest,
+    LoglikelihoodRequest,
+    PaidAttempt,
+    Provider,
+    Request,
+    Response,
+)
 
 PROBE_S = 10.0  # for the list of models
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)
@@ -102,7 +111,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
             tried = self._check_order(requests)
             self.order_checked = True
         for response in run(
-            requests, self._loglikelihood, limits=self.config.limits, price=self.price, purse=self.purse
+            requests, self._loglikelihood, limits=self.config.limits, tariff=self.tariff, purse=self.purse
         ):
             yield _also_paid(response, tried) if tried else response
             tried = []
@@ -158,6 +167,12 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         )
         return Answer(response, total if known else None)
 
+    def _bodies(self, request: Request) -> Sequence[Mapping[str, object]]:
+        if isinstance(request, GenerateRequest) or request.prompt.text is None:
+            return super()._bodies(request)
+        texts = (f"{request.prompt.text}{given}{text}" for given, text in request.pairs)
+        return [{"prompt": text, "max_tokens": 1, **WAYS[self.way], **self.config.extra} for text in texts]
+
     def _given(self, text: str, way: int, **more: Any) -> JSON:
         """Returns what the server answers when it is asked in one way for the log-probabilities of a text."""
         extra = {**WAYS[way], **self.config.extra}
@@ -208,7 +223,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         seen: dict[str, tuple[float, ...]] = {}
         tried: list[PaidAttempt] = []
         for order in (pair, pair[::-1]):
-            for response in run(order, self._loglikelihood, limits=limits, price=self.price, purse=self.purse):
+            for response in run(order, self._loglikelihood, limits=limits, tariff=self.tariff, purse=self.purse):
                 tried += [replace(one, outcome=f"order check: {one.outcome}") for one in response.attempts]
                 if response.logprobs is None:
                     return tried  # the pass itself tells why

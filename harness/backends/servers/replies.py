@@ -39,6 +39,7 @@ class Told:
     output: int | None = None  # of the answer, thinking included
     cache_read: int | None = None
     cache_write: int | None = None
+    cache_write_1h: int | None = None  # of them, those kept for an hour
     reasoning: int | None = None
     fresh: int | None = None  # of the prompt, those from a cache left out: some tell it so
 
@@ -53,7 +54,7 @@ class Told:
         inputs = self.input if self.fresh is None else self.fresh + read + write
         if inputs is None or self.output is None:
             return None
-        return TokenCount(inputs, self.output, read, write, self.reasoning or 0)
+        return TokenCount(inputs, self.output, read, write, self.reasoning or 0, self.cache_write_1h or 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +197,7 @@ def _anthropic_usage(told: Any) -> Told | None:
         output=told.get("output_tokens"),
         cache_read=told.get("cache_read_input_tokens"),
         cache_write=told.get("cache_creation_input_tokens"),
+        cache_write_1h=(told.get("cache_creation") or {}).get("ephemeral_1h_input_tokens"),
         reasoning=(told.get("output_tokens_details") or {}).get("thinking_tokens"),
     )
 
