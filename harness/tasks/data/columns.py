@@ -18,6 +18,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,14 +28,16 @@ from typing import Any, Literal
 import numpy as np
 
 from harness.errors import DataError, beside
+from harness.scoring.value_text import text_of
 from harness.tasks.data.files import read_file
-from harness.tasks.data.formats import READERS, DataSource, suffix_of
+from harness.tasks.data.formats import READERS, DataSource, suffix_of, told_delimiter
 from harness.tasks.data.lazy import Lazy, in_parts
 
 Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]
 DELIMITERS = ",;\t|"
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 USUAL_NAMES = {"id", "question", "answer", "text", "label", "input", "output", "prompt", "target", "category"}
+NOT_UNICODE = {"cp1252": "Windows text", "cp932": "Japanese", "euc_jp": "Japanese"}
 SNIFFED = 200  # records of a CSV from which the delimiter and the header are found
 SNIFFED_CHARS = 1_000_000
 PART = 1_000  # rows that are looked at together
@@ -99,8 +102,10 @@ def _read(path: Path, suffix: str, sheet: str | None) -> Table:
     if suffix not in {".parquet", ".xlsx"}:
         encoding, named = _encoding(path)
         source = replace(source, encoding=named)
-        if named == "cp1252":
-            notes.append("not UTF-8: read as Windows text (cp1252); look whether accents and quotes came out right")
+        if named in NOT_UNICODE:
+            notes.append(
+                f"not UTF-8: read as {NOT_UNICODE[named]} ({named}); look whether accents and quotes came out right"
+            )
     if suffix in {".csv", ".tsv"}:
         delimiter, header = _dialect(path, encoding, "\t" if suffix == ".tsv" else ",")
         if delimiter != ("\t" if suffix == ".tsv" else ","):
@@ -115,6 +120,8 @@ def _read(path: Path, suffix: str, sheet: str | None) -> Table:
     if not rows:
         raise DataError("the file holds no rows", where=str(path), fix="fill it, or name another file")
     kept = rows if isinstance(rows, Lazy) else tuple(rows)
+    if suffix in {".csv", ".tsv"} and (failed := sum(cell is None for row in rows for cell in row.values())):
+        notes.append(f"{failed} cells hold a spreadsheet's error (#N/A and the like): read as empty")
     return Table(path, kept, source, digest, encoding or suffix[1:], tuple(notes))
 
 
@@ -130,13 +137,6 @@ def columns_of(rows: Sequence[Mapping[str, object]]) -> tuple[Column, ...]:
             tally.add(before, [row.get(name) for row in part])
         before += len(part)
     return tuple(tally.column() for tally in tallies.values())
-
-
-def as_text(value: Any) -> str:
-    """Returns a value as it would stand in a prompt."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else str(value) if not isinstance(value, list | dict) else json.dumps(value, default=str)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------------
@@ -168,14 +168,31 @@ def _encoding(path: Path) -> tuple[str, str | None]:
                 decoder.decode(block)
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return "cp1252", "cp1252"
+        return (found := _not_unicode(path)), found
     return "utf-8", None
+
+
+def _not_unicode(path: Path) -> str:
+    """Returns what a text is in that is not UTF-8: Japanese if it holds kana then, else Windows text."""
+    with _bytes(path) as handle:
+        head = handle.read(SNIFFED_CHARS)
+    for encoding in ("cp932", "euc_jp"):
+        with suppress(UnicodeDecodeError):
+            text = codecs.getincrementaldecoder(encoding)().decode(head)
+            foreign = [character for character in text if character > "\x7f"]
+            if sum("\u3040" <= character <= "\u30ff" for character in foreign) * 10 > len(foreign):
+                return encoding
+    return "cp1252"
 
 
 def _dialect(path: Path, encoding: str, usual: str) -> tuple[str, tuple[str, ...] | None]:
     """Returns the delimiter, and names for the columns where the first line holds none."""
     with _bytes(path) as handle:
         text = io.TextIOWrapper(handle, encoding, newline="", errors="replace").read(SNIFFED_CHARS)
+    first, _, rest = text.partition("\n")
+    if (told := told_delimiter(first)) is not None:
+        records = _records(rest, told)
+        return told, _names(records) if len(records) > 1 else None
     best = max((usual, *DELIMITERS.replace(usual, "")), key=lambda mark: _fit(_records(text, mark)))
     records = _records(text, best)
     return best, _names(records) if len(records) > 1 else None
@@ -231,9 +248,9 @@ def _like_data(cell: str) -> bool:
 
 
 def _excel_notes(path: Path) -> Iterator[str]:
-    """Yields what an Excel file holds that rows do not show: merged cells and formulas."""
+    """Yields what an Excel file holds that rows do not show: merged cells, formulas and errors."""
     merged: list[str] = []
-    formulas = 0
+    formulas = failed = 0
     try:
         with zipfile.ZipFile(path) as book:
             for name in book.namelist():
@@ -242,10 +259,13 @@ def _excel_notes(path: Path) -> Iterator[str]:
                         xml = sheet.read(300_000_000)
                     merged += [ref.decode() for ref in re.findall(rb'<mergeCell\s+ref="([A-Z0-9:]{1,30})"', xml)]
                     formulas += len(re.findall(rb"<f[ />]", xml))
+                    failed += len(re.findall(rb'<c [^>]{0,100}\bt="e"', xml))
     except (zipfile.BadZipFile, OSError):
         return  # the reader says what is wrong
     if merged:
         yield f"merged cells ({', '.join(merged[:5])}): only the first cell of each has the value, the others are empty"
+    if failed:
+        yield f"{failed} cells hold an error (#N/A and the like): read as empty"
     if formulas:
         yield f"{formulas} formulas: the values that the spreadsheet program last stored are used"
 
@@ -280,7 +300,7 @@ class _Tally:
         if len(rows) < len(values):
             self.empty.extend(sorted(set(range(before + 1, before + len(values) + 1)) - set(rows)))
             values = [values[i - before - 1] for i in rows]
-        texts = [as_text(value) for value in values]
+        texts = [text_of(value) for value in values]
         self.types.update(map(type, values))
         self.hashes.extend(map(hash, texts))
         self.words.extend(text.count(" ") + 1 for text in texts)

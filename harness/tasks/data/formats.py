@@ -12,10 +12,12 @@ import datetime
 import decimal
 import io
 import json
+import re
 import sys
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -65,25 +67,91 @@ def _text(handle: BinaryIO, path: Path, source: DataSource, newline: str) -> io.
 
 
 def _read_csv(handle: BinaryIO, path: Path, source: DataSource, delimiter: str = ",") -> Iterator[dict[str, object]]:
-    delimiter = source.delimiter or delimiter
     csv.field_size_limit(sys.maxsize)  # the module's limit of 128 kB is less than one long document
+    text = _text(handle, path, source, newline="")
+    first = text.readline()
+    told = told_delimiter(first)
+    rest = text if told is not None else chain([first], text)
+    skipped = 0 if told is None else 1
     try:
-        reader = csv.reader(_text(handle, path, source, newline=""), delimiter=delimiter, strict=True)
+        reader = csv.reader(rest, delimiter=source.delimiter or told or delimiter, strict=True)
     except TypeError:
-        raise DataError(f"delimiter {delimiter!r} is not one character", where=str(path), fix='write ";"') from None
+        raise DataError(
+            f"delimiter {source.delimiter!r} is not one character", where=str(path), fix='write ";"'
+        ) from None
 
-    def lines() -> Iterator[tuple[int, list[str]]]:
-        start = 1
+    def lines() -> Iterator[tuple[int, list[Any]]]:
+        start = 1 + skipped
         try:
             for cells in reader:
                 if cells:
-                    yield start, cells
-                start = reader.line_num + 1
+                    yield start, [None if cell in ERRORS else cell for cell in cells]
+                start = reader.line_num + 1 + skipped
         except csv.Error as error:
             fix = 'a cell with a quote in it is written "like ""this"""'
             raise DataError(f"not readable as CSV: {error}", where=f"{path}, line {start}", fix=fix) from None
 
-    yield from _table(lines(), path, source.header, "line", delimiter)
+    yield from _table(lines(), path, source.header, "line", source.delimiter or told or delimiter)
+
+
+_TOLD = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+
+
+def told_delimiter(line: str) -> str | None:
+    """Returns the delimiter that the first line of a CSV names for spreadsheet programs ("sep=;"), None without."""
+    found = _TOLD.fullmatch(line)
+    return found[1] if found else None
+
+
+# What a spreadsheet shows where a formula failed, as programs in several languages export it: no value.
+ERRORS = frozenset(
+    [
+        "#N/A",
+        "#DIV/0!",
+        "#REF!",
+        "#VALUE!",
+        "#NAME?",
+        "#NUM!",
+        "#NULL!",
+        "#SPILL!",
+        "#CALC!",
+        "#FIELD!",
+        "#GETTING_DATA",
+        "#NV",
+        "#BEZUG!",
+        "#WERT!",
+        "#ZAHL!",
+        "#VALEUR!",
+        "#NOM?",
+        "#NOMBRE!",
+        "#NUL!",
+        "#¡VALOR!",
+        "#¿NOMBRE?",
+        "#¡REF!",
+        "#¡NUM!",
+        "#¡DIV/0!",
+        "#VALORE!",
+        "#NOME?",
+        "#RIF!",
+        "#VALOR!",
+        "#N/D",
+        "#VERW!",
+        "#WAARDE!",
+        "#NAAM?",
+        "#GETAL!",
+        "#Н/Д",
+        "#ЗНАЧ!",
+        "#ССЫЛКА!",
+        "#ИМЯ?",
+        "#ДЕЛ/0!",
+        "#ARG!",
+        "#ADR!",
+        "#NAZWA?",
+        "#LICZBA!",
+        "Err:502",
+        "Err:504",
+    ]
+)
 
 
 def _read_tsv(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
@@ -222,12 +290,39 @@ def _read_parquet(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[
         file = pyarrow.parquet.ParquetFile(handle)
         _check_names(file.schema_arrow.names, str(path), None)
         for batch in file.iter_batches(batch_size=4096):
-            for row in batch.to_pylist():
-                yield plain(row)
+            yield from rows_of_arrow(batch)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"not a readable Parquet file: {first_line(error)}", where=str(path), fix="download it again"
         ) from None
+
+
+def rows_of_arrow(batch: Any) -> Iterator[dict[str, object]]:
+    """Yields the rows of an Arrow record batch or table. A number of few digits keeps them: 0.1 of 32 bits is 0.1."""
+    types = {field.name: field.type for field in batch.schema if _short(field.type)}
+    for row in batch.to_pylist():
+        yield plain({**row, **{name: _few_digits(row[name], kind) for name, kind in types.items()}})
+
+
+def _short(kind: Any) -> bool:
+    """Tells if an Arrow type is, or holds, numbers of 16 or 32 bits with a point."""
+    return str(kind) in _NARROW or any(_short(kind.field(i).type) for i in range(kind.num_fields))
+
+
+_NARROW = {"float": "float32", "halffloat": "float16"}  # Arrow's names: numpy's
+
+
+def _few_digits(value: Any, kind: Any) -> Any:
+    """Returns a value of an Arrow type with the shortest digits that are the same number in its own width."""
+    import numpy as np
+
+    if value is None:
+        return None
+    if str(kind) in _NARROW:
+        return float(str(getattr(np, _NARROW[str(kind)])(value)))
+    if isinstance(value, dict):
+        return {name: _few_digits(held, kind.field(name).type) for name, held in value.items()}
+    return [_few_digits(held, kind.field(0).type) for held in value] if _short(kind) else value
 
 
 def _read_excel(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
@@ -268,10 +363,11 @@ def _sheet_cells(handle: BinaryIO, path: Path, name: str | None, computed: bool)
 
 def _rows_of(sheet: Any) -> dict[int, list[Any]]:
     rows = {}
-    for number, row in enumerate(sheet.iter_rows(values_only=True), 1):
+    for number, cells in enumerate(sheet.iter_rows(), 1):
+        row = [None if cell.data_type == "e" else cell.value for cell in cells]
         filled = [position for position, cell in enumerate(row, 1) if cell is not None]
         if filled:
-            rows[number] = list(row[: filled[-1]])
+            rows[number] = row[: filled[-1]]
     return rows
 
 
@@ -295,13 +391,18 @@ READERS: dict[str, Callable[[BinaryIO, Path, DataSource], Iterator[dict[str, obj
 
 
 def plain(value: Any) -> Any:
-    """Returns a cell as JSON knows it: not-a-number is None, dates are ISO text, bytes are base64 text."""
+    """Returns a cell as JSON knows it: not-a-number is None, dates are ISO text, bytes are base64 text.
+
+    A point in time at midnight is a date, as spreadsheets and pandas store dates.
+    """
     if isinstance(value, float):
         return None if value != value else value
     if isinstance(value, dict):
         return {key: plain(held) for key, held in value.items()}
     if isinstance(value, list | tuple):
         return [plain(held) for held in value]
+    if isinstance(value, datetime.datetime) and value.tzinfo is None and value.time() == datetime.time():
+        return value.date().isoformat()
     if isinstance(value, datetime.date | datetime.time):
         return value.isoformat()
     if isinstance(value, datetime.timedelta):

@@ -19,7 +19,7 @@ from typing import Any
 
 from harness.errors import DataError, beside, nearest
 from harness.tasks.data.files import is_data, iter_rows, read_file
-from harness.tasks.data.formats import DataSource, first_line, plain, stem_of, suffix_of
+from harness.tasks.data.formats import DataSource, first_line, rows_of_arrow, stem_of, suffix_of
 from harness.tasks.data.lazy import Lazy, picked
 
 SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
@@ -378,8 +378,7 @@ def _read_hub(source: DataSource, base: Path, asked: str | None, own: bool) -> R
         if shadowed:
             fix = f"the folder {hub} here is no part of it, and is read only where it is named: --data TASK={hub}"
         raise DataError(what, where=where, fix=fix) from None
-    batches = table.with_format("arrow").iter(batch_size=4096)
-    rows = tuple(plain(row) for batch in batches for row in batch.to_pylist())
+    rows = tuple(row for batch in table.with_format("arrow").iter(batch_size=4096) for row in rows_of_arrow(batch))
     if not rows:
         raise DataError("the data holds no rows", where=where, fix="name another split")
     commit = _commit_of(table, source.revision)
