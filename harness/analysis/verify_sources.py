@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.analysis.verify import Verified
 from harness.errors import ConfigError, HarnessError, nearest
-from harness.models.info import deciding, digest_model
+from harness.models.info import ADAPTER, deciding, digest_model
 from harness.store.lines import read_plan
 from harness.store.schema import ModelEntry, PlanFile
 from harness.tasks.rows import digest_of
@@ -29,7 +29,11 @@ def with_sources(found: Verified, models: Sequence[str], data: Sequence[str]) ->
 
 def _models(plan: PlanFile, given: Sequence[str]) -> Iterator[tuple[bool, str]]:
     entries: dict[str, ModelEntry] = {**plan.models, **({} if plan.judge is None else {plan.judge.name: plan.judge})}
-    folders = {name: entry.files for name, entry in entries.items() if entry.info is not None}
+    folders = {
+        name: {file: sha for file, sha in entry.files.items() if not file.startswith(ADAPTER)}
+        for name, entry in entries.items()
+        if entry.info is not None
+    }
     for text in given:
         name, path = _named(text, folders, "--model")
         if not path.is_dir():

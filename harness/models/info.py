@@ -75,6 +75,9 @@ def digest_model(folder: Path) -> dict[str, str]:
     return digests
 
 
+ADAPTER = "adapter/"  # before the names of an adapter's files, beside those of the model
+
+
 def deciding(files: Mapping[str, str]) -> dict[str, str]:
     """Returns the files of a model folder that could change an answer.
 
