@@ -30,6 +30,7 @@ from harness.store.files import (
 )
 from harness.store.lock import Lock
 from harness.store.log import ResponseLog
+from harness.store.opening import parsed, read_whole, refuse_odd
 
 
 class RunFolder:
@@ -61,6 +62,8 @@ class RunFolder:
         if PLAN not in names and names - {LOCK, _temporary(Path(PLAN)).name}:
             what = f"the folder holds other files and no {PLAN}: it is no run folder"
             raise StoreError(what, where=str(path), fix="name a new or empty folder: --out DIR")
+        for name in (LOCK, PLAN):
+            refuse_odd(path / name)
         lock = Lock(path / LOCK)
         try:
             resumed = (path / PLAN).exists()
@@ -100,7 +103,7 @@ class RunFolder:
 
 def _read_plan(path: Path) -> dict[str, Any]:
     try:
-        plan: dict[str, Any] = json.loads(path.read_bytes())
+        plan: dict[str, Any] = parsed(read_whole(path))
         plan["digest"], plan["identity"].items()
         return plan
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -35,6 +35,11 @@ def _rows(config: TaskConfig, path: Path, override: Path | None, split: str | No
     return Rows(rows, digest([part.digest for part in parts]), origin, sum((part.files for part in parts), ()))
 
 
+def digest_of(config: TaskConfig, path: Path) -> str:
+    """Returns the digest of a task's rows in a local copy of its data. Raises TaskError or DataError."""
+    return _rows(config, path, path, config.data.split).digest
+
+
 def _part(folder: Path | None, name: str) -> Path | None:
     """Returns the file or folder of one of several configurations in a local copy."""
     if folder is None:

@@ -19,6 +19,7 @@ from harness.store.schema.bench import (
     by_workload,
 )
 from harness.store.schema.codec import Codec
+from harness.store.schema.manifest import MANIFESTS, FileDigest, JudgedBy, Manifest
 from harness.store.schema.measurements import (
     MEASUREMENTS,
     ChargeLine,
@@ -83,6 +84,7 @@ from harness.store.schema.rows import (
 
 __all__ = [
     "BENCHES",
+    "MANIFESTS",
     "MEASUREMENTS",
     "PARTS",
     "PLANS",
@@ -110,18 +112,21 @@ __all__ = [
     "EngineLine",
     "ExpectedLoss",
     "Figure",
+    "FileDigest",
     "GitState",
     "HeldMemory",
     "Host",
     "JudgeEntry",
     "JudgeWork",
     "Judged",
+    "JudgedBy",
     "Latency",
     "LatencyLine",
     "LayoutRange",
     "Level",
     "LoadEnergy",
     "LoadLine",
+    "Manifest",
     "Measurement",
     "MemoryLine",
     "ModelEntry",
