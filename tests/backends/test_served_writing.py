@@ -80,6 +80,7 @@ def test_thinking_that_a_server_tells_apart_is_kept_counted_and_no_part_of_the_t
         ("<think>two and two</think>\n\nfour", "stop", "four", "two and two", False),
         ("two and two</think>four", "stop", "four", "two and two", False),  # the template opened it
         ("<think>two and", "length", "", "two and", True),
+        ("<think>two and", "stop", "", "two and", True),  # a stop string that the server found in it
         ("[THINK]hm[/THINK]four", "stop", "four", "hm", False),
         ("in HTML <think> is no tag", "stop", "in HTML <think> is no tag", None, None),
         ("<reasoning>asked for</reasoning>four", "stop", "<reasoning>asked for</reasoning>four", None, None),

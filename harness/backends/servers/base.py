@@ -267,7 +267,7 @@ class ApiBackend:
             stop_string=stop_string if stop_string is not None else reading.stop_string,
             batch_size=attempt.in_flight,
             counted=counted,
-            thinking=self._thinking(reading, thought, cut=finish == "length" and (unclosed or not text.strip())),
+            thinking=self._thinking(reading, thought, cut=unclosed or (finish == "length" and not text.strip())),
             confidence=confidence,
             elapsed=times,
             provider=reading.provider(attempt.in_flight, refused),
