@@ -16,7 +16,7 @@ import pytest
 from harness.analysis.verify import verified
 from harness.api import score as finish
 from harness.backends import load
-from harness.backends.servers import dispatch
+from harness.backends.servers import hold
 from harness.config.base import validate
 from harness.config.model import model_of
 from harness.config.run import RunConfig
@@ -36,7 +36,7 @@ USD = (7 * 1.0 + 3 * 10.0) / 1e6
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.01)
 
 
 class Asked:
