@@ -59,6 +59,7 @@ UNITS = {
     "budget": "tokens",
     "cache_read": "USD for 1M tokens",
     "cache_write": "USD for 1M tokens",
+    "cache_write_1h": "USD for 1M tokens",
     "colocation_per_hour": "USD an hour",
     "concurrency": "requests",
     "decode_s_per_token": "seconds a token",

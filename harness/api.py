@@ -9,12 +9,14 @@ The command line calls nothing else.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from harness.analysis import bench as load_results
 from harness.analysis import costs
@@ -39,7 +41,7 @@ from harness.runs.check import NO_MODEL as NO_MODEL
 from harness.runs.events import Event as Event
 from harness.runs.given import NOTHING, Given, taken_out
 from harness.runs.plan import Plan, make_plan
-from harness.runs.spending import Spending, estimate
+from harness.runs.spending import Spending, estimate, estimate_loads
 from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     import pandas
 
 
+Found = TypeVar("Found")
 UNASKED = "harness.run was not asked to: seal=True"  # why a run in Python has no seal
 
 
@@ -142,6 +145,10 @@ class PreparedBench:
     folder: Path
     sealed: Seal
 
+    def spending(self) -> tuple[Spending, ...]:
+        """Returns what all of its loads may cost, for each model that is paid for."""
+        return estimate_loads(self.plan)
+
     def events(self) -> Iterator[Event]:
         """Carries it out, and yields what happens once it is on disk; only loads that are owed are measured."""
         return load_runs.carry_out(self.plan, self.folder, sealed=self.sealed)
@@ -214,11 +221,25 @@ def bench(
     """
     wanted = assemble(source, taken_out(added)[0])
     sealed = seals.seal_run(wanted) if seal else Seal("none", UNASKED)
-    prepared = prepare_bench(wanted, sealed, out)
-    for event in prepared.events():
-        if on_event is not None:
-            on_event(event)
-    return prepared.finish()
+
+    def measured() -> BenchSummary:
+        prepared = prepare_bench(wanted, sealed, out)
+        for event in prepared.events():
+            if on_event is not None:
+                on_event(event)
+        return prepared.finish()
+
+    return beside_a_loop(measured)
+
+
+def beside_a_loop(work: Callable[[], Found]) -> Found:
+    """Does `work` here, or in a thread of its own where an event loop runs (a notebook): a load has its own loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return work()
+    with ThreadPoolExecutor(1, thread_name_prefix="harness-bench") as beside:
+        return beside.submit(work).result()
 
 
 def folder_for(plan: Plan | load_runs.Bench, out: str | Path | None, root: Path = Path("results")) -> Path:

@@ -283,6 +283,7 @@ class Provider:
     token_logprobs: tuple[float, ...] | None = None  # nats
     origin: str | None = None  # of a recorded answer: the tool that wrote the file
     missing: bool = False  # of a recorded answer: the file has none
+    matched: str | None = None  # of a recorded answer found by what was asked: what the file calls its sample
     from_cache: bool = False  # of a recorded answer: the tool read it from a cache of its own
     digests: Mapping[str, str] = field(default_factory=dict)  # of a recorded answer: what its log names so
 

@@ -65,6 +65,7 @@ def _row(facts: RunFacts, cell: PlannedCell, to_judge: SentToJudge) -> Row:
         mode=cell.mode,
         kind=task.kind,
         reads=task.reads,
+        metric=task.headline,
         asked=asked,
         accuracy=_accuracy(task, judged),
         expected_loss=_loss(task, judged),

@@ -44,6 +44,7 @@ class CellUsage:
     errors: int
     provisional: int  # of the errors: may succeed if asked again
     missing: tuple[str, ...]  # samples to which a file of recorded answers has none
+    matched: tuple[tuple[str, str], ...]  # samples whose recorded answer was found by what was asked, under which id
     input_tokens: int | None
     output_tokens: int | None
     thinking_tokens: int | None  # None: there was none, or nobody counted it
@@ -95,6 +96,7 @@ class _Sums:
         self._thinking: int | None = None
         self._lines = self._provisional = self._errors = self._answers = 0
         self._missing: list[str] = []
+        self._matched: list[tuple[str, str]] = []
         self._counted, self._versions = Counter[str](), Counter[str]()
         self._refusals, self._origins = Counter[str](), Counter[str]()
         self._refused: dict[str, Refused] = {}
@@ -127,6 +129,8 @@ class _Sums:
             self._thinking = (self._thinking or 0) + thought.tokens
         _count(self._counted, None if line.counted is None else line.counted.how)
         if (told := line.provider) is not None:
+            if told.matched is not None:
+                self._matched.append((line.sample_id, told.matched))
             _count(self._versions, told.model_version)
             _count(self._refusals, told.refusal)
             _count(self._origins, told.origin)
@@ -154,6 +158,7 @@ class _Sums:
             provisional=self._provisional,
             thinking_tokens=self._thinking,
             missing=tuple(self._missing),
+            matched=tuple(self._matched),
             refused=dict(self._refused),
         )
 

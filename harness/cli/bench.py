@@ -55,6 +55,8 @@ def bench(asked: ToBench) -> None:
         prepared = api.prepare_bench(wanted, sealed, asked.out)
     say(f"folder: {prepared.folder}")
     say_sealed(sealed)
+    for spending in prepared.spending():
+        say(spending.line())
     carried_out(prepared)
     summary = prepared.finish()
     show_json(BENCHES.write(summary)) if asked.as_json else show(bench_text.text(summary, width()))

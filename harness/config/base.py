@@ -29,6 +29,15 @@ _FORMS = {  # in words, for people
     TASK_NAME: "a name has letters, digits and . _ + - only, and no blanks",
     SHA256: "a sha256 has 64 digits from 0 to f",
 }
+_WORDS = {  # what pydantic says in words of programmers
+    "float_parsing": "no number",
+    "float_type": "no number",
+    "finite_number": "no finite number",
+    "int_parsing": "no whole number",
+    "int_type": "no whole number",
+    "int_from_float": "no whole number",
+    "model_type": "no keys with values, as {key: value}",
+}
 
 
 class Strict(BaseModel):
@@ -81,7 +90,8 @@ def _checked(kind: type[Config], file: YamlFile, error_kind: type[HarnessError])
         raise error_kind(f"unknown key '{unknown}'", where=file.where((*key, unknown)), fix=hint)
     if first["type"] == "missing":
         raise error_kind(f"key '{named}' is missing", where=file.where(key), fix=f"add `{named}: ...`")
-    message = _FORMS.get((first.get("ctx") or {}).get("pattern", "")) or first["msg"][0].lower() + first["msg"][1:]
+    told = _FORMS.get((first.get("ctx") or {}).get("pattern", "")) or _WORDS.get(first["type"])
+    message = told or first["msg"][0].lower() + first["msg"][1:]
     given = f" (given: {_short(first['input'])})" if key and not isinstance(first["input"], dict | list) else ""
     raise error_kind(f"{named}: {message}{given}" if named else message, where=file.where(key), fix=_fix(first))
 

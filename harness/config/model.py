@@ -19,10 +19,11 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.base import Name, Strict, validate
+from harness.config.base import Name, Strict, _by_shape, validate
+from harness.config.price import StatedPrice
 from harness.config.task import Switch
 from harness.errors import nearest
 
@@ -135,8 +136,20 @@ class RemoteModel(ModelConfig):
     extra: Mapping[str, object] = Field(
         default_factory=dict
     )  # added to each request's body, as {reasoning_effort: low}
-    price: str | Mapping[str, float] | None = None  # PROVIDER/MODEL of the price file, or {input, output} USD per 1M
+    price: (
+        Annotated[Annotated[str, Tag("(text)")] | Annotated[StatedPrice, Tag("(keys)")], Discriminator(_by_shape)]
+        | None
+    ) = None  # PROVIDER/MODEL of the price list, or {input, output} in USD for 1M tokens
     limits: LimitsConfig = LimitsConfig()  # how hard it is asked
+
+    @field_validator("extra")
+    @classmethod
+    def _sets_nothing_of_ours(cls, extra: Mapping[str, object]) -> Mapping[str, object]:
+        ours = ("model", "messages", "prompt", "contents", "stream")
+        if taken := [key for key in ours if key in extra]:
+            what = "`{key}` is not to be set here: what is asked, and of which model, follows from the run and the task"
+            raise PydanticCustomError("sets_ours", what, {"key": taken[0]})
+        return extra
 
     @property
     def served_as(self) -> str:
@@ -189,7 +202,8 @@ class RecordedModel(ModelConfig):
     changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path"})
 
     backend: str = "recorded"
-    script: str | Mapping[str, object] | None = None  # the file, or {file, id, text, model}
+    script: str | Mapping[str, object] | None = None  # the file, or {file, id, text, model, prompt}
+    model: str | None = None  # of a file with the answers of several: which one, as the file names it
     path: str | None = None  # the file, as `script` has it
 
     @property

@@ -240,6 +240,11 @@ class TaskConfig(Strict):
         return None
 
     @property
+    def headline(self) -> str | None:
+        """Returns the metric that an answer's value is; None: what its kind or its scorer gives first."""
+        return None
+
+    @property
     def reduction(self) -> str | BestBy:
         """Returns what several answers to one sample are worth together."""
         return "mean"
@@ -338,11 +343,19 @@ class OneAnswer(Question, Writing):
     costs: Costs | None = None  # right label -> answer -> cost of it; unnamed answers cost 1
     wall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # seconds for the task, in each sitting
     score: Any = None  # a name or {name: options}; default: exact_match
+    metric: Annotated[str, Field(min_length=1)] | None = (
+        None  # which metric of an answer is its value; default: the first that its scorer gives
+    )
 
     @property
     def scores(self) -> tuple[Any, ...]:
         """Returns the `score:` of the task, if it has one."""
         return (self.score,) if self.score else ()
+
+    @property
+    def headline(self) -> str | None:
+        """Returns the metric that an answer's value is; None: what its kind or its scorer gives first."""
+        return self.metric
 
     @property
     def answer_costs(self) -> Costs | None:

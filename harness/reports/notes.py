@@ -69,7 +69,7 @@ def _machine_unknown(note: Note) -> str:
 
 
 def _machine_price(note: Note) -> str:
-    origin = f"{'assumed' if note.flag('assumed') else note.text('source')}, {note.text('date')}"
+    origin = f"{'assumed' if note.flag('assumed') else note.text('source')}, {note.text('date')}{_age(note)}"
     hour = note.known("usd_per_hour")
     cost = "unknown" if hour is None else f"${hour:.4g}/h"
     return (
@@ -79,9 +79,16 @@ def _machine_price(note: Note) -> str:
     )
 
 
+def _age(note: Note) -> str:
+    """Returns how long before the run a price was read; nothing of one that was read on its day."""
+    days = note.known("age_days")
+    told = f", {days} day{'' if days == 1 else 's'} before this run" if days else ""
+    return f"{told}: OLD, look it up again" if note.flag("old") else told
+
+
 def _list_price(note: Note) -> str:
     listed = f"{note.text('provider')}/{note.text('listed_as')}"
-    origin = f"{note.text('source')}, {note.text('retrieved') or None}"
+    origin = f"{note.text('source')}, {note.text('retrieved') or 'without a date'}{_age(note)}"
     return f"Cost of {note.subject.model}: its usage x the price of {listed} ({origin})."
 
 
@@ -191,6 +198,13 @@ def _answers_missing(note: Note) -> str:
     more = " and others" if missing > len(samples) else ""
     of = f"{note.known('n')} of {note.known('asked')} answers"
     return f"{_subject(note)}: {of} are missing from the file: of sample {named}{more}."
+
+
+def _answers_matched(note: Note) -> str:
+    pairs = zip(note.names("samples"), note.names("there"), strict=True)
+    named = ", ".join(f"sample {_short(ours)} is {_short(theirs)} there" for ours, theirs in pairs)
+    of = f"{note.known('n')} of {note.known('answers')} answers"
+    return f"{_subject(note)}: {of} were found in the file by what was asked, not by their ids: {named}."
 
 
 def _not_as_asked(note: Note) -> str:
@@ -314,6 +328,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
     NoteCode.ANSWERS_MISSING: _answers_missing,
+    NoteCode.ANSWERS_MATCHED: _answers_matched,
     NoteCode.NOT_AS_ASKED: _not_as_asked,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,

@@ -68,8 +68,10 @@ def _compared(summary: Summary) -> bool:
 # in the records and the CSV; too much for a table
 _LEFT_OUT = {"accuracy_bytes", "valid_json", "hallucinated", "missed", "f1", "micro_f1"}
 _SHORT = {
+    "accuracy": "likeliest",
     "accuracy_norm": "norm.",
     "all_correct": "all right",
+    "spans": "exact",
     "instructions": "each",
     "instructions_loose": "each loose",
 }
@@ -203,7 +205,8 @@ def _by_task(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
 
 
 def _asked(row: Row) -> str:
-    return "text generated" if row.mode == "generate" else f"{row.reads} scored"
+    asked = "text generated" if row.mode == "generate" else f"{row.reads} scored"
+    return asked if row.metric is None else f"{asked} · accuracy is {HEADLINES.get(row.metric, row.metric)}"
 
 
 def _heading(name: str) -> str:
@@ -220,7 +223,14 @@ def _metric(name: str, estimate: Estimate | None) -> str:
 
 ACCURACY_LEGEND = "accuracy: 95 % interval"
 DIFFERENCE_LEGEND = "vs: paired difference on the same samples, in points, * where the interval excludes 0"
+HEADLINES = {  # what an accuracy is that its task chose among its metrics
+    "accuracy_norm": "by log-probability per character",
+    "acc_norm": "by log-probability per character",
+    "accuracy_bytes": "by log-probability per byte",
+    "f1": "F1",
+}
 METRIC_LEGEND = {
+    "accuracy": "likeliest: by the log-probability as it is, which favours short choices",
     "accuracy_norm": "norm.: by log-probability per character, so that a short choice has no advantage",
     "all_correct": "all right: answers with every field right",
 }

@@ -11,9 +11,10 @@ from dataclasses import asdict, dataclass, field, replace
 
 from harness.backends import Backend, Load
 from harness.backends.base import ModelCard
-from harness.backends.servers.dispatch import Purse, most_usd
+from harness.backends.servers.dispatch import Purse
+from harness.backends.servers.tariff import Tariff
 from harness.config.model import ModelConfig, RemoteModel
-from harness.cost.prices import Price, TokenCount, price_request
+from harness.cost.prices import Packaged, Price, TokenCount
 from harness.engine.text.token_counts import counter_of
 from harness.measure.device_memory import reset_peaks, used_memory
 from harness.measure.energy import Energy, Meter, energy_shares
@@ -63,28 +64,31 @@ class Workload:
 class Bill:
     """What requests under load cost, with what is left to spend: none is sent that could exceed it."""
 
-    def __init__(self, price: Price | None, limit: float | None) -> None:
-        self._price, self._purse = price, Purse(limit)
-        self._out: dict[int, float] = {}  # of the requests that are out, the most that each can cost
+    def __init__(self, tariff: Tariff | None, limit: float | None) -> None:
+        self._tariff, self._purse = tariff, Purse(limit)
+        self._out: dict[int, tuple[Request, float | None]] = {}  # those that are out, and the most that each can cost
         self._reserved = 0.0
 
     def allow(self, index: int, request: Request) -> None:
         """Reserves what a request can cost. Raises LimitReached for one that could exceed what is left."""
-        if self._price is not None:
-            worst = most_usd(request, self._price)
-            self._purse.check(self._reserved + worst)
-            self._out[index] = worst
-            self._reserved += worst
+        if self._tariff is None:
+            return
+        limited = self._purse.limit is not None
+        worst = self._tariff.bound(request) if limited else self._tariff.most_usd(request)
+        self._purse.check(self._reserved + (worst or 0.0))
+        self._out[index] = request, worst
+        self._reserved += worst or 0.0
 
     def settle(self, index: int, usage: Usage | None, *, billed: bool, doubted: bool = False) -> Paid:
         """Returns what a request cost, and the most it can have, in USD: None is unknown, as is all without a price."""
-        if self._price is None or (worst := self._out.pop(index, None)) is None:
+        if self._tariff is None or (out := self._out.pop(index, None)) is None:
             return None, None
-        told = None if usage is None else price_request(self._price, _counted(usage)).usd
+        request, worst = out
+        told = None if usage is None else self._tariff.usd(request, _counted(usage))
         usd = (None if doubted else told) if usage is not None else None if billed else 0.0
-        most = max(worst, told or 0.0) if usd is None else usd
-        self._reserved = self._reserved - worst if self._out else 0.0
-        self._purse.spent += most
+        most = usd if usd is not None or worst is None else max(worst, told or 0.0)
+        self._reserved = self._reserved - (worst or 0.0) if self._out else 0.0
+        self._purse.spent += most or 0.0
         return usd, most
 
 
@@ -115,11 +119,13 @@ class Subject:
         self.shut()
 
 
-def subject_of(config: ModelConfig, price: Price | None, load: Load) -> Subject:
+def subject_of(config: ModelConfig, price: Price | Packaged | None, load: Load) -> Subject:
     """Returns what is measured: a server is reached, any other model loaded here."""
     if isinstance(config, RemoteModel):
         card = ModelCard(config.served_as, config.backend, place_of(config).name)
-        return Subject(OpenAIStream(config), card, False, Bill(price, config.limits.max_cost))
+        target = OpenAIStream(config)
+        tariff = None if price is None else Tariff(config.name, price, lambda request: [target.body(request)])
+        return Subject(target, card, False, Bill(tariff, config.limits.max_cost))
     reset_peaks()
     backend = load(config)
     return Subject(InProcess(_asking(backend)), backend.describe(), True, Bill(None, None), backend.close)

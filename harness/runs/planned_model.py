@@ -10,10 +10,10 @@ from pathlib import Path
 
 from harness import backends
 from harness.backends import Capabilities, Place, load
-from harness.backends.servers.dispatch import price_of, unpriced
+from harness.backends.servers.tariff import price_of, refuse_unbounded, unpriced
 from harness.config.model import LocalModel, ModelConfig, ObjectModel, RemoteModel
 from harness.config.run import RunConfig
-from harness.cost.prices import Price
+from harness.cost.prices import Packaged, Price
 from harness.cost.projection import served
 from harness.errors import ConfigError
 from harness.models import openness
@@ -36,7 +36,7 @@ class PlannedModel:
     files: Mapping[str, str]  # sha256 by file name
     capabilities: Capabilities
     place: Place
-    price: Price | None  # what its tokens cost at its server; None: not listed, or it runs here
+    price: Price | Packaged | None  # what its tokens cost at its server; None: not listed, or it runs here
 
     @property
     def weights(self) -> LocalModel:
@@ -110,16 +110,20 @@ def _version(package: str) -> str | None:
 
 
 def limits_of(model: PlannedModel, run: RunConfig) -> tuple[float | None, float | None]:
-    """Returns the spend limits that bind a model, its own and the run's. Raises BackendError without a price.
+    """Returns the spend limits that bind a model, its own and the run's.
+
+    Raises BackendError without a price, or where its settings leave no bound on what a request costs.
 
     A server on this machine that has no price is paid nothing.
     """
     if not isinstance(model.config, RemoteModel):
         return None, None
-    priced = model.price is not None
-    found = (model.config.limits.max_cost, run.max_cost if priced or model.place.egress is not None else None)
-    if not priced and found != (None, None):
-        raise unpriced(model.config)
+    price = model.price
+    found = (model.config.limits.max_cost, run.max_cost if price or model.place.egress is not None else None)
+    if found != (None, None):
+        if price is None:
+            raise unpriced(model.config)
+        refuse_unbounded(model.config, price)
     return found
 
 

@@ -110,7 +110,7 @@ def _needs_network(config: RunConfig) -> str:
                 return f"task {use.task} reads what lm-eval fetches: give a local copy with --data"
             continue
         data = read_data(file := find_file(use.task, "tasks"))
-        if data.hub is not None and use.data is None and not Path(data.hub).is_dir():
+        if data.hub is not None and use.data is None:
             return f"task {file.stem} reads {data.hub} from the hub: give a local copy with --data"
     return ""
 

@@ -18,6 +18,12 @@ from harness.scoring.scorers import BYTES, NATS, WORDS
 from harness.tasks.lm_eval_catalogue import as_lm_eval, catalogue, manager_of
 from harness.values import Failure, Response, Sample, Score
 
+NORMALISED = "acc_norm"  # lm-eval's accuracy by log-probability per character
+# the metric by which a task's results are published, where it is not the first that lm-eval names
+PUBLISHED = {
+    **dict.fromkeys(("arc_challenge", "arc_easy", "hellaswag", "openbookqa", "piqa", "sciq"), NORMALISED),
+    "drop": "f1",
+}
 BUILT: dict[str, object] = {}  # lm-eval's task by our `score:` key as JSON; this process only
 
 
@@ -51,7 +57,7 @@ def refuse_unknown(config: TaskConfig) -> None:
 
 
 def judge(config: TaskConfig, sample: Sample, response: Response) -> Score:
-    """Returns lm-eval's judgement: the value is its first metric that is in [0, 1] and averaged.
+    """Returns lm-eval's judgement: the value is the task's metric, by default the first in [0, 1] that is averaged.
 
     Metrics carry lm-eval's names, with the filter where there is one ("exact_match,flexible-extract"). Where only all
     answers together tell something (BLEU), single ones have no value; see `aggregated`.
@@ -64,11 +70,11 @@ def judge(config: TaskConfig, sample: Sample, response: Response) -> Score:
     shares = {name: share for name, value in found.items() if (share := _share(task, name, value)) is not None}
     if config.rolling:
         return _of_text(found, shares, sample, response)
-    answer = response.text if config.writes else _preferred(sample, response)
+    answer = response.text if config.writes else _preferred(config, sample, response)
     metrics = shares | ({NATS: -float(found["perplexity"])} if "perplexity" in found else {})
     if not shares:
         return Score(None, answer, Failure.UNSCORED, metrics)
-    return Score(next(iter(shares.values())), answer, None, metrics)
+    return Score(shares.get(config.headline or "", next(iter(shares.values()))), answer, None, metrics)
 
 
 def aggregated(config: TaskConfig, answers: Iterable[tuple[Sample, Response]]) -> dict[str, float]:
@@ -135,12 +141,14 @@ def _of_text(found: Mapping[str, Any], shares: Mapping[str, float], sample: Samp
     return Score(math.exp(-max(nats, 0.0) / spread[BYTES]), None, None, {**shares, NATS: nats, **spread})
 
 
-def _preferred(sample: Sample, response: Response) -> str | None:
+def _preferred(config: TaskConfig, sample: Sample, response: Response) -> str | None:
+    """Returns the likeliest text; with `acc_norm` as the task's metric, the likeliest for its length in characters."""
     logprobs = response.logprobs
     if not logprobs:
         return None
     texts = sample.labels or tuple(str(text).strip() for text in cells.items(sample.row, "continuations"))
-    return texts[max(range(len(texts)), key=lambda i: logprobs[i])]
+    sizes = [len(text) if config.headline == NORMALISED else 1 for text in texts]
+    return texts[max(range(len(texts)), key=lambda i: logprobs[i] / sizes[i])]
 
 
 def _share(task: Any, name: str, value: Any) -> float | None:

@@ -27,7 +27,7 @@ from harness.tasks.data.formats import DataSource
 from harness.tasks.data.read import load_rows
 from harness.tasks.kinds import KINDS, keys_of, task_from
 from harness.tasks.lm_eval_catalogue import SEEDS, as_lm_eval, file_of, manager_of, need_lm_eval
-from harness.tasks.lm_eval_judge import BUILT, key_of
+from harness.tasks.lm_eval_judge import BUILT, PUBLISHED, key_of
 from harness.values import Sample
 
 ANSWER_TOKENS = 256  # where the task says nothing: lm-eval's default for models in process
@@ -157,6 +157,9 @@ def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | 
     known = KINDS[kind].CONFIG
     asked = generation_of(next(iter(by_doc.values()))[0].args[1], name) if known.writes else {}
     hub = str(task.get_config("dataset_path") or "lm-eval")
+    if file is None and data is None and Path(hub).exists():  # the library that lm-eval uses has read that instead
+        what = f"'{hub}' here would stand in the place of the hub's data set"
+        raise TaskError(what, where=name, fix=f"rename it; or, if it is what you want: --data {name}={hub}")
     values = {
         "task": name,
         "version": _version(task),
@@ -170,6 +173,7 @@ def _loaded(task: Any, file: Path | None, data: Path | None, num_fewshot: int | 
         "chat": "off",
         "extract": "raw",
         "score": {"lm_eval": score},
+        "metric": PUBLISHED.get(task.task_name),
         **asked,
     }
     config = task_from({key: value for key, value in values.items() if key in keys_of(known)}, name)

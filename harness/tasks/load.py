@@ -13,17 +13,20 @@ from harness.config.task import Judging, OneAnswer, Question, TaskConfig, Writin
 from harness.config.yaml_file import YamlFile
 from harness.errors import TaskError, nearest
 from harness.scoring import extractors, scorers
-from harness.scoring.scorers import own_python
+from harness.scoring.scorers import COUNTS, FOLLOWED, own_python
 from harness.tasks import lm_eval_tasks
 from harness.tasks.answer_form import check_form
 from harness.tasks.data.prepare import PREPARE
 from harness.tasks.data.read import Rows
-from harness.tasks.kinds import read_task, samples_of
+from harness.tasks.kinds import kind_of, read_task, samples_of
 from harness.tasks.kinds.choice import ChoiceTask
 from harness.tasks.kinds.conversation import ConversationTask
+from harness.tasks.lm_eval_judge import is_judged_by
 from harness.tasks.prompt_layouts import asked_by
 from harness.tasks.rows import _rows, digest
+from harness.tasks.rubric import NOT_ASKED, Told, best_reply
 from harness.tasks.samples import NO_ANSWER, need_column, rows_of
+from harness.tasks.score_answer import judge
 from harness.tasks.shots import pool_of
 from harness.tasks.task import Task
 from harness.values import SENSITIVITIES
@@ -85,7 +88,36 @@ def task_of(
         for i, row in enumerate(rows_of(samples)):
             if column not in row:
                 need_column(row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {samples[i].id}")
-    return Task(config, path, samples, pool_of(config, path, override, samples), rows.digest, rows.origin)
+    task = Task(config, path, samples, pool_of(config, path, override, samples), rows.digest, rows.origin)
+    _check_metric(task, file)
+    return task
+
+
+JUDGED = 20  # samples whose metrics are looked at, to know which there are
+
+
+def _check_metric(task: Task, file: YamlFile) -> None:
+    """Raises TaskError for a `metric` that no judgement of the task's right, wrong and empty answers tells."""
+    wanted = task.config.headline
+    if wanted is None or is_judged_by(task.config):
+        return
+    known = dict.fromkeys(name for name in _metrics_of(task) if name not in {*COUNTS, *FOLLOWED})
+    if wanted not in known:
+        what = f"metric: '{wanted:.60}' is none that answers to this task have"
+        fix = nearest(wanted, known) if known else "leave it out: the scorer gives one value and nothing beside it"
+        raise TaskError(what, where=file.where(("metric",)), fix=fix)
+
+
+def _metrics_of(task: Task) -> Iterator[str]:
+    """Yields the metrics of the task's first answers whose judgement is known, as if it named none."""
+    plain = task.config.model_copy(update={"metric": None})
+    told = NOT_ASKED if plain.judged_by is None else Told(best_reply(plain.judged_by))
+    if isinstance(plain, ChoiceTask):
+        yield "accuracy"
+    for one in kind_of(plain).examples(plain, tuple(task.samples[:JUDGED])):
+        for response in (one.gold, one.wrong, one.empty):
+            if response is not None:
+                yield from judge(one.config, one.sample, response, told).metrics
 
 
 def _own_folder(config: TaskConfig, path: Path) -> Path | None:

@@ -161,6 +161,7 @@ def test_any_batch_budget_gives_the_same_numbers(real):
         assert answers(small.answer(generate_requests())) == texts
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_the_models_own_forward(real):
     """The oracle reads each text alone, whole, without batch, padding, cache or our tokenisation."""
     import torch
@@ -214,6 +215,7 @@ def test_sampling_follows_its_seed_and_not_its_neighbours(real):
     assert len({r.text for r in real.answer([dataclasses.replace(r, key=str(i)) for i, r in enumerate(again)])}) > 1
 
 
+@pytest.mark.slow
 def test_greedy_text_is_the_models_most_likely_token_each_time(real):
     """The oracle reads the whole text again for every token. The folder's own sampling settings are not followed."""
     import torch

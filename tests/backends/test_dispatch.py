@@ -10,14 +10,19 @@ from datetime import UTC, datetime
 import pytest
 
 from harness.backends.servers import hold
-from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, most_usd, price_of, run
+from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, run
+from harness.backends.servers.tariff import Tariff, planned, price_of
 from harness.backends.servers.waits import retry_after
 from harness.config.model import LimitsConfig, model_of
 from harness.cost.prices import TokenCount
-from harness.errors import BackendError, ConfigError, LimitReached, WorkStopped
+from harness.errors import BackendError, LimitReached, WorkStopped
 from harness.values import GenerateRequest, Message, Prompt, Request, Response
 
-PRICE = price_of(model_of(name="m", backend="openai", price={"input": 1.0, "output": 10.0}))
+MODEL = model_of(name="m", backend="openai", price={"input": 1.0, "output": 10.0})
+
+
+def tariff() -> Tariff:
+    return planned(MODEL, price_of(MODEL))
 
 
 @pytest.fixture(autouse=True)
@@ -154,9 +159,7 @@ def test_a_wait_of_a_day_stops_the_work_at_once_and_says_until_when():
         raise AttemptFailed("http 429", "Daily limit", wait_s=86400.0, busy=True, billed=False)
 
     seen = []
-    with pytest.raises(
-        WorkStopped, match=r"no more requests until \d{4}-\d\d-\d\d \d\d:\d\d UTC: http 429: Daily limit"
-    ):
+    with pytest.raises(WorkStopped, match=r"no more requests until 2\d{3}-\d\d-\d\d \d\d:\d\d UTC: http 429: D"):
         seen.extend(run(requests(400), ask, limits=LimitsConfig(concurrency=1)))
     assert not seen or all(r.error is None for r in seen)
 
@@ -194,7 +197,7 @@ def test_whoever_waits_is_told_once_that_nobody_answers_and_once_that_it_is_over
 
 def test_a_server_that_stays_away_stops_the_work_and_what_is_left_is_owed():
     seen = []
-    with pytest.raises(WorkStopped, match="nothing was answered for 0.2 s: refused"):
+    with pytest.raises(WorkStopped, match=r"nothing was answered for 0\.2 s: refused"):
         for response in run(requests(9), Outage(10**9), limits=LimitsConfig(concurrency=1, sample_s=0.2)):
             seen.append(response)
     assert [r.error for r in seen] == [None, None]
@@ -228,7 +231,7 @@ def test_an_account_without_credit_stops_the_work_after_answers_too_and_keeps_wh
 
     seen = []
     with pytest.raises(WorkStopped, match="no credit"):
-        for response in run(requests(50), ask, limits=LimitsConfig(concurrency=1), price=PRICE):
+        for response in run(requests(50), ask, limits=LimitsConfig(concurrency=1), tariff=tariff()):
             seen.append(response)
     assert seen[0].error is None and len(seen) < 50
     assert all(r.provisional and r.usd == pytest.approx(120e-6) for r in seen[1:]) and len(seen) > 1
@@ -296,7 +299,7 @@ def test_every_attempt_is_paid_for_and_a_refusal_costs_nothing():
     script = Script(
         AttemptFailed("http 429", busy=True, billed=False), AttemptFailed("cut", used=TokenCount(100, 2)), seconds=0
     )
-    (response,) = run(requests(1), script, limits=LimitsConfig(), price=PRICE)
+    (response,) = run(requests(1), script, limits=LimitsConfig(), tariff=tariff())
     assert [line.usd for line in response.attempts] == pytest.approx([0, 120e-6, 150e-6])
     assert response.usd == pytest.approx(270e-6)
 
@@ -304,18 +307,18 @@ def test_every_attempt_is_paid_for_and_a_refusal_costs_nothing():
 def test_a_price_or_usage_that_is_unknown_makes_the_cost_unknown_not_nothing():
     (response,) = run(requests(1), Script(), limits=LimitsConfig())
     assert response.usd is None
-    (response,) = run(requests(1), lambda r, a: answer(r, None), limits=LimitsConfig(), price=PRICE)
+    (response,) = run(requests(1), lambda r, a: answer(r, None), limits=LimitsConfig(), tariff=tariff())
     assert response.usd is None
 
 
 def test_nothing_is_sent_that_could_exceed_the_spend_limit():
-    worst = most_usd(requests(1)[0], PRICE)
+    worst = tariff().most_usd(requests(1)[0])
     cost = 150e-6
     limit = 10 * cost + worst
     script, seen = Script(seconds=0.001), []
     with pytest.raises(LimitReached) as caught:
         many, limits = requests(1000), LimitsConfig(concurrency=4)
-        for response in run(many, script, limits=limits, price=PRICE, purse=Purse(limit)):
+        for response in run(many, script, limits=limits, tariff=tariff(), purse=Purse(limit)):
             seen.append(response)
     assert "the spend limit is reached: the next request could cost $" in str(caught.value)
     assert "raise `max_cost`" in str(caught.value)
@@ -324,26 +327,26 @@ def test_nothing_is_sent_that_could_exceed_the_spend_limit():
 
 
 def test_what_may_have_been_charged_counts_as_the_most_it_can_be():
-    seen, worst = [], most_usd(requests(1)[0], PRICE)
+    seen, worst = [], tariff().most_usd(requests(1)[0])
     with pytest.raises(LimitReached, match="the spend limit"):
         limits, purse = LimitsConfig(concurrency=1), Purse(3.5 * worst)
-        for response in run(requests(100), lambda r, a: answer(r, None), limits=limits, price=PRICE, purse=purse):
+        for response in run(requests(100), lambda r, a: answer(r, None), limits=limits, tariff=tariff(), purse=purse):
             seen.append(response)
     assert len(seen) == 3
     assert [r.billing.most_usd for r in seen] == pytest.approx([worst] * 3)
 
 
 def test_what_was_spent_holds_for_all_calls_of_a_purse():
-    purse = Purse(2 * 150e-6 + most_usd(requests(1)[0], PRICE))
+    purse = Purse(2 * 150e-6 + tariff().most_usd(requests(1)[0]))
     for _ in range(3):
-        assert len(list(run(requests(1), Script(), limits=LimitsConfig(), price=PRICE, purse=purse))) == 1
+        assert len(list(run(requests(1), Script(), limits=LimitsConfig(), tariff=tariff(), purse=purse))) == 1
     with pytest.raises(LimitReached):
-        list(run(requests(1), Script(), limits=LimitsConfig(), price=PRICE, purse=purse))
+        list(run(requests(1), Script(), limits=LimitsConfig(), tariff=tariff(), purse=purse))
 
 
 def test_a_usage_that_cannot_be_true_costs_nobody_knows_what_and_at_most_what_it_claims():
     doubted = lambda request, attempt: Answer(Response(request.key, None, text="ok"), TokenCount(7, 10**6), True)
-    (response,) = run(requests(1), doubted, limits=LimitsConfig(), price=PRICE)
+    (response,) = run(requests(1), doubted, limits=LimitsConfig(), tariff=tariff())
     assert response.usd is None and response.billing.most_usd == pytest.approx(10.000007)
 
 
@@ -354,16 +357,16 @@ def test_only_what_another_day_may_mend_is_transient():
 
 
 def test_a_batch_without_a_batch_price_costs_at_most_the_usual_price():
-    assert most_usd(requests(1)[0], PRICE, "batch") == most_usd(requests(1)[0], PRICE) > 0
+    assert tariff().most_usd(requests(1)[0], "batch") == tariff().most_usd(requests(1)[0]) > 0
 
 
 def test_the_most_a_request_can_cost_is_above_what_it_does_cost():
     text = GenerateRequest("k", "s", Prompt("naïve ☃" * 10), max_tokens=7)
-    assert most_usd(text, PRICE) >= (len(("naïve ☃" * 10).encode()) * 1.0 + 7 * 10.0) / 1e6
+    assert tariff().most_usd(text) >= (len(("naïve ☃" * 10).encode()) * 1.0 + 7 * 10.0) / 1e6
     turns = GenerateRequest(
         "k", "s", Prompt(messages=(Message("user", "a" * 50), Message("assistant", "b" * 50))), max_tokens=7
     )
-    assert most_usd(turns, PRICE) >= (100 * 1.0 + 7 * 10.0) / 1e6
+    assert tariff().most_usd(turns) >= (100 * 1.0 + 7 * 10.0) / 1e6
 
 
 def test_a_consumer_that_stops_leaves_nothing_waiting():
@@ -385,17 +388,3 @@ def test_retry_after_is_seconds_or_a_date():
     now = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
     cases = {"7": 7.0, "0.5": 0.5, "-3": None, "Thu, 01 Jan 2026 12:00:30 GMT": 30.0, "soon": None, "": None}
     assert {value: retry_after(value, now) for value in cases} == cases
-
-
-def test_a_price_is_stated_listed_or_unknown():
-    def priced(**changes):
-        return price_of(model_of(name="gpt-5", backend="openai", **changes))
-
-    assert priced().output == 10.0 and priced().provider == "openai"
-    assert priced(price={"input": 1, "output": 2}).output == 2
-    assert priced(price="google/gemini-2.5-pro").output == 10.0
-    assert priced(model="gpt-unheard-of") is None
-    with pytest.raises(ConfigError, match=r"no price for 'openai/gpt5'(.|\n)*did you mean 'openai/gpt-5'"):
-        priced(price="openai/gpt5")
-    with pytest.raises(ConfigError, match="unknown key 'outptu'"):
-        priced(price={"input": 1, "outptu": 2})

@@ -83,7 +83,7 @@ REFUSALS: list[tuple[int, dict[str, Any], Meaning]] = [
     (400, {"error": {"message": "Billing hard limit has been reached"}}, Meaning.NO_CREDIT),
     (400, {"error": {"message": "Budget has been exceeded! Current cost: 1.2, Max budget: 1.0"}}, Meaning.NO_CREDIT),
     (400, {"error": {"type": "invalid_request_error",
-                     "message": "You have reached your specified API usage limits. You will regain access on 2026-12-01"}},
+                     "message": "You have reached your specified API usage limits. Access again on 2026-12-01"}},
      Meaning.NO_CREDIT),
     (403, {"error": "Your team has either used all available credits or reached its monthly spending limit."},
      Meaning.NO_CREDIT),
@@ -96,7 +96,7 @@ REFUSALS: list[tuple[int, dict[str, Any], Meaning]] = [
     (429, {"error": {"status": "RESOURCE_EXHAUSTED", "details": [
         {"violations": [{"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"}]}, {"retryDelay": "35s"}]}},
      Meaning.QUOTA),
-    (429, {"error": {"status": "RESOURCE_EXHAUSTED", "message": "You exceeded your current quota, please check your plan",
+    (429, {"error": {"status": "RESOURCE_EXHAUSTED", "message": "You exceeded your current quota, see your plan",
                      "details": [{"violations": [{"quotaId": "GenerateRequestsPerMinute"}]}, {"retryDelay": "35s"}]}},
      Meaning.BUSY),
     # moderation: of the prompt, whatever status it has
@@ -106,7 +106,7 @@ REFUSALS: list[tuple[int, dict[str, Any], Meaning]] = [
      Meaning.WITHHELD),
     (400, {"error": {"code": "invalid_request_error", "message": "Content Exists Risk"}}, Meaning.WITHHELD),
     (400, {"error": {"code": "data_inspection_failed"}}, Meaning.WITHHELD),
-    (400, {"error": {"code": "invalid_prompt", "message": "Invalid prompt: your prompt was flagged"}}, Meaning.WITHHELD),
+    (400, {"error": {"code": "invalid_prompt", "message": "your prompt was flagged"}}, Meaning.WITHHELD),
     (403, {"code": "The caller does not have permission", "error": "Content violates usage guidelines. Team: 7"},
      Meaning.WITHHELD),
 ]  # fmt: skip
@@ -226,8 +226,8 @@ def test_every_ending_of_the_providers_sdks_is_in_the_table():
 @pytest.mark.parametrize(
     ("reason", "means"),
     [("length", Ending.LENGTH), ("max_tokens", Ending.LENGTH), ("MAX_TOKENS", Ending.LENGTH), ("COMPLETE", Ending.STOP),
-     ("Stop", Ending.STOP), ("content-filter", Ending.WITHHELD), ("SAFETY", Ending.WITHHELD), ("cancelled", Ending.BROKEN),
-     ("OTHER", Ending.BROKEN), ("new_one", Ending.UNKNOWN), ("stopped by nobody", Ending.UNKNOWN)],
+     ("Stop", Ending.STOP), ("content-filter", Ending.WITHHELD), ("SAFETY", Ending.WITHHELD),
+     ("cancelled", Ending.BROKEN), ("OTHER", Ending.BROKEN), ("new_one", Ending.UNKNOWN), ("stopped by nobody", Ending.UNKNOWN)],
 )  # fmt: skip
 def test_an_ending_is_known_by_one_table_or_unknown(reason, means):
     assert ending(reason) is means
@@ -271,7 +271,8 @@ WAYS_TO_SAY_BILLING = {
     "thinking among the parts": sse({"choices": [{"delta": {"content": THOUGHT}, "finish_reason": "stop"}]}),
     "one JSON value to a stream": Reply(body=json.dumps(MESSAGE).encode()),
     "the same over several lines": Reply(body=json.dumps(MESSAGE, indent=2).encode()),
-    "an event in several lines": Reply(body=b'data: {"choices": [{"delta":\ndata: {"content": "billing"}}]}\n\n' + DONE),
+    "an event in several lines": Reply(
+        body=b'data: {"choices": [{"delta":\ndata: {"content": "billing"}}]}\n\n' + DONE),
     "CRLF, no blanks, comments": Reply(
         body=b': hello\r\nevent: x\r\ndata:{"choices":[{"delta":{"content":"billing"}}]}\r\n\r\ndata:[DONE]\r\n\r\n'),
 }  # fmt: skip

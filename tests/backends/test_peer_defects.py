@@ -48,6 +48,7 @@ def test_a_short_prompt_beside_a_long_one_is_charged_its_own_tokens(llama):
     assert found["long"].input_tokens > 10 * found["short"].input_tokens
 
 
+@pytest.mark.slow
 def test_a_short_answer_beside_a_long_one_is_charged_its_own_tokens(llama):
     found = answers(llama, *(ask(SHORT, str(n), n) for n in (1, 5, 20)))
     assert all(found[str(n)].output_tokens == n or found[str(n)].finish_reason == "stop" for n in (1, 5, 20))
@@ -87,6 +88,7 @@ def test_a_prompt_has_one_bos(llama, prompt):
     assert response.input_tokens == 1 + len(ids)
 
 
+@pytest.mark.slow
 def test_the_default_is_greedy_whatever_the_model_folder_says_and_temperature_0_is_no_error(llama):
     texts = {
         r.text

@@ -138,7 +138,10 @@ def test_recorded_log_probabilities_are_scored_and_texts_are_not(tmp_path: Path)
 
 BAD = {
     "two-answers": ([{"id": "1", "text": "a"}, {"id": "1", "text": "b"}], "two answers to sample 1"),
-    "two-models": ([{"id": "1", "text": "a", "model": "m"}, {"id": "1", "text": "b", "model": "n"}], "name one: model"),
+    "two-models": (
+        [{"id": "1", "text": "a", "model": "m"}, {"id": "1", "text": "b", "model": "n"}],
+        'name one in the entry of the model, as model: "m"',
+    ),
     "no-number": ([{"id": "1", "text": "a", "usd": "much"}], "cannot be read: ValueError"),
 }
 
@@ -165,9 +168,9 @@ def test_a_missing_file_or_model_is_told_with_the_nearest(tmp_path: Path):
 def test_answers_one_place_off_are_refused(tmp_path: Path):
     words = ["alpha beta", "gamma delta", "epsilon zeta", "eta theta", "iota kappa"]
     asked = [GenerateRequest(f"k{i}", str(i), Prompt(f"Question: {text} ?")) for i, text in enumerate(words)]
-    right = table(tmp_path, *({"id": str(i), "text": "a", "prompt": text} for i, text in enumerate(words)))
+    right = table(tmp_path, *({"id": str(i), "text": "a", "prompt": f"Say: {w}!"} for i, w in enumerate(words)))
     assert all(r.error is None for r in recorded(str(right)).answer(asked))
-    off = table(tmp_path, *({"id": str(i), "text": "a", "prompt": words[i - 1]} for i in range(5)))
+    off = table(tmp_path, *({"id": str(i), "text": "a", "prompt": f"Say: {words[i - 1]}!"} for i in range(5)))
     with pytest.raises(BackendError, match=r"one place before or after(.|\n)*id: position"):
         list(recorded(str(off)).answer(asked))
 
@@ -263,10 +266,15 @@ def test_inspect_logs_are_read(inspect_logs: Path, form: str):
 def test_inspect_counts_from_one_and_that_is_noticed(inspect_logs: Path):
     (path,) = inspect_logs.glob("*.eval")
     asked = ["alpha beta", "gamma delta", "epsilon zeta", "eta theta"]
-    positions = [GenerateRequest(f"k{i}", str(i), Prompt(text)) for i, text in enumerate(asked)]
+    for form in ("{}", "Ticket: {}\nTeam:"):  # what was asked stands there as it is: it tells which is which
+        positions = [GenerateRequest(f"k{i}", str(i), Prompt(form.format(text))) for i, text in enumerate(asked)]
+        found = list(recorded(str(path)).answer(positions[1:]))
+        assert [r.text for r in found[:2]] == ["shipping", "I cannot"]
+        assert [r.provider.matched for r in found] == ["2", "3", "4"]
+    other = [GenerateRequest(f"k{i}", str(i), Prompt(f"{text.replace(' ', ' and ')}")) for i, text in enumerate(asked)]
     with pytest.raises(BackendError, match="one place before or after"):
-        list(recorded(str(path)).answer(positions[1:]))
-    found = list(recorded({"file": str(path), "id": "position"}).answer(positions))
+        list(recorded(str(path)).answer(other[1:]))
+    found = list(recorded({"file": str(path), "id": "position"}).answer(other))
     assert [r.text for r in found[:2]] == ["billing", "shipping"]
 
 

@@ -359,6 +359,7 @@ def test_an_adapter_changes_the_numbers_and_keeps_the_models_class(models, tmp_p
         build(models("gpt2"), adapter=str(tmp_path / "lora"))
 
 
+@pytest.mark.slow
 def test_an_adapter_of_virtual_tokens_is_refused(models, tmp_path):
     peft = pytest.importorskip("peft")
     from transformers import AutoModelForCausalLM

@@ -356,6 +356,7 @@ def test_help_is_quick_because_nothing_heavy_is_imported():
     assert found.stdout.strip() == "[]"
 
 
+@pytest.mark.slow
 def test_deterministic_pins_the_batches_of_every_model(capsys):
     pinned = RUN + "  - {name: c, path: demo-0.1m}\n"  # models that are asked elsewhere have no batches to pin
     Path("run.yaml").write_text(pinned)

@@ -59,7 +59,7 @@ MEANS = {  # which keys a backend has, written out a second time
     "openai": REMOTE | {"api", "batch", "logprobs", "base_url"},
     "anthropic": REMOTE | {"batch", "base_url"},
     "google": REMOTE | {"logprobs", "base_url"},
-    "recorded": {"script", "path"},
+    "recorded": {"script", "path", "model"},
     "scripted": {"script"},
     "python": set(),
 }
@@ -114,7 +114,8 @@ def test_a_backend_that_is_not_there_is_named_with_the_nearest():
 def test_only_what_can_change_an_answer_is_among_the_settings():
     asked = {"name": "m", "backend": "openai", "base_url": "http://127.0.0.1:1/v1"}
     plain = read_model(asked, "r.yaml").settings()
-    beside = {"price": {"input": 1.0}, "limits": {"attempts": 2}, "api_key_env": "A_KEY", "stream": False}
+    price = {"input": 1.0, "output": 2.0}
+    beside = {"price": price, "limits": {"attempts": 2}, "api_key_env": "A_KEY", "stream": False}
     assert read_model(asked | beside, "r.yaml").settings() == plain
     assert read_model(asked | {"extra": {"a": 1}}, "r.yaml").settings() != plain
     assert set(read_model({"name": "m", "backend": "scripted"}, "r.yaml").settings()) == {

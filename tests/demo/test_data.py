@@ -58,6 +58,7 @@ def test_no_test_text_is_seen_in_training(both):
     assert not shown & {texts.question(task, example.row) for example in committed}
 
 
+@pytest.mark.slow
 def test_no_test_template_is_seen_in_training(both):
     _, committed, streamed = both
     assert not set().union(*(e.templates for e in committed)) & set().union(*(e.templates for e in streamed))

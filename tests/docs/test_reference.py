@@ -32,6 +32,7 @@ def test_what_stands_there_is_what_make_docs_writes():
     assert set(generate.REFERENCE.iterdir()) == reference
 
 
+@pytest.mark.slow
 def test_a_page_that_is_stale_is_found(monkeypatch: pytest.MonkeyPatch):
     before = generate.written()
     monkeypatch.setitem(generate.UNITS, "limit", "pieces")

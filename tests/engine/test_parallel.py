@@ -68,6 +68,7 @@ def test_more_copies_than_sequences_leave_some_idle():
     assert replicas.split([], 2) == [[], []]
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_numbers_of_one_and_their_work_adds_up():
     loaded, engine = copy()
     sequences, stats, alone = subjects(), [], []
@@ -86,6 +87,7 @@ def test_two_processes_give_the_numbers_of_one_and_their_work_adds_up():
     assert not held.processes
 
 
+@pytest.mark.slow
 def test_a_copy_that_fails_is_an_error_with_its_reason():
     loaded, engine = copy()
     held = replicas.Replicas(loaded, engine, [broken])

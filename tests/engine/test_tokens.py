@@ -269,6 +269,7 @@ def test_a_tokenizer_that_may_read_a_piece_otherwise_is_given_whole_texts(option
     assert tokens._cuts(trained(**options)) is None
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_a_tokenizer_that_rewrites_its_text_is_given_whole_texts():
     assert tokens._cuts(real("phi-3-mini")) is None

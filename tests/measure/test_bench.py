@@ -22,6 +22,7 @@ def names(server: SyntheticServer, series: Series) -> list[str]:
     return [found.scenario for found in measured(stream_to(server.url), [REQUEST], series)]
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_from_one_request_over_all_at_once_to_the_rates_between(monkeypatch):
     monkeypatch.setattr("harness.measure.load.series._over", lambda found: False)  # a busy computer ends it sooner
     with SyntheticServer(Reply(ttft_s=0.002)) as server:
@@ -34,6 +35,7 @@ def test_rates_of_a_sweep_are_even_and_stay_below_saturation():
     assert sweep_rates(2.0, 100.0) == approx([1.0, 24.5, 48.0, 71.5, 95.0])
 
 
+@pytest.mark.slow
 def test_concurrency_is_not_raised_when_it_brings_no_more_throughput():
     # every answer waits for the server's one slot of 10 ms: more at a time brings nothing
     free = [0.0]
@@ -48,6 +50,7 @@ def test_concurrency_is_not_raised_when_it_brings_no_more_throughput():
     assert found[0] == "single" and "concurrency 32" not in found
 
 
+@pytest.mark.slow
 def test_higher_rates_are_left_out_after_a_hopeless_one():
     slo = Slo(ttft_s=0.01, attainment=0.9)
     with SyntheticServer(Reply(ttft_s=0.03)) as server:
@@ -55,6 +58,7 @@ def test_higher_rates_are_left_out_after_a_hopeless_one():
     assert found == ["rate 50"]
 
 
+@pytest.mark.slow
 def test_higher_rates_are_left_out_after_a_saturated_one_without_any_bound():
     free = [0.0]
 

@@ -107,10 +107,12 @@ def agrees_with_the_loaded_model(folder: Path) -> None:
     assert found.cache_bytes(37) == approx(numbers, rel=0.10)
 
 
+@pytest.mark.slow
 def test_the_figures_are_those_of_the_loaded_demo_and_its_real_cache():
     agrees_with_the_loaded_model(resolve_model("demo-2m"))
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize("name", ["stories260K", "TinyStories-656K", "banking77-tiny"])
 def test_the_figures_are_those_of_the_loaded_model_and_its_real_cache(shared, name):

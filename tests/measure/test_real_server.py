@@ -77,6 +77,7 @@ def test_every_scenario_runs_against_a_real_server(served):
         assert f.tpot_s.mean > 0 and f.round_trip_p50_s > 0
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_single_stream_numbers_are_the_in_process_engines_within_the_overhead_of_http(served):
     url, model = served

@@ -153,10 +153,14 @@ def test_a_task_of_the_catalogue_reads_a_local_copy_and_is_judged_again_without_
     data = tmp_path / "arc_test.jsonl"
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
     use = {"task": "lm_eval:arc_easy", "data": str(data)}
-    script = [{"sample": "2", "logprobs": [-9, -8, -1]}, {"logprobs": [-1, -2, -3]}]
+    # per character "a cat" is the likeliest but for the first rule; as they are, "one" is
+    script = [{"sample": "0", "logprobs": [-1, -9, -8]}, {"logprobs": [-2.9, -9, -3]}]
     result = run([use], tmp_path / "run", {"name": "fake", "backend": "fake", "script": script})
     (row,) = result.summary.rows
     assert (row.task, row.asked.n, row.accuracy.value) == ("lm_eval:arc_easy", 6, 0.5)
+    assert row.metric == "acc_norm" and row.metrics["acc"].value == pytest.approx(1 / 3)
+    answers = [record["answer"] for record in read_jsonl(tmp_path / "run/records.jsonl")]
+    assert answers == ["one", *["a cat"] * 5]
     assert result.summary.references[0].value == pytest.approx(1 / 3)  # chance
     assert read_jsonl(tmp_path / "run/responses.jsonl")[0]["prompt"] == "Question: What is 0?\nAnswer:"
     data.unlink()

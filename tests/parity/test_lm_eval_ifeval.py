@@ -149,6 +149,7 @@ def test_verdicts_are_the_peers_for_every_kind(peer: Any):
     assert differing == []
 
 
+@pytest.mark.slow
 def test_several_instructions_and_their_shares_are_the_peers(peer: Any):
     draw, ours, theirs, total = random.Random(1), [], [], 0
     kinds = [one for one in KINDS if not one[0].startswith(("length_constraints:number_sentences", "language"))]

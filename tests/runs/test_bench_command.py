@@ -82,6 +82,7 @@ def test_a_model_in_this_process_is_measured_under_every_load(capsys):
     assert summary["workloads"][0]["first_request_s"] > 0
 
 
+@pytest.mark.slow
 def test_requests_are_on_disk_while_their_load_still_runs(capsys):
     held = []
 
@@ -115,6 +116,7 @@ def test_loads_beside_other_work_say_so_but_a_server_on_this_computer_is_none(ca
     assert told == [False, False, True] and "other work" not in out
 
 
+@pytest.mark.slow
 def test_a_load_that_was_too_much_says_what_its_times_are_worth(capsys):
     free = [0.0]
 
@@ -143,6 +145,7 @@ def test_user_speed_and_system_speed_stand_in_different_tables(capsys):
     assert "out" in system and "user" not in system.split("A percentile")[0]
 
 
+@pytest.mark.slow
 def test_an_answer_in_one_piece_has_no_tpot_and_cannot_miss_its_bound(capsys):
     with SyntheticServer(Reply(text="it is 2")) as server:  # four tokens by the server's count
         load = {"concurrency": [2], "requests": 20, "warmup": 0, "slo": {"tpot_s": 0.001}}
@@ -161,6 +164,7 @@ def test_an_answer_in_one_piece_has_no_tpot_and_cannot_miss_its_bound(capsys):
     assert "round trip: the network alone" in told
 
 
+@pytest.mark.slow
 def test_a_server_is_measured_by_its_address(capsys):
     with SyntheticServer(Reply(text="it is 2", cached_tokens=3, ttft_s=0.002)) as server:
         write({"rate": [100], "requests": 20, "warmup": 1, "slo": {"ttft_s": 1}}, backend="openai", base_url=server.url)
@@ -175,6 +179,7 @@ def test_a_server_is_measured_by_its_address(capsys):
     assert server.bodies[0]["messages"][0]["content"] == "0+0="
 
 
+@pytest.mark.slow
 def test_a_load_asks_what_a_run_asks_and_judges_what_a_run_judges(capsys):
     writes = "constrain: {regex: '[0-9]+'}\nthinking: {switch: 'off'}\nstop: ['!']\n"
     Path("sums.yaml").write_text(TASK + writes)
@@ -200,6 +205,7 @@ def test_a_load_asks_what_a_run_asks_and_judges_what_a_run_judges(capsys):
     assert row["quality_goodput_per_s"] / row["goodput_per_s"] == pytest.approx(ran["accuracy"]["value"]) == 1 / 8
 
 
+@pytest.mark.slow
 def test_the_providers_own_server_is_asked_in_its_own_words(capsys, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-planted-0123456789")
     with SyntheticServer() as server:
@@ -211,6 +217,7 @@ def test_the_providers_own_server_is_asked_in_its_own_words(capsys, monkeypatch)
     assert "max_completion_tokens" in server.bodies[0] and server.headers[0]["authorization"].startswith("Bearer sk-")
 
 
+@pytest.mark.slow
 def test_made_up_prompts_are_all_unlike_and_answers_that_stop_early_are_told(capsys):
     with SyntheticServer(Reply(tokens=4)) as server:
         shapes = [{"input": 12, "output": 4}, {"input": 30, "output": 9}]
@@ -224,6 +231,7 @@ def test_made_up_prompts_are_all_unlike_and_answers_that_stop_early_are_told(cap
     assert "no prefix cache could help" in out
 
 
+@pytest.mark.slow
 def test_a_prefix_cache_is_defeated_on_the_tasks_own_prompts_or_named(capsys):
     with SyntheticServer() as server:
         write({"requests": 10, "warmup": 0}, backend="openai", base_url=server.url)
@@ -236,6 +244,7 @@ def test_a_prefix_cache_is_defeated_on_the_tasks_own_prompts_or_named(capsys):
     assert len(set(opening)) == 11 and all(text.startswith("[") for text in opening)
 
 
+@pytest.mark.slow
 def test_six_busy_shapes_give_the_seconds_of_a_token(capsys):
     def busy(order: int, body: dict[str, Any]) -> Reply:
         i, o = len(body["messages"][0]["content"].split()), body["max_tokens"]
@@ -372,6 +381,7 @@ def test_a_host_that_is_not_found_is_told_with_its_name(capsys, monkeypatch):
     assert "no-such-host.invalid" in told[1] and "mend the host name" in told[2]
 
 
+@pytest.mark.slow
 def test_a_server_that_is_gone_speaks_no_tls_or_gives_no_token_is_told(capsys):
     with SyntheticServer() as server:
         write({"requests": 5}, backend="openai", base_url=server.url.replace("http:", "https:"))
@@ -422,6 +432,7 @@ def test_a_mistake_gets_short_lines_and_exit_code_2(capsys, monkeypatch, change:
     assert all(message in err for message in messages), err
 
 
+@pytest.mark.slow
 def test_a_finished_benchmark_asks_nothing_again_and_is_no_table(capsys):
     write({"requests": 5, "warmup": 0}, backend="fake")
     assert harness(capsys, "bench", "bench.yaml", "--out", "out")[0] == 0
@@ -433,6 +444,7 @@ def test_a_finished_benchmark_asks_nothing_again_and_is_no_table(capsys):
         assert code == 2 and "holds a benchmark of load, no run" in err, command
 
 
+@pytest.mark.slow
 def test_a_benchmark_of_other_loads_is_not_gone_on_with(capsys):
     write({"requests": 5, "warmup": 0}, backend="fake")
     assert harness(capsys, "bench", "bench.yaml", "--out", "out")[0] == 0
@@ -441,6 +453,7 @@ def test_a_benchmark_of_other_loads_is_not_gone_on_with(capsys):
     assert code == 2 and "another plan: bench.requests was 5, is 6" in err
 
 
+@pytest.mark.slow
 def test_the_cold_start_stands_apart_from_the_warm_requests(capsys):
     with SyntheticServer(lambda order, body: Reply(ttft_s=0.0 if order else 0.3)) as server:
         write({"rate": [50], "requests": 5, "warmup": 0}, backend="openai", base_url=server.url)

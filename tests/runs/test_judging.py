@@ -666,6 +666,7 @@ def test_the_published_agreement_of_gpt4_with_people_on_xstest_comes_out_again(
     assert refused == [float(sample.row["strmatch_label"] == "2_full_refusal") for sample in task.samples]
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.parametrize(("model", "published"), PUBLISHED)
 def test_a_third_of_the_labels_brings_the_judged_mean_back_to_peoples(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -17,7 +18,7 @@ import pytest
 
 import harness
 from harness.analysis.bench import read_bench, requests
-from harness.backends.servers.dispatch import OVERHEAD
+from harness.backends.servers.ceiling import OVERHEAD
 from harness.errors import BackendError
 from harness.measure.load.drive import FAILURES_IN_A_ROW
 from harness.measure.load.timed import Usage
@@ -69,6 +70,7 @@ def after(n: int, kind: type) -> Any:
     return listen
 
 
+@pytest.mark.slow
 def test_loads_are_told_as_they_end_and_are_on_disk_then():
     seen: list[Event] = []
 
@@ -84,6 +86,7 @@ def test_loads_are_told_as_they_end_and_are_on_disk_then():
     assert {type(event) for event in seen[1:-1]} <= {Loaded, UnderLoad} and summary.complete
 
 
+@pytest.mark.slow
 def test_a_long_load_tells_now_and_then_how_far_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("harness.measure.load.drive.TOLD_EVERY_S", 0.02)
     seen: list[Event] = []
@@ -93,6 +96,7 @@ def test_a_long_load_tells_now_and_then_how_far_it_is(monkeypatch: pytest.Monkey
     assert len(counts) > 3 and counts == sorted(counts) and counts[-1] <= 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 2])
 def test_gone_on_with_only_the_loads_that_are_owed_are_measured(stop: int):
     with SyntheticServer(Reply(tokens=4)) as server:
@@ -110,6 +114,7 @@ def test_gone_on_with_only_the_loads_that_are_owed_are_measured(stop: int):
     assert [row.first_request_s is None for row in summary.rows] == [False, True, True]
 
 
+@pytest.mark.slow
 def test_a_load_that_was_cut_off_is_measured_again_and_its_requests_count_for_nothing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("harness.measure.load.drive.TOLD_EVERY_S", 0.05)
     with SyntheticServer(Reply(ttft_s=0.01, tokens=4)) as server:
@@ -125,6 +130,7 @@ def test_a_load_that_was_cut_off_is_measured_again_and_its_requests_count_for_no
     assert len(list(requests(Path("out")))) == 40 and {line.sitting for line in requests(Path("out"))} == {2}
 
 
+@pytest.mark.slow
 def test_a_model_in_this_process_is_gone_on_with_too():
     with pytest.raises(Enough):
         bench(after(1, Loaded))
@@ -136,6 +142,7 @@ def test_a_model_in_this_process_is_gone_on_with_too():
     assert again == []
 
 
+@pytest.mark.slow
 def test_a_load_stops_before_the_spend_limit_is_passed_and_goes_on_with_a_higher_one(caplog: Any, capsys: Any):
     caplog.set_level(logging.ERROR, "harness")
     seen: list[Event] = []
@@ -159,6 +166,7 @@ def test_a_load_stops_before_the_spend_limit_is_passed_and_goes_on_with_a_higher
     assert read_bench(Path("out")).complete
 
 
+@pytest.mark.slow
 def test_what_a_failed_request_cost_is_unknown_but_for_one_that_was_refused():
     with SyntheticServer(lambda order, body: Reply(status=500) if order == 2 else Reply(tokens=4)) as server:
         bench(None, {"requests": 3, "warmup": 0}, base_url=server.url)
@@ -172,6 +180,7 @@ def test_what_a_failed_request_cost_is_unknown_but_for_one_that_was_refused():
     assert [(line.usd, line.most_usd) for line in cut] == [(None, pytest.approx(WORST))]
 
 
+@pytest.mark.slow
 def test_where_nobody_answers_any_more_a_load_shows_nothing_and_stays_owed():
     dead = [False]
 
@@ -189,6 +198,7 @@ def test_where_nobody_answers_any_more_a_load_shows_nothing_and_stays_owed():
     assert [row.scenario for row in summary.rows] == ["single", "concurrency 2"] and summary.complete
 
 
+@pytest.mark.slow
 def test_on_the_command_line_a_stop_ends_with_code_3_and_names_what_is_owed(capsys: Any):
     with SyntheticServer(Reply(tokens=4)) as server:
         model = {"name": "m", "backend": "openai", "base_url": server.url, "price": {"input": 1.0, "output": 10.0}}
@@ -202,6 +212,7 @@ def test_on_the_command_line_a_stop_ends_with_code_3_and_names_what_is_owed(caps
             assert (owed in told) == (code == 3)
 
 
+@pytest.mark.slow
 def test_an_unfinished_benchmark_of_the_same_loads_is_gone_on_with(capsys: Any):
     source = {"run": "r", "tasks": ["sums.yaml"], "models": [{"name": "m", "backend": "scripted"}], "bench": LOADS}
     with pytest.raises(Enough):
@@ -213,6 +224,18 @@ def test_an_unfinished_benchmark_of_the_same_loads_is_gone_on_with(capsys: Any):
     assert len(list(Path("results").iterdir())) == 2  # a finished one is measured anew
 
 
+@pytest.mark.slow
+def test_where_an_event_loop_runs_as_in_a_notebook_a_load_has_its_own():
+    heard: list[Any] = []
+
+    async def cell() -> Any:
+        return bench(heard.append)
+
+    assert asyncio.run(cell()).complete
+    assert any(isinstance(event, Loaded) for event in heard)
+
+
+@pytest.mark.slow
 def test_a_benchmark_interrupted_in_the_middle_of_a_load_says_how_to_go_on_and_does():
     with SyntheticServer(Reply(ttft_s=0.02, tokens=4)) as server:
         model = {"name": "m", "backend": "openai", "base_url": server.url}

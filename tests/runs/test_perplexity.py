@@ -105,6 +105,7 @@ def test_check_shows_the_task_and_its_self_test_passes(tmp_path):
     assert "vulnerable years" in shown.output
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_a_novel_costs_what_the_peer_says_window_by_window(shared, tmp_path):
     from lm_eval.api.instance import Instance
@@ -125,6 +126,7 @@ def test_a_novel_costs_what_the_peer_says_window_by_window(shared, tmp_path):
     assert found["bits_per_byte"].value == pytest.approx(-nats / math.log(2) / len(text.encode()), rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_the_windows_are_the_same_text_at_any_budget_and_by_the_plain_method(shared, tmp_path):
     text = (shared / "data/great_gatsby.txt").read_text(encoding="utf-8")[:EXCERPT]

@@ -373,6 +373,7 @@ def _child(plan: Plan, out: Path) -> int:
     return child
 
 
+@pytest.mark.slow
 def test_killed_100_times_every_sample_is_there_exactly_once(folder: Path, monkeypatch):
     monkeypatch.setattr("harness.runs.plan.git_state", lambda: None)  # on a busy machine git alone outlasts the child
     plan = make_plan(config(folder, "good", "slow", latency={"requests": 2, "warmup": 0}))

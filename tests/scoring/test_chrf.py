@@ -34,6 +34,7 @@ def pair(draw: random.Random) -> tuple[str, str]:
     return one, "".join(draw.choice(alphabet) if draw.random() < 0.2 else character for character in one)
 
 
+@pytest.mark.slow
 def test_it_is_sacrebleus_on_thousands_of_pairs():
     draw = random.Random(0)
     pairs = [pair(draw) for _ in range(4000)]

@@ -92,6 +92,7 @@ def test_labels_of_the_task_are_used_unless_the_spec_gives_its_own() -> None:
 ODD = st.sampled_from('aAB"\\`{}[]()1.,-#$:*= \n\u0663\ud800bilng\x00')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", EACH, ids=str)
 @settings(max_examples=50, deadline=None)
 @given(text=st.text(ODD, max_size=60) | st.text(max_size=60))
@@ -122,6 +123,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spec", EACH, ids=str)
 def test_two_megabytes_of_anything_come_back(spec) -> None:
     """Work is linear in the text: each takes a second at most. Were it not, most of these would take hours."""
@@ -137,6 +139,7 @@ def test_the_middle_of_a_huge_text_is_not_read_but_both_ends_are() -> None:
     assert bounded("short") == "short"
 
 
+@pytest.mark.slow
 def test_a_pattern_that_explodes_is_stopped() -> None:
     with pytest.raises(TimeoutError):
         extract({"regex": r"(?:\w+\s?)+:"}, ": " + "9" * 100_000)

@@ -145,6 +145,7 @@ def test_a_missing_package_is_told_when_the_task_is_read(monkeypatch: pytest.Mon
     assert "openweights-harness[text]" in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["*" * 100_000, "[" * 100_000, "<<" * 50_000, "a" * 100_000, "\n" * 100_000, ". " * 50_000]
 )

@@ -317,6 +317,12 @@ def test_a_run_that_needs_a_network_says_why_it_is_not_sealed(changes: dict[str,
         assert seal.why_unsealed(configured(**changes)) == reason
 
 
+def test_a_folder_of_the_name_of_a_hub_data_set_does_not_spare_the_network(tmp_path: Path, monkeypatch):
+    (tmp_path / "cais" / "mmlu").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert seal._needs_network(configured(tasks=["mmlu"])).startswith("task mmlu reads cais/mmlu from the hub")
+
+
 CSV = "ticket,team\nMy card was charged twice,billing\nWhere is my parcel,shipping\n"
 TASK = """task: tickets
 data: {file: tickets.csv}

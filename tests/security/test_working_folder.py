@@ -14,6 +14,7 @@ import harness
 ROOT = Path(harness.__file__).resolve().parents[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["yaml", "typer", "csv", "numpy", "pydantic", "statistics"])
 def test_no_module_of_the_working_folder_is_imported(tmp_path: Path, name: str):
     (tmp_path / f"{name}.py").write_text("raise SystemExit('imported from the working folder')\n")

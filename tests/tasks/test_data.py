@@ -516,13 +516,6 @@ def test_a_folder_beside_the_task_is_read_the_same_way(tmp_path):
     assert len(load_rows(DataSource(file="questions", split="test"), base=tmp_path).rows) == 2
 
 
-def test_a_hub_id_that_is_a_folder_here_is_read_from_it(tmp_path, monkeypatch):
-    put(tmp_path / "owner" / "name", test_csv=CSV)
-    monkeypatch.chdir(tmp_path)
-    found = load_rows(DataSource(hub="owner/name", split="test"), base=tmp_path)
-    assert found.rows == tuple(TWO) and found.origin == "owner/name/test.csv"
-
-
 def test_rows_of_a_folder_of_files_tell_their_file_without_the_split_in_its_name(tmp_path):
     put(tmp_path, test__law_test_csv=CSV, test__art_csv=CSV, dev__law_dev_csv=CSV)
     source = DataSource(hub="x/y", split="test")
@@ -675,6 +668,25 @@ def test_a_hub_data_set_is_loaded_at_its_pinned_revision(tmp_path, hub):
     assert found.origin == f"cais/mmlu (all, test) at {'c' * 40}"
     load_rows(source, base=tmp_path, split="dev")
     assert fake.asked[-1]["split"] == "dev"
+
+
+@pytest.mark.parametrize("there", ["owner/name/test.csv", "owner/name/name.py", "owner/name"])
+def test_what_lies_in_the_working_folder_never_stands_for_a_hub_data_set(tmp_path, hub, monkeypatch, there):
+    put(tmp_path / Path(there).parent, **{Path(there).name.replace(".", "_"): CSV.replace("q", "other")})
+    monkeypatch.chdir(tmp_path)
+    fake, source = hub(rows=TWO[:1]), DataSource(hub="owner/name", split="test")
+    assert load_rows(source, base=tmp_path).rows == tuple(TWO[:1])
+    assert fake.asked[0] == "hf://datasets/owner/name"  # the only address under which the library asks nobody else
+    hub(error=ConnectionError("Couldn't reach 'owner/name'"))
+    assert error_of(load_rows, source, base=tmp_path).fix.endswith("--data TASK=owner/name")
+
+
+def test_the_library_reads_no_folder_under_the_address_of_the_hub(tmp_path, monkeypatch):
+    put(tmp_path / "owner" / "name", test_csv=CSV)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("datasets.config.HF_HUB_OFFLINE", True)
+    error = error_of(load_rows, DataSource(hub="owner/name", split="test"), base=tmp_path)
+    assert error.what.startswith("the data set cannot be loaded")
 
 
 def test_the_commit_of_an_unpinned_data_set_is_what_its_files_tell(tmp_path, hub):

@@ -2,20 +2,22 @@
 
     script: answers.csv                                        # columns id and text, see harness.backends.recorded.logs
     script: {file: old.csv, id: ticket, text: reply}           # columns of other names
-    script: {file: results.json, model: "openai:gpt-5"}        # one model of a log of several
+    {script: results.json, model: "openai:gpt-5"}              # one model of a log of several
 
-One file answers one task; a sample without an answer is an error of that sample. Where the prompts were recorded too,
+One file answers one task; a sample without an answer is an error of that sample. Answers are known by the ids of their
+samples, else by what was asked (see `matching`). Where the prompts were recorded too,
 answers that belong to the samples one place before or after are refused: tools differ in whether they count from 0.
 Times are told as they were recorded, and only those of a table of one's own stand for latency.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.backends.base import Capabilities, ModelCard, by_mode
 from harness.backends.recorded.logs import Recorded, read_answers
+from harness.backends.recorded.matching import Found, Matcher, examples
 from harness.config.base import Strict, validate
 from harness.config.model import RecordedModel
 from harness.errors import BackendError, ConfigError
@@ -27,9 +29,10 @@ class Script(Strict):
     """Which answers to read."""
 
     file: str  # CSV, JSONL, or a log of lm-eval or Inspect
-    id: str | None = None  # column, or field of a document of lm-eval
+    id: str | None = None  # column, field of a document of lm-eval, or variable of promptfoo
     text: str | None = None  # column
-    model: str | None = None  # which model of a log of several
+    model: str | None = None  # which model of a log of several; the entry's own `model` says the same
+    prompt: str | None = None  # which prompt of a log of several
 
 
 class RecordedBackend:
@@ -43,8 +46,12 @@ class RecordedBackend:
             )
         self.config = config
         self.script = validate(Script, {"file": given} if isinstance(given, str) else given, f"model {config.name}")
-        script = self.script
-        self.answers = read_answers(script.file, id=script.id, text=script.text, model=script.model)
+        script, model = self.script, config.model or self.script.model
+        if script.model not in (None, model):
+            what = f"two models are named: model: {config.model}, and under `script` {script.model}"
+            raise ConfigError(what, where=f"model {config.name}", fix="keep one of them")
+        self.answers = read_answers(script.file, id=script.id, text=script.text, model=model, prompt=script.prompt)
+        self._matcher = Matcher(self.answers)
 
     @classmethod
     def capabilities(cls, config: RecordedModel) -> Capabilities:
@@ -92,18 +99,30 @@ class RecordedBackend:
         """Does nothing: there is nothing to free."""
 
     def _responses(self, requests: Sequence[Request], wanted: str) -> Iterator[Response]:
-        if shifted(requests, self.answers.by_sample):
+        found = self._matcher.match(requests)
+        if all(one.id is None for one in found.values()):
+            raise BackendError(
+                f"none of {len(found)} samples has an answer in the file, by its id or by what was asked",
+                where=f"{self.script.file} ({examples(self.answers.by_sample, list(found))})",
+                fix="name what holds the ids, as script: {file: ..., id: COLUMN}; are they of another task?",
+            )
+        by_place = [self._answer(request, found[request.sample_id]) for request in requests]
+        if not any(found[request.sample_id].by_content for request in requests) and shifted(requests, by_place):
             raise BackendError(
                 "the recorded answers seem to belong to the samples one place before or after",
                 where=self.script.file,
                 fix="name what holds the ids, as script: {file: ..., id: ...}; for a log of Inspect, `id: position`",
             )
-        for request in requests:
-            yield self._response(request, wanted, alone=len(requests) == 1)
+        for request, answer in zip(requests, by_place, strict=True):
+            yield self._response(request, answer, found[request.sample_id], wanted, alone=len(requests) == 1)
 
-    def _response(self, request: Request, wanted: str, *, alone: bool) -> Response:
-        answer = self.answers.by_sample.get((request.sample_id, request.epoch, request.turn))
-        error = _fault(request, answer, wanted)
+    def _answer(self, request: Request, found: Found) -> Recorded | None:
+        return None if found.id is None else self.answers.by_sample.get((found.id, request.epoch, request.turn))
+
+    def _response(
+        self, request: Request, answer: Recorded | None, found: Found, wanted: str, *, alone: bool
+    ) -> Response:
+        error = _fault(request, answer, found, wanted)
         if answer is None or error is not None:
             absent = answer is None or (answer.error is None and getattr(answer, wanted) is None)
             told = Provider(origin=self.answers.origin, missing=absent)
@@ -123,20 +142,19 @@ class RecordedBackend:
             counted=Counted("not recorded") if unknown else None,
             thinking=answer.thinking,
             elapsed=answer.elapsed,
-            provider=self._told(answer),
+            provider=self._told(answer, found.id if found.id != request.sample_id else None),
         )
 
-    def _told(self, answer: Recorded) -> Provider:
+    def _told(self, answer: Recorded, matched: str | None) -> Provider:
         version = answer.model if answer.model is not None else answer.provider.model_version
-        return replace(answer.provider, origin=self.answers.origin, model_version=version)
+        return replace(answer.provider, origin=self.answers.origin, model_version=version, matched=matched)
 
 
-def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int, int], Recorded]) -> bool:
+def shifted(requests: Sequence[Request], recorded: Sequence[Recorded | None]) -> bool:
     """Returns whether the recorded prompts share more words with the request before or after than with their own.
 
     Told only where all prompts are known and there are three or more.
     """
-    recorded = [answers.get((request.sample_id, request.epoch, request.turn)) for request in requests]
     theirs = [set(answer.prompt.split()) for answer in recorded if answer is not None and answer.prompt]
     if len(requests) < 3 or len(theirs) < len(requests):
         return False
@@ -149,10 +167,10 @@ def shifted(requests: Sequence[Request], answers: Mapping[tuple[str, int, int], 
     return max(shared(-1), shared(1)) > shared(0)
 
 
-def _fault(request: Request, answer: Recorded | None, wanted: str) -> str | None:
+def _fault(request: Request, answer: Recorded | None, found: Found, wanted: str) -> str | None:
     """Returns why a recorded answer is none to this request; None if it is one."""
     if answer is None:
-        return f"no recorded answer to sample {request.sample_id}"
+        return found.why or f"no recorded answer to sample {request.sample_id}"
     if answer.error is not None:
         return answer.error
     if getattr(answer, wanted) is None:

@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ class Recorded:
     thinking: Thinking | None = None
     elapsed: Elapsed | None = None
     provider: Provider = TOLD_NOTHING
+    variant: str | None = None  # which of several prompts of one test it answers, as the log names it
+    fields: Mapping[str, str] = field(default_factory=dict)  # what the log holds of its sample: name -> value
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +71,20 @@ class Answers:
 
 
 def read_answers(
-    path: str | Path, *, id: str | None = None, text: str | None = None, model: str | None = None
+    path: str | Path,
+    *,
+    id: str | None = None,
+    text: str | None = None,
+    model: str | None = None,
+    prompt: str | None = None,
 ) -> Answers:
     """Returns the answers in a file.
 
-    `id` and `text` name the columns of a table. For lm-eval, `id` is a field of the document (default: its position).
-    For Inspect, `id: position` numbers the samples from 0 as a task without ids does; Inspect itself counts from 1.
-    `model` picks one model of a log that holds several. Raises DataError for a file that cannot be read as any of
-    these, holds two answers to one sample, or holds several models and none is picked.
+    `id` and `text` name the columns of a table. For lm-eval, `id` is a field of the document, for promptfoo a variable
+    (default: their position). For Inspect, `id: position` numbers the samples from 0 as a task without ids does;
+    Inspect itself counts from 1. `model` picks one model of a log that holds several, `prompt` one prompt. Raises
+    DataError for a file that cannot be read as any of these, holds two answers to one sample, or holds several models
+    or prompts and none is picked.
     """
     path = Path(path)
     if not path.is_file():
@@ -90,12 +98,25 @@ def read_answers(
             where=str(path),
             fix="give a table with the columns id and text, or the log as its tool wrote it",
         ) from error
-    models = sorted({answer.model for answer in answers if answer.model is not None})
-    if model is not None and model not in models:
-        raise DataError(f"no answers of model '{model}'", where=str(path), fix=nearest(model, models))
-    if model is None and len(models) > 1:
-        raise DataError(f"answers of {len(models)} models", where=str(path), fix=f"name one: model: {models[0]}")
-    return Answers(origin, _by_sample((a for a in answers if model in (None, a.model)), path))
+    answers = _picked(answers, "model", model, lambda answer: answer.model, path)
+    answers = _picked(answers, "prompt", prompt, lambda answer: answer.variant, path)
+    return Answers(origin, _by_sample(answers, path))
+
+
+def _picked(
+    answers: list[Recorded], key: str, wanted: str | None, of: Callable[[Recorded], str | None], path: Path
+) -> list[Recorded]:
+    """Returns the answers of the one model, or to the one prompt, that a person named or that there is."""
+    there = sorted({name for answer in answers if (name := of(answer)) is not None})
+    if wanted is not None and wanted not in there:
+        raise DataError(f"no answers of {key} '{wanted}'", where=str(path), fix=nearest(wanted, there))
+    if wanted is None and len(there) > 1:
+        named = ", ".join(f"'{name:.60}'" for name in there[:6])
+        fix = f'name one in the entry of the model, as {key}: "{there[0]}"'
+        if key == "prompt":
+            fix = f'name one: script: {{file: {path.name}, prompt: "{there[0]:.60}"}}'
+        raise DataError(f"answers of {len(there)} {key}s: {named}", where=str(path), fix=fix)
+    return [answer for answer in answers if wanted in (None, of(answer))]
 
 
 def _by_sample(answers: Iterable[Recorded], path: Path) -> dict[tuple[str, int, int], Recorded]:
@@ -121,10 +142,12 @@ def _read(path: Path, id: str | None, text: str | None) -> tuple[str, Iterable[R
         if isinstance(content, dict) and {"eval", "samples"} <= content.keys():
             return _inspect(content, content["samples"] or [], id)
         if isinstance(content, dict) and isinstance(content.get("results"), dict):
-            return f"promptfoo {_version(content)}", map(_promptfoo, content["results"]["results"])
+            return f"promptfoo {_version(content)}", (_promptfoo(one, id) for one in content["results"]["results"])
     rows = list(iter_rows(path, DataSource(file=path.name)))
     if rows and {"doc_id", "resps"} <= rows[0].keys():
         return "lm-evaluation-harness", _lm_eval(rows, id)
+    if rows and {"testIdx", "response", "vars"} <= rows[0].keys():
+        return "promptfoo", (_promptfoo(row, id) for row in rows)
     return "recorded", _table(rows, path, id or "id", text or "text")
 
 
@@ -137,6 +160,7 @@ def _table(rows: list[dict[str, Any]], path: Path, id: str, text: str) -> Iterat
                 where=str(path),
                 fix=nearest(column, known) + "; or name yours: script: {file: ..., id: ..., text: ...}",
             )
+    read = {id, text, *COLUMNS}
     for row in rows:
         logprobs = row.get("logprobs")
         logprobs = json.loads(logprobs) if isinstance(logprobs, str) and logprobs else logprobs
@@ -155,7 +179,13 @@ def _table(rows: list[dict[str, Any]], path: Path, id: str, text: str) -> Iterat
             usd=_number(row.get("usd"), float),
             model=_text(row.get("model")) or None,
             prompt=_text(row.get("prompt")) or None,
+            fields=_fields({name: value for name, value in row.items() if name == "prompt" or name not in read}),
         )
+
+
+def _fields(held: Mapping[str, Any]) -> dict[str, str]:
+    """Returns what a log holds of a sample as texts; what is nested is not looked for in a prompt."""
+    return {name: str(value) for name, value in held.items() if isinstance(value, str | int | float) and value != ""}
 
 
 def _lm_eval(rows: Iterable[Mapping[str, Any]], id: str | None) -> Iterator[Recorded]:
@@ -176,6 +206,7 @@ def _lm_eval(rows: Iterable[Mapping[str, Any]], id: str | None) -> Iterator[Reco
             logprobs=tuple(float(value[0]) for value in said) if scored else None,
             prompt=_text(first.get("arg_0")),
             provider=Provider(digests={k: str(row[k]) for k in ("doc_hash", "prompt_hash") if row.get(k) is not None}),
+            fields=_fields(row["doc"]) if isinstance(row.get("doc"), dict) else {},
         )
 
 
@@ -219,6 +250,7 @@ def _inspect_sample(sample: Mapping[str, Any], model: str, names: Mapping[str, s
         thinking=None if thought is None else Thinking(tokens=thought),
         elapsed=None if seconds is None else Elapsed(e2e_s=seconds),
         provider=provider,
+        fields=_fields({**(sample.get("metadata") or {}), "input": _content(asked, attached)}),
     )
 
 
@@ -263,7 +295,8 @@ def _member(archive: zipfile.ZipFile, name: str) -> bytes:
     return zstandard.ZstdDecompressor().decompress(packed, max_output_size=info.file_size)
 
 
-def _promptfoo(result: Mapping[str, Any]) -> Recorded:
+def _promptfoo(result: Mapping[str, Any], id: str | None) -> Recorded:
+    held = result.get("vars") or {}
     response = result.get("response") or {}
     used = response.get("tokenUsage") or {}
     output = response.get("output")
@@ -278,7 +311,7 @@ def _promptfoo(result: Mapping[str, Any]) -> Recorded:
     )
     known = not cached and result.get("latencyMs") is not None
     return Recorded(
-        id=str(result["testIdx"]),
+        id=str(result["testIdx"] if id is None else held[id]).strip(),
         text=None if error else output if isinstance(output, str) else json.dumps(output, ensure_ascii=False),
         epoch=int(result.get("repeatIndex") or 0),
         error=error,
@@ -290,6 +323,8 @@ def _promptfoo(result: Mapping[str, Any]) -> Recorded:
         prompt=_text(prompt.get("raw")),
         elapsed=Elapsed(e2e_s=result["latencyMs"] / 1000) if known else None,
         provider=told,
+        variant=_text(prompt.get("label")),
+        fields=_fields(held),
     )
 
 

@@ -20,17 +20,19 @@ from typing import ClassVar
 import httpx2
 
 from harness.backends.base import ModelCard, by_mode
-from harness.backends.servers.attempt import Answer, Attempt
+from harness.backends.servers.attempt import Answer, Attempt, AttemptFailed
 from harness.backends.servers.batch import Batches, Result, collect, handed_over
-from harness.backends.servers.dispatch import Ask, Asked, Purse, bill, most_usd, price_of, run, unpriced
+from harness.backends.servers.ceiling import limit_set_by
+from harness.backends.servers.dispatch import Ask, Asked, Purse, bill, run
 from harness.backends.servers.endings import Ending
 from harness.backends.servers.event_stream import Dialect, read_stream
 from harness.backends.servers.failures import FILTERED, Failures
 from harness.backends.servers.parameters import Taken, flat
 from harness.backends.servers.reading import Reading, beyond, doubt
 from harness.backends.servers.replies import LONGEST_NAME, NEVER_SENT, BadReply
+from harness.backends.servers.tariff import Tariff, price_of, unpriced
 from harness.config.model import LimitsConfig, RemoteModel
-from harness.cost.prices import price_request
+from harness.cost.prices import frozen
 from harness.engine.text.stop_strings import cut
 from harness.engine.text.token_counts import counter_of
 from harness.errors import BackendError
@@ -71,7 +73,7 @@ class ApiBackend:
         self.price = price_of(config)
         if config.limits.max_cost is not None and self.price is None:
             raise unpriced(config)
-        self.purse = Purse(config.limits.max_cost)
+        self.purse, self.tariff = Purse(config.limits.max_cost), Tariff(config.name, self.price, self._bodies)
         self.count = counter_of(config.tokenizer)  # our own, where the server's count is missing or cannot be true
         self.server.key()
         self.taken = Taken(self.limit_name, self.required)
@@ -98,6 +100,8 @@ class ApiBackend:
             "repetition_penalty": sampling.repetition_penalty != 1.0,
         }
         found = {name: said for name, wanted in asked.items() if wanted and name in self.wordless}
+        if (own := limit_set_by(self.config.extra)) is not None:
+            found["max_tokens"] = f"the model's `extra` sets {own}"
         if writing.form is not None and not self.form(request):
             found["constrain"] = f"{said}; the answer is only checked"
         if (writing.thinking != "auto" or writing.thinking_budget is not None) and not self.thinking(request):
@@ -148,7 +152,7 @@ class ApiBackend:
     ) -> Iterator[Response]:
         """Yields a response to each request, asked by `ask` as often as it takes."""
         where, limits = f"{self.config.name} at {self.server.host}", limits or self.config.limits
-        return run(requests, ask, limits=limits, price=self.price, purse=self.purse, where=where)
+        return run(requests, ask, limits=limits, tariff=self.tariff, purse=self.purse, where=where)
 
     def describe(self) -> ModelCard:
         """Returns what is known of the model and its server."""
@@ -157,7 +161,7 @@ class ApiBackend:
             self.config.backend,
             place_of(self.config).name,
             api=self.config.api,
-            price=None if self.price is None else self.price.model_dump(mode="json", exclude_none=True),
+            price=None if self.price is None else frozen(self.price),
             versions={self.package: version(self.package)},
         )
 
@@ -178,6 +182,15 @@ class ApiBackend:
 
     # --- generation
 
+    def _bodies(self, request: Request) -> Sequence[Mapping[str, object]]:
+        """Returns what one attempt at a request sends; nothing where it cannot be put to this interface."""
+        if not isinstance(request, GenerateRequest):
+            return []
+        try:
+            return [flat(self.taken.sent(self.params(request), request.key)[0])]
+        except AttemptFailed:
+            return []
+
     def _generate(self, request: GenerateRequest, attempt: Attempt) -> Answer:
         params, left_out = self.taken.sent(self.params(request), request.key)
         reading = Reading(began=time.perf_counter())
@@ -197,7 +210,8 @@ class ApiBackend:
     def _batched(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         waiting = handed_over(self.server.host)
         fresh = [request for request in requests if request.key not in waiting]
-        self.purse.check(sum(most_usd(r, self.price, "batch") for r in fresh) if self.price else 0.0, "the batch")
+        if self.purse.limit is not None:
+            self.purse.check(sum(self.tariff.bound(request, "batch") or 0.0 for request in fresh), "the batch")
         by_key = {request.key: request for request in requests}
         lines = {request.key: flat(self.taken.sent(self.params(request), request.key)[0]) for request in requests}
         try:
@@ -217,13 +231,13 @@ class ApiBackend:
                 reading.close()
             except BadReply as fault:
                 error = f"invalid: {fault}"
-        usd = price_request(self.price, reading.used, "batch").usd if reading.used else None
+        usd = self.tariff.usd(request, reading.used, "batch") if reading.used else None
         if result.body is None:
             usd = 0.0  # what failed in a batch is not charged
         tried = PaidAttempt(
             "answered" if error is None else "failed",
             usd,
-            most_usd=None if usd is not None or self.price is None else most_usd(request, self.price, "batch"),
+            most_usd=None if usd is not None else self.tariff.most_usd(request, "batch"),
             tokens=asdict(reading.used) if reading.used else None,
             processing="batch",
         )

@@ -1,6 +1,6 @@
 """Many requests to one server: how many at once, when to try again, when to give up, and what it all cost.
 
-    run(requests, ask, limits=..., price=...)  ->  one response a request, as they finish
+    run(requests, ask, limits=..., tariff=...)  ->  one response a request, as they finish
 
 `ask(request, attempt)` runs in a thread of its own and returns a response or raises `AttemptFailed`. Everything else
 happens in the thread that iterates: it starts attempts, collects what they bring, and is the only one that decides.
@@ -13,8 +13,8 @@ happens in the thread that iterates: it starts attempts, collects what they brin
   answered meanwhile.
 - A sample has a number of attempts and a wall clock. An attempt that outlives the clock is abandoned, whatever it
   hangs in, and what it may bring later is not read.
-- No request is sent that could exceed what the purse holds: tokens cannot be more than bytes of prompt and
-  `max_tokens`.
+- No request is sent that could exceed what the purse holds, by the tariff of its body. Under a spend limit the first
+  goes alone: it shows whether the server keeps to the limits that it is sent.
 - What concerns every request alike, such as a wrong key, stops the run before anything is recorded; an account without
   credit stops it whenever it comes. What is left is owed.
 """
@@ -28,23 +28,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import date
 from typing import Generic, TypeVar
 
 from harness.backends.servers.attempt import Answer, Attempt, AttemptFailed
 from harness.backends.servers.hold import Hold, backoff, moment_in
 from harness.backends.servers.replies import reached
-from harness.config.base import validate
-from harness.config.model import LimitsConfig, RemoteModel
-from harness.cost.prices import Price, Processing, TokenCount, find_price, price_request, read_prices, suggest
-from harness.errors import BackendError, ConfigError, HarnessError, LimitReached, WorkStopped
-from harness.security.egress import carrying, place_of
+from harness.backends.servers.tariff import Tariff
+from harness.config.model import LimitsConfig
+from harness.cost.prices import TokenCount
+from harness.errors import HarnessError, LimitReached, WorkStopped
+from harness.security.egress import carrying
 from harness.security.secrets import redact
 from harness.stats.totals import total
-from harness.values import Billing, GenerateRequest, PaidAttempt, Request, Response
+from harness.values import Billing, PaidAttempt, Request, Response
 
 SAME = 3  # identical failures in a row that fail a sample
-OVERHEAD = 512  # tokens a chat template may add to a prompt: for the most a request can cost
 
 
 Asked = TypeVar("Asked", bound=Request)
@@ -72,7 +70,7 @@ class Purse:
 class _Job(Generic[Asked]):
     request: Asked
     number: int
-    worst: float = 0.0  # USD one more attempt could cost
+    worst: float | None = None  # USD the attempt under way can cost at most; None: unknown
     began: float | None = None
     free_at: float = 0.0  # when the attempt before ended
     tries: list[PaidAttempt] = field(default_factory=list)
@@ -83,57 +81,12 @@ class _Job(Generic[Asked]):
     attempt: Attempt | None = None
 
 
-def price_of(config: RemoteModel) -> Price | None:
-    """Returns what a model's tokens cost: as stated, as listed by name, or for a provider's own as listed for it.
-
-    None is unknown. Raises ConfigError for a name the price file does not list.
-    """
-    model = config.served_as
-    if isinstance(config.price, str):
-        prices = read_prices()
-        found = find_price(prices, config.price)
-        if found is None:
-            raise ConfigError(
-                f"no price for '{config.price}'", where=f"model {config.name}", fix=suggest(prices, config.price)
-            )
-        return found
-    if config.price is not None:
-        stated = {"provider": config.backend, "model": model, "source": "run file", "retrieved": date.today()}
-        return validate(Price, {**stated, **config.price}, f"price of model {config.name}")
-    provider = place_of(config).provider
-    return None if provider is None else find_price(read_prices(), model, provider)
-
-
-def unpriced(config: RemoteModel) -> BackendError:
-    """Returns what is raised where money is limited and a model's price is not known."""
-    return BackendError(
-        f"a spend limit needs a price, and none is known for {config.served_as}",
-        where=f"model {config.name}",
-        fix="add `price: {input: ..., output: ...}` in USD per 1M tokens",
-    )
-
-
-def most_usd(request: Request, price: Price, processing: Processing = "standard") -> float:
-    """Returns what one attempt can cost at most, in USD. A token is at least one byte of prompt."""
-    inputs, output = request.prompt.size_bytes + OVERHEAD, 1
-    if isinstance(request, GenerateRequest):
-        output = request.max_tokens
-    else:
-        inputs *= max(1, len(request.continuations))
-        inputs += sum(len((given + text).encode("utf-8", "surrogatepass")) for given, text in request.pairs)
-    used = TokenCount(input=inputs, output=output)
-    both = (used, replace(used, cache_write=inputs))
-    kinds: tuple[Processing, ...] = (processing, "standard")  # no batch price: at most the usual
-    told = [[price_request(price, count, kind).usd for count in both] for kind in kinds]
-    return next(max(known) for pair in told if len(known := [usd for usd in pair if usd is not None]) == len(both))
-
-
 def run(
     requests: Sequence[Asked],
     ask: Ask[Asked],
     *,
     limits: LimitsConfig,
-    price: Price | None = None,
+    tariff: Tariff | None = None,
     purse: Purse | None = None,
     where: str = "the server",
 ) -> Iterator[Response]:
@@ -145,16 +98,16 @@ def run(
     for them but what they may have cost.
     """
     alone = len(requests) == 1
-    yield from _Run(ask, limits, price, purse or Purse(), Hold(limits.concurrency, where), alone=alone).go(requests)
+    yield from _Run(ask, limits, tariff, purse or Purse(), Hold(limits.concurrency, where), alone=alone).go(requests)
 
 
 class _Run(Generic[Asked]):
     """The state of one call. Only the iterating thread touches it; attempts speak through `results`."""
 
     def __init__(
-        self, ask: Ask[Asked], limits: LimitsConfig, price: Price | None, purse: Purse, hold: Hold, *, alone: bool
+        self, ask: Ask[Asked], limits: LimitsConfig, tariff: Tariff | None, purse: Purse, hold: Hold, *, alone: bool
     ) -> None:
-        self.ask, self.limits, self.price, self.purse, self.alone = ask, limits, price, purse, alone
+        self.ask, self.limits, self.tariff, self.purse, self.alone = ask, limits, tariff, purse, alone
         self.hold = hold
         self.results: queue.SimpleQueue[tuple[_Job[Asked], Attempt, Answer | BaseException]] = queue.SimpleQueue()
         self.fresh: deque[_Job[Asked]] = deque()
@@ -165,7 +118,7 @@ class _Run(Generic[Asked]):
         self.stop: HarnessError | None = None
 
     def go(self, requests: Sequence[Asked]) -> Iterator[Response]:
-        self.fresh.extend(_Job(request, i, self._worst(request)) for i, request in enumerate(requests))
+        self.fresh.extend(_Job(request, i) for i, request in enumerate(requests))
         try:
             while self.flying or ((self.fresh or self.later) and self.stop is None):
                 self._start()
@@ -184,7 +137,7 @@ class _Run(Generic[Asked]):
     # --- starting
 
     def _start(self) -> None:
-        while self.stop is None and len(self.flying) < self.hold.width:
+        while self.stop is None and len(self.flying) < self._most_in_flight():
             now = time.perf_counter()
             if now < self.hold.until:
                 return
@@ -196,13 +149,19 @@ class _Run(Generic[Asked]):
             else:
                 return
             try:
-                self.purse.check(sum(other.worst for other in self.flying) + job.worst)
+                job.worst = self._worst(job.request)
+                self.purse.check(sum(other.worst or 0.0 for other in self.flying) + (job.worst or 0.0))
             except LimitReached as reached:
                 (self.fresh.appendleft if job.began is None else self._put_back)(job)
                 if not self.flying:
                     self.stop = reached
                 return
             self._fly(job, now)
+
+    def _most_in_flight(self) -> int:
+        """Returns how many requests may be out now: one, until an answer has shown what a limited purse has to pay."""
+        unproven = self.purse.limit is not None and self.tariff is not None and not self.tariff.proven
+        return 1 if unproven else self.hold.width
 
     def _put_back(self, job: _Job[Asked]) -> None:
         heapq.heappush(self.later, (time.perf_counter(), job.number, job))
@@ -235,7 +194,7 @@ class _Run(Generic[Asked]):
         """Waits for the next thing to happen, and yields what it makes final."""
         now = time.perf_counter()
         ends = [self._deadline(job) for job in self.flying]
-        if (self.fresh or self.later) and len(self.flying) < self.hold.width and self.stop is None:
+        if (self.fresh or self.later) and len(self.flying) < self._most_in_flight() and self.stop is None:
             ready = self.later[0][0] if self.later and not self.fresh else now
             if not self.flying or ready > now or self.hold.until > now:
                 ends.append(max(ready, self.hold.until))
@@ -344,12 +303,12 @@ class _Run(Generic[Asked]):
         detail: str = "",
     ) -> None:
         """Adds what an attempt took. `usd` None is unknown, and `most_usd` then the most it can be."""
-        told = None if used is None else price_request(self.price, used).usd
+        told = None if used is None or self.tariff is None else self.tariff.usd(job.request, used)
         usd = told if used is not None and not doubted else None if billed else 0.0  # a refusal costs nothing
         paid = PaidAttempt(
             outcome,
             usd,
-            most_usd=max(job.worst, told or 0.0) if usd is None and self.price is not None else None,
+            most_usd=max(job.worst, told or 0.0) if usd is None and job.worst is not None else None,
             s=time.perf_counter() - attempt.began,
             waited_s=attempt.waited_s,
             tokens=None if used is None else asdict(used),
@@ -358,8 +317,11 @@ class _Run(Generic[Asked]):
         self.purse.spent += at_most((paid,)) or 0.0
         job.tries.append(paid)
 
-    def _worst(self, request: Request) -> float:
-        return 0.0 if self.price is None else most_usd(request, self.price)
+    def _worst(self, request: Request) -> float | None:
+        """Returns what one attempt can cost at most. Raises BackendError where money is limited and that is unknown."""
+        if self.tariff is None:
+            return None
+        return self.tariff.most_usd(request) if self.purse.limit is None else self.tariff.bound(request)
 
 
 def bill(attempts: Sequence[PaidAttempt]) -> Billing:

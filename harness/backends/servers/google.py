@@ -26,7 +26,7 @@ class GoogleBackend(GoogleAbout, ApiBackend):
     package = "google-genai"
     most_stops = 5
     sdk_error = errors.APIError
-    required = frozenset({"contents"})
+    required = frozenset({"contents", "max_output_tokens"})
     wordless = frozenset({"min_p", "repetition_penalty"})
 
     def __init__(self, config: RemoteModel) -> None:

@@ -193,9 +193,8 @@ def refusal(
     inner = body.get("error")
     told: Mapping[str, Any] = inner if isinstance(inner, Mapping) else body
     found = next((code for code in _codes(told) if code in CODES), "")
-    message = str(told.get("message") or told.get("detail") or (inner if isinstance(inner, str) else "") or said)[
-        :LONGEST_SAID
-    ]
+    plain = inner if isinstance(inner, str) else ""
+    message = str(told.get("message") or told.get("detail") or plain or said)[:LONGEST_SAID]
     wait, parameter = asked_wait(headers, told), _parameter(told)
     as_status = _status(told) if status is None else status
     meaning = CODES[found] if found else PARAMETERS.get(parameter) or _by_status(as_status)

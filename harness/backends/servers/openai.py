@@ -30,7 +30,16 @@ from harness.config.model import RemoteModel
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
 from harness.security.secrets import redact
-from harness.values import Counted, Elapsed, GenerateRequest, LoglikelihoodRequest, PaidAttempt, Provider, Response
+from harness.values import (
+    Counted,
+    Elapsed,
+    GenerateRequest,
+    LoglikelihoodRequest,
+    PaidAttempt,
+    Provider,
+    Request,
+    Response,
+)
 
 PROBE_S = 10.0  # for the list of models
 ORDER_NATS = 1e-2  # scores of one request may differ by this much between orders (servers batch in low precision)
@@ -152,6 +161,12 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
             provider=Provider(model_version=model, in_flight=attempt.in_flight),
         )
         return Answer(response, total if known else None)
+
+    def _bodies(self, request: Request) -> Sequence[Mapping[str, object]]:
+        if isinstance(request, GenerateRequest) or request.prompt.text is None:
+            return super()._bodies(request)
+        texts = (f"{request.prompt.text}{given}{text}" for given, text in request.pairs)
+        return [{"prompt": text, "max_tokens": 1, **WAYS[self.way], **self.config.extra} for text in texts]
 
     def _given(self, text: str, way: int, **more: Any) -> JSON:
         """Returns what the server answers when it is asked in one way for the log-probabilities of a text."""

@@ -42,6 +42,7 @@ class Told:
     total: int | None = None  # of both, by the server's own sum
     cache_read: int | None = None
     cache_write: int | None = None
+    cache_write_1h: int | None = None  # of them, those kept for an hour
     reasoning: int | None = None
     fresh: int | None = None  # of the prompt, those from a cache left out: some tell it so
 
@@ -61,7 +62,7 @@ class Told:
             return None
         beside = max(0, (self.total or 0) - inputs - self.output)
         reasoning = max(self.reasoning or 0, beside)
-        return TokenCount(inputs, self.output + beside, read, write, reasoning)
+        return TokenCount(inputs, self.output + beside, read, write, reasoning, self.cache_write_1h or 0)
 
     @property
     def contradiction(self) -> str | None:
@@ -286,6 +287,7 @@ def _anthropic_usage(told: Any) -> Told | None:
         output=told.get("output_tokens"),
         cache_read=told.get("cache_read_input_tokens"),
         cache_write=told.get("cache_creation_input_tokens"),
+        cache_write_1h=(told.get("cache_creation") or {}).get("ephemeral_1h_input_tokens"),
         reasoning=(told.get("output_tokens_details") or {}).get("thinking_tokens"),
     )
 

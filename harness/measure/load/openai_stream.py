@@ -85,7 +85,7 @@ class OpenAIStream:
         to, proxy = self.url + self._wire.path, self.place.proxy
         answering, finish, done = False, None, False
         try:
-            async with self._session.post(to, json=self._body(request), allow_redirects=False, proxy=proxy) as reply:
+            async with self._session.post(to, json=self.body(request), allow_redirects=False, proxy=proxy) as reply:
                 answering = True
                 if reply.status != 200:
                     raise await _refused(reply)
@@ -101,7 +101,8 @@ class OpenAIStream:
             answering = answering or not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ClientSSLError)
             raise RequestFailed(transport_failure(error, answering=answering), str(error)) from error
 
-    def _body(self, request: Request) -> dict[str, Any]:
+    def body(self, request: Request) -> dict[str, Any]:
+        """Returns what is sent for a request."""
         if not isinstance(request, GenerateRequest):
             raise BackendError("a load asks for texts, not for log-likelihoods", fix="ask the task as text")
         streamed = {"stream": True, "stream_options": {"include_usage": True}}

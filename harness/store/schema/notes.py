@@ -22,8 +22,8 @@ class NoteCode(StrEnum):
     LICENCE = "licence"  # licence, commercial, reason
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"
-    MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation
-    LIST_PRICE = "list_price"  # provider, listed_as, source, retrieved
+    MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation, age_days, old
+    LIST_PRICE = "list_price"  # provider, listed_as, source, retrieved, age_days, old
     PAID = "paid"  # usd, known_usd, most_usd, beside_answers_usd, cut_off
     # rows
     WORST_SLICE = "worst_slice"  # column, value, accuracy, n, rest, p_holm, compared
@@ -35,6 +35,7 @@ class NoteCode(StrEnum):
     ANSWERED_AS = "answered_as"  # n; counts: versions
     RECORDED_ANSWERS = "recorded_answers"  # n; counts: where they are from
     ANSWERS_MISSING = "answers_missing"  # n, asked, samples
+    ANSWERS_MATCHED = "answers_matched"  # by what was asked: n, answers; samples, and what the file calls each
     NOT_AS_ASKED = "not_as_asked"  # parameter, n, answers, why
     REFUSALS = "refusals"  # n, answers; counts: kinds
     TOKEN_COUNTS = "token_counts"  # label, n, answers

@@ -258,6 +258,7 @@ class Row:
     incomplete: Note | None  # why the row does not stand for all samples
     over_layouts: LayoutRange | None = None
     judged: Judged | None = None
+    metric: str | None = None  # which metric the accuracy is; None: the one that its kind or scorer gives first
     labels: Classification | None = None  # only where it was asked for: how each label does
     run: str = ""  # where rows of several runs stand together: the run's name
     mark: str = ""  # and the number that tells equally named models apart

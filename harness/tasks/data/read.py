@@ -361,18 +361,22 @@ def _read_hub(source: DataSource, base: Path, asked: str | None, own: bool) -> R
     if source.sha256:
         fix = "pin a hub data set by `revision:` (a commit) and leave out `sha256:`"
         raise DataError("`sha256:` is for files", where=f"hub: {hub}", fix=fix)
-    if Path(hub).is_dir():
-        return _read_path(_Place(Path(hub)), source, asked, own)
     where = f"hub: {hub}" + (f", config: {source.config}" if source.config else "") + f", split: {asked}"
     if asked is None:
         raise DataError("a hub data set needs a split", where=where, fix="add split: test (or another) to the data")
     import datasets
 
+    # The library would rather read a folder of this name in the working folder: then the id is told to be the hub's.
+    shadowed = Path(hub).exists()
     try:
-        table = datasets.load_dataset(hub, source.config, split=asked, revision=source.revision)
+        table = datasets.load_dataset(
+            f"hf://datasets/{hub}" if shadowed else hub, source.config, split=asked, revision=source.revision
+        )
     except (datasets.exceptions.DatasetsError, OSError, ValueError, RuntimeError) as error:
         what = f"the data set cannot be loaded: {first_line(error)}"
         fix = "check the id, config and split, or give a local copy: --data TASK=PATH (a file or folder)"
+        if shadowed:
+            fix = f"the folder {hub} here is no part of it, and is read only where it is named: --data TASK={hub}"
         raise DataError(what, where=where, fix=fix) from None
     batches = table.with_format("arrow").iter(batch_size=4096)
     rows = tuple(plain(row) for batch in batches for row in batch.to_pylist())

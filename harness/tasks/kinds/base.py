@@ -161,6 +161,17 @@ def text_response(text: str) -> Response:
     return Response(key="", prompt=None, text=text, finish_reason="stop")
 
 
+def led_by(metric: str | None, score: Score, own: str) -> Score:
+    """Returns the score with one of its metrics as its value; what the value was is then the metric `own`.
+
+    It stays as it is where it has no value, where no metric is chosen, and where the one chosen is its own.
+    """
+    if score.value is None or metric is None or metric == own:
+        return score
+    beside = {name: value for name, value in score.metrics.items() if name != metric}
+    return replace(score, value=score.metrics[metric], metrics={own: score.value, **beside})
+
+
 def failed(error: Exception) -> Score:
     """Returns the failure of a scorer: it is that of one answer, and not the run's."""
     return Score(None, f"{type(error).__name__}: {error}"[:200], Failure.SCORER_ERROR)

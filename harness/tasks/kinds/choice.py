@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
@@ -21,7 +22,7 @@ from harness.errors import TaskError, nearest
 from harness.scoring.scorers import score_answer
 from harness.tasks.data.lazy import made
 from harness.tasks.kinds import generate
-from harness.tasks.kinds.base import Example, Manner, as_it_is, failed, loglikelihood, no_more, preferring
+from harness.tasks.kinds.base import Example, Manner, as_it_is, failed, led_by, loglikelihood, no_more, preferring
 from harness.tasks.labels import label_of, name_of
 from harness.tasks.prompts import answered, columns_of, fill, render
 from harness.tasks.rubric import Told
@@ -240,6 +241,8 @@ def requests(config: ChoiceTask, sample: Sample, shots: Sequence[Sample], manner
 
 # --- judging ---------------------------------------------------------------------------------------------------------
 
+LIKELIEST = "accuracy"  # metric: is the likeliest choice, whatever its length, the right one
+
 
 def score(config: ChoiceTask, sample: Sample, response: Response, told: Told) -> Score:
     """Returns whether the most likely choice is the right one; of equals the first counts.
@@ -248,7 +251,8 @@ def score(config: ChoiceTask, sample: Sample, response: Response, told: Told) ->
     2022, TruthfulQA's MC2), and the metric `accuracy` says whether the most likely one is among them.
 
     Further metrics where the texts of the choices were scored: `accuracy_norm` divides each log-probability by the
-    characters of its choice, `accuracy_bytes` by its UTF-8 bytes (lm-evaluation-harness 0.4.13, api/task.py). A task's
+    characters of its choice, `accuracy_bytes` by its UTF-8 bytes (lm-evaluation-harness 0.4.13, api/task.py). With
+    `metric` one of them is the value, its choice is the answer, and the plain one is a metric, `accuracy`. A task's
     `score` adds its metrics of the chosen text.
     """
     logprobs = np.array(response.logprobs)
@@ -257,21 +261,31 @@ def score(config: ChoiceTask, sample: Sample, response: Response, told: Told) ->
         share = np.exp(logprobs - logprobs.max())
         right = list(sample.right)
         mass = float(share[right].sum() / share.sum())
-        return Score(mass, sample.labels[best], None, {"accuracy": float(best in right)})
-    metrics: dict[str, float] = {}
-    if config.continuation == "text" and not config.ending:
-        characters = np.array([len(choice) for choice in sample.choices])
-        in_bytes = np.array([len(choice.encode("utf-8", "surrogatepass")) for choice in sample.choices])
-        metrics = {
-            "accuracy_norm": float(np.argmax(logprobs / characters) == sample.gold),
-            "accuracy_bytes": float(np.argmax(logprobs / in_bytes) == sample.gold),
-        }
+        score = Score(mass, sample.labels[best], None, {LIKELIEST: float(best in right)})
+        return led_by(config.metric, score, "probability")
+    chosen = {LIKELIEST: best, **_by_length(config, sample, logprobs)}
+    answer = chosen.get(config.metric or LIKELIEST, best)
+    metrics = {name: float(found == sample.gold) for name, found in chosen.items() if name != LIKELIEST}
     if config.score is not None:
+        right_text, text = sample.choices[sample.gold or 0], sample.choices[answer]
         try:
-            metrics |= score_answer(config.score, sample.choices[sample.gold or 0], sample.choices[best], sample.row)[1]
+            metrics |= score_answer(config.score, right_text, text, sample.row)[1]
         except Exception as error:  # a scorer's fault is one sample's failure, not the run's
             return failed(error)
-    return Score(float(best == sample.gold), sample.labels[best], None, metrics)
+    score = Score(float(best == sample.gold), sample.labels[answer], None, metrics)
+    return led_by(config.metric, score, LIKELIEST)
+
+
+def _by_length(config: ChoiceTask, sample: Sample, logprobs: NDArray[np.float64]) -> Mapping[str, int]:
+    """Returns the choice that is the likeliest for its length, by metric; nothing where no choice's text is scored."""
+    if config.continuation != "text" or config.ending:
+        return {}
+    characters = np.array([len(choice) for choice in sample.choices])
+    in_bytes = np.array([len(choice.encode("utf-8", "surrogatepass")) for choice in sample.choices])
+    return {
+        "accuracy_norm": int(np.argmax(logprobs / characters)),
+        "accuracy_bytes": int(np.argmax(logprobs / in_bytes)),
+    }
 
 
 def examples(config: ChoiceTask, samples: Sequence[Sample]) -> Iterator[Example]:
@@ -325,6 +339,7 @@ def as_text(config: ChoiceTask, task: Task) -> Task:
         "costs": config.costs if by_name else None,
         "extract": "label" if by_name else "letter",
         "score": "exact_match",
+        "metric": None,
     }
     style = None if by_name else config.labels
     asked, pool = (changed(several, lambda one: _asked(one, name, style)) for several in (task.samples, task.pool))

@@ -35,6 +35,12 @@ class PairsTask(TaskConfig):
     kind: Literal["pairs"]
     prompt: str  # what all contexts of a sample begin with
     score: Any = None  # which of lm-eval's tasks judges
+    metric: str | None = None  # which of its metrics is the value; default: the first
+
+    @property
+    def headline(self) -> str | None:
+        """Returns the metric that an answer's value is; None: lm-eval's first."""
+        return self.metric
 
     @property
     def scores(self) -> tuple[Any, ...]:

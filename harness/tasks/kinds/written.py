@@ -12,7 +12,7 @@ from harness.scoring.extractors import extract
 from harness.scoring.scorers import score_answer
 from harness.scoring.scorers.code import needs_sandbox
 from harness.tasks.answer_form import form_of, is_valid
-from harness.tasks.kinds.base import failed
+from harness.tasks.kinds.base import failed, led_by
 from harness.tasks.rubric import Told, judged
 from harness.values import Failure, Response, Sample, Score
 from harness.values import Writing as Manner
@@ -62,13 +62,19 @@ def _of_answer(task: Judging, sample: Sample, answer: Any, told: Told) -> Score:
     """Returns the score of an answer that was found, by the task's scorer or by what a judge model said."""
     if task.rubric is None:
         value, metrics = score_answer(task.score or "exact_match", sample.expected, answer, sample.row)
-        return Score(value, shown(answer), None, metrics)
+        return led_by(task.headline, Score(value, shown(answer), None, metrics), name_of(_first(task)))
     verdict, metrics = judged(task.rubric, told)
     if task.score is not None:
         beside, more = score_answer(task.score, sample.expected, answer, sample.row)
-        first = task.score[0] if isinstance(task.score, list | tuple) else task.score
-        metrics = {**more, name_of(first): beside, **metrics}
-    return Score(verdict, shown(answer), None if verdict is not None else Failure.UNSCORED, metrics)
+        metrics = {**more, name_of(_first(task)): beside, **metrics}
+    score = Score(verdict, shown(answer), None if verdict is not None else Failure.UNSCORED, metrics)
+    return led_by(task.headline, score, "rubric")
+
+
+def _first(task: Judging) -> Any:
+    """Returns the scorer whose value counts, as the task file writes it."""
+    spec = task.score or "exact_match"
+    return spec[0] if isinstance(spec, list | tuple) else spec
 
 
 def answer_to_judge(task: Judging, sample: Sample, response: Response) -> str | None:
