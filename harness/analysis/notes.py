@@ -15,6 +15,7 @@ from harness.cost.prices import STALE_DAYS
 from harness.measure.other_work import OTHERS, STOLEN, Bystanders
 from harness.store.schema import (
     Figure,
+    ModelLine,
     Note,
     NoteCode,
     PlanFile,
@@ -51,6 +52,26 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
         if declared is not None and declared.commercial in {"no", "conditional"}:
             told = {"licence": declared.licence, "commercial": declared.commercial, "reason": declared.reason}
             yield Note(NoteCode.LICENCE, subject=Subject(name), figures=told)
+
+
+def of_models(lines: Iterable[ModelLine]) -> list[Note]:
+    """Returns what of a model's own files was not followed when it was loaded, once however often that was."""
+    found = {(line.model, part, why): None for line in lines for part, why in line.otherwise.items()}
+    return [
+        Note(NoteCode.LOADED_OTHERWISE, subject=Subject(model), figures={"part": part, "why": why})
+        for model, part, why in found
+    ]
+
+
+def of_data(plan: PlanFile) -> Iterator[Note]:
+    """Yields what is to be known of the data of each task: rows that were left out, answers in other spellings."""
+    for name, used in plan.data.items():
+        about = Subject("", (name,))
+        if used.left_out:
+            figures: dict[str, Figure] = {"n": used.left_out, "columns": tuple(plan.tasks[name].data.without)}
+            yield Note(NoteCode.ROWS_LEFT_OUT, subject=about, figures=figures)
+        if used.respelled:
+            yield Note(NoteCode.ANSWERS_RESPELLED, subject=about, figures={"n": used.respelled})
 
 
 def _days_before(plan: PlanFile, day: str) -> int | None:
@@ -180,6 +201,12 @@ def _of_cell(model: str, told: CellUsage) -> Iterator[Note]:
     for name, refused in told.refused.items():
         share: dict[str, Figure] = {"parameter": name, "n": refused.n, "answers": n, "why": refused.said}
         yield Note(NoteCode.NOT_AS_ASKED, subject=about, figures=share)
+    for (setting, why), count in told.otherwise.items():
+        done: dict[str, Figure] = {"setting": setting, "n": count, "answers": n, "why": why}
+        yield Note(NoteCode.HANDLED_OTHERWISE, subject=about, figures=done)
+    for why, count in told.fallbacks.items():
+        slow: dict[str, Figure] = {"n": count, "answers": n, "why": why}
+        yield Note(NoteCode.PLAIN_METHOD, subject=about, figures=slow)
     if told.refusals:
         sums = {"n": sum(told.refusals.values()), "answers": n}
         most = dict(Counter(told.refusals).most_common(SHOWN))

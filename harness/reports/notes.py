@@ -180,6 +180,20 @@ def _transient(note: Note) -> str:
     return f"{_subject(note)}: {failed} failed and may succeed: --out with this folder."
 
 
+def _rows_left_out(note: Note) -> str:
+    named = ", ".join(f"'{_short(name)}'" for name in note.names("columns"))
+    return f"{_subject(note)}: {_times(note.number('n'), 'row')} left out for what stands in {named} (`without`)."
+
+
+def _answers_respelled(note: Note) -> str:
+    n = _times(note.number("n"), "right answer")
+    return f"{_subject(note)}: {n} written in another case or with other blanks than the choice."
+
+
+def _times(n: float, noun: str) -> str:
+    return f"{n:,.0f} {noun}{' was' if n == 1 else 's were'}"
+
+
 # --- what the responses tell -----------------------------------------------------------------------------------------
 
 
@@ -211,6 +225,23 @@ def _not_as_asked(note: Note) -> str:
     n, answers = note.known("n"), note.known("answers")
     share = "no answer" if n == answers else f"{n} of {answers} answers not"
     return f"{_subject(note)}: {share} with {note.text('parameter')} as the task asks: {note.text('why').rstrip('.')}."
+
+
+def _handled_otherwise(note: Note) -> str:
+    n, answers = note.known("n"), note.known("answers")
+    share = "" if n == answers else f" ({n} of {answers} answers)"
+    return f"{_subject(note)}: {note.text('setting').replace('_', ' ')}: {note.text('why').rstrip('.')}{share}."
+
+
+def _plain_method(note: Note) -> str:
+    n, answers = note.known("n"), note.known("answers")
+    share = "all" if n == answers else f"{n} of {answers}"
+    slow = "by the plain method, without shared prefixes: right, and slower"
+    return f"{_subject(note)}: {share} answers {slow} ({note.text('why').rstrip('.')})."
+
+
+def _loaded_otherwise(note: Note) -> str:
+    return f"{_subject(note)}: {note.text('part').replace('_', ' ')}: {note.text('why').rstrip('.')}."
 
 
 def _refusals(note: Note) -> str:
@@ -324,12 +355,17 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.LOSS_UNIT: _loss_unit,
     NoteCode.ENERGY: _energy,
     NoteCode.TRUNCATED_PROMPTS: _truncated_prompts,
+    NoteCode.LOADED_OTHERWISE: _loaded_otherwise,
     NoteCode.BUSY_MACHINE: busy_machine,
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
+    NoteCode.ROWS_LEFT_OUT: _rows_left_out,
+    NoteCode.ANSWERS_RESPELLED: _answers_respelled,
     NoteCode.ANSWERS_MISSING: _answers_missing,
     NoteCode.ANSWERS_MATCHED: _answers_matched,
     NoteCode.NOT_AS_ASKED: _not_as_asked,
+    NoteCode.HANDLED_OTHERWISE: _handled_otherwise,
+    NoteCode.PLAIN_METHOD: _plain_method,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,
     NoteCode.JUDGED_BY: _judged_by,

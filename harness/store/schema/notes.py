@@ -20,6 +20,9 @@ class NoteCode(StrEnum):
     MEASURED_ON = "measured_on"  # processor, cores
     SEALED = "sealed"  # kind, reason
     LICENCE = "licence"  # licence, commercial, reason
+    # what was asked
+    ROWS_LEFT_OUT = "rows_left_out"  # n, columns
+    ANSWERS_RESPELLED = "answers_respelled"  # n
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"
     MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation, age_days, old
@@ -30,6 +33,7 @@ class NoteCode(StrEnum):
     LOSS_UNIT = "loss_unit"  # always_answer, always_value
     ENERGY = "energy"  # joules, method, net_joules, carbon_g, j_per_output_token, j_per_sample, j_per_correct
     TRUNCATED_PROMPTS = "truncated_prompts"  # n
+    LOADED_OTHERWISE = "loaded_otherwise"  # part, why
     BUSY_MACHINE = "busy_machine"  # others, stolen: the highest shares; rows: those disturbed
     # what the responses of a model tell
     ANSWERED_AS = "answered_as"  # n; counts: versions
@@ -37,6 +41,8 @@ class NoteCode(StrEnum):
     ANSWERS_MISSING = "answers_missing"  # n, asked, samples
     ANSWERS_MATCHED = "answers_matched"  # by what was asked: n, answers; samples, and what the file calls each
     NOT_AS_ASKED = "not_as_asked"  # parameter, n, answers, why
+    HANDLED_OTHERWISE = "handled_otherwise"  # setting, n, answers, why
+    PLAIN_METHOD = "plain_method"  # n, answers, why
     REFUSALS = "refusals"  # n, answers; counts: kinds
     TOKEN_COUNTS = "token_counts"  # label, n, answers
     # a judge model
