@@ -227,7 +227,8 @@ def test_every_ending_of_the_providers_sdks_is_in_the_table():
     ("reason", "means"),
     [("length", Ending.LENGTH), ("max_tokens", Ending.LENGTH), ("MAX_TOKENS", Ending.LENGTH), ("COMPLETE", Ending.STOP),
      ("Stop", Ending.STOP), ("content-filter", Ending.WITHHELD), ("SAFETY", Ending.WITHHELD),
-     ("cancelled", Ending.BROKEN), ("OTHER", Ending.BROKEN), ("new_one", Ending.UNKNOWN), ("stopped by nobody", Ending.UNKNOWN)],
+     ("cancelled", Ending.BROKEN), ("OTHER", Ending.BROKEN), ("new_one", Ending.UNKNOWN),
+     ("stopped by nobody", Ending.UNKNOWN)],
 )  # fmt: skip
 def test_an_ending_is_known_by_one_table_or_unknown(reason, means):
     assert ending(reason) is means

@@ -39,12 +39,12 @@ class Told:
 
     input: int | None = None  # of the prompt, those from a cache included
     output: int | None = None  # of the answer, thinking included
-    total: int | None = None  # of both, by the server's own sum
     cache_read: int | None = None
     cache_write: int | None = None
     cache_write_1h: int | None = None  # of them, those kept for an hour
     reasoning: int | None = None
     fresh: int | None = None  # of the prompt, those from a cache left out: some tell it so
+    total: int | None = None  # input and output together, by the server's own sum
 
     def then(self, later: Told) -> Told:
         """Returns what is known after `later`: counts are cumulative, and what it does not tell is as before."""

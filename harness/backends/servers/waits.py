@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-LONGEST_S = 366 * 86400.0  # a longer wait is none that anybody meant
+LONGEST_S = 100 * 366 * 86400.0  # a longer wait is none that anybody meant
 
 
 def asked_wait(headers: Mapping[str, str], told: Mapping[str, Any]) -> float | None:
