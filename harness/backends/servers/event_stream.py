@@ -14,9 +14,8 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from harness.backends.servers.replies import JSON, BadReply, Piece, Read
+from harness.backends.servers.replies import BadReply, Piece, Read
 
 MOST_BYTES = 1 << 25  # of one answer: a server that sends more is not answering
 SHOWN = 200  # characters of what is no answer, in a message
@@ -29,7 +28,7 @@ class Dialect:
     """How an interface is read: an event of a stream, and an answer that came as one JSON value."""
 
     read: Read
-    whole: Callable[[JSON], Iterable[Piece]]
+    whole: Callable[[Mapping[str, object]], Iterable[Piece]]
 
 
 class EventStream:
@@ -110,7 +109,7 @@ def read_stream(chunks: Iterable[bytes], dialect: Dialect) -> Iterator[Piece]:
     yield from stream.end()
 
 
-def _mapping(body: Any) -> JSON:
+def _mapping(body: object) -> Mapping[str, object]:
     if not isinstance(body, Mapping):
         raise BadReply("invalid", f"no JSON object: {str(body)[:SHOWN]}")
     return body

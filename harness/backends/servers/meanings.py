@@ -205,7 +205,7 @@ def refusal(
     return Refused(status, meaning, message, found, parameter, wait)
 
 
-def _status(told: Mapping[str, Any]) -> int | None:
+def _status(told: Mapping[str, object]) -> int | None:
     """Returns the status that an error in a stream tells as its code; None for any other code."""
     for name in ("code", "status", "status_code"):
         value = told.get(name)
@@ -222,7 +222,7 @@ def _by_status(status: int | None) -> Meaning:
     return STATUSES.get(status, Meaning.TRANSIENT if status >= 500 else Meaning.PERMANENT)
 
 
-def _particular(told: Mapping[str, Any]) -> Meaning | None:
+def _particular(told: Mapping[str, object]) -> Meaning | None:
     """Returns what fields tell that are no codes: a filter's findings (OpenRouter), a quota's name (Google)."""
     metadata = told.get("metadata")
     if isinstance(metadata, Mapping) and ("flagged_input" in metadata or metadata.get("reasons")):
@@ -242,7 +242,7 @@ def _by_words(status: int | None, message: str, sent: str) -> Meaning | None:
     return None
 
 
-def _codes(told: Mapping[str, Any]) -> Iterator[str]:
+def _codes(told: Mapping[str, object]) -> Iterator[str]:
     """Yields what may name the error, the most particular first."""
     for detail in _mappings(told.get("details")):
         yield str(detail.get("reason") or "")

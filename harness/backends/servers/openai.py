@@ -272,7 +272,7 @@ class OpenAIBatches:
                     yield _result(json.loads(line))
 
 
-def _result(told: JSON) -> Result:
+def _result(told: Any) -> Result:
     """Returns what a line of a batch's file says."""
     reply = told.get("response") or {}
     if reply.get("status_code") == 200:

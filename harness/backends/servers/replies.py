@@ -176,7 +176,7 @@ def _text_of(content: Any) -> tuple[str, str]:
     return "".join(said), "".join(thought)
 
 
-def openai_whole(body: JSON) -> tuple[Piece, ...]:
+def openai_whole(body: Mapping[str, object]) -> tuple[Piece, ...]:
     """Returns what an answer in one piece holds. Raises BadReply for JSON that is none."""
     if not body.get("choices") and not body.get("error"):
         raise BadReply("invalid", f"no answer: {str(dict(body))[:LONGEST_NAME]}")
@@ -218,7 +218,7 @@ def _beside(told: Told) -> Told:
     return replace(told, input=None, fresh=told.input) if apart else told
 
 
-def _first(names: tuple[str, ...], *places: JSON) -> Any:
+def _first(names: tuple[str, ...], *places: Mapping[str, object]) -> Any:
     """Returns the first count that stands under one of the names; None for none."""
     return next((value for place in places for name in names if (value := place.get(name)) is not None), None)
 
@@ -270,7 +270,7 @@ def anthropic_events(message: JSON) -> Iterator[JSON]:
     yield {"type": "message_delta", "delta": message, "usage": message.get("usage")}
 
 
-def anthropic_whole(body: JSON) -> tuple[Piece, ...]:
+def anthropic_whole(body: Mapping[str, object]) -> tuple[Piece, ...]:
     """Returns what a message in one piece holds. Raises BadReply for JSON that is none."""
     if body.get("type") != "message" and not isinstance(body.get("content"), list):
         anthropic_piece(body)  # an error says what it is

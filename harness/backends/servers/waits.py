@@ -19,7 +19,7 @@ from typing import Any
 LONGEST_S = 100 * 366 * 86400.0  # a longer wait is none that anybody meant
 
 
-def asked_wait(headers: Mapping[str, str], told: Mapping[str, Any]) -> float | None:
+def asked_wait(headers: Mapping[str, str], told: Mapping[str, object]) -> float | None:
     """Returns the seconds that the headers or the body of a refusal ask to wait; None where they say nothing."""
     millis = retry_after(headers.get("retry-after-ms"))
     if millis is not None:
@@ -28,7 +28,7 @@ def asked_wait(headers: Mapping[str, str], told: Mapping[str, Any]) -> float | N
     return header if header is not None else next(_in_body(told), None)
 
 
-def _in_body(told: Mapping[str, Any]) -> Iterator[float]:
+def _in_body(told: Mapping[str, object]) -> Iterator[float]:
     details = told.get("details")
     for detail in details if isinstance(details, list) else ():
         delay = detail.get("retryDelay") if isinstance(detail, Mapping) else None
