@@ -82,6 +82,14 @@ def _days_before(plan: PlanFile, day: str) -> int | None:
         return None
 
 
+def threads(plan: PlanFile, lines: Iterable[ModelLine]) -> Iterator[Note]:
+    """Yields which models computed with fewer or more threads than there are cores, in any sitting."""
+    cores = plan.host.cores
+    for model, count in dict.fromkeys((line.model, line.threads) for line in lines):
+        if count is not None and cores is not None and count != cores:
+            yield Note(NoteCode.THREADS, subject=Subject(model), figures={"threads": count, "cores": cores})
+
+
 def of_rows(rows: Iterable[Row]) -> Iterator[Note]:
     """Yields what is to be known of single rows: the worst slice, the unit of a loss, joules, prompts that were cut."""
     for row in rows:
@@ -143,10 +151,10 @@ def paid(spent: Spent | None) -> list[Note]:
     return [Note(NoteCode.PAID, figures=figures)]
 
 
-def busy(measured: Mapping[str, Bystanders]) -> list[Note]:
+def busy(measured: Mapping[str, Bystanders], code: NoteCode = NoteCode.BUSY_MACHINE) -> list[Note]:
     """Returns the warning that times were taken beside other work; none where nothing is known to have disturbed them.
 
-    `measured` has by name what the processors did beside each measurement.
+    `measured` has by name what the processors did beside each measurement; `code` says of what they are.
     """
     shares = {name: (found.others or 0.0, found.stolen or 0.0) for name, found in measured.items()}
     disturbed = {name: pair for name, pair in shares.items() if pair[0] > OTHERS or pair[1] > STOLEN}
@@ -154,7 +162,7 @@ def busy(measured: Mapping[str, Bystanders]) -> list[Note]:
         return []
     others, stolen = (max(column) for column in zip(*disturbed.values()))
     figures = {"others": others, "stolen": stolen, "rows": tuple(disturbed)}
-    return [Note(NoteCode.BUSY_MACHINE, "warning", figures=figures)]
+    return [Note(code, "warning", figures=figures)]
 
 
 def of_responses(usage: Mapping[CellName, CellUsage]) -> list[Note]:

@@ -52,6 +52,10 @@ def _measured_on(note: Note) -> str:
     return f"Measured on {note.text('processor')}, {note.known('cores')} cores."
 
 
+def _threads(note: Note) -> str:
+    return f"{note.subject.model} computed with {note.known('threads')} threads on {note.known('cores')} cores."
+
+
 def _sealed(note: Note) -> str:
     kind, reason = note.text("kind"), note.text("reason")
     if kind in SEALS and not reason:
@@ -134,13 +138,21 @@ def _truncated_prompts(note: Note) -> str:
 
 
 def busy_machine(note: Note) -> str:
+    return _busy(note, "latencies were measured", "they may be too long")
+
+
+def busy_pass(note: Note) -> str:
+    return _busy(note, "answers were given", "tok/s may be too low, and $ a token too high")
+
+
+def _busy(note: Note, what: str, then: str) -> str:
     rows, others, stolen = note.names("rows"), note.number("others"), note.number("stolen")
     upto = "up to " if len(rows) > 1 else ""
     taken = [f"other work took {upto}{100 * others:.0f} %"] if others > OTHERS else []
     taken += [f"the host of this virtual machine kept back {upto}{100 * stolen:.0f} %"] if stolen > STOLEN else []
     names = "; ".join([*rows[:SHOWN], *([f"{more} more"] if (more := len(rows) - SHOWN) > 0 else [])])
-    when = f"of this computer's processors while latencies were measured ({names})"
-    return f"WARNING: {' and '.join(taken)} {when}: they may be too long."
+    when = f"of this computer's processors while {what} ({names})"
+    return f"WARNING: {' and '.join(taken)} {when}: {then}."
 
 
 def _samples_owed(note: Note) -> str:
@@ -345,6 +357,7 @@ def _run(note: Note) -> str:
 
 _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.MEASURED_ON: _measured_on,
+    NoteCode.THREADS: _threads,
     NoteCode.SEALED: _sealed,
     NoteCode.LICENCE: _licence,
     NoteCode.MACHINE_UNKNOWN: _machine_unknown,
@@ -357,6 +370,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.TRUNCATED_PROMPTS: _truncated_prompts,
     NoteCode.LOADED_OTHERWISE: _loaded_otherwise,
     NoteCode.BUSY_MACHINE: busy_machine,
+    NoteCode.BUSY_PASS: busy_pass,
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
     NoteCode.ROWS_LEFT_OUT: _rows_left_out,

@@ -46,7 +46,7 @@ def load(config: LocalModel) -> tuple[LoadedModel, ModelCard]:
     folder = resolve_model(config.path, revision=config.revision, trust_remote_code=trusted)
     check_safe(folder, trust_remote_code=trusted)
     adapter = None if config.adapter is None else find_adapter(config.adapter, config.name)
-    torch.set_num_threads(config.threads or available_cores())
+    torch.set_num_threads(_threads(config))
     started = time.perf_counter()
     opened = open_tokenizer(folder, adapter, trusted=trusted)
     with told_of(folder):
@@ -84,7 +84,7 @@ def _one_of(config: LocalModel, place: int) -> LocalModel:
         return config
     kind = _device(config.device)
     if kind == "cpu":
-        return config.model_copy(update={"threads": max(1, (config.threads or available_cores()) // config.replicas)})
+        return config.model_copy(update={"threads": max(1, _threads(config) // config.replicas)})
     if kind != "cuda" or config.replicas > torch.cuda.device_count():
         found = torch.cuda.device_count() if kind == "cuda" else 0
         what = f"{config.replicas} replicas on device '{config.device}': there are {found} devices to share between"
@@ -94,6 +94,12 @@ def _one_of(config: LocalModel, place: int) -> LocalModel:
 
 def _copy(config: LocalModel, place: int) -> tuple[LoadedModel, str]:
     return load(_one_of(config, place))[0], config.engine
+
+
+def _threads(config: LocalModel) -> int:
+    """Returns the threads to compute with: as the run file says, else as OMP_NUM_THREADS, else one a core."""
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return config.threads or (int(told) if told.isdecimal() else 0) or available_cores()
 
 
 def available_cores() -> int:

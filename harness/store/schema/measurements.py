@@ -100,6 +100,7 @@ class PassLine:
     decode_s: float | None
     usd: float | None = None
     cut_off: bool = False  # from outside, with requests under way
+    bystanders: Bystanders | None = None  # None: written before it was measured
     kind: Literal["pass"] = "pass"
 
 

@@ -18,6 +18,7 @@ class NoteCode(StrEnum):
 
     # how a run was made
     MEASURED_ON = "measured_on"  # processor, cores
+    THREADS = "threads"  # threads, cores
     SEALED = "sealed"  # kind, reason
     LICENCE = "licence"  # licence, commercial, reason
     # what was asked
@@ -34,7 +35,8 @@ class NoteCode(StrEnum):
     ENERGY = "energy"  # joules, method, net_joules, carbon_g, j_per_output_token, j_per_sample, j_per_correct
     TRUNCATED_PROMPTS = "truncated_prompts"  # n
     LOADED_OTHERWISE = "loaded_otherwise"  # part, why
-    BUSY_MACHINE = "busy_machine"  # others, stolen: the highest shares; rows: those disturbed
+    BUSY_MACHINE = "busy_machine"  # others, stolen: the highest shares; rows: those disturbed, of latencies
+    BUSY_PASS = "busy_pass"  # the same, of throughputs and what follows from them
     # what the responses of a model tell
     ANSWERED_AS = "answered_as"  # n; counts: versions
     RECORDED_ANSWERS = "recorded_answers"  # n; counts: where they are from
