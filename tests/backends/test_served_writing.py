@@ -10,7 +10,7 @@ import pytest
 
 from harness.api import score as finish
 from harness.backends import load
-from harness.backends.servers import dispatch
+from harness.backends.servers import hold
 from harness.config.base import validate
 from harness.config.model import model_of
 from harness.config.run import RunConfig
@@ -30,7 +30,7 @@ SCHEMA = '{"type": "object"}'
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.002)
 
 
 def events(*chunks: dict[str, Any]) -> Reply:
