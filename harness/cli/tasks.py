@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +16,9 @@ Out = Annotated[Path | None, typer.Option(help="the task file; default: beside t
 Sheet = Annotated[str | None, typer.Option(help="of an Excel file")]
 Input = Annotated[str | None, typer.Option("--input", metavar="COLUMN", help="what the model is shown")]
 Answer = Annotated[str | None, typer.Option("--answer", metavar="COLUMN", help="what is right")]
+Split = Annotated[str | None, typer.Option("--split", metavar="NAME", help="of a column `split`: whose rows are asked")]
+Drop = Annotated[bool, typer.Option("--drop-unanswered", help="leave out rows without an answer")]
+Keep = Annotated[bool, typer.Option("--keep-spellings", help="labels that differ in case or blanks are several")]
 Ask = Annotated[bool, typer.Option("--ask", help="confirm each guess")]
 Name = Annotated[
     str | None,
@@ -25,28 +29,38 @@ Name = Annotated[
 ]
 
 
-def init(
-    file: File,
-    out: Out = None,
-    sheet: Sheet = None,
-    input: Input = None,
-    answer: Answer = None,
-    ask: Ask = False,
-    as_json: given.Json = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToInit:
+    """What `harness init` takes."""
+
+    file: File
+    out: Out = None
+    sheet: Sheet = None
+    input: Input = None
+    answer: Answer = None
+    split: Split = None
+    drop_unanswered: Drop = False
+    keep_spellings: Keep = False
+    ask: Ask = False
+    as_json: given.Json = False
+
+
+@given.taking(ToInit)
+def init(asked: ToInit) -> None:
     """Write a task file for your own data: guesses what each column is, and says what stands out in them.
 
     Use it first, on your own file; then `harness check` on what it wrote.
     """
     from harness.tasks import authoring
 
-    with working(f"reading {file.name}"):
-        found = authoring.look(file, sheet=sheet, input=input, answer=answer)
-    if ask:
+    wishes = authoring.Wishes(asked.split, asked.drop_unanswered, asked.keep_spellings)
+    with working(f"reading {asked.file.name}"):
+        found = authoring.look(asked.file, sheet=asked.sheet, input=asked.input, answer=asked.answer, wishes=wishes)
+    if asked.ask:
         told = {key: typer.prompt(text, default=guess, err=True) for key, text, guess in authoring.questions(found)}
-        found = authoring.look(file, sheet=sheet, **told)
-    written = authoring.write(found, out)
-    show_json({**found.as_json(), "written": str(written.task)}) if as_json else show(found.text())
+        found = authoring.look(asked.file, sheet=asked.sheet, wishes=wishes, **told)
+    written = authoring.write(found, asked.out)
+    show_json({**found.as_json(), "written": str(written.task)}) if asked.as_json else show(found.text())
     if written.data is not None:
         say(f"copied the data to {written.data}: a task reads only what lies in its own folder")
     say(f"wrote {written.task}\nnext: harness check {written.task}")

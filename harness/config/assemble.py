@@ -137,8 +137,8 @@ def _use(task: TaskName) -> dict[str, object]:
 
 
 def _with_requests(latency: Any, requests: int) -> Any:
-    if latency is None or isinstance(latency, Mapping):
-        return {**(latency or {}), "requests": requests}
+    if latency is None or isinstance(latency, Mapping | int):
+        return {**(latency if isinstance(latency, Mapping) else {}), "requests": requests}
     return {**latency.model_dump(exclude_unset=True), "requests": requests}
 
 

@@ -22,9 +22,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.base import Name, Strict, _by_shape, validate
+from harness.config.base import Name, Strict, Switch, _by_shape, validate
 from harness.config.price import StatedPrice
-from harness.config.task import Switch
 from harness.errors import nearest
 
 
@@ -88,6 +87,14 @@ class ModelConfig(Strict):
         return self.model_dump(mode="json", exclude=set(self.changes_no_answer))
 
 
+_DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float": "fp32", "half": "fp16"}
+
+
+def _short_dtype(value: Any) -> Any:
+    """Returns a number type by its name here, of one by torch's."""
+    return _DTYPES.get(value.removeprefix("torch."), value) if isinstance(value, str) else value
+
+
 class LocalModel(ModelConfig):
     """A model whose weights this machine runs, in this process."""
 
@@ -96,7 +103,9 @@ class LocalModel(ModelConfig):
     backend: str = "transformers"
     path: str  # a model folder, a demo model, or a hub id
     revision: str | None = None  # hub id: the commit to use
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: as the weights are stored
+    dtype: Annotated[Literal["auto", "fp32", "bf16", "fp16"], BeforeValidator(_short_dtype)] = (
+        "auto"  # auto: as the weights are stored
+    )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?|device_map)$")] = "auto"  # auto: a GPU if any
     adapter: str | None = None  # a PEFT adapter folder or id
     quantization: Literal["8bit", "4bit"] | None = None  # needs bitsandbytes

@@ -16,12 +16,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.base import SHA256, TASK_NAME, Name, Strict, _by_shape, _checked
+from harness.config.base import SHA256, TASK_NAME, Name, Strict, Switch, _by_shape, _checked
 from harness.config.yaml_file import YamlFile, read_yaml
 from harness.errors import TaskError
 from harness.values import Sensitivity
 
-Switch = Literal["auto", "on", "off"]
 STOP_LIMIT = 200  # characters; a longer stop string is a mistake in the task, and makes every step slower
 Stop = Annotated[str, Field(min_length=1, max_length=STOP_LIMIT)]
 
@@ -40,6 +39,7 @@ class DataConfig(Strict):
     sheet: str | None = None  # Excel
     delimiter: str | None = None  # CSV
     encoding: str | None = None  # text files; default UTF-8
+    without: Mapping[str, tuple[str, ...]] = {}  # column: texts; rows with one of them there are left out
 
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:

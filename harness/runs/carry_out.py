@@ -20,6 +20,7 @@ from harness.runs.latency import Latencies
 from harness.runs.loop import loop
 from harness.runs.phase import Phase, Stage
 from harness.runs.plan import Plan, check_judge, plan_file
+from harness.runs.preview import check_templates
 from harness.runs.verdicts import judging
 from harness.security.seal import Seal
 from harness.store.files import write_jsonl_atomic
@@ -30,6 +31,7 @@ from harness.store.schema import SAMPLE_LINES
 
 def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None = None) -> Iterator[Event]:
     """Yields what happens in a run; what an event tells is on disk."""
+    check_templates(plan.cells)
     if not plan.config.responses_only:
         check_judge(plan)
     with RunFolder.create_or_resume(path, plan_content(plan_file(plan))) as folder:

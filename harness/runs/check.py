@@ -17,7 +17,8 @@ from harness.runs.foreseen import Foreseen, cells, foreseen
 from harness.runs.given import NOTHING, Given
 from harness.runs.plan import Plan, make_plan
 from harness.runs.planned_model import PlannedModel
-from harness.runs.preview import Tokens, balance, excerpt, shots, tokens
+from harness.runs.preview import Tokens, balance, excerpt, sent, shots, tokens
+from harness.runs.requests import Cell
 from harness.runs.spending import Spending, estimate
 from harness.scoring.scorers import own_python
 from harness.security.egress import FILE
@@ -29,8 +30,8 @@ from harness.tasks.prompts import ANSWER
 from harness.tasks.rubric import texts_of
 from harness.tasks.score_answer import right_answers
 from harness.tasks.self_test import SelfTest, messy, self_test
-from harness.tasks.task import Task
-from harness.values import Prompt, Sample
+from harness.tasks.task import Task, respelled
+from harness.values import Prompt, Request, Sample
 
 NO_MODEL = ScriptedModel(name="none")  # stands in a plan that only shows its tasks
 
@@ -103,10 +104,12 @@ class Report:
             yield f"task {task.name} (version {task.config.version}, {task.config.sensitivity}): {asked}"
             by_place = task.config.data.id is None and task.samples[0].id == "0"
             counted = "; its ids are positions from 0: row 1 is sample 0" if by_place else ""
-            yield f"  data: {task.data_origin}{counted}"
+            left_out = f"; `without` leaves out {task.left_out} rows" if task.left_out else ""
+            yield f"  data: {task.data_origin}{counted}{left_out}"
+            if other := respelled(task.config, samples):
+                yield f"  {other} right answers are written in another case or with other blanks than the choice"
             scripts = cell.scripts(kind_of(task.config).replied(task.config, ANSWER, cell.chat))
-            yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
-            yield from (f"    | {line}" for line in excerpt(_prompt_text(scripts[0].prompt)))
+            yield from _first_prompt(cell, scripts[0])
             yield from (f"  {line}" for line in right_answers(task.config, samples[0]))
             sizes = sorted(request.prompt.characters for request in scripts)
             yield f"  prompt length in characters: median {sizes[len(sizes) // 2]}, longest {sizes[-1]}"
@@ -167,6 +170,15 @@ class Report:
             yield f"judge {told['model']}: runs on {told['runs_on']}; {sent}; {told['asked']} verdicts at most"
         elif any(task.config.judged_by is not None for task in self.plan.tasks):
             yield "judge: none named; a run needs one: `judge: MODEL` in the run file, or --judge MODEL"
+
+
+def _first_prompt(cell: Cell, request: Request) -> Iterator[str]:
+    """Yields the prompt of one sample as it is sent; where its chat template is not on this machine, the messages."""
+    whole = sent(cell, request) if cell.chat else None
+    untold = " (before the chat template)" if cell.chat and whole is None else ""
+    by = f" (after the chat template of {cell.model.config.name})" if whole is not None else untold
+    yield f"  prompt of sample {request.sample_id}, as sent{by}:"
+    yield from (f"    | {line}" for line in excerpt(_prompt_text(request.prompt) if whole is None else whole))
 
 
 def _elsewhere(model: PlannedModel) -> str:

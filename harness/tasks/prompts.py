@@ -84,6 +84,15 @@ def values_of(sample: Sample) -> Mapping[str, object]:
     return {**sample.row, "choices": "\n".join(f"{mark} {text}" for mark, text in zip(sample.marks, sample.choices))}
 
 
+MAY_SPELL = re.compile(r"[<\[＜〈◁]")  # no model's control token is spelt without a bracket
+
+
+def spelling(values: Mapping[str, object]) -> tuple[str, ...]:
+    """Returns the values of a template that may spell a control token of some model: they are read as text."""
+    parts = (part for value in values.values() for part in (value, *(value if isinstance(value, list | tuple) else ())))
+    return tuple(text for part in parts if MAY_SPELL.search(text := as_text(part)))
+
+
 def answer_text(task: TaskConfig, sample: Sample) -> str:
     """Returns the right answer as one would write it."""
     return fill(task.answer_template, sample.row) if task.answer_template else as_text(sample.expected)
@@ -114,9 +123,13 @@ def render(
     """
     if not chat:
         examples = (question(task, shot) + answered(task, shot, task.delimiter) + task.separator for shot in shots)
-        return opened(task, sample, question(task, sample), False, begun, "".join(examples))
+        data = [text for shot in shots for text in spelling(values_of(shot))]
+        return opened(task, sample, question(task, sample), False, begun, Prompt("".join(examples), data=tuple(data)))
     pairs = ((Message("user", question(task, s)), Message("assistant", answered(task, s, ""))) for s in shots)
     return opened(task, sample, question(task, sample), True, begun, turns=[turn for pair in pairs for turn in pair])
+
+
+NOTHING = Prompt("")  # stands before a question without shots
 
 
 def opened(
@@ -125,7 +138,7 @@ def opened(
     first: str,
     chat: bool,
     begun: str = "",
-    shown: str = "",
+    shown: Prompt = NOTHING,
     turns: Sequence[Message] = (),
 ) -> Prompt:
     """Returns the prompt that ends with what the user says `first`: after system text, description and shots.
@@ -135,7 +148,8 @@ def opened(
     description = fill(task.description, values_of(sample)) if task.description else ""
     if not chat:
         system = task.system + task.separator if task.system else ""
-        return Prompt(system + description + shown + first + (task.delimiter + begun if begun else ""))
+        text = system + description + (shown.text or "") + first + (task.delimiter + begun if begun else "")
+        return Prompt(text, data=(*shown.data, *spelling(values_of(sample))))
     head = "\n\n".join(part.strip() for part in (task.system, description) if part and part.strip())
     opens = [Message("system", head)] if head else []
     ends = [Message("assistant", begun)] if begun else []

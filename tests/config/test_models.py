@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from harness.config.assemble import Additions, assemble
+from harness.config.base import validate
 from harness.config.model import (
     BACKENDS,
     LocalModel,
@@ -16,6 +18,7 @@ from harness.config.model import (
     ServerModel,
     read_model,
 )
+from harness.config.run import RunConfig
 from harness.errors import ConfigError
 
 NEEDED: dict[str, dict[str, Any]] = {"transformers": {"path": "m"}}
@@ -123,3 +126,23 @@ def test_only_what_can_change_an_answer_is_among_the_settings():
         "chat_template",
         "script",
     }
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [("float32", "fp32"), ("torch.bfloat16", "bf16"), ("float16", "fp16"), ("half", "fp16"), ("fp32", "fp32")],
+)
+def test_a_number_type_may_have_its_name_in_torch(told: str, meant: str):
+    assert read_model({"name": "m", "path": "p", "dtype": told}, "r.yaml").dtype == meant
+
+
+@pytest.mark.parametrize(("told", "meant"), [(False, "off"), (True, "on"), ("auto", "auto"), ("off", "off")])
+def test_a_switch_may_be_true_or_false(told: object, meant: str):
+    assert read_model({"name": "m", "path": "p", "chat_template": told}, "r.yaml").chat_template == meant
+
+
+@pytest.mark.parametrize(("told", "requests"), [(0, 0), (7, 7), (False, 0), (True, 20), ({"requests": 3}, 3)])
+def test_latency_may_be_a_number_of_requests(told: object, requests: int):
+    run = validate(RunConfig, {"run": "r", "tasks": ["t"], "models": ["m"], "latency": told}, "r.yaml")
+    assert run.latency.requests == requests
+    assert assemble({"tasks": ["t"], "models": ["m"], "latency": told}, Additions(latency=5)).latency.requests == 5
