@@ -23,7 +23,16 @@ from harness.config.model import RecordedModel
 from harness.engine.text.thinking import Markers, split_text
 from harness.errors import BackendError, ConfigError
 from harness.security.egress import FILE, Place
-from harness.values import Billing, Counted, GenerateRequest, LoglikelihoodRequest, Provider, Request, Response, Thinking
+from harness.values import (
+    Billing,
+    Counted,
+    GenerateRequest,
+    LoglikelihoodRequest,
+    Provider,
+    Request,
+    Response,
+    Thinking,
+)
 
 
 class Script(Strict):
