@@ -68,6 +68,17 @@ def _licence(note: Note) -> str:
     return f"Licence of {note.subject.model}: {note.text('licence')}; {use}."
 
 
+def _stated(note: Note) -> str:
+    told = {"licence": note.text("licence"), "provenance": note.text("provenance"), "accepted by": note.text("by")}
+    said = ", ".join(f"{name} {text}" for name, text in told.items() if text)
+    return f"Stated in the run file, not read from the files of {note.subject.model}: {said}."
+
+
+def _policy(note: Note) -> str:
+    rules = "; ".join(note.names("verdicts")) or "it has no rules"
+    return f"Policy {note.text('name')} was kept ({rules}); sha256 of its rules {note.text('digest')[:16]}."
+
+
 def _machine_unknown(note: Note) -> str:
     return "Cost unknown: no machine given; add `machine: cloud-cpu` or --machine (see configs/machines)."
 
@@ -360,6 +371,8 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.THREADS: _threads,
     NoteCode.SEALED: _sealed,
     NoteCode.LICENCE: _licence,
+    NoteCode.STATED: _stated,
+    NoteCode.POLICY: _policy,
     NoteCode.MACHINE_UNKNOWN: _machine_unknown,
     NoteCode.MACHINE_PRICE: _machine_price,
     NoteCode.LIST_PRICE: _list_price,
