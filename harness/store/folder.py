@@ -41,8 +41,10 @@ class RunFolder:
         self._logs: dict[str, ResponseLog] = {}
 
     @classmethod
-    def create_or_resume(cls, path: Path, plan: Mapping[str, object], disk: Disk = DISK) -> RunFolder:
-        """Returns the folder, locked, with `plan.json` in it.
+    def create_or_resume(
+        cls, path: Path, plan: Mapping[str, object], disk: Disk = DISK, *, private: bool = False
+    ) -> RunFolder:
+        """Returns the folder, locked, with `plan.json` in it; `private`: a new one is opened to its owner only.
 
         `plan` holds `digest`, and `identity`: nested dictionaries of what the digest is made from. Raises StoreError
         if another process writes there, the folder was begun under another digest, or it holds something else.
@@ -51,6 +53,8 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             names = set(os.listdir(path))
+            if private and PLAN not in names:
+                path.chmod(0o700)
         except FileExistsError:
             raise StoreError("this is a file, no run folder", where=str(path), fix="name a folder: --out DIR") from None
         except OSError as error:

@@ -17,10 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, beside, nearest
+from harness.config.yaml_file import parse_yaml
+from harness.errors import ConfigError, DataError, beside, nearest
 from harness.tasks.data.files import is_data, iter_rows, read_file
-from harness.tasks.data.formats import DataSource, first_line, rows_of_arrow, stem_of, suffix_of
+from harness.tasks.data.formats import DataSource, stem_of, suffix_of
 from harness.tasks.data.lazy import Lazy, picked
+from harness.tasks.data.tables import first_line, rows_of_arrow
 
 SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
 _SHARD = re.compile(r"^(?P<split>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})(-[0-9a-f]+)?$")
@@ -320,14 +322,12 @@ def _files_of_card(folder: Path, config: str | None, split: str) -> list[Path]:
     card = folder / "README.md"
     if not card.is_file():
         return []
-    import yaml
-
-    front = re.match(r"---\r?\n(.{0,200000}?)\n---", card.read_text("utf-8", errors="replace"), re.DOTALL)
+    with card.open(encoding="utf-8", errors="replace") as handle:
+        front = re.match(r"---\r?\n(.{0,200000}?)\n---", handle.read(300_000), re.DOTALL)
     try:
-        meta = yaml.safe_load(front[1]) if front else None
-    except yaml.YAMLError:
-        return []
-    held = meta.get("configs") if isinstance(meta, dict) else None
+        held = parse_yaml(front[1], card).data.get("configs") if front else None
+    except ConfigError:
+        return []  # the names of the files say it
     configs = [entry for entry in held if isinstance(entry, dict)] if isinstance(held, list) else []
     names = [str(entry.get("config_name")) for entry in configs]
     if len(configs) > 1 and config is None:
