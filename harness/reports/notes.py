@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.measure.other_work import OTHERS, SHOWN, STOLEN
+from harness.reports.house_rules import licence, policy, stated
 from harness.store.schema import Note, NoteCode
 from harness.values import Estimate
 
@@ -61,22 +62,6 @@ def _sealed(note: Note) -> str:
     if kind in SEALS and not reason:
         return f"Sealed: {kind}: {SEALS[kind]}"
     return f"Sealed: {kind} ({reason})." if reason else f"Sealed: {kind}."
-
-
-def _licence(note: Note) -> str:
-    use = f"commercial use: {note.text('commercial')} ({note.text('reason')})"
-    return f"Licence of {note.subject.model}: {note.text('licence')}; {use}."
-
-
-def _stated(note: Note) -> str:
-    told = {"licence": note.text("licence"), "provenance": note.text("provenance"), "accepted by": note.text("by")}
-    said = ", ".join(f"{name} {text}" for name, text in told.items() if text)
-    return f"Stated in the run file, not read from the files of {note.subject.model}: {said}."
-
-
-def _policy(note: Note) -> str:
-    rules = "; ".join(note.names("verdicts")) or "it has no rules"
-    return f"Policy {note.text('name')} was kept ({rules}); sha256 of its rules {note.text('digest')[:16]}."
 
 
 def _machine_unknown(note: Note) -> str:
@@ -370,9 +355,9 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.MEASURED_ON: _measured_on,
     NoteCode.THREADS: _threads,
     NoteCode.SEALED: _sealed,
-    NoteCode.LICENCE: _licence,
-    NoteCode.STATED: _stated,
-    NoteCode.POLICY: _policy,
+    NoteCode.LICENCE: licence,
+    NoteCode.STATED: stated,
+    NoteCode.POLICY: policy,
     NoteCode.MACHINE_UNKNOWN: _machine_unknown,
     NoteCode.MACHINE_PRICE: _machine_price,
     NoteCode.LIST_PRICE: _list_price,

@@ -128,9 +128,6 @@ def test_only_what_can_change_an_answer_is_among_the_settings():
     assert set(read_model({"name": "m", "backend": "scripted"}, "r.yaml").settings()) == {
         "backend",
         "chat_template",
-        "licence",
-        "provenance",
-        "accepted_by",
         "script",
     }
 
