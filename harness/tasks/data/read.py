@@ -187,15 +187,14 @@ def _read_single(place: _Place, source: DataSource, asked: str | None, own: bool
 
 
 def sibling_split(path: Path, split: str) -> Path | None:
-    """Returns tickets_train.csv for tickets_test.csv and "train", if that is a file of its own."""
-    parts = re.split(r"([-_.])", stem_of(path))
-    for index in range(len(parts) - 1, -1, -1):
-        if parts[index].lower() in SPLIT_NAMES:
-            other = path.with_name(
-                "".join([*parts[:index], split, *parts[index + 1 :]]) + path.name[len(stem_of(path)) :]
-            )
-            return other if other != path and other.is_file() else None
-    return None
+    """Returns tickets_train.csv for tickets_test.csv and "train", or train/a_train.csv for test/a_test.csv."""
+    folder = path.parent.with_name(split) if path.parent.name.lower() in SPLIT_NAMES else path.parent
+    names, parts = [path.name], re.split(r"([-_.])", stem_of(path))
+    if at := [index for index, part in enumerate(parts) if part.lower() in SPLIT_NAMES]:
+        stem = "".join([*parts[: at[-1]], split, *parts[at[-1] + 1 :]])
+        names.insert(0, stem + path.name[len(stem_of(path)) :])
+    found = (folder / name for name in names)
+    return next((other for other in found if other != path and other.is_file()), None)
 
 
 def _read_files(place: _Place, files: Sequence[Path], source: DataSource, named: bool) -> Rows:
@@ -247,6 +246,10 @@ def _files_of(place: _Place, config: str | None, split: str | None) -> tuple[lis
         if config is None:
             inner = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
             groups += [group for root in inner if root not in roots for group in _groups(root, split)]
+        if not groups and config == "all":  # a folder for each part of it, as of MMLU's subjects
+            parts = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+            if files := [file for part in parts for group, _ in _groups(part, split) for file in group]:
+                return files, False
         if not groups and len(held) == 1 and not _splits_named(held):
             return held, None
     if len(groups) > 1:
