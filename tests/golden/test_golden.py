@@ -57,11 +57,7 @@ def test_a_run_judged_again_shows_the_same(name: str, tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
-<<<<<<< HEAD
-def test_a_run_without_its_summary_is_judged_when_it_is_opened_and_nothing_is_written(name: str, tmp_path: Path):
-=======
 def test_a_run_without_its_summary_is_judged_when_it_is_opened_and_not_written_to(name: str, tmp_path: Path):
->>>>>>> main
     folder = copied(name, tmp_path)
     (folder / "summary.json").unlink()
     result = harness.open_run(folder)
