@@ -42,6 +42,7 @@ from harness.runs.carry_out import carry_out
 from harness.runs.check import NO_MODEL as NO_MODEL
 from harness.runs.events import Event as Event
 from harness.runs.given import NOTHING, Given, taken_out
+from harness.runs.house_rules import admitted
 from harness.runs.plan import Plan, make_plan
 from harness.runs.spending import Spending, estimate, estimate_loads
 from harness.security import seal as seals
@@ -151,6 +152,7 @@ class Prepared:
 def prepare(config: RunConfig, sealed: Seal, out: str | Path | None = None, given: Given = NOTHING) -> Prepared:
     """Returns a run that may begin. Raises a HarnessError for what would stop it later."""
     plan = make_plan(config, given)
+    plan = replace(plan, policy=admitted(plan, sealed))
     return Prepared(plan, folder_for(plan, out), sealed, given)
 
 
@@ -178,6 +180,7 @@ class PreparedBench:
 def prepare_bench(config: RunConfig, sealed: Seal, out: str | Path | None = None) -> PreparedBench:
     """Returns a benchmark that may begin. Raises a HarnessError for what would stop it later."""
     made = load_runs.make_bench(config)
+    made = replace(made, policy=admitted(made, sealed))
     return PreparedBench(made, folder_for(made, out), sealed)
 
 
@@ -209,7 +212,7 @@ def run(
 
     What may be added are the fields of `Additions`; models, tasks and the judge may also be objects: a task of
     `make_task`, a backend of one's own. In full: models, tasks, data, limit, first, formats, seed, machine,
-    baseline, judge, latency, max_cost, responses_only, deterministic. `out` is the run folder; default:
+    baseline, judge, latency, max_cost, policy, responses_only, deterministic. `out` is the run folder; default:
     `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished one of the same plan. `seal` keeps
     this process off the network, for good; whether it did is in `summary.sealed`. `on_event` is called with each
     thing that is done, once it is on disk. Raises a HarnessError for what the user can mend.

@@ -49,6 +49,10 @@ class RunConfig(Strict):
     bench: BenchConfig = BenchConfig()  # read by `harness bench` alone
     responses_only: bool = False  # write down unjudged what only a sandbox, or a judge not named, could judge
     allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to
+    accept_unsealed: tuple[Name, ...] = ()  # restricted tasks that engines on this machine are asked without a seal
+    policy: str | None = (
+        None  # a policy file or bundled name: a run that breaks it is refused, before anything is loaded
+    )
     max_cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # USD to providers, all models together
     max_errors: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of samples without an answer; more: row incomplete
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.measure.other_work import OTHERS, SHOWN, STOLEN
+from harness.reports.house_rules import licence, policy, stated
 from harness.store.schema import Note, NoteCode
 from harness.values import Estimate
 
@@ -61,11 +62,6 @@ def _sealed(note: Note) -> str:
     if kind in SEALS and not reason:
         return f"Sealed: {kind}: {SEALS[kind]}"
     return f"Sealed: {kind} ({reason})." if reason else f"Sealed: {kind}."
-
-
-def _licence(note: Note) -> str:
-    use = f"commercial use: {note.text('commercial')} ({note.text('reason')})"
-    return f"Licence of {note.subject.model}: {note.text('licence')}; {use}."
 
 
 def _machine_unknown(note: Note) -> str:
@@ -363,7 +359,9 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.MEASURED_ON: _measured_on,
     NoteCode.THREADS: _threads,
     NoteCode.SEALED: _sealed,
-    NoteCode.LICENCE: _licence,
+    NoteCode.LICENCE: licence,
+    NoteCode.STATED: stated,
+    NoteCode.POLICY: policy,
     NoteCode.MACHINE_UNKNOWN: _machine_unknown,
     NoteCode.MACHINE_PRICE: _machine_price,
     NoteCode.LIST_PRICE: _list_price,

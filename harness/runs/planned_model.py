@@ -134,7 +134,7 @@ def described(model: PlannedModel) -> ModelEntry:
     declared, asks = None, None
     if model.info is not None:
         folder = Path(model.weights.path)
-        declared = openness.describe(folder)
+        declared = openness.with_stated(openness.describe(folder), model.config)
         asks = served(folder, model.info, model.weights.dtype, model.weights.quantization)
     return ModelEntry(
         digest=model.digest,

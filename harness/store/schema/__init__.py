@@ -49,6 +49,7 @@ from harness.store.schema.plan import (
     PlanFile,
     PlannedCell,
     PlannedLoad,
+    PolicyKept,
 )
 from harness.store.schema.responses import PARTS, RECORD_LINES, RESPONSE_LINES, SAMPLE_LINES
 from harness.store.schema.rows import (
@@ -140,6 +141,7 @@ __all__ = [
     "PlanFile",
     "PlannedCell",
     "PlannedLoad",
+    "PolicyKept",
     "PricedMachine",
     "PromptTokens",
     "Reference",

@@ -100,6 +100,15 @@ class GitState:
     clean: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyKept:
+    """A policy that a run keeps: how, by each of its rules."""
+
+    name: str
+    digest: str  # of its rules
+    verdicts: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFile:
     """The content of `plan.json`. `identity` is all that could change an answer; `digest` is its digest."""
@@ -121,6 +130,7 @@ class PlanFile:
     workloads: tuple[PlannedLoad, ...] = ()  # of a benchmark
     host: Host
     git: GitState | None
+    policy: PolicyKept | None = None  # a house's, if the run names one
 
     @property
     def baseline(self) -> str:
