@@ -77,6 +77,9 @@ def of_data(plan: PlanFile) -> Iterator[Note]:
         if used.left_out:
             figures: dict[str, Figure] = {"n": used.left_out, "columns": tuple(plan.tasks[name].data.without)}
             yield Note(NoteCode.ROWS_LEFT_OUT, subject=about, figures=figures)
+        several = plan.tasks[name].data.config
+        if isinstance(several, tuple) and 0 < used.sets < len(several):
+            yield Note(NoteCode.PARTS_OF_DATA, subject=about, figures={"n": used.sets, "of": len(several)})
         if used.respelled:
             yield Note(NoteCode.ANSWERS_RESPELLED, subject=about, figures={"n": used.respelled})
 

@@ -193,6 +193,10 @@ def _rows_left_out(note: Note) -> str:
     return f"{_subject(note)}: {_times(note.number('n'), 'row')} left out for what stands in {named} (`without`)."
 
 
+def _parts_of_data(note: Note) -> str:
+    return f"{_subject(note)}: {note.known('n')} of the {note.known('of')} sets of rows that it is made of, not all."
+
+
 def _answers_respelled(note: Note) -> str:
     n = _times(note.number("n"), "right answer")
     return f"{_subject(note)}: {n} written in another case or with other blanks than the choice."
@@ -372,6 +376,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
     NoteCode.ROWS_LEFT_OUT: _rows_left_out,
+    NoteCode.PARTS_OF_DATA: _parts_of_data,
     NoteCode.ANSWERS_RESPELLED: _answers_respelled,
     NoteCode.ANSWERS_MISSING: _answers_missing,
     NoteCode.ANSWERS_MATCHED: _answers_matched,

@@ -211,7 +211,8 @@ def plan_file(plan: Plan) -> PlanFile:
 
 
 def _data_used(task: Task, samples: Sequence[Sample]) -> DataUsed:
-    return DataUsed(task.data_digest, task.data_origin, task.left_out, respelled(task.config, samples))
+    told = {"left_out": task.left_out, "sets": task.sets, "respelled": respelled(task.config, samples)}
+    return DataUsed(task.data_digest, task.data_origin, **told)
 
 
 def _planned_cell(cell: Cell) -> PlannedCell:

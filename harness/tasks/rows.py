@@ -35,9 +35,8 @@ def _rows(config: TaskConfig, path: Path, override: Path | None, split: str | No
     more = f" and {len(there) - 1} more" if len(there) > 1 else ""
     if len(there) < len(names):
         more += f": {len(there)} of {len(names)} sets of rows"
-    return Rows(
-        rows, digest([part.digest for part in parts]), parts[0].origin + more, sum((p.files for p in parts), ())
-    )
+    files = sum((part.files for part in parts), ())
+    return Rows(rows, digest([part.digest for part in parts]), parts[0].origin + more, files, len(there))
 
 
 def digest_of(config: TaskConfig, path: Path) -> str:

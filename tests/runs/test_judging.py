@@ -269,7 +269,7 @@ def test_enough_of_them_take_the_warning_away(folder: Path):
     result = run(folder)
     agreed = row(result).judged.agreement
     assert (agreed.n, agreed.raw.value) == (N, 39 / 40)
-    assert 0.7 < agreed.kappa.low < agreed.kappa.value < 1 and "†" not in result.table()
+    assert 0.6 < agreed.kappa.low < agreed.kappa.value < 1 and "†" not in result.table()
     assert "agrees with people on 97.5 % [" in result.table().replace("\n", " ")
     assert len(verdicts(folder)) == N  # what people judged is what the model said: nothing more is asked
 

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
+import harness
 from harness.config.assemble import Additions, assemble
-from harness.config.run import TaskUse
+from harness.config.base import validate
+from harness.config.run import RunConfig, TaskUse
 from harness.errors import ConfigError, TaskError
 from harness.tasks.data.foundry import foundry
 from harness.tasks.data.prepare import PREPARE
 from harness.tasks.load import load_task, load_tasks
 from harness.tasks.self_test import self_test
 from tests.support.public_rows import bbh_rows
+from tests.support.rows import said
 
 LISTED = "Context: Ann left.\nQuestion: Why?\nChoices:\nA. to rest\nB. to eat\nAnswer:"
 # a row as llm-foundry has it; where its right answer then stands in the prepared row, and what else the prompt shows
@@ -148,6 +151,10 @@ def test_some_of_the_parts_of_bbh_are_read_and_counted(tmp_path: Path):
     (task,) = load_tasks(TaskUse(task="bbh", data=str(tmp_path)))
     assert {sample.id for sample in task.samples} == {"word_sorting/0", "navigate/0"}
     assert task.data_origin.endswith("and 1 more: 2 of 27 sets of rows")
+    given = {"run": "r", "tasks": [{"task": "bbh", "data": str(tmp_path)}], "latency": {"requests": 0}}
+    given["models"] = [{"name": "m", "backend": "scripted"}]
+    notes = said(harness.run(validate(RunConfig, given, "test"), out=tmp_path / "out").summary)
+    assert "bbh: 2 of the 27 sets of rows that it is made of, not all." in notes
     (one,) = load_tasks(TaskUse(task="bbh", data=str(tmp_path / "navigate.jsonl")))
     assert [sample.id for sample in one.samples] == ["navigate/0"] and "1 of 27" in one.data_origin
     other = lines(tmp_path / "else" / "mine.jsonl", {"input": "?", "target": "!"})

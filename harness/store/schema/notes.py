@@ -25,6 +25,7 @@ class NoteCode(StrEnum):
     POLICY = "policy"  # name, digest, verdicts
     # what was asked
     ROWS_LEFT_OUT = "rows_left_out"  # n, columns
+    PARTS_OF_DATA = "parts_of_data"  # n, of
     ANSWERS_RESPELLED = "answers_respelled"  # n
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"

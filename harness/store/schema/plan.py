@@ -26,6 +26,7 @@ class DataUsed:
     digest: str
     origin: str
     left_out: int = 0  # rows that `without` leaves out
+    sets: int = 0  # of a task that reads several configurations: how many were there; 0: it reads none
     respelled: int = 0  # answers that are a choice but for case or blanks
 
 

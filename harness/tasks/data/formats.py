@@ -223,6 +223,9 @@ def _read_json(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dic
         return
     if isinstance(value, dict):
         lists = [key for key, held in value.items() if isinstance(held, list)]
+        if len(lists) > 1 and len(lists) == len(value) and all(_is_split(key) and value[key] for key in lists):
+            yield from (_of_split(row, key, i, path) for key in lists for i, row in enumerate(value[key], 1))
+            return
         if len(lists) != 1:
             found = ", ".join(f"'{key}'" for key in lists) or "none"
             fix = "keep one list of objects in the file, or write JSONL"
@@ -235,6 +238,20 @@ def _read_json(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dic
             fix = 'write each row as {"column": value, ...}'
             raise DataError(f"row {number} is {_kind(row)}, not an object", where=str(path), fix=fix)
         yield row
+
+
+def _is_split(key: str) -> bool:
+    return bool({"train", "val", "valid", "validation", "dev", "test"} & set(re.split(r"[\W_]+", key.lower())))
+
+
+def _of_split(row: Any, split: str, number: int, path: Path) -> dict[str, object]:
+    """Returns a row of a file that has a list for each split: an object, or a list of cells; with column `split`."""
+    if isinstance(row, list):
+        row = {f"column_{i}": cell for i, cell in enumerate(row, 1)}
+    if not isinstance(row, dict):
+        fix = 'write each row as {"column": value, ...}'
+        raise DataError(f"row {number} of '{split:.60}' is {_kind(row)}, not an object", where=str(path), fix=fix)
+    return {**row, "split": split}
 
 
 def _kind(value: Any) -> str:

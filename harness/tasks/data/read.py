@@ -38,6 +38,7 @@ class Rows:
     digest: str  # sha256 of the files read (several: of their list of digests), or the hub's commit
     origin: str  # for people: what was read
     files: tuple[str, ...]  # paths read; none for the hub
+    sets: int = 0  # of a task that reads several configurations: how many were there
 
 
 def load_rows(source: DataSource, *, base: Path, override: Path | None = None, split: str | None = None) -> Rows:
