@@ -320,11 +320,7 @@ def open_run(path: str | Path) -> Run:
 def with_labels(run: Run) -> Summary:
     """Returns the summary of a run whose rows have `labels`: how each label does, None where answers are no labels."""
     with reading(run.folder):
-        return _with_labels(run)
-
-
-def _with_labels(run: Run) -> Summary:
-    found = judged_run(run.folder)
+        found = judged_run(run.folder)
     counted = by_cell([record for record in found.records if record.value is not None])
 
     def labelled(row: Row) -> Row:
