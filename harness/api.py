@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -46,7 +47,7 @@ from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
 from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
-from harness.store.lines import RECORDS, read_plan, read_records
+from harness.store.lines import RECORDS, read_log, read_plan, read_records
 from harness.store.log import verify_chain
 from harness.store.rows import answered, refuse_no_run
 from harness.store.schema import RECORD_LINES, BenchSummary, Summary, summary_to_json
@@ -76,6 +77,17 @@ class Run:
         """Returns whether every planned sample has a response, and no more than allowed ended in an error."""
         summary = self.summary
         return len(summary.rows) == len(read_plan(self.folder).cells) and summary.complete
+
+    @property
+    def failed(self) -> str | None:
+        """Returns what went wrong, where every request of a run ended in an error; None where any was answered."""
+        log = self.folder / RESPONSES
+        last = [line.error for line, counts in read_log(log) if counts] if log.exists() else []
+        errors = Counter(error for error in last if error is not None)
+        if not last or errors.total() < len(last):
+            return None
+        commonest, n = errors.most_common(1)[0]
+        return f"all of {len(last)} requests failed: {commonest} ({n} of them)"
 
     @property
     def resumable(self) -> bool:
