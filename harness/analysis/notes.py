@@ -52,6 +52,13 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
         if declared is not None and declared.commercial in {"no", "conditional"}:
             told = {"licence": declared.licence, "commercial": declared.commercial, "reason": declared.reason}
             yield Note(NoteCode.LICENCE, subject=Subject(name), figures=told)
+    for model in (*plan.config.models, *([] if plan.config.judge is None else [plan.config.judge])):
+        stated: dict[str, Figure] = {"licence": model.licence, "provenance": model.provenance}
+        if any(stated.values()) or model.accepted_by:
+            yield Note(NoteCode.STATED, subject=Subject(model.name), figures={**stated, "by": model.accepted_by})
+    if (kept := plan.policy) is not None:
+        rules: dict[str, Figure] = {"name": kept.name, "digest": kept.digest, "verdicts": kept.verdicts}
+        yield Note(NoteCode.POLICY, figures=rules)
 
 
 def of_models(lines: Iterable[ModelLine]) -> list[Note]:
@@ -70,6 +77,9 @@ def of_data(plan: PlanFile) -> Iterator[Note]:
         if used.left_out:
             figures: dict[str, Figure] = {"n": used.left_out, "columns": tuple(plan.tasks[name].data.without)}
             yield Note(NoteCode.ROWS_LEFT_OUT, subject=about, figures=figures)
+        several = plan.tasks[name].data.config
+        if isinstance(several, tuple) and 0 < used.sets < len(several):
+            yield Note(NoteCode.PARTS_OF_DATA, subject=about, figures={"n": used.sets, "of": len(several)})
         if used.respelled:
             yield Note(NoteCode.ANSWERS_RESPELLED, subject=about, figures={"n": used.respelled})
 

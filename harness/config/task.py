@@ -188,6 +188,7 @@ Reduction = Annotated[
     Discriminator(_by_shape),
 ]
 Wrong = Literal["no_answer", "truncated", "thinking_cut", "scorer_error", "backend_error"]
+COUNTED_AS_WRONG: tuple[Wrong, ...] = ("no_answer", "truncated", "thinking_cut")
 
 
 class TaskConfig(Strict):
@@ -213,11 +214,8 @@ class TaskConfig(Strict):
     answer: str | None = None  # column with what is right
     cluster: str | None = None  # column: samples that share it are not independent
     slices: tuple[str, ...] = ()  # columns: each of their values gets a row of its own beside the whole
-    wrong: tuple[Wrong, ...] = (
-        "no_answer",
-        "truncated",
-        "thinking_cut",
-    )  # failures that count as wrong; the others are left out and counted apart
+    wrong: tuple[Wrong, ...] = COUNTED_AS_WRONG  # failures that are; the others are left out and counted apart
+    keep_columns: tuple[str, ...] = ()  # columns that a run folder holds beside those that the task uses
 
     @property
     def scores(self) -> tuple[Any, ...]:

@@ -76,6 +76,18 @@ def digest_model(folder: Path) -> dict[str, str]:
     return digests
 
 
+ADAPTER = "adapter/"  # before the names of an adapter's files, beside those of the model
+
+
+def deciding(files: Mapping[str, str]) -> dict[str, str]:
+    """Returns the files of a model folder that could change an answer.
+
+    The card, the licence and the list of what was released cannot.
+    """
+    about = (".md", ".txt", ".yml")
+    return {name: sha for name, sha in files.items() if not name.endswith(about) or name == "merges.txt"}
+
+
 def context_length(config: Mapping[str, Any]) -> int | None:
     """Returns the longest sequence in tokens that a config.json states, the text model's first."""
     text = config.get("text_config")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.measure.other_work import OTHERS, SHOWN, STOLEN
+from harness.reports.house_rules import licence, policy, stated
 from harness.store.schema import Note, NoteCode
 from harness.values import Estimate
 
@@ -61,11 +62,6 @@ def _sealed(note: Note) -> str:
     if kind in SEALS and not reason:
         return f"Sealed: {kind}: {SEALS[kind]}"
     return f"Sealed: {kind} ({reason})." if reason else f"Sealed: {kind}."
-
-
-def _licence(note: Note) -> str:
-    use = f"commercial use: {note.text('commercial')} ({note.text('reason')})"
-    return f"Licence of {note.subject.model}: {note.text('licence')}; {use}."
 
 
 def _machine_unknown(note: Note) -> str:
@@ -195,6 +191,10 @@ def _transient(note: Note) -> str:
 def _rows_left_out(note: Note) -> str:
     named = ", ".join(f"'{_short(name)}'" for name in note.names("columns"))
     return f"{_subject(note)}: {_times(note.number('n'), 'row')} left out for what stands in {named} (`without`)."
+
+
+def _parts_of_data(note: Note) -> str:
+    return f"{_subject(note)}: {note.known('n')} of the {note.known('of')} sets of rows that it is made of, not all."
 
 
 def _answers_respelled(note: Note) -> str:
@@ -359,7 +359,9 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.MEASURED_ON: _measured_on,
     NoteCode.THREADS: _threads,
     NoteCode.SEALED: _sealed,
-    NoteCode.LICENCE: _licence,
+    NoteCode.LICENCE: licence,
+    NoteCode.STATED: stated,
+    NoteCode.POLICY: policy,
     NoteCode.MACHINE_UNKNOWN: _machine_unknown,
     NoteCode.MACHINE_PRICE: _machine_price,
     NoteCode.LIST_PRICE: _list_price,
@@ -374,6 +376,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
     NoteCode.ROWS_LEFT_OUT: _rows_left_out,
+    NoteCode.PARTS_OF_DATA: _parts_of_data,
     NoteCode.ANSWERS_RESPELLED: _answers_respelled,
     NoteCode.ANSWERS_MISSING: _answers_missing,
     NoteCode.ANSWERS_MATCHED: _answers_matched,

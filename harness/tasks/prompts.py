@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from harness.config.task import Asking, Question, TaskConfig
 from harness.errors import TaskError, nearest
+from harness.scoring.value_text import text_of
 from harness.tasks.samples import rows_of
 from harness.values import Message, Prompt, Sample
 
@@ -33,20 +32,9 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     def replace(match: re.Match[str]) -> str:
         if match[1] is None:
             return match[0][0]
-        return as_text(values[match[1]])
+        return text_of(values[match[1]])
 
     return _FIELD.sub(replace, template)
-
-
-def as_text(value: Any) -> str:
-    """Returns how a value stands in a prompt: text as it is, nothing for None, JSON for lists and mappings."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool | int | float):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 ASKED = ("prompt", "target", "ending", "description", "system")  # what a question is made of
@@ -90,12 +78,12 @@ MAY_SPELL = re.compile(r"[<\[＜〈◁]")  # no model's control token is spelt w
 def spelling(values: Mapping[str, object]) -> tuple[str, ...]:
     """Returns the values of a template that may spell a control token of some model: they are read as text."""
     parts = (part for value in values.values() for part in (value, *(value if isinstance(value, list | tuple) else ())))
-    return tuple(text for part in parts if MAY_SPELL.search(text := as_text(part)))
+    return tuple(text for part in parts if MAY_SPELL.search(text := text_of(part)))
 
 
 def answer_text(task: TaskConfig, sample: Sample) -> str:
     """Returns the right answer as one would write it."""
-    return fill(task.answer_template, sample.row) if task.answer_template else as_text(sample.expected)
+    return fill(task.answer_template, sample.row) if task.answer_template else text_of(sample.expected)
 
 
 def question(task: Question, sample: Sample) -> str:

@@ -21,8 +21,11 @@ class NoteCode(StrEnum):
     THREADS = "threads"  # threads, cores
     SEALED = "sealed"  # kind, reason
     LICENCE = "licence"  # licence, commercial, reason
+    STATED = "stated"  # licence, provenance, by: of a model's entry, not read from its files
+    POLICY = "policy"  # name, digest, verdicts
     # what was asked
     ROWS_LEFT_OUT = "rows_left_out"  # n, columns
+    PARTS_OF_DATA = "parts_of_data"  # n, of
     ANSWERS_RESPELLED = "answers_respelled"  # n
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"
