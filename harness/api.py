@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from harness.analysis.facts import by_cell
 from harness.analysis.judged_by import judged_by
 from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
-from harness.analysis.run_summary import judged_run, summarised, summary_of
+from harness.analysis.run_summary import all_failed, judged_run, summarised, summary_of
 from harness.analysis.verify import Verified, verified
 from harness.analysis.verify_sources import with_sources
 from harness.backends import load
@@ -60,7 +59,7 @@ from harness.store.files import (
     write_jsonl_atomic,
     write_text_atomic,
 )
-from harness.store.lines import read_log, read_plan, read_records
+from harness.store.lines import read_plan, read_records
 from harness.store.log import verify_chain
 from harness.store.manifest import refuse_cut, write_manifest
 from harness.store.opening import there
@@ -97,13 +96,7 @@ class Run:
     @property
     def failed(self) -> str | None:
         """Returns what went wrong, where every request of a run ended in an error; None where any was answered."""
-        log = self.folder / RESPONSES
-        last = [line.error for line, counts in read_log(log) if counts] if log.exists() else []
-        errors = Counter(error for error in last if error is not None)
-        if not last or errors.total() < len(last):
-            return None
-        commonest, n = errors.most_common(1)[0]
-        return f"all of {len(last)} requests failed: {commonest} ({n} of them)"
+        return all_failed(self.folder)
 
     @property
     def resumable(self) -> bool:
