@@ -42,7 +42,10 @@ def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> 
     known = [p.stem for p in folder.glob("*.yaml")]
     hint = nearest(name, here or known)
     if under == "machines":
-        hint = f"known: {', '.join(sorted(known))}; or give a machine file of your own (docs/reference/machine.md)"
+        near = f"{hint} " if hint.startswith("did you mean") else ""
+        hint = (
+            f"{near}known: {', '.join(sorted(known))}; or give a machine file of your own (docs/reference/machine.md)"
+        )
     elif kind == "tasks" and not hint.startswith("did you mean"):
         hint = f"{hint}; one of lm-evaluation-harness is called lm_eval:{name}"
     raise ConfigError(f"no {noun} named '{name}'", fix=hint)
