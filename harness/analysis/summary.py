@@ -40,6 +40,7 @@ def summarise(facts: RunFacts) -> Summary:
                 *notes.paid(money),
                 *notes.busy({_named(row): row.latency.bystanders for row in rows if _timed_here(row)}),
                 *notes.of_responses(facts.usage),
+                *notes.without_answer(facts),
                 *judge_summary.notes(plan, rows, judge),
                 *notes.incomplete(facts, rows),
             ),

@@ -10,6 +10,7 @@ of the house asks a task (does the model write? is it one whole text?) is answer
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -275,6 +276,14 @@ class Asking(TaskConfig):
     chat: Switch = "auto"  # auto: generated tasks use the model's chat template if it has one; scored tasks never
 
 
+@dataclass(frozen=True, slots=True)
+class QuestionParts:
+    """What stands around the prompt of a question, each where a model of its sort looks for it; may be empty."""
+
+    instruction: str = ""  # what the answer must be
+    cue: str = ""  # what a text goes on from
+
+
 class Question(Asking):
     """One question about each sample."""
 
@@ -282,6 +291,11 @@ class Question(Asking):
     prompts: Annotated[Mapping[Name, PromptConfig], Field(min_length=1)] | None = None  # instead: a row for each
     target: str = ""  # the right answer as one would write it, in shots for instance; default: the answer
     shots: ShotsConfig | None = None  # examples shown before the question
+
+    @property
+    def parts(self) -> QuestionParts:
+        """Returns what stands around the prompt."""
+        return QuestionParts()
 
     @property
     def answer_template(self) -> str:

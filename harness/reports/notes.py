@@ -217,6 +217,16 @@ def _token_counts(note: Note) -> str:
     return f"{_subject(note)}: {of} are {note.text('label')}."
 
 
+def _no_answer_found(note: Note) -> str:
+    kind = "label" if note.flag("labels") else "answer that the task's `extract` finds"
+    texts = "; ".join(f'"{_short(text)}" ({count})' for text, count in note.counts.items())
+    remedy = "a better prompt" if note.flag("labels") else "a better prompt, or another `extract`"
+    if note.flag("labels") and not note.flag("held"):
+        remedy = "`constrain: {labels: true}` in the task file, which holds answers to the labels, or a better prompt"
+    of = f"{note.known('n')} of {note.known('answers')} answers"
+    return f"WARNING: {_subject(note)}: {of} hold no {kind}; commonest: {texts}. What helps: {remedy}."
+
+
 def _counts(found: Mapping[str, int], n: float | None) -> str:
     if list(found.values()) == [n]:
         return _short(next(iter(found)))
@@ -325,6 +335,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.NOT_AS_ASKED: _not_as_asked,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,
+    NoteCode.NO_ANSWER_FOUND: _no_answer_found,
     NoteCode.JUDGED_BY: _judged_by,
     NoteCode.AGREEMENT: _agreement,
     **dict.fromkeys(WARNINGS, _warning),

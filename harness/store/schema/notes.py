@@ -39,6 +39,7 @@ class NoteCode(StrEnum):
     NOT_AS_ASKED = "not_as_asked"  # parameter, n, answers, why
     REFUSALS = "refusals"  # n, answers; counts: kinds
     TOKEN_COUNTS = "token_counts"  # label, n, answers
+    NO_ANSWER_FOUND = "no_answer_found"  # n, answers, labels, held; counts: the commonest of the texts
     # a judge model
     JUDGED_BY = "judged_by"  # judge, where, pairs
     AGREEMENT = "agreement"  # n, unreadable; estimates: raw, kappa
