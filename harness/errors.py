@@ -16,8 +16,29 @@ Our own bugs keep their traceback.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
+
+_NEXT_LINE = re.compile(r"[ \t]*[\r\n\t\v\f\x85\u2028\u2029]+[ \t]*")
+# Control characters, those that turn the direction of a text or have no width, tags, and halves of characters
+_HIDDEN = re.compile(
+    "[\x00-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
+    "\u3164\ud800-\udfff\ufeff\uffa0\ufff0-\ufffb\U000e0000-\U000e0fff]"
+)
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Returns a text with what a terminal or a reader would not see as it is written out, as JSON writes it.
+
+    Text of models, servers and files may hold control characters: they would move the cursor, or hide what is there.
+    """
+    return _HIDDEN.sub(lambda found: found[0] if found[0] in keep else _written(found[0]), text)
+
+
+def _written(one: str) -> str:
+    halves = one.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{int.from_bytes(halves[i : i + 2], 'big'):04x}" for i in range(0, len(halves), 2))
 
 
 class HarnessError(Exception):
@@ -30,7 +51,7 @@ class HarnessError(Exception):
     def lines(self) -> list[str]:
         """Returns the message as printed: one to three lines."""
         named = (("error:", self.what), ("  at ", self.where), ("  fix", self.fix))
-        return [f"{label} {text}" for label, text in named if text]
+        return [f"{label} {visible(_NEXT_LINE.sub(' ', text))}" for label, text in named if text]
 
     def __reduce__(self) -> tuple[Callable[..., HarnessError], tuple[type[HarnessError], str, str, str]]:
         return _rebuild, (type(self), self.what, self.where, self.fix)

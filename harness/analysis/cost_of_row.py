@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Literal
 
 from harness.config.machine import MachineConfig
@@ -25,7 +26,7 @@ from harness.cost.breakeven import (
 )
 from harness.cost.capacity import Capacity, Shape
 from harness.cost.machines import HourlyCost, hourly
-from harness.cost.prices import Packaged, Price, Processing, TokenCount, price_request
+from harness.cost.prices import Packaged, Price, Processing, TokenCount, price_age, price_request
 from harness.stats.bootstrap import ratio_of_sums
 from harness.store.schema import Throughput
 from harness.values import Estimate, Record
@@ -313,12 +314,11 @@ def _api(records: Sequence[Record], asked: Question, correct: float) -> ApiCost:
     reason = "the tokens of some answers are not known" if counts is None else reason
     total = None if reason or not costs else sum(known)
     each = None if total is None else total / len(costs)
-    origin = price.source if isinstance(price, Packaged) else price.retrieved.isoformat()
     month = None if each is None or asked.requests_per_month is None else each * asked.requests_per_month
     return ApiCost(
         price=price,
         processing=asked.processing,
-        label=f"list price of {origin}, at this model's own token counts",
+        label=f"list {price_age(price, date.today())}; at this model's own token counts",
         usd_per_request=each,
         usd_per_1k_samples=None if each is None else each * 1e3,
         usd_per_correct_at_this_accuracy=total / correct if total is not None and correct else None,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from harness.stats import clustered_mean, t_mean
+from harness.stats import Ends, bounded_mean
 from harness.tasks.samples import NO_ANSWER
 from harness.values import Estimate, Record
 
@@ -22,15 +22,16 @@ def cost_of(costs: Costs, right: str, answer: str | None) -> float:
 
 
 def expected_loss(costs: Costs, records: Sequence[Record]) -> Estimate:
-    """Returns the mean cost of the answers that count, with Student's t interval (clustered if the records are).
+    """Returns the mean cost of the answers that count, with Gaffke's interval between 0 and the dearest mistake.
 
     What scores 1 costs nothing. Raises ValueError without a record that counts.
     """
     counted = [record for record in records if record.value is not None]
     losses = [0.0 if r.value == 1.0 else cost_of(costs, str(r.expected), r.answer) for r in counted]
-    if any(record.cluster is not None for record in counted):
-        return clustered_mean(losses, [str(record.cluster) for record in counted])
-    return t_mean(losses)
+    named = any(record.cluster is not None for record in counted)
+    clusters = [str(record.cluster) for record in counted] if named else None
+    dearest = max([1.0, *(float(cost) for row in costs.values() for cost in row.values())])
+    return bounded_mean(losses, clusters, Ends(0.0, dearest))
 
 
 def best_constant(costs: Costs, expected: Sequence[str], labels: Iterable[str]) -> tuple[str, float]:

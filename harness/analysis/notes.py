@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 
 from harness.analysis.facts import RunFacts
 from harness.analysis.places import place_of
 from harness.analysis.slices import worst
 from harness.analysis.usage import CellUsage
 from harness.config.task import Writing
-from harness.cost.machines import hourly
+from harness.cost.machines import MACHINE_STALE_DAYS, hourly
+from harness.cost.prices import STALE_DAYS
 from harness.measure.other_work import OTHERS, STOLEN, Bystanders
 from harness.store.schema import (
     Figure,
@@ -42,7 +44,9 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
         machine = plan.machine
         figures = {"machine": machine.name, "usd_per_hour": hourly(machine).total, "assumed": machine.assumed}
         origin: dict[str, Figure] = {"source": machine.source, "date": machine.date, "utilisation": machine.utilisation}
-        yield Note(NoteCode.MACHINE_PRICE, figures={**figures, **origin})
+        age = _days_before(plan, machine.date)
+        old = age is not None and age > MACHINE_STALE_DAYS
+        yield Note(NoteCode.MACHINE_PRICE, figures={**figures, **origin, "age_days": age, "old": old})
     if sealed is not None:
         yield Note(NoteCode.SEALED, figures={"kind": sealed.kind, "reason": sealed.reason})
     for name, entry in plan.models.items():
@@ -50,6 +54,25 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
         if declared is not None and declared.commercial in {"no", "conditional"}:
             told = {"licence": declared.licence, "commercial": declared.commercial, "reason": declared.reason}
             yield Note(NoteCode.LICENCE, subject=Subject(name), figures=told)
+
+
+def of_data(plan: PlanFile) -> Iterator[Note]:
+    """Yields what is to be known of the data of each task: rows that were left out, answers in other spellings."""
+    for name, used in plan.data.items():
+        about = Subject("", (name,))
+        if used.left_out:
+            figures: dict[str, Figure] = {"n": used.left_out, "columns": tuple(plan.tasks[name].data.without)}
+            yield Note(NoteCode.ROWS_LEFT_OUT, subject=about, figures=figures)
+        if used.respelled:
+            yield Note(NoteCode.ANSWERS_RESPELLED, subject=about, figures={"n": used.respelled})
+
+
+def _days_before(plan: PlanFile, day: str) -> int | None:
+    """Returns how many days before a run a day was; None for what is no day."""
+    try:
+        return (date.fromisoformat(plan.created[:10]) - date.fromisoformat(day)).days
+    except ValueError:
+        return None
 
 
 def of_rows(rows: Iterable[Row]) -> Iterator[Note]:
@@ -93,7 +116,9 @@ def prices(plan: PlanFile) -> Iterator[Note]:
         if (price := entry.price) is not None:
             listed = {"provider": price.provider, "listed_as": price.model, "source": price.source}
             read = getattr(price, "retrieved", None)
-            dated = {**listed, "retrieved": None if read is None else read.isoformat()}
+            day = None if read is None else read.isoformat()
+            age = None if day is None else _days_before(plan, day)
+            dated = {**listed, "retrieved": day, "age_days": age, "old": age is not None and age > STALE_DAYS}
             yield Note(NoteCode.LIST_PRICE, subject=Subject(name), figures=dated)
 
 

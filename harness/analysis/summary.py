@@ -35,6 +35,7 @@ def summarise(facts: RunFacts) -> Summary:
             judge=judge,
             notes=(
                 *notes.of_run(plan, sealed),
+                *notes.of_data(plan),
                 *notes.of_rows(rows),
                 *notes.prices(plan),
                 *notes.paid(money),

@@ -48,6 +48,7 @@ class ModelCard:
     quantization: str | None = None
     adapter: str | None = None
     device: str | None = None
+    devices: tuple[str, ...] = ()  # all that it computes on, where that is more than one
     device_name: str | None = None
     threads: int | None = None
     parameters: int | None = None

@@ -16,6 +16,7 @@ from typing import Annotated
 import typer
 
 from harness.cli import bench, check, cost, models, results, run, tasks
+from harness.cli.terminal import say
 from harness.errors import HarnessError
 from harness.security.environment import QUIET
 from harness.security.secrets import Redacting, redact
@@ -87,7 +88,7 @@ def main() -> None:
     try:
         app()
     except HarnessError as error:
-        print(redact(str(error)), file=sys.stderr)
+        say(redact(str(error)))
         raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from harness.cli.terminal import say
+from harness.reports.plain import plain
 from harness.runs.events import Answered, Event, Judged, Loaded, PhaseName, Started, Timed, UnderLoad
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class _Bars:
             begun = (*event.cell, event.phase)
             self._bars[begun] = self._progress.add_task(" · ".join(begun), total=event.owed)
         elif isinstance(event, Loaded):
-            self._progress.console.print(_load(event), markup=False, highlight=False)
+            self._progress.console.print(plain(_load(event)), markup=False, highlight=False)
         if (name := _advanced(event)) is not None:
             self._progress.advance(self._bars[name])
 
@@ -87,7 +89,7 @@ class _Lines:
 
     def _say(self, text: str, now: float) -> None:
         self._said = now
-        print(text, file=sys.stderr, flush=True)
+        say(text)
 
 
 def _advanced(event: Event) -> Name | None:

@@ -15,6 +15,9 @@ Out = Annotated[Path | None, typer.Option(help="the task file; default: beside t
 Sheet = Annotated[str | None, typer.Option(help="of an Excel file")]
 Input = Annotated[str | None, typer.Option("--input", metavar="COLUMN", help="what the model is shown")]
 Answer = Annotated[str | None, typer.Option("--answer", metavar="COLUMN", help="what is right")]
+Split = Annotated[str | None, typer.Option("--split", metavar="NAME", help="of a column `split`: whose rows are asked")]
+Drop = Annotated[bool, typer.Option("--drop-unanswered", help="leave out rows without an answer")]
+Keep = Annotated[bool, typer.Option("--keep-spellings", help="labels that differ in case or blanks are several")]
 Ask = Annotated[bool, typer.Option("--ask", help="confirm each guess")]
 Name = Annotated[
     str | None,
@@ -31,6 +34,9 @@ def init(
     sheet: Sheet = None,
     input: Input = None,
     answer: Answer = None,
+    split: Split = None,
+    drop_unanswered: Drop = False,
+    keep_spellings: Keep = False,
     ask: Ask = False,
     as_json: given.Json = False,
 ) -> None:
@@ -40,11 +46,12 @@ def init(
     """
     from harness.tasks import authoring
 
+    wishes = authoring.Wishes(split, drop_unanswered, keep_spellings)
     with working(f"reading {file.name}"):
-        found = authoring.look(file, sheet=sheet, input=input, answer=answer)
+        found = authoring.look(file, sheet=sheet, input=input, answer=answer, wishes=wishes)
     if ask:
         told = {key: typer.prompt(text, default=guess, err=True) for key, text, guess in authoring.questions(found)}
-        found = authoring.look(file, sheet=sheet, **told)
+        found = authoring.look(file, sheet=sheet, wishes=wishes, **told)
     written = authoring.write(found, out)
     show_json({**found.as_json(), "written": str(written.task)}) if as_json else show(found.text())
     if written.data is not None:

@@ -8,20 +8,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from harness.reports.plain import plain, plain_lines
+
 
 def show(text: str) -> None:
-    """Prints a result."""
-    print(text.rstrip("\n"))
+    """Prints a result; whatever it is of, it moves no cursor."""
+    print(plain_lines(text.rstrip("\n")))
 
 
 def show_json(value: object) -> None:
     """Prints a result for machines, on one line."""
-    print(json.dumps(value, ensure_ascii=False))
+    print(plain(json.dumps(value, ensure_ascii=False)))  # what is written out so is JSON's own way to write it
 
 
 def say(text: str) -> None:
     """Prints what is no result: where a run is, what is next."""
-    print(text, file=sys.stderr)
+    print(plain_lines(text), file=sys.stderr, flush=True)
 
 
 def width() -> int:

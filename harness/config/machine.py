@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import Annotated, Literal
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
@@ -124,4 +125,18 @@ def read_machine(machine: str | MachineConfig | None) -> MachineConfig | None:
     """Returns the machine of a file, bundled name or values already read."""
     if machine is None or isinstance(machine, MachineConfig):
         return machine
-    return _checked(MachineConfig, read_yaml(find_file(machine, "configs", "machines")), ConfigError)
+    file = find_file(machine, "configs", "machines")
+    found = _checked(MachineConfig, read_yaml(file), ConfigError)
+    _refuse_no_day(found, str(file))
+    return found
+
+
+def _refuse_no_day(machine: MachineConfig, where: str) -> None:
+    """Raises ConfigError where the price of a machine was read on no day there is, or on one to come."""
+    fix = "write the day on which the price was read, as 2026-11-20"
+    try:
+        read = date.fromisoformat(machine.date)
+    except ValueError:
+        raise ConfigError(f"date: '{machine.date}' is no day", where=where, fix=fix) from None
+    if read > date.today() + timedelta(days=1):  # it may be tomorrow elsewhere
+        raise ConfigError(f"date: {machine.date} is still to come", where=where, fix=fix)

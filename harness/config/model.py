@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, model_validator
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from harness.config.base import Name, Strict, _by_shape, validate
@@ -141,6 +141,15 @@ class RemoteModel(ModelConfig):
         | None
     ) = None  # PROVIDER/MODEL of the price list, or {input, output} in USD for 1M tokens
     limits: LimitsConfig = LimitsConfig()  # how hard it is asked
+
+    @field_validator("extra")
+    @classmethod
+    def _sets_nothing_of_ours(cls, extra: Mapping[str, object]) -> Mapping[str, object]:
+        ours = ("model", "messages", "prompt", "contents", "stream")
+        if taken := [key for key in ours if key in extra]:
+            what = "`{key}` is not to be set here: what is asked, and of which model, follows from the run and the task"
+            raise PydanticCustomError("sets_ours", what, {"key": taken[0]})
+        return extra
 
     @property
     def served_as(self) -> str:

@@ -41,6 +41,9 @@ class DataConfig(Strict):
     sheet: str | None = None  # Excel
     delimiter: str | None = None  # CSV
     encoding: str | None = None  # text files; default UTF-8
+    without: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict
+    )  # column: texts; rows that hold one of them there are left out and counted, "" is an empty cell
 
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from harness.config.machine import MachineConfig, Rented
 
+MACHINE_STALE_DAYS = 365  # a price of an hour that was read longer ago than this is told to be old
+
 
 @dataclass(frozen=True, slots=True)
 class HourlyCost:

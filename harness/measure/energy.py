@@ -9,6 +9,7 @@ of a measurement. Source: reference/latency_and_cost.md §5.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -254,10 +255,19 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def find_nvml(visible: str | None = None, nvml: Any = None) -> Nvml | str:
-    """Returns the counters of the devices that `visible` names, or the reason there are none.
+def find_nvml(
+    visible: str | None = None,
+    nvml: Any = None,
+    *,
+    only: Sequence[int] | None = None,
+    order: str | None = None,
+    uuids: Mapping[int, str] | None = None,
+) -> Nvml | str:
+    """Returns the counters of the devices a process computes on, or the reason there are none.
 
-    `visible` is the value of CUDA_VISIBLE_DEVICES (indices or UUIDs); None: all of them.
+    `only` are their numbers as CUDA counts them; None: all that it sees. `uuids` are the UUIDs of those numbers, where
+    torch tells them; else the number is looked up as CUDA would, by the values of CUDA_VISIBLE_DEVICES (`visible`) and
+    CUDA_DEVICE_ORDER (`order`). A part of a divided device (MIG) has no counter of its own.
     """
     if nvml is None:
         try:
@@ -267,36 +277,105 @@ def find_nvml(visible: str | None = None, nvml: Any = None) -> Nvml | str:
         nvml = pynvml
     try:
         nvml.nvmlInit()
-        if visible is None:
-            handles = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
-        else:
-            handles = [_handle(nvml, part.strip()) for part in visible.split(",") if part.strip()]
+        handles = (
+            _seen(nvml, visible, order) if uuids is None or only is None else [_by_uuid(nvml, uuids[i]) for i in only]
+        )
+        if only is not None and uuids is None:
+            if beyond := [i for i in only if i >= len(handles)]:
+                return f"CUDA sees no device {beyond[0]} (CUDA_VISIBLE_DEVICES={visible})"
+            handles = [handles[i] for i in only]
         if not handles:
             return "no NVIDIA device is visible"
+        for handle in handles:
+            if _divided(nvml, handle):
+                return f"{_text(nvml.nvmlDeviceGetUUID(handle))} is divided (MIG): its counter is of all its parts"
         counter = Nvml(nvml, handles)
         counter.read()
         return counter
+    except _Untold as untold:
+        return str(untold)
     except (nvml.NVMLError, ValueError) as error:
         return f"no NVIDIA energy counter: {error}"
 
 
-def _handle(nvml: Any, name: str) -> Any:
-    if name.startswith("GPU-"):
-        return nvml.nvmlDeviceGetHandleByUUID(name)
-    return nvml.nvmlDeviceGetHandleByIndex(int(name))
+class _Untold(Exception):
+    """Which device it is cannot be told, or its counter is not its own."""
 
 
-def find_counters(device: str, visible: str | None = None) -> tuple[tuple[Counter, ...], str | None]:
-    """Returns the counters of where a model runs ("cuda", "cpu"), and the reason if there are none.
+def _seen(nvml: Any, visible: str | None, order: str | None) -> list[Any]:
+    """Returns the devices that CUDA sees, in its order. A name that it does not know ends its list.
 
-    On a GPU the processor's package is measured too where it can be read.
+    NVML counts by place on the bus. CUDA does so where it is told to, else the fastest come first: among devices of one
+    kind that is the same.
     """
+    every = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+    names = (
+        [part.strip() for part in visible.split(",")] if visible is not None else [str(i) for i in range(len(every))]
+    )
+    by_number = any(name.isdigit() for name in names)
+    if by_number and order != "PCI_BUS_ID" and len({_text(nvml.nvmlDeviceGetName(handle)) for handle in every}) > 1:
+        raise _Untold(
+            "devices of several kinds are here, and which one has which number: set CUDA_DEVICE_ORDER=PCI_BUS_ID"
+        )
+    found: list[Any] = []
+    for name in filter(None, names):
+        try:
+            found.append(_named(nvml, every, name))
+        except (nvml.NVMLError, ValueError):
+            if not found:
+                raise
+            break
+    return found
+
+
+def _named(nvml: Any, every: Sequence[Any], name: str) -> Any:
+    """Returns the device of a number, or of a UUID that may be cut short. Raises ValueError where there is none."""
+    if name.startswith("MIG"):
+        raise _Untold(f"{name} is a part of a divided device (MIG), which has no counter of its own")
+    if not name.startswith("GPU-"):
+        return nvml.nvmlDeviceGetHandleByIndex(int(name))
+    alike = [handle for handle in every if _text(nvml.nvmlDeviceGetUUID(handle)).startswith(name)]
+    if len(alike) != 1:
+        raise ValueError(f"{len(alike)} devices are called {name}")
+    return alike[0]
+
+
+def _by_uuid(nvml: Any, uuid: str) -> Any:
+    """Returns the device that torch says has a UUID. Raises _Untold for a part of one."""
+    try:
+        return nvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith(("GPU-", "MIG-")) else f"GPU-{uuid}")
+    except nvml.NVMLError:
+        raise _Untold(f"no whole device has the UUID {uuid}: a part of a divided one (MIG) has no counter") from None
+
+
+def _divided(nvml: Any, handle: Any) -> bool:
+    """Returns whether a device is divided into several (MIG)."""
+    mode = getattr(nvml, "nvmlDeviceGetMigMode", None)
+    try:
+        return mode is not None and mode(handle)[0] == 1
+    except nvml.NVMLError:  # it cannot be divided
+        return False
+
+
+def find_counters(
+    device: str | Sequence[str],
+    visible: str | None = None,
+    *,
+    order: str | None = None,
+    uuids: Mapping[int, str] | None = None,
+) -> tuple[tuple[Counter, ...], str | None]:
+    """Returns the counters of where a model runs ("cuda:1", "cpu", or several), and the reason if there are none.
+
+    On a GPU the processor's package is measured too where it can be read. The rest is as in `find_nvml`.
+    """
+    devices = (device,) if isinstance(device, str) else tuple(device)
     rapl = find_rapl()
-    if device.startswith("cuda"):
-        gpu = find_nvml(visible)
+    numbers = [int(found[1] or 0) for one in devices if (found := re.fullmatch(r"cuda(?::(\d+))?", one))]
+    if numbers and all(one == "cpu" or one.startswith("cuda") for one in devices):
+        gpu = find_nvml(visible, only=sorted(set(numbers)), order=order, uuids=uuids)
         if isinstance(gpu, str):
             return (), gpu
         return ((gpu,) if isinstance(rapl, str) else (gpu, rapl)), None
-    if device == "cpu":
+    if set(devices) == {"cpu"}:
         return ((), rapl) if isinstance(rapl, str) else ((rapl,), None)
-    return (), f"no energy counter is known for device '{device}'"
+    return (), f"no energy counter is known for device '{', '.join(devices)}'"

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from harness.reports.layout import UNKNOWN, Table, View
+from harness.reports import plain
+from harness.reports.layout import Table, View
 from harness.reports.notes import sentence
-from harness.reports.plain import plain
 from harness.reports.spreadsheet import csv_text
 from harness.reports.tables import legend, tables
 from harness.store.schema import Summary
@@ -22,23 +21,19 @@ def below(summary: Summary, view: View = "run") -> tuple[str, ...]:
 
 def markdown(summary: Summary, view: View = "run") -> str:
     """Returns the tables and the notes as Markdown."""
-    parts = [f"## {summary.run}", ""]
+    parts = [f"## {plain.markdown_line(summary.run)}", ""]
     for table in tables(summary, view):
-        parts += [f"### {table.title}", "", *_markdown_rows(table), ""]
-    return "\n".join([*parts, *(f"- {note}" for note in below(summary, view)), ""])
+        parts += [f"### {plain.markdown_line(table.title)}", "", *_markdown_rows(table), ""]
+    return "\n".join([*parts, *(f"- {plain.markdown_line(note)}" for note in below(summary, view)), ""])
 
 
 def _markdown_rows(table: Table) -> Iterable[str]:
-    yield "| " + " | ".join(map(plain, table.columns)) + " |"
+    yield "| " + " | ".join(map(plain.markdown, table.columns)) + " |"
     yield "|---|" + "---:|" * (len(table.columns) - 1)
     for title, rows in table.groups:
-        yield f"| **{_escaped(title)}** |" + " |" * (len(table.columns) - 1)
+        yield f"| **{plain.markdown(title.strip())}** |" + " |" * (len(table.columns) - 1)
         for row in rows:
-            yield "| " + " | ".join(map(_escaped, row)) + " |"
-
-
-def _escaped(cell: str) -> str:
-    return re.sub(r"([\\|<>*_`\[\]])", r"\\\1", plain(cell)) if re.search(r"[|<>`]", cell) else plain(cell)
+            yield "| " + " | ".join(map(plain.markdown, row)) + " |"
 
 
 def latex(summary: Summary, view: View = "run") -> str:
@@ -46,13 +41,13 @@ def latex(summary: Summary, view: View = "run") -> str:
     parts = []
     for table in tables(summary, view):
         width = len(table.columns)
-        lines = [f"% {table.title}", f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}", "\\toprule"]
-        lines += [" & ".join(map(_tex, table.columns)) + " \\\\"]
+        lines = [f"% {plain.plain(table.title)}", f"\\begin{{tabular}}{{l{'r' * (width - 1)}}}", "\\toprule"]
+        lines += [" & ".join(map(plain.tex, table.columns)) + " \\\\"]
         for title, rows in table.groups:
-            lines += ["\\midrule", f"\\multicolumn{{{width}}}{{l}}{{{_tex(title)}}} \\\\"]
-            lines += [" & ".join(map(_tex, row)) + " \\\\" for row in rows]
+            lines += ["\\midrule", f"\\multicolumn{{{width}}}{{l}}{{{plain.tex(title)}}} \\\\"]
+            lines += [" & ".join(map(plain.tex, row)) + " \\\\" for row in rows]
         parts += [*lines, "\\bottomrule", "\\end{tabular}", ""]
-    return "\n".join([*parts, *(f"% {plain(note)}" for note in below(summary, view)), ""])
+    return "\n".join([*parts, *(f"% {plain.plain(note)}" for note in below(summary, view)), ""])
 
 
 def terminal(summary: Summary, view: View = "run", width: int = 100) -> str:
@@ -68,13 +63,13 @@ def set_text(shown: Iterable[Table], notes: Iterable[str], width: int = 100) -> 
     written = io.StringIO()
     console = Console(file=written, width=width, force_terminal=False, highlight=False, emoji=False)
     for table in shown:
-        console.print(Text(f"{table.title}\n"))
+        console.print(Text(f"{plain.plain(table.title)}\n"))
         for i, (title, _) in enumerate(table.groups):
             if title:
-                console.print(Text(plain(title)))
+                console.print(Text(plain.plain(title)))
             console.print(_rich(table, i, width))
     for note in notes:
-        console.print(Text(plain(note)))
+        console.print(Text(plain.plain(note)))
     lines = written.getvalue().splitlines()
     return "\n".join(line.rstrip() for line in lines)
 
@@ -84,7 +79,7 @@ def _widths(table: Table, width: int) -> tuple[list[int], int]:
     widest broken between words.
     """
     rows = [row for _, rows in table.groups for row in rows]
-    columns = [[name, *(plain(row[i]) for row in rows)] for i, name in enumerate(table.columns)]
+    columns = [[plain.plain(name), *(plain.plain(row[i]) for row in rows)] for i, name in enumerate(table.columns)]
     least = [min(24, max(len(word) for text in texts for word in text.split(" "))) for texts in columns]
     widths = [min(24, max(least[i], *map(len, texts[1:]))) for i, texts in enumerate(columns)]
     gap = 2 if sum(least) + 2 * (len(widths) - 1) <= width else 1
@@ -103,9 +98,9 @@ def _rich(table: Table, group: int, width: int) -> Any:
     shown = RichTable(box=box.SIMPLE_HEAD, padding=(0, gap - 1, 0, 0), pad_edge=False, show_edge=False)
     for i, column in enumerate(table.columns):
         justify: Literal["left", "right"] = "left" if i == 0 else "right"
-        shown.add_column(Text(column), justify=justify, width=widths[i], overflow="fold")
+        shown.add_column(Text(plain.plain(column)), justify=justify, width=widths[i], overflow="fold")
     for row in table.groups[group][1]:
-        shown.add_row(*(Text(plain(cell)) for cell in row))
+        shown.add_row(*(Text(plain.plain(cell)) for cell in row))
     shown.add_row()
     return shown
 
@@ -116,10 +111,3 @@ FORMATS: dict[str, Callable[..., str]] = {
     "csv": csv_text,
     "latex": latex,
 }
-
-
-_TEX = {"\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", UNKNOWN: "--"}
-
-
-def _tex(text: str) -> str:
-    return "".join(_TEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in plain(text))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from html import escape
 
 from harness.reports.formats import below
 from harness.reports.layout import Table
+from harness.reports.plain import html as escaped
 from harness.reports.tables import tables
 from harness.store.schema import Summary
 
@@ -15,18 +15,18 @@ def html(summary: Summary) -> str:
     """Returns the tables and notes of a summary."""
     notes = below(summary)
     parts = [part for table in tables(summary) for part in _table(table)]
-    return "\n".join([*parts, "<ul>", *(f"<li>{escape(note)}</li>" for note in notes), "</ul>"])
+    return "\n".join([*parts, "<ul>", *(f"<li>{escaped(note)}</li>" for note in notes), "</ul>"])
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield f"<h4>{escape(table.title)}</h4>"
+    yield f"<h4>{escaped(table.title)}</h4>"
     yield f"<table><thead>{_cells(table.columns, 'th')}</thead><tbody>"
     for title, rows in table.groups:
         if title:
-            yield f'<tr><th colspan="{len(table.columns)}">{escape(title)}</th></tr>'
+            yield f'<tr><th colspan="{len(table.columns)}">{escaped(title)}</th></tr>'
         yield from (_cells(row, "td") for row in rows)
     yield "</tbody></table>"
 
 
 def _cells(texts: Iterable[str], tag: str) -> str:
-    return "<tr>" + "".join(f"<{tag}>{escape(text)}</{tag}>" for text in texts) + "</tr>"
+    return "<tr>" + "".join(f"<{tag}>{escaped(text)}</{tag}>" for text in texts) + "</tr>"

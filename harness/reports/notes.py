@@ -69,7 +69,7 @@ def _machine_unknown(note: Note) -> str:
 
 
 def _machine_price(note: Note) -> str:
-    origin = f"{'assumed' if note.flag('assumed') else note.text('source')}, {note.text('date')}"
+    origin = f"{'assumed' if note.flag('assumed') else note.text('source')}, {note.text('date')}{_age(note)}"
     hour = note.known("usd_per_hour")
     cost = "unknown" if hour is None else f"${hour:.4g}/h"
     return (
@@ -79,9 +79,16 @@ def _machine_price(note: Note) -> str:
     )
 
 
+def _age(note: Note) -> str:
+    """Returns how long before the run a price was read; nothing of one that was read on its day."""
+    days = note.known("age_days")
+    told = f", {days} day{'' if days == 1 else 's'} before this run" if days else ""
+    return f"{told}: OLD, look it up again" if note.flag("old") else told
+
+
 def _list_price(note: Note) -> str:
     listed = f"{note.text('provider')}/{note.text('listed_as')}"
-    origin = f"{note.text('source')}, {note.text('retrieved') or None}"
+    origin = f"{note.text('source')}, {note.text('retrieved') or 'without a date'}{_age(note)}"
     return f"Cost of {note.subject.model}: its usage x the price of {listed} ({origin})."
 
 
@@ -171,6 +178,20 @@ def _incomplete(note: Note) -> str:
 def _transient(note: Note) -> str:
     failed = f"{note.known('n')} of {note.known('expected')} samples"
     return f"{_subject(note)}: {failed} failed and may succeed: --out with this folder."
+
+
+def _rows_left_out(note: Note) -> str:
+    named = ", ".join(f"'{_short(name)}'" for name in note.names("columns"))
+    return f"{_subject(note)}: {_times(note.number('n'), 'row')} left out for what stands in {named} (`without`)."
+
+
+def _answers_respelled(note: Note) -> str:
+    n = _times(note.number("n"), "right answer")
+    return f"{_subject(note)}: {n} written in another case or with other blanks than the choice."
+
+
+def _times(n: float, noun: str) -> str:
+    return f"{n:,.0f} {noun}{' was' if n == 1 else 's were'}"
 
 
 # --- what the responses tell -----------------------------------------------------------------------------------------
@@ -330,6 +351,8 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.BUSY_MACHINE: busy_machine,
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
+    NoteCode.ROWS_LEFT_OUT: _rows_left_out,
+    NoteCode.ANSWERS_RESPELLED: _answers_respelled,
     NoteCode.ANSWERS_MISSING: _answers_missing,
     NoteCode.ANSWERS_MATCHED: _answers_matched,
     NoteCode.NOT_AS_ASKED: _not_as_asked,

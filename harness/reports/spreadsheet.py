@@ -12,7 +12,7 @@ from dataclasses import fields, is_dataclass
 
 from harness.reports.layout import View
 from harness.reports.notes import why_incomplete, why_warned
-from harness.reports.plain import plain
+from harness.reports.plain import csv_cell
 from harness.store.schema import Difference, ExpectedLoss, Judged, Latency, Row, Summary
 from harness.values import Estimate
 
@@ -30,9 +30,9 @@ def csv_text(summary: Summary, view: View = "run") -> str:
     apart = set() if any(row.judged is not None for row in summary.rows) else {"judged"}
     columns = [key for key in dict.fromkeys(key for line in lines for key in line) if key not in apart]
     out = io.StringIO()
-    writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _safe(value) for key, value in line.items()} for line in lines)
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(map(csv_cell, columns))
+    writer.writerows([_safe(line.get(key)) for key in columns] for line in lines)
     return out.getvalue()
 
 
@@ -172,6 +172,4 @@ def _fields(value: object, prefix: str = "") -> Iterator[tuple[str, Cell]]:
 
 
 def _safe(value: Cell) -> Cell:
-    if not isinstance(value, str):
-        return value
-    return plain(f"'{value}" if value[:1] in ("=", "+", "-", "@") else value)
+    return csv_cell(value) if isinstance(value, str) else value

@@ -29,7 +29,7 @@ from harness.tasks.prompts import ANSWER
 from harness.tasks.rubric import texts_of
 from harness.tasks.score_answer import right_answers
 from harness.tasks.self_test import SelfTest, messy, self_test
-from harness.tasks.task import Task
+from harness.tasks.task import Task, respelled
 from harness.values import Prompt, Sample
 
 NO_MODEL = ScriptedModel(name="none")  # stands in a plan that only shows its tasks
@@ -103,7 +103,10 @@ class Report:
             yield f"task {task.name} (version {task.config.version}, {task.config.sensitivity}): {asked}"
             by_place = task.config.data.id is None and task.samples[0].id == "0"
             counted = "; its ids are positions from 0: row 1 is sample 0" if by_place else ""
-            yield f"  data: {task.data_origin}{counted}"
+            left_out = f"; `without` leaves out {task.left_out} rows" if task.left_out else ""
+            yield f"  data: {task.data_origin}{counted}{left_out}"
+            if other := respelled(task.config, samples):
+                yield f"  {other} right answers are written in another case or with other blanks than the choice"
             scripts = cell.scripts(kind_of(task.config).replied(task.config, ANSWER, cell.chat))
             yield f"  prompt of sample {samples[0].id}, as sent{' (before the chat template)' if cell.chat else ''}:"
             yield from (f"    | {line}" for line in excerpt(_prompt_text(scripts[0].prompt)))

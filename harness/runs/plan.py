@@ -27,7 +27,7 @@ from harness.tasks.load import load_tasks
 from harness.tasks.prompt_layouts import formats
 from harness.tasks.rows import digest
 from harness.tasks.rubric import Judge, rubric_of, with_prompt
-from harness.tasks.task import Task
+from harness.tasks.task import Task, respelled
 from harness.values import GenerateRequest, Sample
 
 
@@ -188,7 +188,7 @@ def plan_file(plan: Plan) -> PlanFile:
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         config=plan.config,
         tasks={task.name: task.config for task in plan.tasks},
-        data={task.name: DataUsed(task.data_digest, task.data_origin) for task in plan.tasks},
+        data={task.name: _data_used(task, plan.samples(task)) for task in plan.tasks},
         models={model.config.name: described(model) for model in plan.models},
         formats={task.name: task.format_of for task in plan.tasks if task.format_of},
         judge=None if plan.judge is None else _described_judge(plan, plan.judge),
@@ -197,6 +197,10 @@ def plan_file(plan: Plan) -> PlanFile:
         host=host(),
         git=git_state(),
     )
+
+
+def _data_used(task: Task, samples: Sequence[Sample]) -> DataUsed:
+    return DataUsed(task.data_digest, task.data_origin, task.left_out, respelled(task.config, samples))
 
 
 def _planned_cell(cell: Cell) -> PlannedCell:

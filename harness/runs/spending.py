@@ -12,7 +12,7 @@ from datetime import date
 
 from harness.backends.servers.tariff import Tariff, planned
 from harness.config.model import RemoteModel
-from harness.cost.prices import Packaged, Price, price_age
+from harness.cost.prices import price_age
 from harness.measure.load.series import SWEEP, loads_owed, series_of
 from harness.runs.bench import Bench
 from harness.runs.foreseen import foreseen
@@ -50,7 +50,7 @@ class Spending:
     high_usd: float | None
     most_usd: float | None
     limits: tuple[float, ...]  # that bind it: its own, the run's
-    price: Price | Packaged | None = None
+    price: str | None = None  # where it is from, and how old it is; None: no price is known
 
     def line(self) -> str:
         """Returns what to tell a person."""
@@ -61,7 +61,7 @@ class Spending:
         likely = f"${self.low_usd:.4f} to ${self.high_usd:.4f} for {self.requests:,} requests"
         how = f"a token taken as {CHARACTERS} characters, answers of one token to as many as allowed"
         most = "without a bound" if self.most_usd is None else f"at most ${self.most_usd:.4f}"
-        said = f"cost of {self.model}: {likely} ({how}), {most}; {price_age(self.price, date.today())}"
+        said = f"cost of {self.model}: {likely} ({how}), {most}; {self.price}"
         if self.limits and (self.most_usd is None or min(self.limits) < self.most_usd):
             return f"{said}; it stops before ${min(self.limits):g} is passed"
         return said
@@ -107,7 +107,8 @@ def _paid(model: PlannedModel) -> bool:
 
 def _spending(name: str, model: PlannedModel, requests: int, usd: Usd, limits: Iterable[float | None]) -> Spending:
     bound = tuple(limit for limit in limits if limit is not None)
-    return Spending(name, requests, usd.low, usd.high, usd.most, bound, model.price)
+    aged = None if model.price is None else price_age(model.price, date.today())
+    return Spending(name, requests, usd.low, usd.high, usd.most, bound, aged)
 
 
 def _of_judge(plan: Plan) -> Iterator[Spending]:

@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import TypeVar, cast
 
+from harness.errors import visible
+
 HIDDEN = "[secret]"
 SHORTEST = 6  # characters of a value that is taken for a secret because of its variable's name
 LONG = 16  # the same, in the answer of a model
@@ -107,4 +109,4 @@ class Redacting(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the line as it is printed."""
-        return redact(super().format(record))
+        return visible(redact(super().format(record)), keep="\n\t")

@@ -8,9 +8,10 @@ A new statistic: a pure function here, and both tests. `analysis.statistics` put
 
 from harness.stats.agreement import cohen_kappa, fleiss_kappa, krippendorff_alpha
 from harness.stats.bootstrap import bootstrap_sums, ratio_of_sums
+from harness.stats.bounded import Ends
 from harness.stats.classification import Classification, LabelScore, multi_label, single_label
 from harness.stats.judge import ppi_mean, rogan_gladen
-from harness.stats.mean import accuracy, clopper_pearson, clustered_mean, t_mean, wilson
+from harness.stats.mean import accuracy, bounded_mean, clopper_pearson, wilson
 from harness.stats.multiplicity import benjamini_hochberg, holm
 from harness.stats.paired import Comparison, NonInferiority, noninferiority, paired_difference
 from harness.stats.passk import maj_at_k, over_problems, pass_at_k, pass_hat_k
@@ -19,13 +20,14 @@ from harness.stats.power import detectable_difference, detectable_gap, needed_n,
 __all__ = [
     "Classification",
     "Comparison",
+    "Ends",
     "LabelScore",
     "NonInferiority",
     "accuracy",
     "benjamini_hochberg",
     "bootstrap_sums",
+    "bounded_mean",
     "clopper_pearson",
-    "clustered_mean",
     "cohen_kappa",
     "detectable_difference",
     "detectable_gap",
@@ -45,6 +47,5 @@ __all__ = [
     "ratio_of_sums",
     "rogan_gladen",
     "single_label",
-    "t_mean",
     "wilson",
 ]

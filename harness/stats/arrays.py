@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -49,3 +49,14 @@ def check_confidence(confidence: float) -> None:
 def is_binary(*arrays: Floats) -> bool:
     """Returns whether all values are 0 or 1."""
     return all(bool(np.isin(array, (0.0, 1.0)).all()) for array in arrays)
+
+
+def crossing(falling: Callable[[float], float], low: float, high: float, steps: int = 60) -> float:
+    """Returns where a falling function crosses 0 between low and high, by bisection; the end it leans to if never."""
+    for _ in range(steps):
+        middle = (low + high) / 2
+        if falling(middle) > 0:
+            low = middle
+        else:
+            high = middle
+    return (low + high) / 2

@@ -1,43 +1,36 @@
-"""One score with its interval. Formulas: Wilson 1927; Clopper and Pearson 1934; Miller 2024 (arXiv 2411.00640).
+"""One score with its interval. Wilson 1927; Clopper and Pearson 1934; Gaffke 2005; Korn and Graubard 1998.
 
 Every function returns an `Estimate`. What cannot be known (the spread of one value) is None with a reason, never 0.
-`stderr` is the usual plug-in, with n - 1; it is None where all outcomes are alike, also where the interval is known.
+`stderr` is the usual plug-in, with n - 1; it is None where all outcomes are alike, though the interval is known.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from scipy import special
 
-from harness.stats.arrays import Clusters, Values, as_codes, as_values, check_confidence, is_binary
+from harness.stats.arrays import Clusters, Floats, Values, as_codes, as_values, check_confidence, is_binary
+from harness.stats.bounded import SHARE, Ends, mean_bounds
+from harness.stats.clusters import clustered_error
 from harness.values import Estimate
 
 ALIKE = "all outcomes are alike: they show no spread to compute a standard error from"
+ONE = "one value has no standard error"
+ONE_CLUSTER = "one cluster has no standard error"
 
 
 def accuracy(values: Values, clusters: Clusters | None = None, confidence: float = 0.95) -> Estimate:
     """Returns the mean of scores in [0, 1] with the interval that suits them; `method` names it.
 
-    Scores of 0 and 1 get Wilson's, others Student's t, cut to [0, 1]. With clusters (one per value) of more than one
-    value, the clustered t. If all clustered answers are right, or all wrong, that t has no spread: then Wilson's
-    with the number of clusters as n, as if each cluster were one answer (which is the cautious reading).
+    Scores of 0 and 1 get Wilson's interval, others and clustered ones that of `bounded_mean`.
     Raises ValueError for empty input and for a score outside [0, 1].
     """
     array = as_values(values)
     if array.min() < 0 or array.max() > 1:
         raise ValueError("a score lies outside 0 to 1")
-    if clusters is not None:
-        _, count = as_codes(clusters, array.size)
-        if count < array.size:
-            if is_binary(array) and np.ptp(array) == 0:
-                alike = wilson(count * int(array[0]), count, confidence)
-                return replace(alike, n=array.size, method=f"wilson over clusters (C={count})")
-            return _cut(clustered_mean(array, clusters, confidence))
-    if is_binary(array):
+    if is_binary(array) and (clusters is None or as_codes(clusters, array.size)[1] == array.size):
         return wilson(int(array.sum()), array.size, confidence)
-    return _cut(t_mean(array, confidence))
+    return bounded_mean(array, clusters, confidence=confidence)
 
 
 def wilson(successes: int, n: int, confidence: float = 0.95) -> Estimate:
@@ -69,41 +62,39 @@ def clopper_pearson(successes: int, n: int, confidence: float = 0.95) -> Estimat
     return _share(successes, n, low, high, "clopper-pearson")
 
 
-def t_mean(values: Values, confidence: float = 0.95) -> Estimate:
-    """Returns the mean with Student's t interval, n - 1 degrees of freedom."""
-    array = as_values(values)
-    check_confidence(confidence)
-    n, mean = array.size, float(array.mean())
-    if n == 1:
-        return Estimate(mean, n=1, method="t", reason="one value has no standard error")
-    if np.ptp(array) == 0:
-        return Estimate(mean, n=n, method="t", reason=ALIKE)
-    return t_interval(mean, float(array.std(ddof=1) / np.sqrt(n)), n - 1, n, "t", confidence)
+def bounded_mean(
+    values: Values, clusters: Clusters | None = None, ends: Ends = SHARE, confidence: float = 0.95
+) -> Estimate:
+    """Returns the mean of values that lie between two ends, with Gaffke's interval, which holds for any n.
 
-
-def clustered_mean(values: Values, clusters: Clusters, confidence: float = 0.95) -> Estimate:
-    """Returns the mean with the cluster-robust standard error (CR1) and t with C - 1 degrees of freedom.
-
-    Values of one cluster (questions on one document, epochs of one sample) are not independent: the plain error can
-    be a third of the true one. With fewer than about 30 clusters of very different sizes it is still somewhat narrow.
+    With clusters (one per value) of more than one value the rows count as the independent ones that they are worth
+    (`clusters.clustered_error`): for scores of 0 and 1 that is Korn and Graubard's interval. One cluster has none.
+    `stderr` is then CR2, which for clusters of one size is the usual CR1.
     """
     array = as_values(values)
     check_confidence(confidence)
-    codes, count = as_codes(clusters, array.size)
-    mean, method = float(array.mean()), f"clustered t (C={count})"
+    if array.min() < ends.low or array.max() > ends.high:
+        raise ValueError(f"a value lies outside {ends.low:g} to {ends.high:g}")
+    codes, count = (np.arange(array.size), array.size) if clusters is None else as_codes(clusters, array.size)
+    if count == array.size:
+        return _independent(array, ends, confidence)
+    mean, n = float(array.mean()), array.size
+    name = "korn-graubard" if is_binary(array) and ends == SHARE else "gaffke"
+    method = f"{name} over clusters (C={count})"
     if count == 1:
-        return Estimate(mean, n=array.size, method=method, reason="one cluster has no standard error")
-    sums = np.bincount(codes, weights=array - mean)
-    error = float(np.sqrt((sums**2).sum() * count / (count - 1)) / array.size)
-    if error <= 1e-12 * max(1.0, float(np.abs(array).max())):  # rounding only
-        return Estimate(mean, n=array.size, method=method, reason=ALIKE)
-    return t_interval(mean, error, count - 1, array.size, method, confidence)
+        return Estimate(mean, n=n, method=method, reason=ONE_CLUSTER)
+    error = clustered_error(array, codes, count)
+    low, high = mean_bounds(array, ends, error.worth_at(confidence), confidence)
+    known = error.stderr > 0
+    return Estimate(mean, low, high, error.stderr if known else None, n, method, None if known else ALIKE)
 
 
-def t_interval(value: float, stderr: float, df: int, n: int, method: str, confidence: float) -> Estimate:
-    """Returns value +- t * stderr, t with `df` degrees of freedom."""
-    half = float(special.stdtrit(df, (1 + confidence) / 2)) * stderr
-    return Estimate(value, value - half, value + half, stderr, n, method)
+def _independent(array: Floats, ends: Ends, confidence: float) -> Estimate:
+    n, mean = array.size, float(array.mean())
+    low, high = mean_bounds(array, ends, None, confidence)
+    if n == 1 or np.ptp(array) == 0:
+        return Estimate(mean, low, high, None, n, "gaffke", ONE if n == 1 else ALIKE)
+    return Estimate(mean, low, high, float(array.std(ddof=1) / np.sqrt(n)), n, "gaffke")
 
 
 def _share(successes: int, n: int, low: float, high: float, method: str) -> Estimate:
@@ -111,13 +102,6 @@ def _share(successes: int, n: int, low: float, high: float, method: str) -> Esti
     if successes in (0, n):
         return Estimate(p, low, high, None, n, method, ALIKE)
     return Estimate(p, low, high, float(np.sqrt(p * (1 - p) / (n - 1))), n, method)
-
-
-def _cut(estimate: Estimate) -> Estimate:
-    """Returns the interval cut to [0, 1], where a score lies."""
-    if estimate.low is None or estimate.high is None:
-        return estimate
-    return replace(estimate, low=max(0.0, estimate.low), high=min(1.0, estimate.high))
 
 
 def _check_counts(successes: int, n: int) -> None:

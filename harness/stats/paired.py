@@ -3,19 +3,31 @@
     b  samples that a got right and b wrong (wins of a)      c  the reverse (losses of a)
 
 Sources: McNemar 1947; Newcombe 1998 (Stat Med 17:2635); Tango 1998 (Stat Med 17:891); Fagerland et al. 2013 (BMC Med
-Res Meth 13:91) on why mid-p; Miller 2024 (arXiv 2411.00640) for the clustered error. Ids must be aligned by the caller.
+Res Meth 13:91) on why mid-p; Gaffke 2005 for graded scores (`bounded`). Ids must be aligned by the caller.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
 
-from harness.stats.arrays import Clusters, Values, as_codes, as_values, check_confidence, is_binary
-from harness.stats.mean import ALIKE, clustered_mean, t_mean, wilson_bounds
+from harness.stats.arrays import (
+    Clusters,
+    Codes,
+    Floats,
+    Values,
+    as_codes,
+    as_values,
+    check_confidence,
+    crossing,
+    is_binary,
+)
+from harness.stats.bounded import GAP
+from harness.stats.clusters import clustered_error
+from harness.stats.mean import ALIKE, ONE_CLUSTER, bounded_mean, wilson_bounds
 from harness.values import Estimate
 
 FEW = 30  # below this many independent differences the t distribution is not trusted for the p value
@@ -55,32 +67,60 @@ def paired_difference(
 ) -> Comparison:
     """Returns a - b over the same samples, in the same order, with interval and two-sided p value.
 
-    0/1 scores: Tango's score interval and McNemar's mid-p. Otherwise the paired t interval, and its p value from 30
-    differences on; below that the sign-flip test, exact up to 16 differences that are not 0, else with `seed`.
-    With clusters of more than one sample: the clustered t interval, and the same tests with a cluster as the unit.
-    Raises ValueError when a and b differ in length or are empty.
+    Scores lie in [0, 1]. Of 0/1 scores: Tango's score interval and McNemar's mid-p. Otherwise Gaffke's interval, and
+    the t test from 30 differences on; below that the sign-flip test, exact up to 16 differences that are not 0, else
+    with `seed`. With clusters of more than one sample the same intervals for the independent samples that they are
+    worth, and the same tests with a cluster as the unit. Raises ValueError when a and b differ in length, are empty,
+    or hold a score outside [0, 1].
     """
     first, second = as_values(a, "a"), as_values(b, "b")
     if first.size != second.size:
         raise ValueError(f"a has {first.size} scores and b {second.size}: they must be of the same samples")
+    if min(first.min(), second.min()) < 0 or max(first.max(), second.max()) > 1:
+        raise ValueError("a score lies outside 0 to 1")
     delta, n = first - second, first.size
     wins, losses = int((delta > 0).sum()), int((delta < 0).sum())
     codes, units = (np.arange(n), n) if clusters is None else as_codes(clusters, n)
-    if units == n and is_binary(first, second):
-        difference, p_value, test = tango(wins, losses, n, confidence), mcnemar_midp(wins, losses), "McNemar mid-p"
+    if not is_binary(first, second):
+        difference = bounded_mean(delta, codes, GAP, confidence)
+    elif units == n:
+        difference = tango(wins, losses, n, confidence)
     else:
-        if units == n:
-            difference = replace(t_mean(delta, confidence), method="paired t")
-        else:
-            difference = clustered_mean(delta, codes, confidence)
-        if difference.stderr is None or units < FEW:
-            sums = np.asarray(np.bincount(codes, weights=delta), dtype=float)
-            p_value, test = sign_flip(sums, seed)
-            test += "" if units == n else " over clusters"
-        else:
-            ratio = abs(float(delta.mean())) / difference.stderr
-            p_value, test = float(2 * special.stdtr(units - 1, -ratio)), difference.method
+        difference = clustered_tango(delta, codes, units, confidence)
+    if units == n and is_binary(first, second):
+        p_value, test = mcnemar_midp(wins, losses), "McNemar mid-p"
+    else:
+        p_value, test = _mean_test(delta, codes, units, seed)
     return Comparison(difference, p_value, test, wins, losses, n - wins - losses)
+
+
+def _mean_test(delta: Floats, codes: Codes, units: int, seed: int) -> tuple[float, str]:
+    """Returns the two-sided p value of "the mean of the differences is 0", and the name of the test."""
+    over = "" if units == delta.size else f" over clusters (C={units})"
+    if units >= FEW:
+        error = clustered_error(delta, codes, units)
+        if error.stderr > 0:
+            ratio = abs(float(delta.mean())) / error.stderr
+            return float(2 * special.stdtr(error.df, -ratio)), f"paired t{over}"
+    p_value, test = sign_flip(np.asarray(np.bincount(codes, weights=delta), dtype=float), seed)
+    return p_value, test + over
+
+
+def clustered_tango(delta: Floats, codes: Codes, count: int, confidence: float = 0.95) -> Estimate:
+    """Returns the mean of differences of -1, 0 and 1 with Tango's interval for the rows that they are worth.
+
+    Wins, losses and n are scaled down by how much more the mean varies than that of as many independent rows would;
+    Student's quantile stands for the normal one. `stderr` as in `bounded_mean`.
+    """
+    n, value, method = delta.size, float(delta.mean()), f"tango over clusters (C={count})"
+    if count == 1:
+        return Estimate(value, n=n, method=method, reason=ONE_CLUSTER)
+    error = clustered_error(delta, codes, count)
+    share = error.worth_at(confidence) / n
+    wins, losses = share * int((delta > 0).sum()), share * int((delta < 0).sum())
+    low, high = _tango_bounds(wins, losses, share * n, confidence)
+    known = error.stderr > 0
+    return Estimate(value, low, high, error.stderr if known else None, n, method, None if known else ALIKE)
 
 
 def tango(b: int, c: int, n: int, confidence: float = 0.95) -> Estimate:
@@ -94,14 +134,14 @@ def tango(b: int, c: int, n: int, confidence: float = 0.95) -> Estimate:
     return Estimate(value, low, high, float(np.sqrt(spread)) / n, n, "tango")
 
 
-def _tango_bounds(b: int, c: int, n: int, confidence: float) -> tuple[float, float]:
+def _tango_bounds(b: float, c: float, n: float, confidence: float) -> tuple[float, float]:
     check_confidence(confidence)
     z, value = float(special.ndtri((1 + confidence) / 2)), (b - c) / n
-    low = _crossing(lambda delta: tango_z(b, c, n, delta) - z, -1.0, value)
-    return low, _crossing(lambda delta: tango_z(b, c, n, delta) + z, value, 1.0)
+    low = crossing(lambda delta: tango_z(b, c, n, delta) - z, -1.0, value)
+    return low, crossing(lambda delta: tango_z(b, c, n, delta) + z, value, 1.0)
 
 
-def tango_z(b: int, c: int, n: int, delta: float) -> float:
+def tango_z(b: float, c: float, n: float, delta: float) -> float:
     """Returns Tango's score statistic for "the true difference is delta", standard normal under it (1998, eq. 4)."""
     # q: the probability of a loss that is most likely under delta; the larger root of 2n q^2 + s q + k = 0.
     s, k = -b - c + (2 * n - b + c) * delta, -c * delta * (1 - delta)
@@ -174,17 +214,6 @@ def sign_flip(differences: Values, seed: int = 0) -> tuple[float, str]:
         return float((np.abs(signs @ nonzero) >= observed).mean()), "exact sign-flip"
     signs = np.random.default_rng(seed).choice((-1.0, 1.0), size=(DRAWS, nonzero.size))
     return float((1 + (np.abs(signs @ nonzero) >= observed).sum()) / (DRAWS + 1)), "sign-flip"
-
-
-def _crossing(falling: Callable[[float], float], low: float, high: float) -> float:
-    """Returns where a falling function crosses 0 between low and high, by bisection; the end it leans to if never."""
-    for _ in range(60):
-        middle = (low + high) / 2
-        if falling(middle) > 0:
-            low = middle
-        else:
-            high = middle
-    return (low + high) / 2
 
 
 def _check_table(b: int, c: int, n: int) -> None:

@@ -88,7 +88,9 @@ def task_of(
         for i, row in enumerate(rows_of(samples)):
             if column not in row:
                 need_column(row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {samples[i].id}")
-    task = Task(config, path, samples, pool_of(config, path, override, samples), rows.digest, rows.origin)
+    left_out = len(rows.rows) - len(samples) if config.data.without else 0
+    pool = pool_of(config, path, override, samples)
+    task = Task(config, path, samples, pool, rows.digest, rows.origin, left_out)
     _check_metric(task, file)
     return task
 

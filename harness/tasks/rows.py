@@ -44,7 +44,7 @@ def _part(folder: Path | None, name: str) -> Path | None:
 
 
 def _source(data: DataConfig, config: str | None) -> DataSource:
-    return DataSource(**{**data.model_dump(), "config": config})
+    return DataSource(**{**data.model_dump(exclude={"without"}), "config": config})
 
 
 def _same_split(config: TaskConfig, shots: ShotsConfig) -> bool:

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import unicodedata
+from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.config.task import TaskConfig
+from harness.config.task import DataConfig, TaskConfig
 from harness.errors import DataError, TaskError, nearest
-from harness.tasks.data.lazy import Lazy, made
+from harness.tasks.data.columns import as_text
+from harness.tasks.data.lazy import Lazy, Picked, made
 from harness.tasks.data.prepare import PREPARE
 from harness.tasks.data.read import Rows, assign_ids
 from harness.values import Sample
 
 MOST_SLICES = 100  # values of a column; with more of them none has the samples to say anything
 NO_ANSWER = "no_answer"  # in `costs`: what it costs if there is none
+
+
+def alike(label: str) -> str:
+    """Returns what labels that differ in case or blanks only have in common."""
+    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+
 
 Row = Mapping[str, object]  # column -> value, as the data have it
 
@@ -28,10 +37,11 @@ class Table:
     rows: Sequence[Row]
     ids: Sequence[str]
     where: str  # the task file and the data really read, for messages
+    places: Sequence[int]  # of each row in the data, from 0: some may be left out
 
     def at(self, i: int) -> str:
         """Returns how messages name a row: by place and id, as an id that is a position counts from 0, rows from 1."""
-        return f"{self.where} row {i + 1} (sample {self.ids[i]})"
+        return f"{self.where} row {self.places[i] + 1} (sample {self.ids[i]})"
 
 
 class Samples(Lazy[Sample]):
@@ -92,8 +102,10 @@ def table_of(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
         ids = assign_ids(rows.rows, id_column)
     except DataError as error:
         raise DataError(error.what, where=f"{where}, {error.where}", fix=error.fix) from None
-    raw = Table(rows.rows, ids, where)
-    table = Table(made(rows.rows, lambda i, row: _prepared(config, row, raw.at(i))), ids, where)
+    kept, places = _kept(config.data, rows.rows, where)
+    ids = ids if len(places) == len(ids) else [ids[place] for place in places]
+    raw = Table(kept, ids, where, places)
+    table = Table(made(kept, lambda i, row: _prepared(config, row, raw.at(i))), ids, where, places)
     if config.answer is not None:
         _need_columns(table.rows, config.answer, "answer", where, table.at)
     if config.cluster is not None:
@@ -102,6 +114,23 @@ def table_of(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
         _need_columns(table.rows, column, "slices", where, table.at)
         _refuse_many(column, table.rows, where)
     return table
+
+
+def _kept(data: DataConfig, rows: Sequence[Row], where: str) -> tuple[Sequence[Row], Sequence[int]]:
+    """Returns the rows that `without` does not leave out, and their places. Raises TaskError if none is left."""
+    if not data.without:
+        return rows, range(len(rows))
+    for column in data.without:
+        need_column(rows[0], column, "data: without", where)
+    out = {column: set(texts) for column, texts in data.without.items()}
+    places = array("q")
+    for place, row in enumerate(rows):
+        if not any(as_text(row.get(column)).strip() in texts for column, texts in out.items()):
+            places.append(place)
+    if not places:
+        raise TaskError("`without` leaves no row", where=where, fix="name fewer texts there")
+    few = Picked(rows, places)
+    return few if isinstance(rows, Lazy) else tuple(few), places
 
 
 def _refuse_many(column: str, rows: Sequence[Row], where: str) -> None:

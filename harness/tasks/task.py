@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config.task import TaskConfig
+from harness.tasks.samples import alike
 from harness.values import Sample
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -22,6 +23,7 @@ class Task:
     pool: Sequence[Sample]  # what shots are drawn from
     data_digest: str
     data_origin: str
+    left_out: int = 0  # rows of the data that `without` leaves out
     format_of: str = ""  # the task of whose prompt this is another format (harness.tasks.prompt_layouts)
 
     @property
@@ -38,6 +40,18 @@ class Task:
     def where(self) -> str:
         """Returns what messages name: the task file and the data really read."""
         return f"{self.path} ({self.data_origin})"
+
+
+def respelled(task: TaskConfig, samples: Sequence[Sample]) -> int:
+    """Returns how many answers in the data are their sample's right choice but for case or blanks."""
+    return sum(_respelled(sample, sample.row.get(task.answer or "")) for sample in samples)
+
+
+def _respelled(sample: Sample, answer: object) -> bool:
+    if not isinstance(answer, str) or sample.gold is None:
+        return False
+    right = sample.choices[sample.gold] if sample.choices else sample.labels[sample.gold]
+    return answer.strip() != right and alike(answer) == alike(right)
 
 
 def part_of(task: str, name: str) -> str:

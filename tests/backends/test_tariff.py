@@ -81,3 +81,10 @@ def test_batch_prices_and_tiers_of_ones_own_are_charged():
     assert usd(TokenCount(1000, 100), "batch") == pytest.approx(1e-3)
     assert usd(TokenCount(1000, 100), "flex") == pytest.approx(0.5e-3)
     assert usd(TokenCount(1000, 100), "priority") is None  # never the usual price for another way
+
+
+@pytest.mark.parametrize("key", ["model", "messages", "prompt", "contents", "stream"])
+def test_extra_does_not_replace_what_is_asked(key: str):
+    model = {"name": "m", "backend": "openai", "base_url": "http://127.0.0.1:9/v1", "extra": {key: "x"}}
+    with pytest.raises(ConfigError, match=f"`{key}` is not to be set here"):
+        validate(RunConfig, {"run": "r", "tasks": ["t"], "models": [model]}, "run.yaml")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from pytest import approx
 
@@ -103,3 +105,14 @@ def test_every_shipped_machine_has_a_price_with_a_date_and_a_source(path):
     assert hourly(shipped).total > 0
     assert len(shipped.date) == 10 and shipped.source
     assert shipped.assumed == shipped.source.startswith("assumption")
+
+
+@pytest.mark.parametrize(
+    ("day", "said"),
+    [("2026-13-01", "is no day"), ("last spring", "is no day"), ("2999-01-01", "is still to come"), ("", "is no day")],
+)
+def test_a_price_is_read_on_a_day_that_was(tmp_path: Path, day: str, said: str):
+    file = tmp_path / "m.yaml"
+    file.write_text(f"name: x\nsource: y\ndate: '{day}'\nrented: {{per_hour: 1}}\n")
+    with pytest.raises(ConfigError, match=rf"date: .*{said}(.|\n)*m\.yaml(.|\n)*as 2026-11-20"):
+        read_machine(str(file))

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pytest import approx
@@ -136,6 +138,8 @@ class FakeNvml(SimpleNamespace):
         return i
 
     def nvmlDeviceGetHandleByUUID(self, uuid):
+        if not uuid.removeprefix("GPU-").isdigit():
+            raise self.NVMLError("Not Found")
         return int(uuid.removeprefix("GPU-"))
 
     def nvmlDeviceGetUUID(self, handle):
@@ -148,7 +152,10 @@ class FakeNvml(SimpleNamespace):
         return "580.1"
 
     def nvmlDeviceGetName(self, handle):
-        return "H200"
+        return self.names[handle] if hasattr(self, "names") else "H200"
+
+    def nvmlDeviceGetMigMode(self, handle):
+        return (int(handle in getattr(self, "divided", ())), 0)
 
     def nvmlDeviceGetPowerManagementLimit(self, handle):
         return 700_000
@@ -171,6 +178,67 @@ def test_gpu_joules_come_from_the_counter_of_the_visible_devices():
 )
 def test_devices_are_found_as_cuda_names_them(visible, devices):
     assert set(find_nvml(visible, FakeNvml(1, 2)).read()) == devices
+
+
+@pytest.fixture
+def eight(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
+    """Eight devices of one kind, of which number 1 works and the others idle."""
+    nvml = FakeNvml(*[0] * 8)
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+    return nvml
+
+
+def joules(nvml: FakeNvml, *given: Any, **named: Any) -> tuple[float | None, str | None]:
+    """The joules counted while device 1 uses 700 and each of the others 100, or the reason there are none."""
+    counters, reason = find_counters(*given, **named)
+    with Meter(counters[:1], reason=reason) as meter:
+        for i in range(len(nvml.mj)):
+            nvml.mj[i] += 700_000 if i == 1 else 100_000
+    return meter.energy().joules, reason
+
+
+@pytest.mark.parametrize(
+    ("device", "how", "told"),
+    [
+        ("cuda:1", {}, 700.0),
+        ("cuda", {}, 100.0),
+        ("cuda:0", {}, 100.0),
+        (("cuda:0", "cuda:1"), {}, 800.0),
+        (("cuda:1", "cpu"), {}, 700.0),
+        ("cuda:0", {"visible": "1"}, 700.0),
+        ("cuda:1", {"visible": "3,1"}, 700.0),
+        ("cuda:0", {"visible": "3,1"}, 100.0),
+        ("cuda:1", {"visible": "GPU-4,GPU-1"}, 700.0),
+        ("cuda:0", {"visible": " 1 , 2"}, 700.0),
+        ("cuda:5", {"uuids": {5: "1"}}, 700.0),  # torch knows best
+        ("cuda:0", {"visible": "3", "uuids": {0: "GPU-1"}}, 700.0),
+        ("cuda:1", {"visible": "1,99,2"}, None),  # a number that is not there ends the list
+        ("cuda:8", {}, None),
+        ("cuda:0", {"visible": ""}, None),
+        ("cuda:0", {"visible": "MIG-1"}, None),
+        ("cuda:0", {"uuids": {0: "ab-cd"}}, None),  # of a part
+        ("device_map", {}, None),
+    ],
+)
+def test_the_joules_are_those_of_the_device_that_ran(eight: FakeNvml, device: Any, how: Any, told: float | None):
+    found, reason = joules(eight, device, **how)
+    assert found == (None if told is None else approx(told)) and (reason is None) == (told is not None)
+
+
+def test_which_of_several_kinds_has_a_number_is_known_only_where_cuda_counts_by_bus(eight: FakeNvml):
+    eight.names = ["T4", "H100", *["T4"] * 6]
+    found, reason = joules(eight, "cuda:1")  # CUDA's own order puts the H100 first
+    assert found is None and "CUDA_DEVICE_ORDER=PCI_BUS_ID" in str(reason)
+    assert joules(eight, "cuda:1", order="PCI_BUS_ID")[0] == approx(700.0)
+    assert joules(eight, "cuda:0", "GPU-1")[0] == approx(700.0)
+    assert joules(eight, "cuda:0", uuids={0: "1"})[0] == approx(700.0)
+
+
+def test_a_device_that_is_divided_has_no_counter_of_a_part(eight: FakeNvml):
+    eight.divided = (1,)
+    found, reason = joules(eight, "cuda:1")
+    assert found is None and "GPU-1 is divided (MIG): its counter is of all its parts" in str(reason)
+    assert joules(eight, "cuda:2")[0] == approx(100.0)
 
 
 def test_a_counter_that_goes_back_makes_the_energy_unknown_and_not_negative():

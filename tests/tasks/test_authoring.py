@@ -280,7 +280,7 @@ def test_duplicates_conflicts_rare_labels_and_baselines_are_told_with_their_rows
     rows[8] = {**rows[8], "ticket": rows[0]["ticket"]}
     rows[9] = {**rows[9], "team": "biling"}
     rows[10] = {**rows[10], "team": "Sales"}
-    found, _ = written(jsonl(tmp_path / "t.jsonl", rows))
+    found, _ = written(jsonl(tmp_path / "t.jsonl", rows), wishes=authoring.Wishes(keep_spellings=True))
     assert says(found, "2 duplicate inputs (rows 1/9, 2/5); 1 with conflicting answers (rows 1/9)")
     assert says(found, "2 labels with one row only: 'biling', 'Sales'")
     assert says(found, "labels that differ in case or punctuation only: Sales, sales")

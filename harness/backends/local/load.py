@@ -182,6 +182,16 @@ def _eos_tokens(tokenizer: Any, model: Any) -> tuple[int, ...]:
     return tuple(dict.fromkeys(token for token in (tokenizer.eos_token_id, *several) if token is not None))
 
 
+def _devices(config: LocalModel, model: Any) -> tuple[str, ...]:
+    """Returns the accelerators a model computes on; nothing where it is on one, or on none."""
+    if config.device == "device_map":
+        places = dict.fromkeys(getattr(model, "hf_device_map", {}).values())
+        return tuple(f"cuda:{place}" if isinstance(place, int) else str(place) for place in places)
+    if config.replicas > 1 and _device(config.device).startswith("cuda"):
+        return tuple(f"cuda:{place}" for place in range(config.replicas))
+    return ()
+
+
 def _about(config: LocalModel, folder: Path, loaded: LoadedModel, seconds: float) -> ModelCard:
     model, template = loaded.model, loaded.tokenizer.chat_template
     source = template if isinstance(template, str) else repr(template)
@@ -195,6 +205,7 @@ def _about(config: LocalModel, folder: Path, loaded: LoadedModel, seconds: float
         quantization=config.quantization,
         adapter=config.adapter,
         device=config.device if config.device == "device_map" else str(loaded.device),
+        devices=_devices(config, model),
         device_name=torch.cuda.get_device_name(loaded.device) if loaded.device.type == "cuda" else None,
         threads=torch.get_num_threads(),
         parameters=sum(p.numel() for p in model.parameters()),

@@ -22,6 +22,7 @@ import httpx2
 
 from harness.backends.base import ModelCard, by_mode
 from harness.backends.servers.batch import Batches, Result, collect, handed_over
+from harness.backends.servers.ceiling import limit_set_by
 from harness.backends.servers.dispatch import Answer, Attempt, AttemptFailed, Purse, bill, run
 from harness.backends.servers.meanings import Ending, Meaning, Refused, ending, refusal
 from harness.backends.servers.parameters import Taken, flat
@@ -96,6 +97,8 @@ class ApiBackend:
             "repetition_penalty": sampling.repetition_penalty != 1.0,
         }
         found = {name: said for name, wanted in asked.items() if wanted and name in self.wordless}
+        if (own := limit_set_by(self.config.extra)) is not None:
+            found["max_tokens"] = f"the model's `extra` sets {own}"
         if writing.form is not None and not self.form(request):
             found["constrain"] = f"{said}; the answer is only checked"
         if (writing.thinking != "auto" or writing.thinking_budget is not None) and not self.thinking(request):

@@ -93,6 +93,11 @@ def together(parts: Sequence[Ceiling]) -> Ceiling:
     )
 
 
+def limit_set_by(extra: Mapping[str, object]) -> object:
+    """Returns the limit of an answer that settings beside a request set; None where they set none."""
+    return next((value for key, value in _settings(extra) if key in _LIMITS), None)
+
+
 def _limit(settings: Sequence[tuple[str, object]]) -> int:
     """Returns the highest limit of an answer. Raises Unbounded where there is none, or one that says none."""
     found = [_count(value) for key, value in settings if key in _LIMITS]

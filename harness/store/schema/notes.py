@@ -20,10 +20,13 @@ class NoteCode(StrEnum):
     MEASURED_ON = "measured_on"  # processor, cores
     SEALED = "sealed"  # kind, reason
     LICENCE = "licence"  # licence, commercial, reason
+    # what was asked
+    ROWS_LEFT_OUT = "rows_left_out"  # n, columns
+    ANSWERS_RESPELLED = "answers_respelled"  # n
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"
-    MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation
-    LIST_PRICE = "list_price"  # provider, listed_as, source, retrieved
+    MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation, age_days, old
+    LIST_PRICE = "list_price"  # provider, listed_as, source, retrieved, age_days, old
     PAID = "paid"  # usd, known_usd, most_usd, beside_answers_usd, cut_off
     # rows
     WORST_SLICE = "worst_slice"  # column, value, accuracy, n, rest, p_holm, compared

@@ -25,6 +25,8 @@ class DataUsed:
 
     digest: str
     origin: str
+    left_out: int = 0  # rows that `without` leaves out
+    respelled: int = 0  # answers that are a choice but for case or blanks
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ is said, and can be told: `look(path, answer="team")`.
     writing    the task file
 """
 
-from harness.tasks.authoring.report import Found, look, questions
+from harness.tasks.authoring.report import Found, Wishes, look, questions
 from harness.tasks.authoring.yaml_text import Written, write
 
-__all__ = ["Found", "Written", "look", "questions", "write"]
+__all__ = ["Found", "Wishes", "Written", "look", "questions", "write"]

@@ -9,34 +9,68 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError
 from harness.scoring.cells import Row
-from harness.tasks.authoring.roles import CLASSES, Roles, answer_is, is_assertion, is_label, key_of
+from harness.tasks.authoring.roles import CLASSES, LOOKED_AT, Roles, answer_is, is_assertion, is_label, key_of
 from harness.tasks.data.columns import Column, as_text
 from harness.tasks.data.lazy import made
+from harness.tasks.data.passages import texts_in
 from harness.tasks.data.prepare import PREPARE
 from harness.tasks.kinds import task_from
+from harness.tasks.samples import alike
 from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Sample
 
 LONG_ANSWER = 12  # words: longer ones are compared by the words they share
+FEW = 12  # choices that a prompt can list
+SHORT = 200  # characters of all of them together
 TRIED = 300  # answers on which a scorer is tried before it is written down
 
 
 def task_of(
-    columns: Sequence[Column], roles: Roles, rows: Sequence[Row], path: Path
+    columns: Sequence[Column], roles: Roles, rows: Sequence[Row], path: Path, spellings: Mapping[str, str]
 ) -> tuple[dict[str, object], dict[str, str]]:
-    """Returns the keys of the task file after `data`, and comments for some of them."""
+    """Returns the keys of the task file after `data`, and comments for some of them.
+
+    `spellings` says which label each of the answers is.
+    """
     column = next(c for c in columns if c.name == roles.answer)
     if roles.choices:
         return _choice_task(roles, rows)
     if not is_assertion(column.name) and is_label(column) and not _is_count(column):
-        return _label_task(column, roles)
-    return _generate_task(column, columns, roles, rows, path)
+        task, remarks = _label_task(column, roles, spellings)
+    else:
+        task, remarks = _generate_task(column, columns, roles, rows, path)
+    if "prepare" in task or not _have_passages(columns, roles, rows):
+        return task, remarks
+    return {"prepare": "passages", **task}, remarks | {"prepare": "a list of texts is shown as text, a line for each"}
+
+
+def _have_passages(columns: Sequence[Column], roles: Roles, rows: Sequence[Row]) -> bool:
+    """Returns whether inputs are lists or objects of texts, which the answer is not."""
+    nested = {c.name for c in columns if c.kind in ("list", "object")}
+    shown = nested & set(roles.inputs)
+    texts = all(any(texts_in(row.get(name)) for row in islice(rows, LOOKED_AT)) for name in shown)
+    return bool(shown) and roles.answer not in nested and texts
+
+
+def spellings_of(answers: Mapping[str, int], fold: bool) -> dict[str, str]:
+    """Returns the label that each answer is: of those alike but for case and blanks the commonest, if they are folded.
+
+    Blanks around a label make no other one in either case.
+    """
+    counts: Counter[str] = Counter()
+    for text, count in answers.items():
+        counts[text.strip()] += count
+    commonest: dict[str, str] = {}
+    for text, _ in counts.most_common() if fold else ():
+        commonest.setdefault(alike(text), text)
+    return {text: commonest.get(alike(text), text) for text in counts}
 
 
 def _is_count(column: Column) -> bool:
@@ -60,11 +94,15 @@ def _choice_task(roles: Roles, rows: Sequence[Row]) -> tuple[dict[str, object], 
     return task | {"answer": roles.answer, "answer_is": way}, remarks if not several else {}
 
 
-def _label_task(column: Column, roles: Roles) -> tuple[dict[str, object], dict[str, str]]:
-    labels = sorted({text.strip() for text in column.counts})
+def _label_task(column: Column, roles: Roles, spellings: Mapping[str, str]) -> tuple[dict[str, object], dict[str, str]]:
+    labels = sorted(set(spellings.values()))
+    listed = ", ".join(map(_braces, labels))
+    few = len(labels) <= FEW and len(listed) <= SHORT
+    plain = all(label.isprintable() and "," not in label for label in labels)
+    shown = f"Choices: {listed}\n" if few and plain else ""
     task: dict[str, object] = {
         "kind": "choice",
-        "prompt": _prompt(roles.inputs, _asks(column.name)),
+        "prompt": _prompt(roles.inputs, shown + _asks(column.name)),
         "choices": labels,
         "answer": column.name,
         "answer_is": "text",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -17,9 +19,12 @@ from harness.tasks.authoring.words import counted, group_list, row_list, short
 from harness.tasks.data.columns import PART, Column, Table, as_text, read_table
 from harness.tasks.data.lazy import Picked, in_parts, made
 from harness.tasks.data.near_duplicates import near_pairs
+from harness.tasks.data.people import PEOPLE_NEED, people_finder
 from harness.tasks.data.personal_data import personal_data
 from harness.tasks.data.read import sibling_split
+from harness.tasks.samples import alike
 
+NAMED_ROWS = 1_000  # in which names of people are looked for: a model reads each of them
 LONGEST_CELL = 400_000  # characters: about 100,000 tokens, more than most models read
 
 
@@ -54,7 +59,7 @@ def doubts(columns: Sequence[Column], roles: Roles, others: Sequence[str], task:
         column = by_name[name]
         if column.empty:
             yield f"'{name}' is empty in {counted(len(column.empty), 'row')}: {row_list(column.empty)}"
-        if column.kind in ("list", "object"):
+        if column.kind in ("list", "object") and task.get("prepare") != "passages":
             yield f"'{name}' holds nested JSON ({column.kind}s): the prompt shows it as JSON"
         if column.kind == "mixed":
             yield f"'{name}' is of mixed types: {', '.join(f'{n} {kind}' for kind, n in column.kinds.items())}"
@@ -71,7 +76,7 @@ def duplicates(roles: Roles, rows: Sequence[Row]) -> Iterator[str]:
     if not groups:
         return
     again = sum(len(numbers) - 1 for numbers in groups)
-    answers = [{as_text(rows[number - 1].get(roles.answer)).strip() for number in numbers} for numbers in groups]
+    answers = [{alike(as_text(rows[number - 1].get(roles.answer))) for number in numbers} for numbers in groups]
     differing = [numbers for numbers, found in zip(groups, answers) if len(found) > 1]
     plural = "s" if again > 1 else ""
     line = f"{again} duplicate input{plural} ({group_list(groups)})"
@@ -98,24 +103,42 @@ def folded_input(row: Row, names: Iterable[str]) -> str:
     return fold("\n".join(as_text(row.get(name))[:20_000] for name in names))
 
 
-def odd_labels(columns: Sequence[Column], roles: Roles, task: Mapping[str, object]) -> Iterator[str]:
-    """Yields labels that look like mistakes: of one row only, or like another but for case or punctuation."""
-    if not isinstance(task.get("choices"), list):
-        return
-    counts = next(c.counts for c in columns if c.name == roles.answer)
+def odd_labels(spellings: Mapping[str, str], columns: Sequence[Column], roles: Roles) -> Iterator[str]:
+    """Yields labels that look like mistakes: of one row only, or like another but for case, blanks or punctuation."""
+    counts: Counter[str] = Counter()
+    same: dict[str, set[str]] = defaultdict(set)
+    others: dict[str, Counter[str]] = defaultdict(Counter)  # label -> its other spellings
+    for text, count in next(c.counts for c in columns if c.name == roles.answer).items():
+        label = spellings[text.strip()]
+        counts[label] += count
+        same[fold(label) or label].add(label)
+        if text.strip() != label:
+            others[label][text.strip()] += count
     once = [name for name, count in counts.items() if count == 1]
     if once:
         named = ", ".join(f"'{short(name, 30)}'" for name in once[:5])
         yield f"{counted(len(once), 'label')} with one row only: {named}; a misspelling?"
-    alike: dict[str, set[str]] = defaultdict(set)
-    for name in counts:
-        alike[fold(name) or name].add(name.strip())
-    for names in alike.values():
+    for names in same.values():
         if len(names) > 1:
             yield f"labels that differ in case or punctuation only: {', '.join(sorted(names))}"
+    if others:
+        named = "; ".join(
+            ", ".join(f"'{short(text, 30)}'" for text in list(texts)[:3]) + f" as '{short(label, 30)}'"
+            for label, texts in list(others.items())[:5]
+        )
+        n = sum(sum(texts.values()) for texts in others.values())
+        yield f"{counted(n, 'answer')} in another case or with other blanks: {named}. Otherwise: --keep-spellings"
 
 
-def personal(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Personal:
+    """What of a file seems to be personal data, a line each; and what was not looked for."""
+
+    lines: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def personal(columns: Sequence[Column], rows: Sequence[Row]) -> Personal:
     """Returns a line for each kind of personal data that seems to be in the columns."""
     looked_at = []
     for column in columns:
@@ -131,16 +154,30 @@ def personal(columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
             for kind, places in personal_data(as_text(row.get(name)) for row in part).items():
                 found[kind][name] += [before + place for place in places]
         before += len(part)
-    lines = []
+    people = people_finder()
+    if people is not None:
+        for name in looked_at:
+            texts = [as_text(row.get(name)) for row in islice(rows, NAMED_ROWS)]
+            if places := [i for i, text in enumerate(texts) if people(text)]:
+                found["name of a person"][name] = places
+    return Personal(tuple(_personal_lines(found)), tuple(_unlooked(people is not None, len(rows))))
+
+
+def _personal_lines(found: Mapping[str, Mapping[str, Sequence[int]]]) -> Iterator[str]:
     for kind, by_column in found.items():
         places = sorted({place + 1 for held in by_column.values() for place in held})
         where = ", ".join(f"'{name}'" for name in list(by_column)[:3])
-        plural = "es" if kind.endswith("s") else "s"
-        lines.append(
-            f"looks like {kind}{plural}: {counted(len(places), 'row')} ({row_list(places)}) in {where} "
-            "-> sensitivity: restricted"
-        )
-    return lines
+        several = kind.replace("name of a person", "names of people")
+        several += "" if several != kind else "es" if kind.endswith("s") else "s"
+        line = f"looks like {several}: {counted(len(places), 'row')} ({row_list(places)}) in {where}"
+        yield line + " -> sensitivity: restricted"
+
+
+def _unlooked(looked: bool, n: int) -> Iterator[str]:
+    if not looked:
+        yield f"names of people were not looked for: {PEOPLE_NEED}"
+    elif n > NAMED_ROWS:
+        yield f"names of people were looked for in the first {NAMED_ROWS:,} rows"
 
 
 def leaks(table: Table, asked: Sequence[Row], roles: Roles, split: str | None, splits: Sequence[str]) -> Iterator[str]:
@@ -171,7 +208,13 @@ def _leak(name: str, asked: Sequence[str], there: Sequence[str]) -> Iterator[str
         yield f"{counted(len(near), 'input')} nearly the same in {name}: {row_list([left[i] + 1 for i, _ in near])}"
 
 
-def scale(task: Mapping[str, object], columns: Sequence[Column], roles: Roles, rows: Sequence[Row]) -> Iterator[str]:
+def scale(
+    task: Mapping[str, object],
+    columns: Sequence[Column],
+    roles: Roles,
+    rows: Sequence[Row],
+    spellings: Mapping[str, str],
+) -> Iterator[str]:
     """Yields what guessing scores and what a difference this many rows can show."""
     n = len(rows)
     parts = []
@@ -181,7 +224,7 @@ def scale(task: Mapping[str, object], columns: Sequence[Column], roles: Roles, r
         if fixed:
             counts: Counter[str] = Counter()
             for name, count in next(c.counts for c in columns if c.name == roles.answer).items():
-                counts[name.strip()] += count
+                counts[spellings[name.strip()]] += count
             (name, most), *_ = counts.most_common(1)
             parts.append(f"always '{short(name, 30)}' scores {100 * most / n:.1f} %")
         parts.append(f"guessing {100 * sum(1 / size for size in sizes) / n:.1f} %")

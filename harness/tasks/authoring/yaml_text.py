@@ -14,6 +14,7 @@ from harness.config.yaml_file import parse_yaml
 from harness.errors import ConfigError, HarnessError
 from harness.tasks.authoring.draft import words
 from harness.tasks.authoring.report import Found
+from harness.tasks.authoring.roles import is_test
 from harness.tasks.authoring.words import short
 from harness.tasks.data.formats import stem_of
 from harness.tasks.load import load_task
@@ -85,6 +86,8 @@ def _file_text(found: Found, out: Path, file: str) -> str:
     for key in ("sheet", "delimiter", "encoding", "header"):
         if value := getattr(table.source, key):
             data[key] = list(value) if isinstance(value, tuple) else value
+    if found.without:
+        data["without"] = {roles.answer: list(found.without)}
     sensitivity = task.pop("sensitivity")
     remarks = {"data": "sha256: the score is of these very rows; take it out to let the file change"} | dict(
         found.remarks
@@ -103,7 +106,7 @@ def _file_text(found: Found, out: Path, file: str) -> str:
         lines.append(_line(key, value, remarks.get(key, "")))
     if roles.cluster:
         lines.append(_line("cluster", roles.cluster, "rows that share it are not independent: intervals allow for it"))
-    train = next((one for one in found.splits if one != roles.split), None)
+    train = next((one for one in found.splits if one != roles.split and not is_test(one)), None)
     if train is not None:
         lines.append(f"# shots: {{n: 5, from: {_scalar(train)}}}    # show solved examples first")
     unused = [c.name for c in found.columns if not found.role_of(c.name) and c.kind != "empty" and c.name != "split"]

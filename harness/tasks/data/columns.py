@@ -18,6 +18,7 @@ import zlib
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]
 DELIMITERS = ",;\t|"
 MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 USUAL_NAMES = {"id", "question", "answer", "text", "label", "input", "output", "prompt", "target", "category"}
+NOT_UNICODE = {"cp1252": "Windows text", "cp932": "Japanese", "euc_jp": "Japanese"}
 SNIFFED = 200  # records of a CSV from which the delimiter and the header are found
 SNIFFED_CHARS = 1_000_000
 PART = 1_000  # rows that are looked at together
@@ -99,8 +101,10 @@ def _read(path: Path, suffix: str, sheet: str | None) -> Table:
     if suffix not in {".parquet", ".xlsx"}:
         encoding, named = _encoding(path)
         source = replace(source, encoding=named)
-        if named == "cp1252":
-            notes.append("not UTF-8: read as Windows text (cp1252); look whether accents and quotes came out right")
+        if named in NOT_UNICODE:
+            notes.append(
+                f"not UTF-8: read as {NOT_UNICODE[named]} ({named}); look whether accents and quotes came out right"
+            )
     if suffix in {".csv", ".tsv"}:
         delimiter, header = _dialect(path, encoding, "\t" if suffix == ".tsv" else ",")
         if delimiter != ("\t" if suffix == ".tsv" else ","):
@@ -168,8 +172,21 @@ def _encoding(path: Path) -> tuple[str, str | None]:
                 decoder.decode(block)
             decoder.decode(b"", final=True)
     except UnicodeDecodeError:
-        return "cp1252", "cp1252"
+        return (found := _not_unicode(path)), found
     return "utf-8", None
+
+
+def _not_unicode(path: Path) -> str:
+    """Returns what a text is in that is not UTF-8: Japanese if it holds kana then, else Windows text."""
+    with _bytes(path) as handle:
+        head = handle.read(SNIFFED_CHARS)
+    for encoding in ("cp932", "euc_jp"):
+        with suppress(UnicodeDecodeError):
+            text = codecs.getincrementaldecoder(encoding)().decode(head)
+            foreign = [character for character in text if character > "\x7f"]
+            if sum("\u3040" <= character <= "\u30ff" for character in foreign) * 10 > len(foreign):
+                return encoding
+    return "cp1252"
 
 
 def _dialect(path: Path, encoding: str, usual: str) -> tuple[str, tuple[str, ...] | None]:

@@ -1,7 +1,7 @@
 """What in a text looks like personal data: e-mail addresses, phone, account (IBAN) and card numbers.
 
-A look at the form and the check digits, no more: names and street addresses are not found, and a long number of
-another kind may be taken for one.
+A look at the form and the check digits, no more: names stand in `people`, street addresses are not found, and a long
+number of another kind may be taken for one.
 """
 
 from __future__ import annotations

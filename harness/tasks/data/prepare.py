@@ -16,6 +16,7 @@ from harness.scoring.plain_text import as_text
 from harness.scoring.scorers.assertions import ASSERTIONS
 from harness.scoring.scorers.instructions import INSTRUCTIONS
 from harness.tasks.data.bbh import BBH
+from harness.tasks.data.passages import as_passages
 
 
 def mmlu(row: Row) -> dict[str, object]:
@@ -67,6 +68,11 @@ def promptfoo(row: Row) -> dict[str, object]:
     if UNKNOWN.fullmatch(kind) and colon:
         raise ValueError(f"the assertion '{kind}' is none of {', '.join(ASSERTIONS)}")
     return {**row, "expected": expected, "assertion": "equals"}
+
+
+def passages(row: Row) -> dict[str, object]:
+    """Returns each column that holds a list or an object of texts as one text, a line for each of them."""
+    return {name: as_passages(value) for name, value in row.items()}
 
 
 # ---- one question, several answers ----------------------------------------------------------------------------------
@@ -336,6 +342,7 @@ PREPARE: dict[str, Callable[[Row], dict[str, object]]] = {
     "mmlu_pro": mmlu_pro,
     "mt_bench": mt_bench,
     "nq_open": nq_open,
+    "passages": passages,
     "promptfoo": promptfoo,
     "restaurant8k": restaurant8k,
     "sciq": sciq,

@@ -26,7 +26,7 @@ from harness.tasks.kinds.base import Example, Manner, as_it_is, failed, led_by, 
 from harness.tasks.labels import label_of, name_of
 from harness.tasks.prompts import answered, columns_of, fill, render
 from harness.tasks.rubric import Told
-from harness.tasks.samples import Row, Samples, Table, changed, cluster_of, listed, need_column, rows_of
+from harness.tasks.samples import Row, Samples, Table, alike, changed, cluster_of, listed, need_column, rows_of
 from harness.tasks.samples import need_answer as need_value
 from harness.tasks.task import LETTERS, Task, part_of
 from harness.values import Prompt, Request, Response, Sample, Score
@@ -204,11 +204,17 @@ def _gold(way: str, answer: Any, choices: tuple[str, ...]) -> int | None:
         return right[0] if right and len(answer) == len(choices) else None
     text = str(answer).strip()
     if way == "text":
-        return choices.index(text) if text in choices else None
+        return choices.index(text) if text in choices else _folded(text, choices)
     if way == "letter":
         index = LETTERS.find(text.upper()) if len(text) == 1 and text.isalpha() else -1
         return index if 0 <= index < len(choices) else None
     return int(text) if text.isdecimal() and int(text) < len(choices) else None
+
+
+def _folded(text: str, choices: tuple[str, ...]) -> int | None:
+    """Returns the one choice that a label is but for case and blanks; a run's notes count such answers."""
+    same = [i for i, choice in enumerate(choices) if alike(choice) == alike(text)]
+    return same[0] if len(same) == 1 else None
 
 
 # --- asking ----------------------------------------------------------------------------------------------------------
