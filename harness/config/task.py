@@ -10,7 +10,6 @@ of the house asks a task (does the model write? is it one whole text?) is answer
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -279,14 +278,6 @@ class Asking(TaskConfig):
     chat: Switch = "auto"  # auto: generated tasks use the model's chat template if it has one; scored tasks never
 
 
-@dataclass(frozen=True, slots=True)
-class QuestionParts:
-    """What stands around the prompt of a question, each where a model of its sort looks for it; may be empty."""
-
-    instruction: str = ""  # what the answer must be
-    cue: str = ""  # what a text goes on from
-
-
 class Question(Asking):
     """One question about each sample."""
 
@@ -294,11 +285,8 @@ class Question(Asking):
     prompts: Annotated[Mapping[Name, PromptConfig], Field(min_length=1)] | None = None  # instead: a row for each
     target: str = ""  # the right answer as one would write it, in shots for instance; default: the answer
     shots: ShotsConfig | None = None  # examples shown before the question
-
-    @property
-    def parts(self) -> QuestionParts:
-        """Returns what stands around the prompt."""
-        return QuestionParts()
+    instruction: str = ""  # what the answer must be: ends a question of a chat, stands before the shots of a text
+    cue: str = ""  # ends the question in a text, as "\nTeam:", and `separator` its answer; a chat model gets neither
 
     @property
     def answer_template(self) -> str:
@@ -331,9 +319,7 @@ class Writing(TaskConfig):
     stop: tuple[Stop, ...] = ()  # texts that end an answer; they are no part of it
     generation: GenerationConfig = GenerationConfig()  # how text is drawn; default: the likeliest token
     model_defaults: bool = False  # draw as the model's generation_config.json says; keys of `generation` go first
-    prefill: str = (
-        ""  # how the answer begins: part of the prompt when it is asked and counted, of the answer when judged
-    )
+    prefill: str = ""  # how the answer begins: of the prompt when it is asked and counted, of the answer when judged
     constrain: ConstrainConfig | None = None  # what the answer must be
     thinking: ThinkingConfig = ThinkingConfig()  # of a reasoning model
     logprobs: bool = False  # metrics `confidence` (of the mean token), `confidence_min`, `confidence_first`
@@ -360,9 +346,7 @@ class OneAnswer(Question, Writing):
     costs: Costs | None = None  # right label -> answer -> cost of it; unnamed answers cost 1
     wall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # seconds for the task, in each sitting
     score: Any = None  # a name or {name: options}; default: exact_match
-    metric: Annotated[str, Field(min_length=1)] | None = (
-        None  # which metric of an answer is its value; default: the first that its scorer gives
-    )
+    metric: str | None = None  # which metric of an answer is its value; default: the first that its scorer gives
 
     @property
     def scores(self) -> tuple[Any, ...]:

@@ -91,11 +91,11 @@ def answer_text(task: TaskConfig, sample: Sample) -> str:
 
 def question(task: Question, sample: Sample, chat: bool = False) -> str:
     """Returns the question about a sample: in a chat with what the answer must be, in a text with its cue."""
-    values, parts = values_of(sample), task.parts
+    values = values_of(sample)
     asked = fill(task.prompt, values)
     if not chat:
-        return asked + fill(parts.cue, values)
-    return f"{asked}\n\n{fill(parts.instruction, values)}" if parts.instruction else asked
+        return asked + fill(task.cue, values)
+    return f"{asked}\n\n{fill(task.instruction, values)}" if task.instruction else asked
 
 
 def answered(task: Question, shot: Sample, delimiter: str) -> str:
@@ -121,7 +121,7 @@ def render(
     if chat:
         pairs = ((Message("user", question(task, s, True)), Message("assistant", answered(task, s, ""))) for s in shots)
         return opened(task, sample, asked, True, begun, turns=[turn for pair in pairs for turn in pair])
-    told = fill(task.parts.instruction, values_of(sample))
+    told = fill(task.instruction, values_of(sample))
     examples = (question(task, shot) + answered(task, shot, task.delimiter) + task.separator for shot in shots)
     return opened(task, sample, asked, False, begun, (told + "\n\n" if told else "") + "".join(examples))
 

@@ -142,6 +142,14 @@ def test_a_text_ends_where_the_next_question_would_begin_and_a_chat_where_the_mo
     assert stops == {True: ("Question:",), False: ("Question:", "\n\n")}
 
 
+def test_an_instruction_and_a_cue_of_the_task_file_are_kept_and_scored_as_a_text_has_them(tmp_path: Path):
+    scored = task(tmp_path, prompt="{q}", choices="options", answer="answer", instruction="Think.", cue="\nSo:")
+    assert asked(scored) == "Think.\n\nWhich is hot?\nSo:"
+    ends = 'Think.\n\nAnswer with the letter of the right choice for "So" and nothing else.'
+    assert asked(twin(scored)) == f"{ends}\n\nWhich is hot?\nA. ice\nB. fire\nSo:"
+    assert asked(twin(scored), chat=True) == (Message("user", f"Which is hot?\nA. ice\nB. fire\n\n{ends}"),)
+
+
 def test_choices_that_the_prompt_shows_by_their_columns_are_not_listed_again(tmp_path: Path):
     rows = [{"q": "Which is hot?", "A": "ice", "B": "fire", "answer": "B"}]
     given = {"choices": {"columns": ["A", "B"]}, "answer": "answer", "answer_is": "letter"}

@@ -332,8 +332,9 @@ def as_text(config: ChoiceTask, task: Task) -> Task:
             where=task.where,
             fix="leave `as: generate` out, or write the choices as a fixed list",
         )
-    parts = _CUE.fullmatch(config.prompt)
-    prompt, cue = parts.groups() if parts else (config.prompt, "")
+    parts = None if config.cue else _CUE.fullmatch(config.prompt)
+    prompt, cue = parts.groups() if parts else (config.prompt, config.cue)
+    told = _by_name(config, cue) if by_name else _by_letter(config, cue)
     name = part_of(task.name, "generated")
     shared = {key: value for key, value in config if key in generate.CONFIG.model_fields}
     differs = {
@@ -341,7 +342,7 @@ def as_text(config: ChoiceTask, task: Task) -> Task:
         "kind": "generate",
         "description": f"{config.description.rstrip()}\n\n".lstrip("\n"),
         "prompt": prompt if by_name or _lists(config) else prompt + _gap(cue) + "{choices}",
-        "instruction": _by_name(config, cue) if by_name else _by_letter(config, cue),
+        "instruction": f"{config.instruction}\n\n{told}".lstrip("\n"),
         "cue": cue if by_name or cue else "\nAnswer:",
         "costs": config.costs if by_name else None,
         "extract": "label" if by_name else "letter",

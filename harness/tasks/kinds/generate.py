@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from harness.config.task import Judging, OneAnswer, QuestionParts, Writing, need_answer
+from harness.config.task import Judging, OneAnswer, Writing, need_answer
 from harness.scoring.extractors import extract
 from harness.tasks.answer_form import form_of, is_valid
 from harness.tasks.kinds.base import Example, Manner, as_it_is, key_of, no_more, renamed, text_response
@@ -25,15 +25,6 @@ class GenerateTask(OneAnswer, Judging):
     """A question that is answered by a text."""
 
     kind: Literal["generate"]
-    instruction: str = (
-        ""  # what the answer must be: ends the user's message in a chat, stands before the shots in a text
-    )
-    cue: str = ""  # ends the question in a text, as "\nTeam:", and `separator` its answer; a chat model gets neither
-
-    @property
-    def parts(self) -> QuestionParts:
-        """Returns what stands around the prompt."""
-        return QuestionParts(self.instruction, self.cue)
 
     @model_validator(mode="after")
     def _answered(self) -> GenerateTask:
