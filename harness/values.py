@@ -101,6 +101,7 @@ class Prompt:
 
     text: str | None = None
     messages: tuple[Message, ...] = ()
+    data: tuple[str, ...] = ()  # of a text: what of it the data say, where they may spell a model's control tokens
 
     def __post_init__(self) -> None:
         if (self.text is None) == (not self.messages):
@@ -139,7 +140,7 @@ class Prompt:
     def answered(self, answer: str, more: Prompt) -> Prompt:
         """Returns this prompt, the answer to it (without the beginning that it holds), and what is added then."""
         if self.text is not None:
-            return Prompt(self.text + answer + (more.text or ""))
+            return Prompt(self.text + answer + (more.text or ""), data=(*self.data, answer, *more.data))
         return Prompt(messages=(*self.before, Message("assistant", self.begun + answer), *more.messages))
 
     def as_json(self) -> str | list[dict[str, str]]:
@@ -293,6 +294,7 @@ class Applied:
     shared_tokens: int = 0  # of the prompt, computed once for several requests
     prompt_ids_sha256: str | None = None
     otherwise: Mapping[str, str] = field(default_factory=dict)  # setting -> what was done instead of as asked
+    fallback: str | None = None  # why the slow reference method answered; None: it did not, or was asked to
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from harness.cost.prices import STALE_DAYS
 from harness.measure.other_work import OTHERS, STOLEN, Bystanders
 from harness.store.schema import (
     Figure,
+    ModelLine,
     Note,
     NoteCode,
     PlanFile,
@@ -54,6 +55,22 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
         if declared is not None and declared.commercial in {"no", "conditional"}:
             told = {"licence": declared.licence, "commercial": declared.commercial, "reason": declared.reason}
             yield Note(NoteCode.LICENCE, subject=Subject(name), figures=told)
+    for model in (*plan.config.models, *([] if plan.config.judge is None else [plan.config.judge])):
+        stated: dict[str, Figure] = {"licence": model.licence, "provenance": model.provenance}
+        if any(stated.values()) or model.accepted_by:
+            yield Note(NoteCode.STATED, subject=Subject(model.name), figures={**stated, "by": model.accepted_by})
+    if (kept := plan.policy) is not None:
+        rules: dict[str, Figure] = {"name": kept.name, "digest": kept.digest, "verdicts": kept.verdicts}
+        yield Note(NoteCode.POLICY, figures=rules)
+
+
+def of_models(lines: Iterable[ModelLine]) -> list[Note]:
+    """Returns what of a model's own files was not followed when it was loaded, once however often that was."""
+    found = {(line.model, part, why): None for line in lines for part, why in line.otherwise.items()}
+    return [
+        Note(NoteCode.LOADED_OTHERWISE, subject=Subject(model), figures={"part": part, "why": why})
+        for model, part, why in found
+    ]
 
 
 def of_data(plan: PlanFile) -> Iterator[Note]:
@@ -63,6 +80,9 @@ def of_data(plan: PlanFile) -> Iterator[Note]:
         if used.left_out:
             figures: dict[str, Figure] = {"n": used.left_out, "columns": tuple(plan.tasks[name].data.without)}
             yield Note(NoteCode.ROWS_LEFT_OUT, subject=about, figures=figures)
+        several = plan.tasks[name].data.config
+        if isinstance(several, tuple) and 0 < used.sets < len(several):
+            yield Note(NoteCode.PARTS_OF_DATA, subject=about, figures={"n": used.sets, "of": len(several)})
         if used.respelled:
             yield Note(NoteCode.ANSWERS_RESPELLED, subject=about, figures={"n": used.respelled})
 
@@ -73,6 +93,14 @@ def _days_before(plan: PlanFile, day: str) -> int | None:
         return (date.fromisoformat(plan.created[:10]) - date.fromisoformat(day)).days
     except ValueError:
         return None
+
+
+def threads(plan: PlanFile, lines: Iterable[ModelLine]) -> Iterator[Note]:
+    """Yields which models computed with fewer or more threads than there are cores, in any sitting."""
+    cores = plan.host.cores
+    for model, count in dict.fromkeys((line.model, line.threads) for line in lines):
+        if count is not None and cores is not None and count != cores:
+            yield Note(NoteCode.THREADS, subject=Subject(model), figures={"threads": count, "cores": cores})
 
 
 def of_rows(rows: Iterable[Row]) -> Iterator[Note]:
@@ -136,10 +164,10 @@ def paid(spent: Spent | None) -> list[Note]:
     return [Note(NoteCode.PAID, figures=figures)]
 
 
-def busy(measured: Mapping[str, Bystanders]) -> list[Note]:
+def busy(measured: Mapping[str, Bystanders], code: NoteCode = NoteCode.BUSY_MACHINE) -> list[Note]:
     """Returns the warning that times were taken beside other work; none where nothing is known to have disturbed them.
 
-    `measured` has by name what the processors did beside each measurement.
+    `measured` has by name what the processors did beside each measurement; `code` says of what they are.
     """
     shares = {name: (found.others or 0.0, found.stolen or 0.0) for name, found in measured.items()}
     disturbed = {name: pair for name, pair in shares.items() if pair[0] > OTHERS or pair[1] > STOLEN}
@@ -147,7 +175,7 @@ def busy(measured: Mapping[str, Bystanders]) -> list[Note]:
         return []
     others, stolen = (max(column) for column in zip(*disturbed.values()))
     figures = {"others": others, "stolen": stolen, "rows": tuple(disturbed)}
-    return [Note(NoteCode.BUSY_MACHINE, "warning", figures=figures)]
+    return [Note(code, "warning", figures=figures)]
 
 
 def of_responses(usage: Mapping[CellName, CellUsage]) -> list[Note]:
@@ -194,6 +222,12 @@ def _of_cell(model: str, told: CellUsage) -> Iterator[Note]:
     for name, refused in told.refused.items():
         share: dict[str, Figure] = {"parameter": name, "n": refused.n, "answers": n, "why": refused.said}
         yield Note(NoteCode.NOT_AS_ASKED, subject=about, figures=share)
+    for (setting, why), count in told.otherwise.items():
+        done: dict[str, Figure] = {"setting": setting, "n": count, "answers": n, "why": why}
+        yield Note(NoteCode.HANDLED_OTHERWISE, subject=about, figures=done)
+    for why, count in told.fallbacks.items():
+        slow: dict[str, Figure] = {"n": count, "answers": n, "why": why}
+        yield Note(NoteCode.PLAIN_METHOD, subject=about, figures=slow)
     if told.refusals:
         sums = {"n": sum(told.refusals.values()), "answers": n}
         most = dict(Counter(told.refusals).most_common(SHOWN))

@@ -55,6 +55,8 @@ class CellUsage:
     refusals: Mapping[str, int] = field(default_factory=dict)  # by a provider's own signal: answers
     origins: Mapping[str, int] = field(default_factory=dict)  # tools that wrote recorded answers: answers
     refused: Mapping[str, Refused] = field(default_factory=dict)  # by parameter
+    otherwise: Mapping[tuple[str, str], int] = field(default_factory=dict)  # setting and what was done: answers
+    fallbacks: Mapping[str, int] = field(default_factory=dict)  # why the slow method answered: answers
 
 
 class Usage:
@@ -100,6 +102,7 @@ class _Sums:
         self._counted, self._versions = Counter[str](), Counter[str]()
         self._refusals, self._origins = Counter[str](), Counter[str]()
         self._refused: dict[str, Refused] = {}
+        self._otherwise, self._fallbacks = Counter[tuple[str, str]](), Counter[str]()
 
     def add(self, line: ResponseLine, *, counts: bool) -> None:
         bill = line.billing or Billing()
@@ -128,6 +131,9 @@ class _Sums:
         if thought is not None and thought.tokens is not None:
             self._thinking = (self._thinking or 0) + thought.tokens
         _count(self._counted, None if line.counted is None else line.counted.how)
+        if (applied := line.applied) is not None:
+            self._otherwise.update(applied.otherwise.items())
+            _count(self._fallbacks, applied.fallback)
         if (told := line.provider) is not None:
             if told.matched is not None:
                 self._matched.append((line.sample_id, told.matched))
@@ -160,6 +166,8 @@ class _Sums:
             missing=tuple(self._missing),
             matched=tuple(self._matched),
             refused=dict(self._refused),
+            otherwise=dict(self._otherwise),
+            fallbacks=dict(self._fallbacks),
         )
 
 

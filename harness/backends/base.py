@@ -60,6 +60,7 @@ class ModelCard:
     price: Mapping[str, object] | None = None  # as listed when it was asked
     origin: str | None = None  # of recorded answers: the tool that wrote them
     file: str | None = None  # of recorded answers
+    otherwise: Mapping[str, str] = field(default_factory=dict)  # part of its files -> what is done instead
     versions: Mapping[str, str | None] = field(default_factory=dict)  # of libraries
 
 

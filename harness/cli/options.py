@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, Field, dataclass, fields
 from functools import wraps
 from inspect import Parameter, Signature
 from pathlib import Path
@@ -147,14 +147,16 @@ def taking(kind: type[Taken]) -> Callable[[Callable[[Taken], None]], Callable[..
         del called.__wrapped__  # what it takes is the fields
         called.__annotations__ = {**hints, "return": None}
         called.__signature__ = Signature(  # type: ignore[attr-defined]  # what Typer asks for
-            [
-                Parameter(field.name, Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name])
-                for field in fields(kind)
-            ]
+            [_parameter(field, hints[field.name]) for field in fields(kind)]
         )
         return called
 
     return decorated
+
+
+def _parameter(field: Field[object], kind: object) -> Parameter:
+    default = Parameter.empty if field.default is MISSING else field.default
+    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=default, annotation=kind)
 
 
 def _places(given: list[str]) -> dict[str, str]:

@@ -39,6 +39,7 @@ class ToRun(given.Chosen):
     deterministic: Deterministic = False
     responses_only: given.ResponsesOnly = False
     max_cost: given.MaxCost = None
+    policy: given.Policy = None
     seal: Sealed = True
     as_json: given.Json = False
 
@@ -59,6 +60,7 @@ class ToRun(given.Chosen):
             deterministic=self.deterministic,
             responses_only=self.responses_only or None,
             max_cost=self.max_cost,
+            policy=self.policy,
         )
         return assemble(self.config, added)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -28,32 +29,38 @@ Name = Annotated[
 ]
 
 
-def init(
-    file: File,
-    out: Out = None,
-    sheet: Sheet = None,
-    input: Input = None,
-    answer: Answer = None,
-    split: Split = None,
-    drop_unanswered: Drop = False,
-    keep_spellings: Keep = False,
-    ask: Ask = False,
-    as_json: given.Json = False,
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToInit:
+    """What `harness init` takes."""
+
+    file: File
+    out: Out = None
+    sheet: Sheet = None
+    input: Input = None
+    answer: Answer = None
+    split: Split = None
+    drop_unanswered: Drop = False
+    keep_spellings: Keep = False
+    ask: Ask = False
+    as_json: given.Json = False
+
+
+@given.taking(ToInit)
+def init(asked: ToInit) -> None:
     """Write a task file for your own data: guesses what each column is, and says what stands out in them.
 
     Use it first, on your own file; then `harness check` on what it wrote.
     """
     from harness.tasks import authoring
 
-    wishes = authoring.Wishes(split, drop_unanswered, keep_spellings)
-    with working(f"reading {file.name}"):
-        found = authoring.look(file, sheet=sheet, input=input, answer=answer, wishes=wishes)
-    if ask:
+    wishes = authoring.Wishes(asked.split, asked.drop_unanswered, asked.keep_spellings)
+    with working(f"reading {asked.file.name}"):
+        found = authoring.look(asked.file, sheet=asked.sheet, input=asked.input, answer=asked.answer, wishes=wishes)
+    if asked.ask:
         told = {key: typer.prompt(text, default=guess, err=True) for key, text, guess in authoring.questions(found)}
-        found = authoring.look(file, sheet=sheet, wishes=wishes, **told)
-    written = authoring.write(found, out)
-    show_json({**found.as_json(), "written": str(written.task)}) if as_json else show(found.text())
+        found = authoring.look(asked.file, sheet=asked.sheet, wishes=wishes, **told)
+    written = authoring.write(found, asked.out)
+    show_json({**found.as_json(), "written": str(written.task)}) if asked.as_json else show(found.text())
     if written.data is not None:
         say(f"copied the data to {written.data}: a task reads only what lies in its own folder")
     say(f"wrote {written.task}\nnext: harness check {written.task}")

@@ -45,6 +45,7 @@ class Additions:
     judge: Model | None = None
     latency: int | None = None  # requests timed one at a time
     max_cost: float | None = None  # USD
+    policy: str | None = None  # a policy file or bundled name that the run must keep
     responses_only: bool | None = None
     deterministic: bool = False  # of every model that can compose its batches alike
     stand_in: ModelConfig | None = None  # the model where neither names one
@@ -65,7 +66,7 @@ def assemble(source: Source = None, added: Additions | None = None) -> RunConfig
         values["tasks"] = _with_data(values["tasks"], added.data)
     if added.limit is not None or added.first is not None:  # one of them: they exclude each other
         values |= {"limit": added.limit, "first": added.first}
-    over = ("formats", "seed", "machine", "baseline", "judge", "max_cost", "responses_only")
+    over = ("formats", "seed", "machine", "baseline", "judge", "max_cost", "responses_only", "policy")
     values |= {key: value for key in over if (value := getattr(added, key)) is not None}
     if added.latency is not None:
         values["latency"] = _with_requests(values.get("latency"), added.latency)
@@ -137,8 +138,8 @@ def _use(task: TaskName) -> dict[str, object]:
 
 
 def _with_requests(latency: Any, requests: int) -> Any:
-    if latency is None or isinstance(latency, Mapping):
-        return {**(latency or {}), "requests": requests}
+    if latency is None or isinstance(latency, Mapping | int):
+        return {**(latency if isinstance(latency, Mapping) else {}), "requests": requests}
     return {**latency.model_dump(exclude_unset=True), "requests": requests}
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from harness.config.yaml_file import YamlFile
@@ -54,6 +54,14 @@ class Strict(BaseModel):
                 if key not in known and key not in cls.model_fields:
                     raise PydanticCustomError("unknown_key", "{key}|{hint}", {"key": key, "hint": nearest(key, known)})
         return data
+
+
+def _of_truth(value: Any) -> Any:
+    """Returns `true` and `false` as a switch that is on or off."""
+    return ("on" if value else "off") if isinstance(value, bool) else value
+
+
+Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_of_truth)]
 
 
 def _by_shape(value: Any) -> str:

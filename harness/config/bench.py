@@ -14,6 +14,14 @@ from harness.config.base import Strict
 class LatencyConfig(Strict):
     """The single-stream phase after the accuracy pass."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_a_number(cls, value: Any) -> Any:
+        """Returns `latency: 0` as what it means."""
+        if isinstance(value, bool):
+            return {} if value else {"requests": 0}
+        return {"requests": value} if isinstance(value, int) else value
+
     requests: Annotated[int, Field(ge=0, le=10_000)] = 20  # prompts of the task's own; 0: no latency phase
     warmup: Annotated[int, Field(ge=0)] = 3  # sent first and not counted
 

@@ -29,8 +29,8 @@ def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> 
         what = f"'{name}' is data, and no {'task' if kind == 'tasks' else 'run'} file"
         raise ConfigError(what, fix=f"harness init {name} writes a task file for it")
     if path.suffix in {".yaml", ".yml"} or "/" in name:
-        if path.is_file():
-            return path
+        if path.is_file() or (path.exists() and not path.is_dir()):
+            return path  # a pipe is refused by who reads it
         siblings = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         raise ConfigError(f"no file {name}", fix=nearest(path.name, siblings) or "check the path")
     folder = bundled(kind) / under

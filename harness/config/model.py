@@ -22,9 +22,8 @@ from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.base import Name, Strict, _by_shape, validate
+from harness.config.base import Name, Strict, Switch, _by_shape, validate
 from harness.config.price import StatedPrice
-from harness.config.task import Switch
 from harness.errors import nearest
 
 
@@ -38,14 +37,20 @@ class LimitsConfig(Strict):
     max_cost: Annotated[float, Field(gt=0)] | None = None  # USD in this run; nothing is sent that could exceed it
 
 
+STATED = ("licence", "provenance", "accepted_by")  # keys of what a person knows of a model, beside its files
+
+
 class ModelConfig(Strict):
     """What every model has. Which class a model is of follows from its `backend`."""
 
-    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name"})  # keys: where things are, what they cost
+    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", *STATED})  # keys: where things are, what they cost
 
     name: Name  # as tables have it
     backend: str  # what runs it, see above
     chat_template: Switch = "auto"  # overrides the task's `chat` unless auto
+    licence: str | None = None  # as you know it, where its folder is silent: told as stated
+    provenance: str | None = None  # who made it, or where it is from; as above
+    accepted_by: str | None = None  # who answers for what is stated
 
     @model_validator(mode="before")
     @classmethod
@@ -88,15 +93,25 @@ class ModelConfig(Strict):
         return self.model_dump(mode="json", exclude=set(self.changes_no_answer))
 
 
+_DTYPES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "float": "fp32", "half": "fp16"}
+
+
+def _short_dtype(value: Any) -> Any:
+    """Returns a number type by its name here, of one by torch's."""
+    return _DTYPES.get(value.removeprefix("torch."), value) if isinstance(value, str) else value
+
+
 class LocalModel(ModelConfig):
     """A model whose weights this machine runs, in this process."""
 
-    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path", "threads"})
+    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path", "threads", *STATED})
 
     backend: str = "transformers"
     path: str  # a model folder, a demo model, or a hub id
     revision: str | None = None  # hub id: the commit to use
-    dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto"  # auto: as the weights are stored
+    dtype: Annotated[Literal["auto", "fp32", "bf16", "fp16"], BeforeValidator(_short_dtype)] = (
+        "auto"  # auto: as the weights are stored
+    )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?|device_map)$")] = "auto"  # auto: a GPU if any
     adapter: str | None = None  # a PEFT adapter folder or id
     quantization: Literal["8bit", "4bit"] | None = None  # needs bitsandbytes
@@ -117,7 +132,7 @@ class RemoteModel(ModelConfig):
     """A model that is asked over a network interface, on this machine or elsewhere."""
 
     changes_no_answer: ClassVar[frozenset[str]] = frozenset(
-        {"name", "path", "price", "limits", "api_key_env", "api_key_command", "proxy", "ca_file", "stream"}
+        {"name", "path", "price", "limits", "api_key_env", "api_key_command", "proxy", "ca_file", "stream", *STATED}
     )
 
     backend: str = "openai"
@@ -199,7 +214,7 @@ class ProviderModel(RemoteModel):
 class RecordedModel(ModelConfig):
     """Answers that were given earlier, judged like any others."""
 
-    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path"})
+    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path", *STATED})
 
     backend: str = "recorded"
     script: str | Mapping[str, object] | None = None  # the file, or {file, id, text, model, prompt}

@@ -16,12 +16,11 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from harness.config.base import SHA256, TASK_NAME, Name, Strict, _by_shape, _checked
+from harness.config.base import SHA256, TASK_NAME, Name, Strict, Switch, _by_shape, _checked
 from harness.config.yaml_file import YamlFile, read_yaml
 from harness.errors import TaskError
 from harness.values import Sensitivity
 
-Switch = Literal["auto", "on", "off"]
 STOP_LIMIT = 200  # characters; a longer stop string is a mistake in the task, and makes every step slower
 Stop = Annotated[str, Field(min_length=1, max_length=STOP_LIMIT)]
 
@@ -40,9 +39,7 @@ class DataConfig(Strict):
     sheet: str | None = None  # Excel
     delimiter: str | None = None  # CSV
     encoding: str | None = None  # text files; default UTF-8
-    without: Mapping[str, tuple[str, ...]] = Field(
-        default_factory=dict
-    )  # column: texts; rows that hold one of them there are left out and counted, "" is an empty cell
+    without: Mapping[str, tuple[str, ...]] = {}  # column: texts; rows with one of them there are left out
 
     @model_validator(mode="after")
     def _one_source(self) -> DataConfig:
@@ -191,6 +188,7 @@ Reduction = Annotated[
     Discriminator(_by_shape),
 ]
 Wrong = Literal["no_answer", "truncated", "thinking_cut", "scorer_error", "backend_error"]
+COUNTED_AS_WRONG: tuple[Wrong, ...] = ("no_answer", "truncated", "thinking_cut")
 
 
 class TaskConfig(Strict):
@@ -216,11 +214,8 @@ class TaskConfig(Strict):
     answer: str | None = None  # column with what is right
     cluster: str | None = None  # column: samples that share it are not independent
     slices: tuple[str, ...] = ()  # columns: each of their values gets a row of its own beside the whole
-    wrong: tuple[Wrong, ...] = (
-        "no_answer",
-        "truncated",
-        "thinking_cut",
-    )  # failures that count as wrong; the others are left out and counted apart
+    wrong: tuple[Wrong, ...] = COUNTED_AS_WRONG  # failures that are; the others are left out and counted apart
+    keep_columns: tuple[str, ...] = ()  # columns that a run folder holds beside those that the task uses
 
     @property
     def scores(self) -> tuple[Any, ...]:

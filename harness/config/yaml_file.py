@@ -60,6 +60,8 @@ class YamlFile:
 
 def read_yaml(path: Path) -> YamlFile:
     """Returns the file's content. Raises ConfigError for anything that is not a plain, bounded YAML mapping."""
+    if not path.is_file() and path.exists() and not path.is_dir():
+        raise ConfigError("this is a device or pipe, not a file", where=str(path), fix="save it in a file")
     if not path.is_file():
         siblings = [p.name for p in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
         raise ConfigError(f"no file {path}", fix=nearest(path.name, siblings))

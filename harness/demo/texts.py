@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from functools import cache
 
 from harness.demo import data
+from harness.scoring.value_text import text_of
 from harness.tasks.kinds import read_task
 from harness.tasks.kinds.choice import ChoiceTask
 from harness.tasks.kinds.generate import GenerateTask
-from harness.tasks.prompts import as_text, fill
+from harness.tasks.prompts import fill
 
 SEED = 7
 SHOTS = 5  # before a question of product-facts
@@ -54,7 +55,7 @@ def answer(task: str, row: Mapping[str, object]) -> str:
     """Returns the right answer of one row as it stands after the prompt and a space."""
     column = task_of(task).answer
     assert column is not None
-    return str(row[str(row[column])]) if task == "product-facts" else as_text(row[column])
+    return str(row[str(row[column])]) if task == "product-facts" else text_of(row[column])
 
 
 def training_stream(kind: str, seed: int = SEED) -> Iterator[data.Example]:

@@ -14,6 +14,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache
 
+from harness.engine.cache import attention_kinds
+
 PACKED = "harness_packed"  # the name of our attention in transformers' attention interface
 CHANGES_ATTENTION = ("s_aux", "position_bias", "alibi", "head_mask", "cache", "indices")  # we know no meaning for these
 
@@ -119,6 +121,7 @@ def _packed_attention(
     if packed is None or strange or more.get("dropout"):
         raise NotImplementedError(f"attention with {', '.join(strange) or 'arguments that are not passed on'}")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    packed.told.add(more.get("sliding_window"))
     return packed.attention(query, key, value, scale, more.get("sliding_window"), more.get("softcap")), None
 
 
@@ -131,15 +134,32 @@ class Pass(Cache):
     def __init__(self) -> None:
         super().__init__(layers=[])
         self.layer = 0
+        self.told: set[int | None] = set()  # windows that the model's layers have named
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         return 0
+
+    def check(self, windows: set[int | None]) -> None:
+        """Raises NotImplementedError unless the layers named the windows that the configuration declares.
+
+        A window or chunk that attention is not told of would be in the model's own mask alone, which nothing here asks.
+        """
+        if self.told != windows:
+            raise NotImplementedError(f"attention is told of windows {self.told}, not of {windows}")
 
     def attention(
         self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float, window: Any, softcap: Any
     ) -> torch.Tensor:
         """Returns attention of the layer that is computed, (1, heads, tokens, size) to (1, tokens, heads, size)."""
         raise NotImplementedError
+
+
+def declared_windows(model: Any) -> set[int | None]:
+    """Returns the windows of a model's layers. Raises NotImplementedError where some are limited in other ways."""
+    kinds = attention_kinds(model.config)
+    if kinds is None:
+        raise NotImplementedError("layers that attend in chunks, or keep more than keys and values")
+    return set(kinds.values())
 
 
 @contextmanager

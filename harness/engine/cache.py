@@ -13,6 +13,7 @@ from transformers.cache_utils import DynamicLayer
 
 FULL = "full_attention"
 SLIDING = "sliding_attention"
+LONGEST_TRIED = 512  # positions: a mask that reaches no further is tried beyond its reach before a method is used
 
 
 class _PrefixLayer(DynamicLayer):
@@ -82,6 +83,20 @@ def attention_kinds(config: Any) -> dict[str, int | None] | None:
     if not set(kinds) <= {FULL, SLIDING}:
         return None
     return kinds or {FULL: None}
+
+
+def reaches(config: Any) -> list[int]:
+    """Returns how far the masks that a configuration speaks of reach, in positions: its windows and chunks."""
+    text = config.get_text_config(decoder=True).to_dict()
+    named = (value for name, value in text.items() if "window" in name or "chunk" in name)
+    return sorted(value for value in named if type(value) is int and value > 0)
+
+
+def chunk_untried(config: Any) -> int | None:
+    """Returns the positions of the chunks in which some layers attend, where they are too long to be tried."""
+    text = config.get_text_config(decoder=True)
+    size = getattr(text, "attention_chunk_size", None)
+    return size if size is not None and size > LONGEST_TRIED and attention_kinds(config) is None else None
 
 
 def sees(

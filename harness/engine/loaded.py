@@ -18,7 +18,7 @@ class LoadedModel:
     max_length: int  # the longest sequence the model can read, in tokens
     prefix_token: int | None  # BOS, else EOS: what an empty context becomes
     eos_tokens: tuple[int, ...]  # tokenizer's and generation config's
-    add_bos: bool | None  # None: as the tokenizer does by default
+    opening: tuple[int, ...] = ()  # special tokens that stand before a text, as the tokenizer puts them there
 
     @property
     def takes(self) -> frozenset[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -20,7 +21,8 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from harness.engine.generate.sampling import next_tokens
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import out_of_memory, release, token_budget
-from harness.engine.text.stop_strings import StopScanner, visible_text
+from harness.engine.text.answer import GrowingAnswer
+from harness.engine.text.thinking import Thinking, Thought
 from harness.engine.tokens import ScoredSequence, ScoreSequence
 from harness.values import Finish, Sampling
 
@@ -105,6 +107,7 @@ class GenerationInput:
     stop: tuple[str, ...] = ()
     sampling: Sampling = field(default_factory=Sampling)
     seed: int = 0  # of this row's draws; they depend on nothing else
+    thinking: Thinking | None = None  # None: nobody looks for a thought
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +129,8 @@ class Generated:
     last_token_s: float
     batch_size: int
     error: str | None = None
+    thought: Thought | None = None  # None: nobody asked
+    fallback: str | None = None  # why the plain method wrote it, where another was wanted
 
 
 def generate(
@@ -170,11 +175,12 @@ def _generate_batch(loaded: LoadedModel, batch: Sequence[tuple[int, GenerationIn
     )
     seconds, prefill = time.perf_counter() - start, step.stamps[0] - start
     n_in, n_out = sum(len(prompt.ids) for _, prompt in batch), sum(len(row.written) for row in rows)
+    read = [row.answer.read(row.visible) for row in rows]
     return [
         (
             index,
             Generated(
-                text=visible_text(loaded.tokenizer, row.visible, prompt.stop),
+                text=text,
                 ids=tuple(row.written),
                 finish_reason=row.finish or "length",
                 stop_string=row.stop_string,
@@ -184,9 +190,10 @@ def _generate_batch(loaded: LoadedModel, batch: Sequence[tuple[int, GenerationIn
                 last_token_s=step.stamps[len(row.written) - 1] - start,
                 batch_size=len(batch),
                 error=row.error,
+                thought=thought,
             ),
         )
-        for (index, prompt), row in zip(batch, rows, strict=True)
+        for (index, prompt), row, (text, thought) in zip(batch, rows, read, strict=True)
     ]
 
 
@@ -215,7 +222,8 @@ class _Row:
         self.sampling, self.seed, self.max_tokens = prompt.sampling, prompt.seed, prompt.max_tokens
         self.history = list(prompt.ids)
         self.written: list[int] = []
-        self.eos, self.scanner = loaded.eos_tokens, StopScanner(loaded.tokenizer, prompt.stop)
+        self.eos, self.forced = loaded.eos_tokens, deque[int]()
+        self.answer = GrowingAnswer(loaded.tokenizer, prompt.stop, prompt.thinking, prompt.ids)
         self.finish: Finish | None = None
         self.stop_string: str | None = None
         self.error: str | None = None
@@ -235,7 +243,9 @@ class _Row:
             return
         self.history.append(token)
         self.written.append(token)
-        self.stop_string = self.scanner.push(token) if self.scanner.stop else None
+        self.stop_string = self.answer.push(token)
+        if self.answer.thinking is not None:
+            self.forced.extend(self.answer.thinking.to_force())
         if self.stop_string is not None or token in self.eos:
             self.finish = "stop"
         elif len(self.written) >= self.max_tokens:
@@ -252,6 +262,7 @@ class _Step(LogitsProcessor):
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         broken = scores.isnan().any(dim=1)
         chosen = next_tokens(scores.nan_to_num(nan=0.0), self.rows)  # waits for the device
+        chosen = [row.forced.popleft() if row.forced else token for row, token in zip(self.rows, chosen, strict=True)]
         self.stamps.append(time.perf_counter())
         for row, token, bad in zip(self.rows, chosen, broken.tolist(), strict=True):
             if bad and row.finish is None:

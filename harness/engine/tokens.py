@@ -47,7 +47,8 @@ class ScoredSequence:
 
     logprob: sum over the scored tokens of ln p(token | before), nats. greedy: each was the most likely token.
     prefill_s: this sequence's share of the machine seconds of its batch; shares sum to the batch.
-    error: set when the model could not read the sequence; logprob is then NaN.
+    error: set when the model could not read the sequence; logprob is then NaN. fallback: why the plain method scored
+    it where the shared-prefix engine was wanted.
     """
 
     logprob: float
@@ -55,26 +56,54 @@ class ScoredSequence:
     prefill_s: float
     batch_size: int
     error: str | None = None
+    fallback: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The special tokens that a tokenizer puts around a text.
+
+    opening: those before it, BOS once. ending: texts of those behind it, which would end the text before a model has
+    read on: they are never put there. twice: the text of a BOS that it puts there twice.
+    """
+
+    opening: Ids = ()
+    ending: tuple[str, ...] = ()
+    twice: str | None = None
+
+
+def frame_of(tokenizer: Any) -> Frame:
+    """Returns what a tokenizer puts around a text, seen on a short one."""
+    whole, bare = (list(tokenizer("a", add_special_tokens=special)["input_ids"]) for special in (True, False))
+    start = next((at for at in range(len(whole) - len(bare) + 1) if whole[at : at + len(bare)] == bare), None)
+    if start is None:  # it reads a text otherwise between special tokens: only these are looked at
+        special_ids = set(tokenizer.all_special_ids)
+        start = next((at for at, token in enumerate(whole) if token not in special_ids), len(whole))
+        behind = [token for token in whole[start:] if token in special_ids]
+    else:
+        behind = whole[start + len(bare) :]
+    opening, bos = whole[:start], getattr(tokenizer, "bos_token_id", None)
+    once = [token for at, token in enumerate(opening) if token != bos or bos not in opening[:at]]
+    ending = tuple(tokenizer.decode([token]) for token in behind)
+    return Frame(tuple(once), ending, None if once == opening else tokenizer.decode([bos]))
 
 
 def encode_texts(
-    tokenizer: Any, texts: Iterable[str], *, prefix_token: int | None, add_bos: bool | None = None
+    tokenizer: Any, texts: Iterable[str], *, prefix_token: int | None, opening: Ids = ()
 ) -> dict[str, list[int]]:
-    """Returns the ids of each distinct text.
+    """Returns the ids of each distinct text after those of `opening`, the special tokens that stand before a text.
 
-    Special tokens are added as the tokenizer does by default (`add_bos` None) or as told, but never to a text that
-    already opens with the prefix token: no text gets a second BOS.
+    A text that opens with the prefix token itself, white space before it or not, gets no `opening`: no text gets a
+    second BOS.
     """
     distinct = list(dict.fromkeys(texts))
     prefix = tokenizer.decode([prefix_token]) if prefix_token is not None else ""
-    opened = [text for text in distinct if prefix and text.startswith(prefix)]
-    plain = [text for text in distinct if not (prefix and text.startswith(prefix))]
-    ids: dict[str, list[int]] = {}
-    for group, special in ((opened, False), (plain, add_bos is not False)):
-        if group:
-            encoded = tokenizer(group, add_special_tokens=special, return_attention_mask=False, verbose=False)
-            ids.update(zip(group, encoded["input_ids"], strict=True))
-    return ids
+    ids = _encode_bare(tokenizer, distinct)
+    return {text: [*(() if _opens_itself(text, prefix) else opening), *ids[text]] for text in distinct}
+
+
+def _opens_itself(text: str, prefix: str) -> bool:
+    return bool(prefix) and text.lstrip().startswith(prefix)
 
 
 def encode_pairs(
@@ -83,7 +112,7 @@ def encode_pairs(
     *,
     max_length: int,
     prefix_token: int | None,
-    add_bos: bool | None = None,
+    opening: Ids = (),
 ) -> list[ScoreSequence]:
     """Returns one ScoreSequence for each (context, continuation).
 
@@ -91,15 +120,15 @@ def encode_pairs(
     continuation's are those of the whole text after as many ids, also where the tokenizer merges across the boundary
     and the two do not make up the whole text's ids. An empty context becomes the prefix token. Longer sequences than
     the model reads lose tokens on the left, BOS first. The same as lm-eval 0.4.13 `TemplateLM._encode_pair` and
-    `loglikelihood`. Where the continuation has no token of its own, or fills the whole window, the result is not
-    `scorable`.
+    `loglikelihood`, but for special tokens behind a text: none is put there. Where the continuation has no token of its
+    own, or fills the whole window, the result is not `scorable`.
     """
     split = [_move_white_space(context, continuation) for context, continuation in pairs]
     # An empty context gets the prefix token from us, so its continuation must not get another from the tokenizer.
     bare_texts = list(dict.fromkeys(text for (context, _), (_, text) in zip(pairs, split) if not context and text))
     bare = _encode_bare(tokenizer, bare_texts)
     asked = [pair for (given, _), pair in zip(pairs, split) if given]
-    encoded = iter(_encode_split(tokenizer, asked, prefix_token=prefix_token, add_bos=add_bos))
+    encoded = iter(_encode_split(tokenizer, asked, prefix_token=prefix_token, opening=opening))
 
     sequences = []
     for (given, _), (_, continuation) in zip(pairs, split):
@@ -121,6 +150,7 @@ def _move_white_space(context: str, continuation: str) -> tuple[str, str]:
 
 
 def _encode_bare(tokenizer: Any, texts: list[str]) -> dict[str, Ids]:
+    """Returns the ids of each text, with no special token around it."""
     if not texts:
         return {}
     encoded = tokenizer(texts, add_special_tokens=False, return_attention_mask=False, verbose=False)
@@ -128,14 +158,14 @@ def _encode_bare(tokenizer: Any, texts: list[str]) -> dict[str, Ids]:
 
 
 def _encode_split(
-    tokenizer: Any, pairs: Sequence[tuple[str, str]], *, prefix_token: int | None, add_bos: bool | None
+    tokenizer: Any, pairs: Sequence[tuple[str, str]], *, prefix_token: int | None, opening: Ids
 ) -> list[tuple[Ids, Ids]]:
     """Returns the ids of each context, and those the whole text has after as many."""
-    whole = partial(_encode_whole, tokenizer, prefix_token=prefix_token, add_bos=add_bos)
+    whole = partial(_encode_whole, tokenizer, prefix_token=prefix_token, opening=opening)
     cuts = _cuts(tokenizer) if len(pairs) >= MANY else None
     if cuts is None:
         return whole(pairs)
-    made = _encode_pieces(tokenizer, pairs, cuts, prefix_token=prefix_token, add_bos=add_bos)
+    made = _encode_pieces(tokenizer, pairs, cuts, prefix_token=prefix_token, opening=opening)
     tried = random.Random(0).sample(range(len(pairs)), min(TRIED, len(pairs)))
     tried.append(max(range(len(pairs)), key=lambda i: len(pairs[i][0]) + len(pairs[i][1])))
     if [made[i] for i in tried] != whole([pairs[i] for i in tried]):
@@ -145,13 +175,17 @@ def _encode_split(
 
 
 def _encode_whole(
-    tokenizer: Any, pairs: Sequence[tuple[str, str]], *, prefix_token: int | None, add_bos: bool | None
+    tokenizer: Any, pairs: Sequence[tuple[str, str]], *, prefix_token: int | None, opening: Ids
 ) -> list[tuple[Ids, Ids]]:
     texts = [*(context for context, _ in pairs if context), *(context + text for context, text in pairs)]
-    ids = encode_texts(tokenizer, texts, prefix_token=prefix_token, add_bos=add_bos)
+    ids = encode_texts(tokenizer, texts, prefix_token=prefix_token, opening=opening)
     # Only white space before the continuation: lm-eval splits off what the tokenizer makes of an empty text.
-    ids[""] = tokenizer("", return_attention_mask=False)["input_ids"] if add_bos is not False else []
+    ids[""] = list(opening)
     return [(tuple(ids[context]), tuple(ids[context + text][len(ids[context]) :])) for context, text in pairs]
+
+
+def _completes(context: str, continuation: str, prefix: str) -> bool:
+    return not context or _opens_itself(context + continuation, prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,31 +210,31 @@ class _Cuts:
 
 
 def _encode_pieces(
-    tokenizer: Any, pairs: Sequence[tuple[str, str]], cuts: _Cuts, *, prefix_token: int | None, add_bos: bool | None
+    tokenizer: Any, pairs: Sequence[tuple[str, str]], cuts: _Cuts, *, prefix_token: int | None, opening: Ids
 ) -> list[tuple[Ids, Ids]]:
     """Returns what `_encode_whole` does, each distinct piece encoded once."""
     prefix = tokenizer.decode([prefix_token]) if prefix_token is not None else ""
     pieces = {context: cuts.pieces(context) for context in dict.fromkeys(context for context, _ in pairs)}
     last = {context: parts[-1] for context, parts in pieces.items()}
     # Where only the continuation completes the prefix, the whole text gets no BOS though the context has one.
-    odd = [i for i, (c, t) in enumerate(pairs) if not c or (len(c) < len(prefix) and (c + t).startswith(prefix))]
+    odd = [i for i, (c, t) in enumerate(pairs) if len(c.lstrip()) < max(1, len(prefix)) and _completes(c, t, prefix)]
     texts = dict.fromkeys(piece for parts in pieces.values() for piece in parts)
     texts.update(dict.fromkeys(last[context] + text for context, text in pairs))
     # Called on the tokenizer itself, an empty text sets its Rust part to neither cut nor pad; that is asked directly
     # because the wrapper takes longer over a short text than encoding it does.
-    opening = tuple(tokenizer("", add_special_tokens=add_bos is not False, return_attention_mask=False)["input_ids"])
+    tokenizer("", add_special_tokens=False, return_attention_mask=False)
     encoded = tokenizer.backend_tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
     ids = {text: tuple(one.ids) for text, one in zip(texts, encoded, strict=True)}
 
     before: dict[str, Ids] = {}
     for context, parts in pieces.items():
-        joined = [] if prefix and context.startswith(prefix) else list(opening)
+        joined = [] if _opens_itself(context, prefix) else list(opening)
         for piece in parts:
             joined += ids[piece]
         before[context] = tuple(joined)
     made = [(before[c], ids[last[c] + t][len(ids[last[c]]) :]) for c, t in pairs]
     for i, exact in zip(
-        odd, _encode_whole(tokenizer, [pairs[i] for i in odd], prefix_token=prefix_token, add_bos=add_bos)
+        odd, _encode_whole(tokenizer, [pairs[i] for i in odd], prefix_token=prefix_token, opening=opening)
     ):
         made[i] = exact
     return made
@@ -210,7 +244,7 @@ def _cuts(tokenizer: Any) -> _Cuts | None:
     """Returns where texts can be cut, None where nothing says that they can.
 
     Read from the tokenizer's own description: BPE inside of what its expressions split off, which look at nothing
-    before; no normalizer but one that white space stops; special tokens only in front; no added token over a cut.
+    before; no normalizer but one that white space stops; no added token over a cut.
     Then tried on texts with every kind of character before the cut and after.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -226,7 +260,7 @@ def _cuts(tokenizer: Any) -> _Cuts | None:
         re.search(r"\S\s", token.content) or (token.single_word and token.content[:1].isspace()) for token in added
     )
     normalized = normalizer is not None and any(token.normalized for token in added)
-    if over or normalized or normalizer not in (None, "NFC") or not all(map(_is_local, steps)) or not _opens(tokenizer):
+    if over or normalized or normalizer not in (None, "NFC") or not all(map(_is_local, steps)):
         return None
     lines = next((rule for rule in LINES if _holds(backend.pre_tokenizer, rule)), None)
     if lines is None:
@@ -254,12 +288,6 @@ def _is_local(step: dict[str, Any]) -> bool:
         kept_apart = step["behavior"] in ("Isolated", "Removed")
         return kept_apart and not LOOKS_BACK.search(CLASS.sub("", step["pattern"].get("Regex", "")))
     return step["type"] in ("Digits", "Punctuation") and step.get("behavior") in (None, "Isolated", "Contiguous")
-
-
-def _opens(tokenizer: Any) -> bool:
-    """Returns whether special tokens stand in front of a text only."""
-    opening, whole = (tokenizer(text, return_attention_mask=False)["input_ids"] for text in ("", "a"))
-    return bool(whole == opening + tokenizer("a", add_special_tokens=False, return_attention_mask=False)["input_ids"])
 
 
 def _holds(pre_tokenizer: Any, rule: str) -> bool:

@@ -53,7 +53,7 @@ def _models_in(folder: Path) -> set[str]:
     return {file.parent.name for file in files if not file.parent.name.startswith(".")}
 
 
-def unreadable(folder: Path, error: Exception) -> ModelError:
+def unreadable(folder: Path, error: BaseException) -> ModelError:
     """Returns what to tell where transformers cannot open the tokenizer or the weights of a folder."""
     files = [name for pattern in ("tok*", "vocab*", "*.tiktoken", "*.model") for name in folder.glob(pattern)]
     fix = "get all files of the model again; some need a newer transformers"

@@ -9,7 +9,7 @@ import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,14 @@ def inspect_model(folder: Path) -> ModelInfo:
     )
 
 
+def with_template_of(info: ModelInfo, adapter: Path) -> ModelInfo:
+    """Returns what is known of a model with an adapter, whose own chat template goes before the model's."""
+    template = chat_template(adapter)
+    if template is None:
+        return info
+    return replace(info, has_chat_template=True, chat_template_sha256=hashlib.sha256(template.encode()).hexdigest())
+
+
 def digest_model(folder: Path) -> dict[str, str]:
     """Returns the sha256 of every file of the folder's top level, by name. Reads all weights: seconds per GB."""
     digests = {}
@@ -67,11 +75,24 @@ def digest_model(folder: Path) -> dict[str, str]:
     return digests
 
 
+ADAPTER = "adapter/"  # before the names of an adapter's files, beside those of the model
+
+
+def deciding(files: Mapping[str, str]) -> dict[str, str]:
+    """Returns the files of a model folder that could change an answer.
+
+    The card, the licence and the list of what was released cannot.
+    """
+    about = (".md", ".txt", ".yml")
+    return {name: sha for name, sha in files.items() if not name.endswith(about) or name == "merges.txt"}
+
+
 def context_length(config: Mapping[str, Any]) -> int | None:
     """Returns the longest sequence in tokens that a config.json states, the text model's first."""
-    for part in (config.get("text_config") or {}, config):
-        for key in ("n_positions", "max_position_embeddings", "n_ctx"):
-            if isinstance(length := part.get(key), int):
+    text = config.get("text_config")
+    for part in (text if isinstance(text, dict) else {}, config):
+        for key in ("n_positions", "max_position_embeddings", "n_ctx", "max_seq_len", "max_sequence_length"):
+            if type(length := part.get(key)) is int and length > 0:
                 return length
     return None
 
@@ -89,6 +110,12 @@ def chat_template(folder: Path) -> str | None:
         if isinstance(found, str):
             return found
     return None
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Returns whether a folder has a tokenizer of its own, and not its settings alone."""
+    files = ("tokenizer.json", "tokenizer.model", "vocab.json", "vocab.txt", "*.tiktoken", "tekken.json")
+    return any(any(folder.glob(name)) for name in files)
 
 
 def front_matter(card: Path) -> dict[str, Any]:

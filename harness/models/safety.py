@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -119,7 +119,6 @@ def _lint(content: dict[str, object], file: Path, trust_remote_code: bool) -> No
 
 def _check_architecture(folder: Path, trust_remote_code: bool) -> None:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES  # type: ignore[attr-defined]  # imported there, then extended
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
     file = folder / "config.json"
     if (folder / "adapter_config.json").is_file():
@@ -134,20 +133,37 @@ def _check_architecture(folder: Path, trust_remote_code: bool) -> None:
         return
     for path, value in [((), config), *_walk(config)]:
         kind = value.get("model_type") if isinstance(value, dict) else None
-        if kind is not None and kind not in CONFIG_MAPPING_NAMES:
+        if kind == "" and path:
+            continue  # a part without a type of its own, as transformers writes it
+        if kind is not None and (not isinstance(kind, str) or kind not in CONFIG_MAPPING_NAMES):
             what = f"transformers knows no model_type {str(kind)[:60]!r}"
             near = nearest(str(kind), CONFIG_MAPPING_NAMES)
             raise ModelError(what, where=f"{file}, {'.'.join(path) or 'top level'}", fix=near)
     kind = config.get("model_type")
     if kind is None:
         raise ModelError("config.json names no model_type", where=str(file), fix="get the model's files again")
-    if kind not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+    if not is_causal(config) and not reads_images(config):
         what = f"'{kind}' is not a causal language model"
         raise ModelError(what, where=str(file), fix="give a model that AutoModelForCausalLM loads")
-    for name in config.get("architectures") or []:
+    stated = config.get("architectures") or []
+    for name in stated if isinstance(stated, list) else [stated]:
         if not isinstance(name, str) or not re.fullmatch(r"\w+", name):
             what = f"architectures holds {str(name)[:60]!r}, which is not a class name"
             raise ModelError(what, where=str(file), fix="get the model's files again")
+
+
+def is_causal(config: Mapping[str, object]) -> bool:
+    """Returns whether a config.json is that of a causal language model alone."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    return config.get("model_type") in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+
+def reads_images(config: Mapping[str, object]) -> bool:
+    """Returns whether a config.json is that of a causal language model which reads images too."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    return config.get("model_type") in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES and "text_config" in config
 
 
 def _check_index(folder: Path) -> None:

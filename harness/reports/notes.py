@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.measure.other_work import OTHERS, SHOWN, STOLEN
+from harness.reports.house_rules import licence, policy, stated
 from harness.store.schema import Note, NoteCode
 from harness.values import Estimate
 
@@ -52,16 +53,15 @@ def _measured_on(note: Note) -> str:
     return f"Measured on {note.text('processor')}, {note.known('cores')} cores."
 
 
+def _threads(note: Note) -> str:
+    return f"{note.subject.model} computed with {note.known('threads')} threads on {note.known('cores')} cores."
+
+
 def _sealed(note: Note) -> str:
     kind, reason = note.text("kind"), note.text("reason")
     if kind in SEALS and not reason:
         return f"Sealed: {kind}: {SEALS[kind]}"
     return f"Sealed: {kind} ({reason})." if reason else f"Sealed: {kind}."
-
-
-def _licence(note: Note) -> str:
-    use = f"commercial use: {note.text('commercial')} ({note.text('reason')})"
-    return f"Licence of {note.subject.model}: {note.text('licence')}; {use}."
 
 
 def _machine_unknown(note: Note) -> str:
@@ -134,13 +134,21 @@ def _truncated_prompts(note: Note) -> str:
 
 
 def busy_machine(note: Note) -> str:
+    return _busy(note, "latencies were measured", "they may be too long")
+
+
+def busy_pass(note: Note) -> str:
+    return _busy(note, "answers were given", "tok/s may be too low, and $ a token too high")
+
+
+def _busy(note: Note, what: str, then: str) -> str:
     rows, others, stolen = note.names("rows"), note.number("others"), note.number("stolen")
     upto = "up to " if len(rows) > 1 else ""
     taken = [f"other work took {upto}{100 * others:.0f} %"] if others > OTHERS else []
     taken += [f"the host of this virtual machine kept back {upto}{100 * stolen:.0f} %"] if stolen > STOLEN else []
     names = "; ".join([*rows[:SHOWN], *([f"{more} more"] if (more := len(rows) - SHOWN) > 0 else [])])
-    when = f"of this computer's processors while latencies were measured ({names})"
-    return f"WARNING: {' and '.join(taken)} {when}: they may be too long."
+    when = f"of this computer's processors while {what} ({names})"
+    return f"WARNING: {' and '.join(taken)} {when}: {then}."
 
 
 def _samples_owed(note: Note) -> str:
@@ -185,6 +193,10 @@ def _rows_left_out(note: Note) -> str:
     return f"{_subject(note)}: {_times(note.number('n'), 'row')} left out for what stands in {named} (`without`)."
 
 
+def _parts_of_data(note: Note) -> str:
+    return f"{_subject(note)}: {note.known('n')} of the {note.known('of')} sets of rows that it is made of, not all."
+
+
 def _answers_respelled(note: Note) -> str:
     n = _times(note.number("n"), "right answer")
     return f"{_subject(note)}: {n} written in another case or with other blanks than the choice."
@@ -225,6 +237,23 @@ def _not_as_asked(note: Note) -> str:
     n, answers = note.known("n"), note.known("answers")
     share = "no answer" if n == answers else f"{n} of {answers} answers not"
     return f"{_subject(note)}: {share} with {note.text('parameter')} as the task asks: {note.text('why').rstrip('.')}."
+
+
+def _handled_otherwise(note: Note) -> str:
+    n, answers = note.known("n"), note.known("answers")
+    share = "" if n == answers else f" ({n} of {answers} answers)"
+    return f"{_subject(note)}: {note.text('setting').replace('_', ' ')}: {note.text('why').rstrip('.')}{share}."
+
+
+def _plain_method(note: Note) -> str:
+    n, answers = note.known("n"), note.known("answers")
+    share = "all" if n == answers else f"{n} of {answers}"
+    slow = "by the plain method, without shared prefixes: right, and slower"
+    return f"{_subject(note)}: {share} answers {slow} ({note.text('why').rstrip('.')})."
+
+
+def _loaded_otherwise(note: Note) -> str:
+    return f"{_subject(note)}: {note.text('part').replace('_', ' ')}: {note.text('why').rstrip('.')}."
 
 
 def _refusals(note: Note) -> str:
@@ -338,8 +367,11 @@ def _run(note: Note) -> str:
 
 _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.MEASURED_ON: _measured_on,
+    NoteCode.THREADS: _threads,
     NoteCode.SEALED: _sealed,
-    NoteCode.LICENCE: _licence,
+    NoteCode.LICENCE: licence,
+    NoteCode.STATED: stated,
+    NoteCode.POLICY: policy,
     NoteCode.MACHINE_UNKNOWN: _machine_unknown,
     NoteCode.MACHINE_PRICE: _machine_price,
     NoteCode.LIST_PRICE: _list_price,
@@ -348,14 +380,19 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.LOSS_UNIT: _loss_unit,
     NoteCode.ENERGY: _energy,
     NoteCode.TRUNCATED_PROMPTS: _truncated_prompts,
+    NoteCode.LOADED_OTHERWISE: _loaded_otherwise,
     NoteCode.BUSY_MACHINE: busy_machine,
+    NoteCode.BUSY_PASS: busy_pass,
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
     NoteCode.ROWS_LEFT_OUT: _rows_left_out,
+    NoteCode.PARTS_OF_DATA: _parts_of_data,
     NoteCode.ANSWERS_RESPELLED: _answers_respelled,
     NoteCode.ANSWERS_MISSING: _answers_missing,
     NoteCode.ANSWERS_MATCHED: _answers_matched,
     NoteCode.NOT_AS_ASKED: _not_as_asked,
+    NoteCode.HANDLED_OTHERWISE: _handled_otherwise,
+    NoteCode.PLAIN_METHOD: _plain_method,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,
     NoteCode.NO_ANSWER_FOUND: _no_answer_found,

@@ -26,7 +26,7 @@ _INLINE = re.compile(
     r"[\\`<|]"  # code, HTML, the end of a cell
     r"|&(?=#?\w+;)"  # another character's name
     r"|(?<=\])[(:\[]"  # where a link leads
-    r"|\*(?=.*\*)|(?<![\]\d])\*|~(?=~)"  # one star behind a figure is our mark
+    r"|(?!(?<=\s)\*\s)(?:\*(?=.*\*)|(?<![\]\d])\*)|~(?=~)"  # one behind a figure is our mark, one by itself is none
     r"|(?<![^\W_])_|_(?![^\W_])"  # within a word it is a letter
 )
 _BEGIN = re.compile(r"^(\s*)([#>+\-=*~]|\d{1,9}(?=[.)])|\[(?=[ xX]\]))")

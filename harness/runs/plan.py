@@ -12,14 +12,16 @@ from typing import Any
 from harness.config.machine import read_machine
 from harness.config.objects import is_object
 from harness.config.run import RunConfig, TaskUse
+from harness.config.task import TaskConfig
 from harness.errors import ConfigError, TaskError
 from harness.runs.given import NOTHING, Given
 from harness.runs.host import git_state, host
+from harness.runs.house_rules import identity_of
 from harness.runs.planned_model import PlannedModel, by_messages, described, find_model, limits_of, versions
 from harness.runs.requests import Cell, _cell
 from harness.scoring.scorers.code import needs_sandbox
 from harness.security.policy import refuse_egress
-from harness.store.schema import DataUsed, JudgeEntry, ModelEntry, PlanFile, PlannedCell
+from harness.store.schema import DataUsed, JudgeEntry, ModelEntry, PlanFile, PlannedCell, PolicyKept
 from harness.tasks import prompts
 from harness.tasks.kinds import kind_of
 from harness.tasks.kinds.base import SEMANTICS
@@ -40,6 +42,14 @@ class Plan:
     identity: Mapping[str, Any]
     digest: str
     judge: PlannedModel | None = None  # scores the tasks that have a rubric
+    policy: PolicyKept | None = None  # a house's, once it is known that the run keeps it
+
+    @property
+    def asked(self) -> tuple[tuple[PlannedModel, tuple[TaskConfig, ...]], ...]:
+        """Returns each model with the tasks that it sees; of the judge, those that it scores."""
+        tasks = tuple(task.config for task in self.tasks)
+        judged = tuple(task for task in tasks if task.judged_by is not None)
+        return (*((model, tasks) for model in self.models), *([] if self.judge is None else [(self.judge, judged)]))
 
     @property
     def models(self) -> tuple[PlannedModel, ...]:
@@ -196,11 +206,13 @@ def plan_file(plan: Plan) -> PlanFile:
         cells=tuple(map(_planned_cell, plan.cells)),
         host=host(),
         git=git_state(),
+        policy=plan.policy,
     )
 
 
 def _data_used(task: Task, samples: Sequence[Sample]) -> DataUsed:
-    return DataUsed(task.data_digest, task.data_origin, task.left_out, respelled(task.config, samples))
+    told = {"left_out": task.left_out, "sets": task.sets, "respelled": respelled(task.config, samples)}
+    return DataUsed(task.data_digest, task.data_origin, **told)
 
 
 def _planned_cell(cell: Cell) -> PlannedCell:
@@ -263,6 +275,7 @@ def _identity(
         },
         "versions": versions(),
         **judged,
+        **identity_of(config),
     }
 
 

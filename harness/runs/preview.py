@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
+from harness.backends.local.templates import ChatTemplate
+from harness.backends.local.tokenizer import OpenedTokenizer, open_tokenizer
 from harness.engine.tokens import encode_pairs, encode_texts
 from harness.errors import ModelError
-from harness.models.find import unreadable
+from harness.models.find import resolve_model
 from harness.models.footprint import NUMBER_BYTES, Footprint, footprint
 from harness.models.info import ModelInfo
 from harness.runs.planned_model import PlannedModel
@@ -62,19 +63,17 @@ def tokens(cell: Cell) -> Tokens | None:
     """
     if cell.model.info is None:
         return None
-    try:
-        tokenizer = _tokenizer(cell.model.weights.path)
-    except ModelError:
-        if cell.model.weights.trust_remote_code:
-            return None
-        raise
+    opened = opened_of(cell.model)
+    if opened is None:
+        return None
+    tokenizer = opened.tokenizer
     stated = cell.model.weights.max_length or cell.model.info.context_length
     context = stated or (tokenizer.model_max_length if tokenizer.model_max_length < 10**9 else None)
     whole = cell.scripts()
     requests = whole[:COUNTED]
     longest = max(whole, key=lambda request: request.prompt.characters)
     requests = (*requests, *(() if longest in requests else (longest,)))
-    lengths = _lengths(tokenizer, requests)
+    lengths = _lengths(opened, requests)
     order = sorted(range(len(lengths)), key=lengths.__getitem__)
     most = order[-1]
     kept = [r.max_tokens * r.turn if isinstance(r, GenerateRequest) else 0 for r in requests]
@@ -95,39 +94,62 @@ def tokens(cell: Cell) -> Tokens | None:
     )
 
 
-def _lengths(tokenizer: Any, requests: tuple[Request, ...]) -> list[int]:
+def _lengths(opened: OpenedTokenizer, requests: tuple[Request, ...]) -> list[int]:
     """Returns the tokens the model reads for each request: of the longest choice where choices are scored."""
-    prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
+    tokenizer, template = opened.tokenizer, ChatTemplate(opened.tokenizer)
+    prefix, opening = opened.prefix_token, opened.frame.opening
     asked = [request for request in requests if isinstance(request, LoglikelihoodRequest)]
     if not asked:
-        texts = [_text(tokenizer, request) for request in requests]
-        ids = encode_texts(tokenizer, texts, prefix_token=prefix)
+        texts = [_text(template, request) for request in requests]
+        ids = encode_texts(tokenizer, texts, prefix_token=prefix, opening=opening)
         return [len(ids[text]) for text in texts]
-    pairs = [(_text(tokenizer, request), choice) for request in asked for choice in request.continuations]
-    sequences = iter(encode_pairs(tokenizer, pairs, max_length=10**9, prefix_token=prefix))
+    pairs = [(_text(template, request), choice) for request in asked for choice in request.continuations]
+    sequences = iter(encode_pairs(tokenizer, pairs, max_length=10**9, prefix_token=prefix, opening=opening))
     return [max(len(next(sequences).ids) - 1 for _ in request.continuations) for request in asked]
 
 
-def _text(tokenizer: Any, request: Request) -> str:
-    if request.prompt.text is not None:
-        return request.prompt.text
-    begun = request.prompt.begun
-    turns = [{"role": turn.role, "content": turn.content} for turn in request.prompt.before]
+def _text(template: ChatTemplate, request: Request) -> str:
+    """Returns the prompt as the model gets it; of one that the template refuses, its texts: near enough for lengths."""
+    made = template.render(request)
+    return made.text if made.error is None else request.prompt.content
+
+
+def sent(cell: Cell, request: Request) -> str | None:
+    """Returns the prompt of a request after the model's chat template; None where its tokenizer is not here.
+
+    Raises ModelError for messages that the template refuses, or of which it loses a text.
+    """
+    opened = opened_of(cell.model) if cell.model.info is not None else None
+    if opened is None:
+        return None
+    made = ChatTemplate(opened.tokenizer).render(request)
+    if made.error is not None:
+        where = f"model {cell.model.config.name}, task {cell.task.name}, sample {request.sample_id}"
+        raise ModelError(made.error, where=where, fix="mend the template, or set `chat_template: off` for the model")
+    return made.text
+
+
+def check_templates(cells: Sequence[Cell]) -> None:
+    """Raises ModelError for the first model whose chat template does not give the messages of a task back."""
+    for cell in cells:
+        if cell.chat and cell.requests:
+            sent(cell, cell.requests[0])
+
+
+def opened_of(model: PlannedModel) -> OpenedTokenizer | None:
+    """Returns the tokenizer of a model on this machine; None where it takes code of the model's own."""
+    config = model.weights
     try:
-        rendered: str = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        return rendered + begun
-    except Exception:  # whatever a template raises; the run says so in words, here the turns' own text is near enough
-        return "\n".join(turn["content"] for turn in turns) + begun
+        return _opened(config.path, config.adapter)
+    except ModelError:
+        if config.trust_remote_code:
+            return None
+        raise
 
 
 @cache
-def _tokenizer(folder: str) -> Any:
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
-        raise unreadable(Path(folder), error) from None
+def _opened(folder: str, adapter: str | None) -> OpenedTokenizer:
+    return open_tokenizer(Path(folder), None if adapter is None else resolve_model(adapter))
 
 
 def _needs(model: PlannedModel, info: ModelInfo) -> Footprint:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from harness.errors import LimitReached
+from harness.measure.other_work import between, reading
 from harness.runs.requests import Cell
 from harness.runs.sizes import characters, sent_bytes
 from harness.stats.totals import total
@@ -59,7 +60,7 @@ class Recording:
 def recorded(cell: Cell, log: ResponseLog, folder: RunFolder) -> Iterator[Recording]:
     """Gives what keeps the responses of a cell in a log; at the end, however it comes, writes down what they took."""
     recording = Recording(cell, log)
-    started = time.perf_counter()
+    started, before = time.perf_counter(), reading()
     cut_off = True  # from outside, with requests under way
     try:
         yield recording
@@ -71,7 +72,8 @@ def recorded(cell: Cell, log: ResponseLog, folder: RunFolder) -> Iterator[Record
         recording.rest()
         if recording.done:
             took = _pass(recording, time.perf_counter() - started)
-            add_measurement(folder.path, replace(took, cut_off=cut_off))
+            beside = between(before, reading(), served_here=cell.model.place.served_here)
+            add_measurement(folder.path, replace(took, cut_off=cut_off, bystanders=beside))
 
 
 def _pass(recording: Recording, wall_s: float) -> PassLine:

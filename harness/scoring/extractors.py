@@ -15,26 +15,16 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator
 
 from harness.config import named_functions
 from harness.errors import TaskError
-from harness.scoring.plain_text import (
-    Decimals,
-    Pattern,
-    Percent,
-    bounded,
-    compiled,
-    fold,
-    matches,
-    numbers,
-    plain_number,
-    scaled,
-    squash,
-)
+from harness.scoring.labels import label
+from harness.scoring.letters import letter
+from harness.scoring.numbers import Decimals, Percent, numbers, plain_number, scaled
+from harness.scoring.plain_text import Pattern, bounded, compiled, matches
 
 Json = dict[str, object] | list[Any]  # what JSON calls an object or an array
 Answer = str | Json | None
@@ -105,22 +95,21 @@ def regex(text: str, *, pattern: Pattern, group: int | str | None = None, pick: 
     return answer.strip() or None
 
 
-BOXED = re.compile(r"\\(?:boxed|fbox)\s*\{")
+BRACES = re.compile(r"(\\(?:boxed|fbox)\s*\{)|\\.|[{}]", re.DOTALL)
 
 
 def boxed(text: str) -> str | None:
-    r"""Returns the content of the last complete \boxed{...}, braces balanced."""
-    found = None
-    for match in BOXED.finditer(text):
-        found = match.end()
-    if found is None:
-        return None
-    depth = 1
-    for brace in re.finditer(r"\\.|[{}]", text[found:]):
-        depth += {"{": 1, "}": -1}.get(brace[0], 0)
-        if not depth:
-            return text[found : found + brace.start()].strip() or None
-    return None
+    r"""Returns the content of the last \boxed{...} that is complete, braces balanced; a later one may be cut off."""
+    begun: list[tuple[int, bool]] = []  # where each open brace's content begins, and whether it is a box's
+    start = end = -1
+    for brace in BRACES.finditer(text):
+        if brace[1] or brace[0] == "{":
+            begun.append((brace.end(), brace[1] is not None))
+        elif brace[0] == "}" and begun:
+            at, box = begun.pop()
+            if box and at > start:
+                start, end = at, brace.start()
+    return text[start:end].strip() or None if start >= 0 else None
 
 
 FENCE = re.compile(r"(```+|~~~+)\s*([\w+#.-]*)[^`]*")
@@ -149,9 +138,13 @@ def code(text: str, *, language: str | None = None, pick: Pick = "first") -> str
 
 
 def number(text: str, *, pick: Pick = "last", decimal: Decimals = "auto", percent: Percent = "ignore") -> str | None:
-    """Returns a number of the text as plain digits: "1,234.50 EUR" is "1234.5". How it is read: reading.numbers."""
+    """Returns a number of the text as plain digits: "1,234.50 EUR" is "1234.5". How it is read: numbers.numbers.
+
+    One that cannot be read (a fraction, a date, 10.0.0.1) is no answer, and the one beside it is not taken instead.
+    """
     found = next(numbers(text, decimal, backwards=pick == "last"), None)
-    return None if found is None else plain_number(scaled(found, percent))
+    value = None if found is None else scaled(found, percent)
+    return None if value is None else plain_number(value)
 
 
 STRICT = re.compile(r"#### (-?[0-9.,]+)")
@@ -161,102 +154,6 @@ def strict_number(text: str) -> str | None:
     """Returns the number right after the first "#### ", as plain digits: the form that GSM8K's answers have."""
     match = STRICT.search(text)
     return number(match[1], decimal="point") if match else None
-
-
-# --- choices ---------------------------------------------------------------------------------------------------------
-
-GAP = r"[\s*_`\"']{0,9}"
-ANSWER_IS = (
-    rf"\b(?:answer|choice|option|solution)\b{GAP}(?:\b(?:is|would\sbe|should\sbe|must\sbe)\b:?|[:=]){GAP}"
-    rf"(?:(?:option|choice|letter)\b{GAP})?"
-)
-OPEN = r"[(\[{$]{0,3}"
-# What may follow a letter that is an answer; "A" and "I" before a plain word are words themselves.
-ENDED = r"(?=[)\]}.:,;!*_`\"'$\n]|\s*$|\s+(?:because|since|as|which|for|and|with)\b|\s*[-–—(])"
-ALONE = r"(?!\s*(?:and|or|&|,|/)\s*\(?\w\b)"  # not the first of several
-
-
-def letter(text: str, *, letters: str | None = None, labels: Sequence[str] = (), pick: Pick = "last") -> str | None:
-    """Returns the letter of the choice that the text states; None if it states none, or leaves several open.
-
-    Looked for in turn: nothing but the letter; "the answer is B", "Answer: (B)" or a boxed letter (`pick` decides
-    between several); a line that opens with "B." or "(B)"; a letter in brackets. A letter within prose is no answer.
-    `letters`: those of the task's labels that are one character long, else ABCD.
-    """
-    letters = letters or "".join(label for label in labels if len(label) == 1) or "ABCD"
-    whole, stated, opening, bracketed = _letter_patterns(letters)
-    if match := whole.fullmatch(text):
-        return _as_written(match[1], letters)
-    if said := [_as_written(_last_group(match), letters) for match in stated.finditer(text)]:
-        return said[0 if pick == "first" else -1]
-    for pattern in (opening, bracketed):
-        if found := {_last_group(match) for match in pattern.finditer(text)}:
-            return found.pop() if len(found) == 1 else None
-    return None
-
-
-def _last_group(match: re.Match[str]) -> str:
-    """Returns the group that matched: each way to write a letter has one of its own."""
-    return str(match[match.lastindex or 0])
-
-
-@cache
-def _letter_patterns(letters: str) -> tuple[re.Pattern[str], ...]:
-    one, any_case = f"([{re.escape(letters)}])", f"([{re.escape(letters + letters.lower() + letters.upper())}])"
-    right = r"\s+is\s+(?:(?:the|most|clearly|definitely)\s+){0,2}(?:correct|right|best|true)\b"
-    return (
-        re.compile(rf"[\W_]*{any_case}[\W_]*"),
-        re.compile(
-            rf"(?i:{ANSWER_IS}){OPEN}{any_case}{ENDED}"
-            rf"|\\boxed\{{\s*(?:\\text\w*\{{)?\s*\(?{any_case}\)?\s*\}}"
-            rf"|(?<!\w){one}[)\]*_`\"']{{0,4}}{right}"
-        ),
-        re.compile(rf"^[ \t]*[*_`]*(?:\({one}\)|{one}[*_`]*(?:[.)]|$)){ALONE}", re.MULTILINE),
-        re.compile(rf"(?<!\w)\({one}\)"),
-    )
-
-
-def _as_written(found: str, letters: str) -> str:
-    return next(letter for letter in letters if letter.lower() == found.lower())
-
-
-SAID = re.compile(r"^(?:.*\b(?:is|as|be|to|choose|select|pick|it s)\s)?(?:the |a |an )?")
-DENIED = re.compile(r"\b(?:not|no|nor|neither|never|t)(?: (?:a|an|the|about))? $")
-
-
-def label(text: str, *, labels: Sequence[str] = ()) -> str | None:
-    """Returns the one of `labels` that the text states, None if there is none or more than one.
-
-    Case, punctuation, white space and _ or - between words do not count, unless two labels differ in nothing else.
-    Looked for in turn: nothing but the label; clauses that are a label or say that "... is" it; any mention that is
-    not denied ("not billing") and not part of a longer label. Two different labels found at one stage are no answer.
-    """
-    names, plain, mention = _label_patterns(tuple(map(str, labels)))
-    if (whole := plain(text)) in names:
-        return names[whole]
-    clauses = [plain(clause) for clause in re.split(r"[.,;:!?\n—()]+", text)]
-    stated = {names[c] for c in (*clauses, *(SAID.sub("", c, count=1) for c in clauses)) if c in names}
-    found = stated or {names[name] for name in _mentions(mention, plain(text))}
-    return found.pop() if len(found) == 1 else None
-
-
-@cache
-def _label_patterns(labels: tuple[str, ...]) -> tuple[dict[str, str], Callable[[str], str], re.Pattern[str]]:
-    """Returns plain form -> label, how to bring a text to that form, and a pattern for the labels in such a text."""
-    plain: Callable[[str], str] = str.strip
-    for plain in (fold, lambda t: squash(t).casefold(), str.strip):
-        names = {plain(label): label for label in labels}
-        if len(names) == len(set(labels)) and "" not in names:
-            break
-    mention = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
-    if "".join(names).isascii():  # some other scripts set no spaces between words
-        mention = rf"(?<!\w)(?:{mention})(?!\w)"
-    return names, plain, re.compile(mention)
-
-
-def _mentions(mention: re.Pattern[str], words: str) -> set[str]:
-    """Returns the labels, in plain form, that the words hold and do not deny."""
-    return {m[0] for m in mention.finditer(words) if not DENIED.search(words[max(0, m.start() - 20) : m.start()])}
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------

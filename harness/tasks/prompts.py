@@ -6,13 +6,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 from harness.config.task import Asking, Question, TaskConfig
 from harness.errors import TaskError, nearest
+from harness.scoring.value_text import text_of
 from harness.tasks.samples import rows_of
 from harness.values import Message, Prompt, Sample
 
@@ -33,20 +32,9 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     def replace(match: re.Match[str]) -> str:
         if match[1] is None:
             return match[0][0]
-        return as_text(values[match[1]])
+        return text_of(values[match[1]])
 
     return _FIELD.sub(replace, template)
-
-
-def as_text(value: Any) -> str:
-    """Returns how a value stands in a prompt: text as it is, nothing for None, JSON for lists and mappings."""
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool | int | float):
-        return str(value)
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 SHOWN = ("prompt", "target", "ending", "instruction", "cue")  # what a shot is made of
@@ -84,9 +72,18 @@ def values_of(sample: Sample) -> Mapping[str, object]:
     return {**sample.row, "choices": "\n".join(f"{mark} {text}" for mark, text in zip(sample.marks, sample.choices))}
 
 
+MAY_SPELL = re.compile(r"[<\[＜〈◁]")  # no model's control token is spelt without a bracket
+
+
+def spelling(values: Mapping[str, object]) -> tuple[str, ...]:
+    """Returns the values of a template that may spell a control token of some model: they are read as text."""
+    parts = (part for value in values.values() for part in (value, *(value if isinstance(value, list | tuple) else ())))
+    return tuple(text for part in parts if MAY_SPELL.search(text := text_of(part)))
+
+
 def answer_text(task: TaskConfig, sample: Sample) -> str:
     """Returns the right answer as one would write it."""
-    return fill(task.answer_template, sample.row) if task.answer_template else as_text(sample.expected)
+    return fill(task.answer_template, sample.row) if task.answer_template else text_of(sample.expected)
 
 
 def question(task: Question, sample: Sample, chat: bool = False) -> str:
@@ -123,7 +120,12 @@ def render(
         return opened(task, sample, asked, True, begun, turns=[turn for pair in pairs for turn in pair])
     told = fill(task.instruction, values_of(sample))
     examples = (question(task, shot) + answered(task, shot, task.delimiter) + task.separator for shot in shots)
-    return opened(task, sample, asked, False, begun, (told + "\n\n" if told else "") + "".join(examples))
+    data = [text for shot in shots for text in spelling(values_of(shot))]
+    shown = (told + "\n\n" if told else "") + "".join(examples)
+    return opened(task, sample, asked, False, begun, Prompt(shown, data=tuple(data)))
+
+
+NOTHING = Prompt("")  # stands before a question without shots
 
 
 def opened(
@@ -132,7 +134,7 @@ def opened(
     first: str,
     chat: bool,
     begun: str = "",
-    shown: str = "",
+    shown: Prompt = NOTHING,
     turns: Sequence[Message] = (),
 ) -> Prompt:
     """Returns the prompt that ends with what the user says `first`: after system text, description and shots.
@@ -142,7 +144,8 @@ def opened(
     description = fill(task.description, values_of(sample)) if task.description else ""
     if not chat:
         system = task.system + task.separator if task.system else ""
-        return Prompt(system + description + shown + first + (task.delimiter + begun if begun else ""))
+        text = system + description + (shown.text or "") + first + (task.delimiter + begun if begun else "")
+        return Prompt(text, data=(*shown.data, *spelling(values_of(sample))))
     head = "\n\n".join(part.strip() for part in (task.system, description) if part and part.strip())
     opens = [Message("system", head)] if head else []
     ends = [Message("assistant", begun)] if begun else []

@@ -25,7 +25,7 @@ from typing import Any
 from harness.config.task import Judging, Question, RubricConfig, TaskConfig
 from harness.errors import TaskError, nearest
 from harness.scoring.extractors import read_json
-from harness.tasks.prompts import answer_text, columns_of, fill, render
+from harness.tasks.prompts import answer_text, columns_of, fill, render, spelling
 from harness.tasks.rows import digest
 from harness.tasks.samples import rows_of
 from harness.tasks.task import Task
@@ -181,8 +181,9 @@ PAIR_WORDS = ("answer_a", "answer_b")
 
 def _request(task: Judging, sample: Sample, judge: Judge, answers: Mapping[str, str], order: int) -> Request:
     rubric = rubric_of(task)
-    text = fill(rubric.prompt or "", {**sample.row, **_words(task, sample, answers)})
-    prompt = Prompt(messages=(Message("user", text),)) if judge.chat else Prompt(text)
+    values = {**sample.row, **_words(task, sample, answers)}
+    text = fill(rubric.prompt or "", values)
+    prompt = Prompt(messages=(Message("user", text),)) if judge.chat else Prompt(text, data=spelling(values))
     sampling = Sampling(seed=judge.seed)
     writing = Writing(form=form(rubric) if "reply" in columns_of(rubric.prompt or "") else None)
     asked = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.config.task import DataConfig, TaskConfig
 from harness.errors import DataError, TaskError, nearest
-from harness.tasks.data.columns import as_text
+from harness.scoring.value_text import as_seen, text_of
 from harness.tasks.data.lazy import Lazy, Picked, made
 from harness.tasks.data.prepare import PREPARE
 from harness.tasks.data.read import Rows, assign_ids
@@ -24,7 +24,7 @@ NO_ANSWER = "no_answer"  # in `costs`: what it costs if there is none
 
 def alike(label: str) -> str:
     """Returns what labels that differ in case or blanks only have in common."""
-    return " ".join(unicodedata.normalize("NFKC", label).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", as_seen(label)).casefold().split())
 
 
 Row = Mapping[str, object]  # column -> value, as the data have it
@@ -110,6 +110,8 @@ def table_of(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
         _need_columns(table.rows, config.answer, "answer", where, table.at)
     if config.cluster is not None:
         _need_columns(table.rows, config.cluster, "cluster", where, table.at)
+    for column in config.keep_columns:
+        need_column(table.rows[0], column, "keep_columns", where)
     for column in config.slices:
         _need_columns(table.rows, column, "slices", where, table.at)
         _refuse_many(column, table.rows, where)
@@ -125,7 +127,7 @@ def _kept(data: DataConfig, rows: Sequence[Row], where: str) -> tuple[Sequence[R
     out = {column: set(texts) for column, texts in data.without.items()}
     places = array("q")
     for place, row in enumerate(rows):
-        if not any(as_text(row.get(column)).strip() in texts for column, texts in out.items()):
+        if not any(text_of(row.get(column)).strip() in texts for column, texts in out.items()):
             places.append(place)
     if not places:
         raise TaskError("`without` leaves no row", where=where, fix="name fewer texts there")

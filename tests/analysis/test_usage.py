@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from harness.analysis.notes import of_responses
+from harness.analysis.notes import of_models, of_responses
 from harness.analysis.spending import spent, spent_together
 from harness.analysis.usage import usage_of
 from harness.reports.notes import sentence
-from harness.store.schema import ChargeLine
-from harness.values import Billing, PaidAttempt, Provider, Response, ResponseLine, Thinking, placed
+from harness.store.schema import ChargeLine, ModelLine
+from harness.values import Applied, Billing, PaidAttempt, Provider, Response, ResponseLine, Thinking, placed
 
 
 def line(key: str = "k", model: str = "m", task: str = "t", sample_id: str = "s", **changes: Any) -> ResponseLine:
@@ -107,3 +107,19 @@ def test_several_runs_paid_the_sum_of_what_each_paid():
     assert unknown.usd is None and unknown.known_usd == 0.1 and unknown.most_usd == 0.4
     assert unknown.by_model == {"m": 0.1, "n": None}
     assert spent_together([None, None]) is None
+
+
+def test_what_the_engine_did_otherwise_than_asked_and_why_it_was_slow_are_said_with_their_answers():
+    folded = Applied(otherwise={"system_message": "put before the first user message"})
+    slow = Applied(fallback="the model takes no cache")
+    said = "m: system message: put before the first user message"
+    assert notes(line(applied=folded)) == [f"{said}."]
+    assert notes(line(applied=folded), line("k2", applied=slow)) == [
+        f"{said} (1 of 2 answers).",
+        "m: 1 of 2 answers by the plain method, without shared prefixes: right, and slower (the model takes no cache).",
+    ]
+
+
+def test_what_of_a_models_files_was_not_followed_is_said_once():
+    loaded = ModelLine(model="m", load_s=1.0, sealed=None, otherwise={"tokenizer": "it ends every text with </s>"})
+    assert [sentence(note) for note in of_models([loaded, loaded])] == ["m: tokenizer: it ends every text with </s>."]

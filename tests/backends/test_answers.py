@@ -101,10 +101,6 @@ def test_an_answer_that_was_not_begun_says_so(llama):
     assert response.thinking.cut and response.thinking.tokens == 5
 
 
-def test_a_budget_without_markers_is_noted(llama):
-    assert one(llama, ask(thinking_budget=3)).applied.otherwise["thinking_budget"].startswith("unheeded")
-
-
 def test_the_switch_reaches_the_chat_template(llama, monkeypatch):
     hi = (Message("user", "hi"),)
     assert "no switch for thinking" in one(llama, ask(hi, thinking="on")).error
@@ -147,13 +143,25 @@ def test_the_digest_is_of_the_token_ids_that_were_sent(llama):
     assert ids_digest([1, 23]) != ids_digest([12, 3])
 
 
-def test_a_template_that_opens_a_text_twice_or_fails_is_refused(llama, monkeypatch):
+@pytest.mark.parametrize(
+    ("opening", "sent"),
+    [
+        ("{{ bos_token }}{{ bos_token }}", "<s>hi"),
+        ("{{ bos_token }}\n {{ bos_token }}\n{{ bos_token }}", "<s>hi"),
+        ("\n{{ bos_token }}", "\n<s>hi"),
+    ],
+)
+def test_a_template_never_gives_a_model_two_bos(llama, monkeypatch, opening, sent):
+    hi, tokenizer = (Message("user", "hi"),), llama.loaded.tokenizer
+    monkeypatch.setattr(tokenizer, "chat_template", opening + "{{ messages[0].content }}")
+    response = one(llama, ask(hi))
+    assert response.prompt == sent and "<s>" in response.applied.otherwise["bos"]
+    sent_ids = tokenizer.encode(sent, add_special_tokens=False)
+    assert sent_ids.count(0) == 1 and response.applied.prompt_ids_sha256 == ids_digest(sent_ids)
+
+
+def test_a_template_that_fails_is_refused(llama, monkeypatch):
     tokenizer, hi = llama.loaded.tokenizer, (Message("user", "hi"),)
-    monkeypatch.setattr(tokenizer, "chat_template", "{{ bos_token }}{{ bos_token }}{{ messages[0].content }}")
-    assert (
-        one(llama, ask(hi)).error
-        == "sample '7': the model's chat template opens the text with <s> twice: mend the template"
-    )
     for template in ("{{ messages[0].content + 1 }}", "{{ nothing.at.all }}", "{% if %}"):
         monkeypatch.setattr(tokenizer, "chat_template", template)
         assert "chat template refuses the messages" in one(llama, ask(hi)).error

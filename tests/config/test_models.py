@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from harness.config.assemble import Additions, assemble
+from harness.config.base import validate
 from harness.config.model import (
     BACKENDS,
     LocalModel,
@@ -16,6 +18,7 @@ from harness.config.model import (
     ServerModel,
     read_model,
 )
+from harness.config.run import RunConfig
 from harness.errors import ConfigError
 
 NEEDED: dict[str, dict[str, Any]] = {"transformers": {"path": "m"}}
@@ -50,10 +53,14 @@ GIVEN: dict[str, Any] = {
     "allow_http": True,
     "script": "answers.csv",
     "chat_template": "on",
+    "licence": "mit",
+    "provenance": "maker",
+    "accepted_by": "Jo Doe",
 }
+EVERY = {"name", "backend", "chat_template", "licence", "provenance", "accepted_by"}  # keys that each class has
 KINDS = (LocalModel, ServerModel, ProviderModel, RecordedModel, ScriptedModel, ObjectModel)
 REMOTE = {"model", "path", "api_key_env", "api_key_command", "proxy", "ca_file", "stream", "extra", "price", "limits"}
-LOCAL = set(LocalModel.model_fields) - {"name", "backend", "chat_template"}
+LOCAL = set(LocalModel.model_fields) - EVERY
 MEANS = {  # which keys a backend has, written out a second time
     "transformers": LOCAL,
     "openai": REMOTE | {"api", "batch", "logprobs", "base_url"},
@@ -74,7 +81,7 @@ def test_every_key_of_every_class_is_tried():
 @pytest.mark.parametrize("backend", MEANS)
 def test_a_key_that_means_nothing_for_its_backend_is_refused_with_a_fix(backend: str, key: str):
     settings = {"name": "m", "backend": backend, **NEEDED.get(backend, {}), key: GIVEN[key]}
-    if key in MEANS[backend] | {"chat_template"}:
+    if key in MEANS[backend] | EVERY:
         assert getattr(read_model(settings, "r.yaml"), key) is not None
         return
     with pytest.raises(ConfigError) as caught:
@@ -123,3 +130,23 @@ def test_only_what_can_change_an_answer_is_among_the_settings():
         "chat_template",
         "script",
     }
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [("float32", "fp32"), ("torch.bfloat16", "bf16"), ("float16", "fp16"), ("half", "fp16"), ("fp32", "fp32")],
+)
+def test_a_number_type_may_have_its_name_in_torch(told: str, meant: str):
+    assert read_model({"name": "m", "path": "p", "dtype": told}, "r.yaml").dtype == meant
+
+
+@pytest.mark.parametrize(("told", "meant"), [(False, "off"), (True, "on"), ("auto", "auto"), ("off", "off")])
+def test_a_switch_may_be_true_or_false(told: object, meant: str):
+    assert read_model({"name": "m", "path": "p", "chat_template": told}, "r.yaml").chat_template == meant
+
+
+@pytest.mark.parametrize(("told", "requests"), [(0, 0), (7, 7), (False, 0), (True, 20), ({"requests": 3}, 3)])
+def test_latency_may_be_a_number_of_requests(told: object, requests: int):
+    run = validate(RunConfig, {"run": "r", "tasks": ["t"], "models": ["m"], "latency": told}, "r.yaml")
+    assert run.latency.requests == requests
+    assert assemble({"tasks": ["t"], "models": ["m"], "latency": told}, Additions(latency=5)).latency.requests == 5

@@ -69,9 +69,13 @@ def test_models_with_keys_and_values_of_every_position_share_them(name):
 def test_models_that_cannot_share_are_found_out_and_the_log_says_why(name, caplog):
     loaded = load(name)
     with caplog.at_level(logging.INFO, logger="harness.engine.score.choose"):
-        assert choose.scorer_for(loaded) is choose.plain_score
+        scorer = choose.scorer_for(loaded)
+    assert scorer.func is choose.plain_score
     assert len(caplog.messages) == 1
-    assert caplog.messages[0].startswith("scoring with the plain method: ")
+    why = caplog.messages[0].removeprefix("scoring with the plain method: ")
+    assert why != caplog.messages[0] and scorer.keywords == {"instead": why}
+    if not loaded.model.config.is_encoder_decoder:
+        assert {scored.fallback for _, scored in scorer(loaded, sequences()[:3])} == {why}
 
 
 def test_a_model_that_takes_positions_but_counts_in_its_own_way_is_found_out_by_the_trial(monkeypatch):

@@ -10,9 +10,10 @@ import torch
 from transformers import GenerationConfig
 
 from harness.engine import attention
+from harness.engine.cache import LONGEST_TRIED
 from harness.engine.generate import batching, packed
 from harness.engine.generate.batching import Generator
-from harness.engine.generate.choose import works
+from harness.engine.generate.choose import obstacle
 from harness.engine.generate.constrained import Grammars
 from harness.engine.generate.packed import PackedDecoder
 from harness.engine.generate.padded import PaddedDecoder
@@ -96,6 +97,39 @@ def test_a_prompt_by_itself_is_answered_as_generate_answers_it(name: str):
         assert alone.ids == generated_alone(model, prompt), (length, generator.method)
 
 
+@pytest.mark.parametrize("name", ["llama4", "mistral", "gemma3"])
+def test_a_mask_counts_that_a_short_trial_does_not_see(name: str, monkeypatch: pytest.MonkeyPatch):
+    """With attention that knows of no chunk or window the packed decoder gives right logits of short rows only."""
+    model = loaded(name)
+    assert obstacle(PaddedDecoder, model) is None
+    monkeypatch.setattr(attention, "attention_kinds", lambda config: {"full_attention": None})
+    monkeypatch.setattr(attention.Pass, "check", lambda self, windows: None)
+    monkeypatch.setattr(packed, "attend_causal", lambda *given: attend_causal(*given[:4], None, given[5]))
+    monkeypatch.setattr(packed._StepPass, "_hidden", lambda self, window: hidden(self, None))
+    monkeypatch.setattr(packed._StepPass, "_hidden_before", lambda self, *given: None)
+    assert obstacle(PackedDecoder, model) == "on a trial its logits were not the model's own"
+    monkeypatch.setattr("harness.engine.generate.choose.LONGEST_TRIED", 0)
+    assert obstacle(PackedDecoder, model) is None
+
+
+attend_causal, hidden = packed.attend_causal, packed._StepPass._hidden
+
+
+def test_chunks_too_long_to_be_tried_are_left_to_the_model_and_each_answer_says_so():
+    model = loaded("llama4", attention_chunk_size=LONGEST_TRIED + 1)
+    generator = Generator(model)
+    assert generator.method == "plain" and "attend in chunks of 513 positions" in generator.why
+    results = dict(generator.run(mixed_prompts(4)))
+    assert {result.fallback for result in results.values()} == {generator.why}
+    assert {result.fallback for _, result in Generator(model, "plain").run(mixed_prompts(2))} == {None}
+
+
+def test_attention_that_is_told_of_other_windows_than_are_declared_is_not_ours(monkeypatch: pytest.MonkeyPatch):
+    model = loaded("mistral")
+    monkeypatch.setattr(packed, "declared_windows", lambda model: {None})
+    assert "is told of windows {16}, not of {None}" in obstacle(PackedDecoder, model)
+
+
 METHODS = {"llama": "packed", "gemma3": "packed", "gpt2": "packed", "opt": "packed", "falcon_alibi": "padded"}
 
 
@@ -126,10 +160,10 @@ def test_long_shared_prefixes_are_read_in_place_and_short_ones_copied(name: str,
 
 def test_a_decoder_that_gives_other_logits_is_not_used(monkeypatch: pytest.MonkeyPatch):
     model = loaded("llama")
-    assert works(PackedDecoder, model) and works(PaddedDecoder, model)
+    assert obstacle(PackedDecoder, model) is None and obstacle(PaddedDecoder, model) is None
     right = PackedDecoder.remove
     monkeypatch.setattr(PackedDecoder, "remove", lambda self, place: right(self, len(self.rows) - 1))
-    assert not works(PackedDecoder, model)
+    assert obstacle(PackedDecoder, model) == "on a trial its logits were not the model's own"
     assert Generator(model).method == "padded"
 
 
@@ -527,9 +561,9 @@ def test_a_model_that_only_runs_plainly_refuses_grammars_and_splits_thoughts():
     short = replace(prompt, thinking=replace(prompt.thinking, budget=2))
     sure = replace(prompt, logprobs=True)
     results = dict(generator.run([held, prompt, short, sure]))
-    assert [results[i].error is None for i in range(4)] == [False, True, False, False]
+    assert [results[i].error is None for i in range(4)] == [False, True, True, False]
     assert results[0].error.endswith("cannot hold an answer to a schema, regex or choices")
-    assert results[2].error.endswith("cannot end thinking at a budget")
+    assert results[2].thought.forced and results[2].thought.tokens == 3 and len(results[2].ids) == 5
     assert results[3].error.endswith("cannot tell the log-probabilities of an answer")
     assert results[1].thought.cut and results[1].text == ""
 

@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from harness.engine import tokens
-from harness.engine.tokens import encode_pairs, encode_texts
+from harness.engine.tokens import Frame, encode_pairs, encode_texts, frame_of
 from tests.conftest import SHARED
 
 
@@ -43,8 +43,9 @@ class Letters:
         return "".join({1: "<s>", 2: "</s>"}.get(token, chr(token)) for token in ids)
 
 
-def pairs(*given, bos=True, max_length=99, prefix_token=1, add_bos=None):
-    made = encode_pairs(Letters(bos), given, max_length=max_length, prefix_token=prefix_token, add_bos=add_bos)
+def pairs(*given, bos=True, max_length=99, prefix_token=1):
+    opening = (1,) if bos else ()
+    made = encode_pairs(Letters(), given, max_length=max_length, prefix_token=prefix_token, opening=opening)
     return [(list(s.ids), s.n_scored, s.truncated_left) for s in made]
 
 
@@ -91,12 +92,38 @@ def test_an_empty_continuation_is_not_scorable(context, continuation):
 
 def test_a_text_never_gets_a_second_bos():
     assert pairs(("<s>c", " d")) == pairs(("c", " d"))
-    assert encode_texts(Letters(), ["<s>c", "c"], prefix_token=1) == {"<s>c": [1, 99], "c": [1, 99]}
+    texts = {"<s>c": [1, 99], "c": [1, 99], "\n<s>c": [10, 1, 99]}
+    assert encode_texts(Letters(), texts, prefix_token=1, opening=(1,)) == texts
+
+
+@pytest.mark.parametrize(
+    ("template", "frame"),
+    [
+        ("$A", Frame()),
+        ("<s> $A", Frame((0,))),
+        ("$A </s>", Frame((), ("</s>",))),
+        ("<s> $A </s>", Frame((0,), ("</s>",))),
+        ("<s> <s> $A", Frame((0,), (), "<s>")),
+        ("</s> <s> $A </s> </s>", Frame((1, 0), ("</s>", "</s>"))),
+    ],
+)
+def test_what_a_tokenizer_puts_around_a_text_is_seen(template, frame):
+    assert frame_of(trained(template=template)) == frame
+
+
+def test_no_text_is_ended_before_the_model_has_read_on():
+    tokenizer = trained(template="<s> $A </s>")
+    bare = tokenizer.encode("one two", add_special_tokens=False)
+    opening = frame_of(tokenizer).opening
+    assert encode_texts(tokenizer, ["one two"], prefix_token=0, opening=opening) == {"one two": [0, *bare]}
+    for count in (1, tokens.MANY):
+        made = encode_pairs(tokenizer, [("one", " two")] * count, max_length=99, prefix_token=0, opening=opening)
+        assert {(one.ids, one.n_scored) for one in made} == {((0, *bare), len(tokenizer.encode(" two")) - 2)}
 
 
 def test_bos_can_be_left_out():
-    assert pairs(("c", "d"), add_bos=False) == [(ids("cd"), 1, 0)]
-    assert pairs((" ", "d"), add_bos=False) == [([1, *ids(" d")], 2, 0)]
+    assert pairs(("c", "d"), bos=False) == [(ids("cd"), 1, 0)]
+    assert pairs((" ", "d"), bos=False) == [([1, *ids(" d")], 2, 0)]
 
 
 def test_long_texts_lose_tokens_on_the_left_bos_first():
@@ -209,7 +236,7 @@ def assert_pieces_make_the_whole(tokenizer, seed):
     pairs = [(some_text(rng) or "a", some_text(rng)) for _ in range(100)]
     moved = [tokens._move_white_space(*pair) for pair in pairs]
     prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
-    options = {"prefix_token": prefix, "add_bos": rng.choice([None, False])}
+    options = {"prefix_token": prefix, "opening": rng.choice([frame_of(tokenizer).opening, ()])}
     in_pieces = tokens._encode_pieces(tokenizer, moved, found(tokenizer), **options)
     for pair, ours, whole in zip(moved, in_pieces, tokens._encode_whole(tokenizer, moved, **options), strict=True):
         assert ours == whole, pair
@@ -258,7 +285,6 @@ def test_white_space_an_added_token_takes_is_not_cut_off():
         {"steps": pre_tokenizers.Metaspace()},
         {"normalizer": normalizers.Prepend("_")},
         {"normalizer": normalizers.NFC(), "added": [AddedToken("x", normalized=True)]},
-        {"template": "<s> $A </s>"},
         {"added": [AddedToken("two words", normalized=False)]},
         {"added": [AddedToken("\nword", single_word=True, normalized=False)]},
         {"dropout": 0.1},

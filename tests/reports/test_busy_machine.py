@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from harness.analysis.notes import busy
 from harness.measure.other_work import Bystanders
-from harness.reports.notes import busy_machine
+from harness.reports.notes import busy_machine, sentence
+from harness.store.schema import NoteCode
 
 
 def warning(measured: Mapping[str, Bystanders]) -> str | None:
@@ -30,4 +31,12 @@ def test_one_line_tells_the_most_of_all_and_names_the_first():
     assert found == (
         "WARNING: other work took up to 50 % and the host of this virtual machine kept back up to 20 % of this "
         "computer's processors while latencies were measured (m2; m3; m4; 1 more): they may be too long."
+    )
+
+
+def test_a_pass_beside_other_work_is_named_as_latencies_are():
+    (found,) = busy({"m on t": Bystanders(0.43, 0.0), "n on t": Bystanders(0.02, 0.0)}, NoteCode.BUSY_PASS)
+    assert found.level == "warning" and sentence(found) == (
+        "WARNING: other work took 43 % of this computer's processors while answers were given (m on t): "
+        "tok/s may be too low, and $ a token too high."
     )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from harness.errors import TaskError
 from harness.scoring.extractors import EXTRACTORS, check_spec, extract, read_json
-from harness.scoring.plain_text import MAX_CHARS, as_number, bounded, numbers
+from harness.scoring.numbers import as_number, numbers
+from harness.scoring.plain_text import MAX_CHARS, bounded
 
 LABELS = ("billing", "shipping", "A", "N/A")
 OPTIONS = {"regex": r"(?i)answer:? (\S+)", "first_of": ["boxed", "number"]}

@@ -438,7 +438,7 @@ def test_which_json(text: str, first: Any, last: Any) -> None:
         ("boxed", "\\boxed{\\frac{1}{2}", None),
         ("boxed", "\\boxed{}", None),
         ("boxed", "boxed{3}", None),
-        (["boxed", "number"], "thus \\boxed{1{,}234} hm", "234"),
+        (["boxed", "number"], "thus \\boxed{1{,}234} hm", "1234"),
         ("code", f"{FENCE}python\nx = 1\n{FENCE}", "x = 1"),
         ("code", f"Sure:\n\n{FENCE}python\ndef f():\n    return 1\n{FENCE}\nDone", "def f():\n    return 1"),
         ("code", f"{FENCE}\nx\n{FENCE}\n{FENCE}\ny\n{FENCE}", "x"),

@@ -23,7 +23,7 @@ def test_token_f1_is_that_of_squad() -> None:
     assert score_answer("token_f1", "The Norman conquest", "norman conquest!")[0] == 1
     assert score_answer("token_f1", "a b c d", "b c x")[0] == pytest.approx(2 * 2 / (3 + 3))  # "a" is an article
     assert score_answer("token_f1", ["Rome", "Roma, Italy"], "in Italy")[0] == 0.5
-    assert score_answer("token_f1", "", "")[0] == 1
+    assert score_answer("token_f1", "", "")[0] == 0  # nothing is shared
     assert score_answer("token_f1", "x", "")[0] == 0
 
 

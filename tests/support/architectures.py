@@ -108,6 +108,18 @@ ARCHITECTURES: dict[str, Architecture] = {
     "granite": Architecture("GraniteConfig", _shape(logits_scaling=4.0)),  # scales its logits after the head
     "olmoe": Architecture("OlmoeConfig", _shape(num_experts=4, num_experts_per_tok=2)),
     "mixtral": Architecture("MixtralConfig", _shape(num_local_experts=4, num_experts_per_tok=2, sliding_window=None)),
+    "llama4": Architecture(  # three layers of four attend within chunks
+        "Llama4TextConfig",
+        _shape(
+            head_dim=8,
+            num_hidden_layers=4,
+            intermediate_size_mlp=64,
+            num_local_experts=2,
+            num_experts_per_tok=1,
+            attention_chunk_size=WINDOW,
+        ),
+        shares=False,
+    ),
     "mamba": Architecture(
         "MambaConfig",
         {"vocab_size": VOCABULARY, "hidden_size": 32, "state_size": 4, "num_hidden_layers": 3, "pad_token_id": 0},
@@ -175,7 +187,6 @@ def load(name: str, *, seed: int = 0, max_length: int = CONTEXT, **changes: Any)
         max_length=max_length,
         prefix_token=1,
         eos_tokens=(2,),
-        add_bos=None,
     )
 
 

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -18,6 +18,7 @@ from harness.backends.base import ModelCard, by_mode
 from harness.backends.local.about import LocalAbout
 from harness.backends.local.load import _copy, _one_of, load
 from harness.backends.local.render import _fit, _Prompt, _render, _vocabulary
+from harness.backends.local.templates import ChatTemplate
 from harness.engine import plain_method
 from harness.engine.generate.batching import Generator
 from harness.engine.generate.constrained import Constraint, Grammars
@@ -57,6 +58,7 @@ class TransformersBackend(LocalAbout):
     def __init__(self, config: LocalModel) -> None:
         self.config = config
         self.loaded, self._about = load(_one_of(config, 0))
+        self._template = ChatTemplate(self.loaded.tokenizer)
         self._methods = _Methods()
         self._held: dict[tuple[Form, str], Constraint] = {}  # what answers were held to, each compiled once
         self._took: deque[EngineStats] = deque(maxlen=1)  # by the last scoring that came to its end
@@ -74,10 +76,10 @@ class TransformersBackend(LocalAbout):
         run = self._generator()
         started = time.perf_counter()
         jobs, inputs = [], []
-        prompts = [_render(self.loaded.tokenizer, request) for request in requests]
-        ids = self._encode([prompt.text for prompt in prompts if prompt.error is None])
+        prompts = [_render(self._template, request) for request in requests]
+        ids = self._encode([prompt for prompt in prompts if prompt.error is None])
         for prompt in prompts:
-            job = prompt if prompt.error else self._fit(prompt, ids[prompt.text])
+            job = prompt if prompt.error else self._fit(prompt, next(ids))
             if job.error is not None:
                 yield job.failed(job.error)
             else:
@@ -93,7 +95,7 @@ class TransformersBackend(LocalAbout):
         """Yields log-probabilities; a request is ready when the last of its continuations is."""
         run = self._scorer()
         started = time.perf_counter()
-        prompts = [_render(self.loaded.tokenizer, request) for request in requests]
+        prompts = [_render(self._template, request) for request in requests]
         jobs: list[_ScoreJob] = []
         for prompt, own in zip(prompts, self._sequences(prompts), strict=True):
             wrong = prompt.error or _unscorable(self.loaded, prompt.request, own)
@@ -121,13 +123,18 @@ class TransformersBackend(LocalAbout):
     def _sequences(self, prompts: Sequence[_Prompt[LoglikelihoodRequest]]) -> Iterator[list[ScoreSequence]]:
         """Yields what is scored for each prompt: a sequence for each continuation, or the windows of a rolling text."""
         loaded, asked = self.loaded, [p for p in prompts if p.error is None]
-        pairs = [(p.text + given, text) for p in asked if not p.request.rolling for given, text in p.request.pairs]
-        opening, bos = loaded.prefix_token, loaded.add_bos
-        encoded = iter(
-            encode_pairs(loaded.tokenizer, pairs, max_length=loaded.max_length, prefix_token=opening, add_bos=bos)
-        )
+        plain = [p for p in asked if not p.request.rolling]
+        pairs = [((p.marked or p.text) + given, text) for p in plain for given, text in p.request.pairs]
+        by_marks = [p.marked is not None for p in plain for _ in p.request.pairs]
+
+        def encode(marks: bool, some: Sequence[tuple[str, str]]) -> list[ScoreSequence]:
+            room, opening = loaded.max_length, loaded.opening
+            reader, prefix = self._reader(marks), loaded.prefix_token
+            return encode_pairs(reader, some, max_length=room, prefix_token=prefix, opening=opening)
+
+        encoded = _apart(pairs, by_marks, encode)
         texts = [text for p in asked if p.request.rolling for text in p.request.continuations]
-        whole = encode_texts(loaded.tokenizer, texts, prefix_token=loaded.prefix_token, add_bos=False)
+        whole = encode_texts(loaded.tokenizer, texts, prefix_token=loaded.prefix_token)
         for prompt in prompts:
             if prompt.error is not None:
                 yield []
@@ -183,7 +190,7 @@ class TransformersBackend(LocalAbout):
             check_sampling(request.sampling)
             return _fit(self.loaded, prompt, ids, self._constraint(request.writing))
         except TaskError as error:
-            return _Prompt(request, prompt.text, prompt.otherwise, error.what)
+            return replace(prompt, error=error.what)
 
     def _constraint(self, writing: Writing) -> Constraint | None:
         """Returns what an answer is held to. Raises TaskError for a form that cannot be, or not after its prefill."""
@@ -205,9 +212,33 @@ class TransformersBackend(LocalAbout):
             self._methods.generate = partial(generator.run, budget=self.config.batch_tokens)
         return self._methods.generate
 
-    def _encode(self, texts: Sequence[str]) -> dict[str, list[int]]:
+    def _reader(self, marks: bool) -> Any:
+        """Returns what reads texts: the tokenizer, or its copy in which only marked texts are control tokens."""
+        return self._template.control.reader if marks else self.loaded.tokenizer
+
+    def _encode(self, prompts: Sequence[_Prompt[GenerateRequest]]) -> Iterator[list[int]]:
+        """Yields the ids of each prompt."""
         loaded = self.loaded
-        return encode_texts(loaded.tokenizer, texts, prefix_token=loaded.prefix_token, add_bos=loaded.add_bos)
+
+        def encode(marks: bool, texts: Sequence[str]) -> list[list[int]]:
+            reader, opening = self._reader(marks), loaded.opening
+            ids = encode_texts(reader, texts, prefix_token=loaded.prefix_token, opening=opening)
+            return [ids[text] for text in texts]
+
+        texts = [prompt.marked or prompt.text for prompt in prompts]
+        return _apart(texts, [prompt.marked is not None for prompt in prompts], encode)
+
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+def _apart(
+    items: Sequence[Given], marks: Sequence[bool], run: Callable[[bool, Sequence[Given]], Sequence[Made]]
+) -> Iterator[Made]:
+    """Yields what `run` makes of each item, in their order, those with marks and those without handed over apart."""
+    made = {mark: iter(run(mark, [item for item, own in zip(items, marks) if own is mark])) for mark in set(marks)}
+    return (next(made[mark]) for mark in marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +262,8 @@ class _ScoreJob:
             wrong = plain_method.NOT_FINITE
         if wrong is not None:
             return self.prompt.failed(wrong)
-        rolling = self.prompt.request.rolling
+        rolling, told = self.prompt.request.rolling, self.prompt.otherwise
+        fallback = next((one.fallback for one in scored if one.fallback), None)
         logprobs, greedy = tuple(one.logprob for one in scored), tuple(one.greedy for one in scored)
         lengths = [one.n_scored if rolling else len(one.ids) for one in self.sequences]
         return Response(
@@ -245,7 +277,7 @@ class _ScoreJob:
             prefill_s=sum(one.prefill_s for one in scored),
             decode_s=0.0,
             e2e_s=elapsed,
-            applied=Applied(otherwise=self.prompt.otherwise) if self.prompt.otherwise else None,
+            applied=Applied(otherwise=told, fallback=fallback) if told or fallback else None,
         )
 
 

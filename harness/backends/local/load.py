@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib.util
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, GenerationConfig
-from transformers.utils import logging as transformers_logging
+from transformers import GenerationConfig
 
 from harness.backends.base import ModelCard
+from harness.backends.local.adapter import find_adapter, with_adapter
+from harness.backends.local.tokenizer import open_tokenizer, told_of
+from harness.backends.local.weights import read_weights
 from harness.engine.fast_linear import quicken
 from harness.engine.loaded import LoadedModel
-from harness.errors import BackendError, ModelError
-from harness.models.find import resolve_model, unreadable
+from harness.errors import BackendError
+from harness.models.find import resolve_model
 from harness.models.info import context_length
 from harness.models.safety import check_safe, check_versions
 from harness.security.egress import HERE
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from harness.config.model import LocalModel
 
 
-DTYPES = {"auto": "auto", "fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-QUANTIZATIONS = {"8bit": {"load_in_8bit": True}, "4bit": {"load_in_4bit": True}}
 DEFAULT_CONTEXT = 2048  # tokens, where neither config nor tokenizer states a limit; as lm-eval
 NO_LIMIT = 10**9  # a tokenizer without a limit states one far above this
 
@@ -39,32 +38,44 @@ NO_LIMIT = 10**9  # a tokenizer without a limit states one far above this
 def load(config: LocalModel) -> tuple[LoadedModel, ModelCard]:
     """Returns the model ready to run, and what there is to say of it.
 
-    The folder is checked before transformers sees it. Raises ModelError for a model that is missing, unsafe or
-    incomplete, BackendError for a device or a library that is not there.
+    The folder is checked before transformers sees it, and the model reads two tokens. Raises ModelError for a model
+    that is missing, unsafe, incomplete or does not run, BackendError for a device or a library that is not there.
     """
     check_versions()
     trusted = config.trust_remote_code
     folder = resolve_model(config.path, revision=config.revision, trust_remote_code=trusted)
     check_safe(folder, trust_remote_code=trusted)
-    torch.set_num_threads(config.threads or available_cores())
+    adapter = None if config.adapter is None else find_adapter(config.adapter, config.name)
+    torch.set_num_threads(_threads(config))
     started = time.perf_counter()
-    tokenizer = _opened(AutoTokenizer, folder, trusted)
-    model = _weights(config, folder)
-    model.eval()
-    if config.engine != "plain":
-        quicken(model)
-    eos = _eos_tokens(tokenizer, model)
-    model.generation_config = GenerationConfig()  # answers follow the task's settings, not the model folder's
-    loaded = LoadedModel(
-        model=model,
-        tokenizer=tokenizer,
-        device=model.get_input_embeddings().weight.device,
-        max_length=config.max_length or _context(model.config.to_dict(), tokenizer),
-        prefix_token=tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id,
-        eos_tokens=eos,
-        add_bos=None,
-    )
-    return loaded, _about(config, folder, loaded, time.perf_counter() - started)
+    opened = open_tokenizer(folder, adapter, trusted=trusted)
+    with told_of(folder):
+        model, left_out = read_weights(config, folder, _device(config.device))
+        if adapter is not None:
+            model = with_adapter(model, adapter, len(opened.tokenizer))
+        model.eval()
+        if config.engine != "plain":
+            quicken(model)
+        eos = _eos_tokens(opened.tokenizer, model)
+        model.generation_config = GenerationConfig()  # answers follow the task's settings, not the model folder's
+        loaded = LoadedModel(
+            model=model,
+            tokenizer=opened.tokenizer,
+            device=model.get_input_embeddings().weight.device,
+            max_length=config.max_length or _context(model.config.to_dict(), opened.tokenizer),
+            prefix_token=opened.prefix_token,
+            eos_tokens=eos,
+            opening=opened.frame.opening,
+        )
+        _try_out(loaded)
+        about = _about(config, folder, loaded, time.perf_counter() - started)
+    return loaded, replace(about, otherwise={**opened.otherwise, **left_out})
+
+
+@torch.inference_mode()
+def _try_out(loaded: LoadedModel) -> None:
+    """Lets the model read two tokens: settings that fit no weights show here, and not in the middle of a run."""
+    loaded.model(input_ids=torch.tensor([[loaded.prefix_token or 0, 0]], device=loaded.device))
 
 
 def _one_of(config: LocalModel, place: int) -> LocalModel:
@@ -73,7 +84,7 @@ def _one_of(config: LocalModel, place: int) -> LocalModel:
         return config
     kind = _device(config.device)
     if kind == "cpu":
-        return config.model_copy(update={"threads": max(1, (config.threads or available_cores()) // config.replicas)})
+        return config.model_copy(update={"threads": max(1, _threads(config) // config.replicas)})
     if kind != "cuda" or config.replicas > torch.cuda.device_count():
         found = torch.cuda.device_count() if kind == "cuda" else 0
         what = f"{config.replicas} replicas on device '{config.device}': there are {found} devices to share between"
@@ -85,6 +96,12 @@ def _copy(config: LocalModel, place: int) -> tuple[LoadedModel, str]:
     return load(_one_of(config, place))[0], config.engine
 
 
+def _threads(config: LocalModel) -> int:
+    """Returns the threads to compute with: as the run file says, else as OMP_NUM_THREADS, else one a core."""
+    told = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return config.threads or (int(told) if told.isdecimal() else 0) or available_cores()
+
+
 def available_cores() -> int:
     """Returns the cores this process may really use: its affinity, within the container's quota."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -94,66 +111,6 @@ def available_cores() -> int:
         if allowed != "max":
             cores = min(cores, max(1, math.ceil(int(allowed) / int(period))))
     return cores
-
-
-def _opened(kind: Any, folder: Path, trusted: bool, **options: Any) -> Any:
-    """Returns `kind.from_pretrained` of a local folder. The network is never asked."""
-    try:
-        with _no_progress_bar():
-            return kind.from_pretrained(str(folder), local_files_only=True, trust_remote_code=trusted, **options)
-    except (OSError, ValueError, KeyError, ImportError, TypeError) as error:
-        raise unreadable(folder, error) from error
-
-
-@contextlib.contextmanager
-def _no_progress_bar() -> Iterator[None]:
-    """Keeps transformers from drawing its own bar over the run's."""
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
-def _weights(config: LocalModel, folder: Path) -> Any:
-    options: dict[str, object] = {"use_safetensors": True, "output_loading_info": True, "dtype": DTYPES[config.dtype]}
-    device = _device(config.device)
-    if config.quantization is not None:
-        if importlib.util.find_spec("bitsandbytes") is None:
-            what = f"quantization: {config.quantization} needs bitsandbytes, which is not installed"
-            raise BackendError(what, where=f"model '{config.name}'", fix="pip install bitsandbytes")
-        options["quantization_config"] = BitsAndBytesConfig(**QUANTIZATIONS[config.quantization])
-    # Weights go to their device as they are read; a quantized model cannot be moved afterwards.
-    if device != "cpu":
-        options["device_map"] = "auto" if device == "device_map" else {"": device}
-    model, info = _opened(AutoModelForCausalLM, folder, config.trust_remote_code, **options)
-    lacking = sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
-    if lacking:
-        # transformers would fill them with random numbers and go on.
-        what = f"the weights lack {len(lacking)} tensors of the right shape, first {lacking[0]}"
-        raise ModelError(what, where=str(folder), fix="the folder is incomplete or its config.json is another model's")
-    return model if config.adapter is None else _with_adapter(model, config.adapter, config.name)
-
-
-def _with_adapter(model: Any, adapter: str, name: str) -> Any:
-    if importlib.util.find_spec("peft") is None:
-        where = f"model '{name}', adapter"
-        raise BackendError("adapters need peft, which is not installed", where=where, fix="pip install peft")
-    from peft import PeftConfig, PeftModel
-
-    folder = resolve_model(adapter)
-    check_safe(folder, adapter=True)
-    try:
-        if PeftConfig.from_pretrained(str(folder)).is_prompt_learning:
-            what = "the adapter adds virtual tokens to the prompt, which this backend cannot count"
-            raise ModelError(what, where=str(folder), fix="use an adapter of the weights, such as LoRA")
-        # The base model with the adapter's layers put into it: the same class, with the same signature.
-        return PeftModel.from_pretrained(model, str(folder), is_trainable=False).get_base_model()
-    except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0][:300]
-        raise ModelError(f"the adapter does not fit the model: {reason}", where=str(folder)) from error
 
 
 def _device(name: str) -> str:
@@ -179,7 +136,10 @@ def _context(config: Mapping[str, object], tokenizer: Any) -> int:
 def _eos_tokens(tokenizer: Any, model: Any) -> tuple[int, ...]:
     stated = model.generation_config.eos_token_id if model.generation_config is not None else None
     several = stated if isinstance(stated, list) else [stated]
-    return tuple(dict.fromkeys(token for token in (tokenizer.eos_token_id, *several) if token is not None))
+    found = [token for token in (tokenizer.eos_token_id, *several) if token is not None]
+    if not all(type(token) is int for token in found):
+        raise ValueError(f"eos_token_id is {str(stated)[:60]}, which is no number of a token")
+    return tuple(dict.fromkeys(found))
 
 
 def _devices(config: LocalModel, model: Any) -> tuple[str, ...]:

@@ -26,8 +26,7 @@ from harness.engine.generate.single_row import LoneDecoder
 from harness.engine.loaded import LoadedModel
 from harness.engine.memory import out_of_memory, release
 from harness.engine.plain_method import NOT_FINITE, Generated, GenerationInput
-from harness.engine.score.choose import rescaled_beyond
-from harness.engine.text.thinking import ThinkingTracker
+from harness.engine.score.choose import beyond, rescaled_beyond
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +46,8 @@ class Generator:
     def __init__(self, loaded: LoadedModel, method: str | None = None) -> None:
         """method: packed, padded or plain, untried; None: the first that fits."""
         self.loaded = loaded
-        self.method = method or decoder_for(loaded) or "plain"
+        found, self.why = (method, "") if method is not None else decoder_for(loaded)
+        self.method = found or "plain"
         self.decoder = DECODERS.get(self.method)
         alone = partial(LoneDecoder, packed=self.method == "packed")
         self.lone: _Make | None = alone if method is None else self.decoder  # for a prompt that runs by itself
@@ -84,6 +84,12 @@ class Generator:
             for index, generated in self._run_plain([prompts[i] for i in plainly], budget, deadline):
                 yield plainly[index], generated
 
+    def _fallback(self) -> str | None:
+        """Returns why a row runs plainly, None where that was asked for."""
+        if self.decoder is not None:
+            return beyond(int(self.limit))
+        return self.why or None
+
     def _run_plain(
         self, prompts: Sequence[GenerationInput], budget: int | None, deadline: float | None
     ) -> Iterator[tuple[int, RowGenerated]]:
@@ -103,7 +109,7 @@ class Generator:
         for place, generated in answers:
             index = able[place]
             owed.discard(index)
-            yield index, _from_plain(self.loaded, prompts[index], generated, start)
+            yield index, _from_plain(generated, start, self._fallback())
             if deadline is not None and time.perf_counter() > deadline:
                 break
         for index in sorted(owed):
@@ -112,10 +118,8 @@ class Generator:
 
 def _beyond_plain(prompt: GenerationInput) -> str | None:
     """Returns what of a prompt the plain method cannot do, or None."""
-    thinking = getattr(prompt, "thinking", None)
     asked = {
         "hold an answer to a schema, regex or choices": getattr(prompt, "constraint", None) is not None,
-        "end thinking at a budget": thinking is not None and thinking.budget is not None,
         "tell the log-probabilities of an answer": getattr(prompt, "logprobs", False),
     }
     wanted = next((name for name, is_asked in asked.items() if is_asked), None)
@@ -130,17 +134,9 @@ def _rows_keep_apart(loaded: LoadedModel) -> bool:
     return all(next(plain_method.generate(loaded, [p]))[1].ids == together[i].ids for i, p in enumerate(prompts))
 
 
-def _from_plain(loaded: LoadedModel, prompt: GenerationInput, got: Generated, start: float) -> RowGenerated:
-    thinking, text, thought = getattr(prompt, "thinking", None), got.text, None
-    if thinking is not None:
-        ids = got.ids[:-1] if got.ids and got.ids[-1] in loaded.eos_tokens else got.ids
-        tracker = ThinkingTracker(loaded.tokenizer, thinking, prompt.ids)
-        for token in ids:
-            tracker.push(token)
-        text, thought = tracker.split(ids, prompt.stop)
-    fields = {name: getattr(got, name) for name in Generated.__dataclass_fields__} | {"text": text}
-    queued = max(0.0, time.perf_counter() - start - got.last_token_s)
-    return RowGenerated(**fields, queued_s=queued, thought=thought)
+def _from_plain(got: Generated, start: float, fallback: str | None) -> RowGenerated:
+    fields = {name: getattr(got, name) for name in Generated.__dataclass_fields__} | {"fallback": fallback}
+    return RowGenerated(**fields, queued_s=max(0.0, time.perf_counter() - start - got.last_token_s))
 
 
 class _Batch:

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from harness.engine.attention import Pass, attend, attend_causal, attend_step, packed_attention
+from harness.engine.attention import Pass, attend, attend_causal, attend_step, declared_windows, packed_attention
 from harness.engine.generate.shared_prefixes import SHARED_LENGTH, Buffers, Segment
 from harness.engine.loaded import LoadedModel
 
@@ -164,7 +164,7 @@ class PackedDecoder(Buffers):
     def __init__(self, loaded: LoadedModel, *, shared_length: int = SHARED_LENGTH) -> None:
         super().__init__(loaded.device)
         self.model, self.takes, self.shared_length = loaded.model, loaded.takes, shared_length
-        self.cache_argument = loaded.cache_argument
+        self.cache_argument, self.windows = loaded.cache_argument, declared_windows(loaded.model)
         self.rows: list[_Place] = []
         self.positions = torch.zeros(0, 0, dtype=torch.long, device=loaded.device)  # of each column's token
 
@@ -256,4 +256,5 @@ class PackedDecoder(Buffers):
             **{self.cache_argument: layout},
             **options,
         ).logits[0]
+        layout.check(self.windows)
         return logits if read is None else logits[read.to(self.device)]

@@ -9,8 +9,7 @@ from harness.engine.generate.constrained import Constraint
 from harness.engine.generate.shared_prefixes import Segment
 from harness.engine.loaded import LoadedModel
 from harness.engine.plain_method import Generated, GenerationInput
-from harness.engine.text.stop_strings import StopScanner, visible_text
-from harness.engine.text.thinking import Thinking, ThinkingTracker, Thought
+from harness.engine.text.answer import GrowingAnswer
 from harness.values import Confidence, Finish
 
 
@@ -19,7 +18,6 @@ class RowInput(GenerationInput):
     """A prompt with all that the engine can do for it."""
 
     constraint: Constraint | None = None  # what the answer is held to
-    thinking: Thinking | None = None
     logprobs: bool = False
 
 
@@ -35,7 +33,6 @@ class RowGenerated(Generated):
     queued_s: float = 0.0  # from the start of the run to this row's prefill
     token_s: tuple[float, ...] = ()  # when each token was known, from this row's prefill
     shared_tokens: int = 0  # tokens of the prompt that were computed once for several rows
-    thought: Thought | None = None  # None: nobody asked
     confidence: Confidence | None = None  # before any setting is applied; None: nobody asked, or there is no answer
 
 
@@ -45,13 +42,12 @@ class Row:
     def __init__(self, loaded: LoadedModel, index: int, prompt: GenerationInput, start: float) -> None:
         self.index, self.prompt, self.start = index, prompt, start
         self.segment: Segment | None = None  # the deepest shared part of the prompt
-        self.tokenizer, self.eos = loaded.tokenizer, loaded.eos_tokens
+        self.eos = loaded.eos_tokens
         self.sampling, self.seed = prompt.sampling, prompt.seed
         self.greedy = prompt.sampling.temperature == 0 and prompt.sampling.repetition_penalty == 1
         self.limit = min(prompt.max_tokens, loaded.max_length - len(prompt.ids))
         self.history = list(prompt.ids)
         self.written: list[int] = []
-        self.scanner = StopScanner(loaded.tokenizer, prompt.stop) if prompt.stop else None
         self.stop_string: str | None = None
         self.finish: Finish | None = None
         self.error: str | None = None
@@ -60,12 +56,12 @@ class Row:
         self.prefill_s = self.decode_s = 0.0
         self.batch_size = 1
         self.logprobs: list[float] | None = [] if getattr(prompt, "logprobs", False) else None
-        thinking, constraint = getattr(prompt, "thinking", None), getattr(prompt, "constraint", None)
-        self.thinking = ThinkingTracker(loaded.tokenizer, thinking, prompt.ids) if thinking else None
+        constraint = getattr(prompt, "constraint", None)
+        self.answer = GrowingAnswer(loaded.tokenizer, prompt.stop, prompt.thinking, prompt.ids)
         self.matcher = constraint.start() if constraint else None
         self.forced: deque[int] = deque()
         # A model that opens its thinking itself may do so before an answer that is held to a grammar.
-        opening = self.thinking.opening if self.thinking and self.matcher else []
+        opening = self.answer.thinking.opening if self.answer.thinking and self.matcher else []
         self.opening = opening[0] if len(opening) == 1 else None
 
     @property
@@ -74,7 +70,7 @@ class Row:
 
     @property
     def in_answer(self) -> bool:
-        return self.thinking is None or not self.thinking.active
+        return not self.answer.thinks
 
     def push(self, token: int, now: float, logprob: float | None = None) -> None:
         """Adds a token and decides whether the row is complete."""
@@ -88,11 +84,11 @@ class Row:
                 self.logprobs.append(logprob)
             if self.matcher is not None:
                 complete = self.matcher.push(token)
-            if self.scanner is not None:
-                self.stop_string = self.scanner.push(token)
-        if self.thinking is not None:
-            self.thinking.push(token)
-            self.forced.extend(self.thinking.to_force())
+        self.stop_string = self.answer.push(token)
+        if self.answer.thinking is not None:
+            if self.answer.thinking.answer_from == self.step and self.logprobs:
+                self.logprobs.clear()  # all so far was thought
+            self.forced.extend(self.answer.thinking.to_force())
         if complete or self.stop_string is not None or token in self.eos:
             self.finish = "stop"
         elif len(self.written) >= self.limit:
@@ -101,11 +97,7 @@ class Row:
     def finished(self, finish: Finish | None = None) -> RowGenerated:
         """Returns the row as a value, with the finish reason it has or the one given."""
         ids = self.written[:-1] if self.written and self.written[-1] in self.eos else self.written
-        thought, text = None, ""
-        if self.thinking is not None:
-            text, thought = self.thinking.split(ids, self.prompt.stop)
-        elif ids:
-            text = visible_text(self.tokenizer, ids, self.prompt.stop)
+        text, thought = self.answer.read(ids)
         began = self.start if self.began is None else self.began
         since = tuple(stamp - began for stamp in self.stamps)
         logprobs = self.logprobs

@@ -6,6 +6,7 @@ import inspect
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 
 from harness.engine import plain_method
-from harness.engine.cache import attention_kinds
+from harness.engine.cache import LONGEST_TRIED, attention_kinds, reaches
 from harness.engine.loaded import LoadedModel, cache_argument
 from harness.engine.memory import peak_bytes
 from harness.engine.score import prefix_walk
@@ -36,11 +37,12 @@ ALLOWED_HALF, ROUNDING_HALF, TIMES_ROUNDING = 0.05, 2e-3, 6
 def scorer_for(loaded: LoadedModel, engine: str = "auto") -> Scorer:
     """Returns the `score` function to use: `tree.score` or `plain_score`, both with the same arguments.
 
-    engine "plain" asks for the reference method; "auto" tries the tree on a short text first and says in one line of
-    the log when the model cannot do it.
+    engine "plain" asks for the reference method; "auto" tries the tree on a short text first. Where the model cannot do
+    it, one line of the log says so, and every result.
     """
     if engine == "plain":
         return plain_score
+    why = None
     for reader in (PackedReader, PaddedReader):
         why = obstacle(loaded, reader)
         if why is None:
@@ -49,7 +51,7 @@ def scorer_for(loaded: LoadedModel, engine: str = "auto") -> Scorer:
             return shared if limit is None else partial(_by_length, limit, shared)
         log.debug("not with %s: %s", reader.__name__, why)
     log.info("scoring with the plain method: %s", why)
-    return plain_score
+    return partial(plain_score, instead=why)
 
 
 def plain_score(
@@ -58,12 +60,16 @@ def plain_score(
     *,
     batch_tokens: int | None = None,
     on_stats: Callable[[prefix_walk.EngineStats], None] | None = None,
+    instead: str | None = None,
 ) -> Iterator[tuple[int, ScoredSequence]]:
-    """Yields what `plain.score` does, and tells `on_stats` what it took, as far as that is known."""
+    """Yields what `plain_method.score` does, and tells `on_stats` what it took, as far as that is known.
+
+    instead: why it is not the tree that scores, None where the tree was not wanted; each result says so.
+    """
     start, seconds = time.perf_counter(), 0.0
     for index, scored in plain_method.score(loaded, sequences, batch_tokens=batch_tokens):
         seconds += scored.prefill_s
-        yield index, scored
+        yield index, scored if instead is None else replace(scored, fallback=instead)
     if on_stats is not None:
         on_stats(
             prefix_walk.EngineStats(
@@ -88,6 +94,11 @@ def rescaled_beyond(config: Any) -> int | None:
     return longest
 
 
+def beyond(limit: int) -> str:
+    """Returns why texts beyond `limit` tokens are run by the plain method."""
+    return f"beyond {limit} tokens the model turns all its positions otherwise"
+
+
 def _by_length(
     limit: int,
     shared: Scorer,
@@ -100,7 +111,8 @@ def _by_length(
     """Yields what any scorer does, where sequences beyond `limit` tokens cannot share a prefix with shorter ones."""
     took: list[prefix_walk.EngineStats] = []
     long = [len(sequence.ids) - 1 > limit for sequence in sequences]
-    for run, wanted in ((shared, False), (plain_score, True)):
+    plain = partial(plain_score, instead=beyond(limit))
+    for run, wanted in ((shared, False), (plain, True)):
         indices = [index for index, is_long in enumerate(long) if is_long == wanted]
         if indices:
             part = [sequences[index] for index in indices]
@@ -157,9 +169,7 @@ def _trial(loaded: LoadedModel, reader: Any) -> tuple[float, float]:
     The text is longer than any small window the configuration speaks of, so that a model which counts positions by
     their place in the row is found out.
     """
-    text = loaded.model.config.get_text_config(decoder=True)
-    windows = [value for name, value in text.to_dict().items() if "window" in name and type(value) is int]
-    prefix = TRIAL_PREFIX + max((value for value in windows if value <= 512), default=0)
+    prefix = TRIAL_PREFIX + max((reach for reach in reaches(loaded.model.config) if reach <= LONGEST_TRIED), default=0)
     sequences = _trial_sequences(prefix, loaded.model.get_output_embeddings().weight.shape[0], loaded.max_length)
     expected = [_model_itself(loaded, sequence) for sequence in sequences]
     score = partial(prefix_walk.score, loaded, reader=reader)

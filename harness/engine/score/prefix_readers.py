@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
-from harness.engine.attention import Pass, attend, packed_attention
+from harness.engine.attention import Pass, attend, declared_windows, packed_attention
 from harness.engine.cache import PrefixCache, attention_kinds, sees
 from harness.engine.loaded import LoadedModel, cache_argument
 from harness.engine.score.prefix_tree import Row
@@ -93,7 +93,7 @@ class PackedReader:
         if loaded.device.type != "cpu":
             raise NotImplementedError("attention in parts is for the CPU")
         self.loaded, self.decoder = loaded, decoder
-        self.windows = set((attention_kinds(loaded.model.config) or {}).values())
+        self.windows = declared_windows(loaded.model)
         self.keys: list[torch.Tensor] = []  # a layer each: (1, key heads, length, size)
         self.values: list[torch.Tensor] = []
 
@@ -115,8 +115,7 @@ class PackedReader:
                 packed=layout,
                 **{cache_argument(type(self.decoder)): layout},
             )
-        if layout.windows != self.windows:  # a window that attention is not told of would be in the mask alone
-            raise NotImplementedError(f"attention is told of windows {layout.windows}, not of {self.windows}")
+        layout.check(self.windows)
         return output, [0, *accumulate(len(row.tokens) for row in rows)][:-1]
 
     def cut(self, length: int) -> None:
@@ -131,7 +130,6 @@ class _RowsPass(Pass):
     def __init__(self, reader: PackedReader, rows: Sequence[Row], past: int, keeps: bool) -> None:
         super().__init__()
         self.reader, self.past, self.keeps, self.layer = reader, past, keeps, -1
-        self.windows: set[int | None] = set()
         lengths = [len(row.tokens) for row in rows]
         self.width = max(lengths)
         starts = np.array([0, *accumulate(lengths)][:-1])
@@ -167,7 +165,6 @@ class _RowsPass(Pass):
         """Returns attention, (1, tokens, heads, size): of a query's own row and of the prefix, put together."""
         if softcap is not None:
             raise NotImplementedError("scores that are capped")
-        self.windows.add(window)
         out, total = self._own(query, key, value, scale, window)
         if self.past:
             before, also = self._before(query, scale, window)

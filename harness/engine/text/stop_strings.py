@@ -43,16 +43,20 @@ class StopScanner:
     some decoders drop a leading space. Bytes of an unfinished character wait until the character is complete. A token
     without the last character of any stop string completes none, and waits until one may. A window never begins within
     a run of bytes, which some decoders read as a whole or not at all.
+
+    after: what is known to stand before the first token, of an answer that follows a thought; white space at the
+    beginning of such an answer belongs to neither, and ends nothing. None: the text begins with the first token.
     """
 
-    def __init__(self, tokenizer: Any, stop: Sequence[str]) -> None:
+    def __init__(self, tokenizer: Any, stop: Sequence[str], after: str | None = None) -> None:
         self.tokenizer = tokenizer
         self.stop = tuple(stop)
         self.ends = {text[-1] for text in self.stop}
         self.reach = max(map(len, self.stop), default=1) - 1  # characters of a stop string that older text may hold
         self.window: list[int] = []
         self.seen = 0  # characters of the window's text already looked at
-        self.tail = ""
+        self.tail = "" if after is None else after.lstrip()
+        self.blank = after is not None and not self.tail  # nothing but white space stands so far, which is left out
 
     def push(self, token: int) -> str | None:
         """Returns the stop string that this token completes, or None; of several the one that begins first."""
@@ -63,6 +67,9 @@ class StopScanner:
         text = raw_text(self.tokenizer, self.window)
         finished = text.rstrip(UNFINISHED)
         fresh = self.tail + finished[self.seen :]
+        if self.blank:
+            fresh = fresh.lstrip()
+            self.blank = not fresh
         self.seen = max(self.seen, len(finished))
         self.tail = fresh[-self.reach :] if self.reach else ""
         if len(self.window) > WINDOW and finished == text and UNFINISHED not in own:
@@ -94,16 +101,20 @@ def raw_text(tokenizer: Any, ids: Sequence[int]) -> str:
     return text
 
 
-def visible_text(tokenizer: Any, ids: Sequence[int], stop: Sequence[str] = ()) -> str:
+def visible_text(tokenizer: Any, ids: Sequence[int], stop: Sequence[str] = (), after: str | None = None) -> str:
     """Returns the text of `ids` without special tokens, cut before the stop string that begins first.
 
-    A stop string that contains a special token's text is looked for before the special tokens are removed.
+    A stop string that contains a special token's text is looked for before the special tokens are removed. `after` is
+    as in `StopScanner`.
     """
     text: str = tokenizer.decode(list(ids), skip_special_tokens=True)
+    raw = raw_text(tokenizer, ids)
+    if after is not None:
+        text, raw = (after + text).lstrip(), (after + raw).lstrip()
     before, found = cut(text, stop)
     if found is not None:
         return before
-    before, found = cut(raw_text(tokenizer, ids), stop)
+    before, found = cut(raw, stop)
     if found is None:
         return text
     for special in tokenizer.all_special_tokens:

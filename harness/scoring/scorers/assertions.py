@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from harness.scoring.cells import text
-from harness.scoring.plain_text import as_text, matches
+from harness.scoring.plain_text import matches
+from harness.scoring.value_text import as_text
 
 ASSERTIONS: Mapping[str, Callable[[str, str], bool]] = {
     "equals": lambda expected, answer: answer.strip() == expected.strip(),

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.scoring.plain_text import as_text, squash
-from harness.scoring.scorers.text import f1, overlap
+from harness.scoring.plain_text import squash
+from harness.scoring.scorers.text import accepted, f1, overlap
+from harness.scoring.value_text import as_seen, as_text, forms
 
 
 def label(expected: Any, answer: Any) -> float:
     """Returns 1 if both name the same label, else 0; case and white space around it do not count."""
-    right, found = as_text(expected), as_text(answer)
-    return float(right is not None and found is not None and plain(right) == plain(found))
+    right, found = ({plain(form) for form in forms(value)} for value in (expected, answer))
+    return float(not right.isdisjoint(found))
 
 
 def multi_label(expected: Any, answer: Any, *, separator: str = ",") -> tuple[float, dict[str, float]]:
@@ -27,11 +28,11 @@ def multi_label(expected: Any, answer: Any, *, separator: str = ",") -> tuple[fl
 
 def labels_in(value: Any, separator: str) -> set[str]:
     """Returns the labels of a list, or of a text with a separator, without regard to case and white space."""
-    several: Sequence[Any] = value.split(separator) if isinstance(value, str) else value or []
-    several = several if isinstance(several, list | tuple) else [several]
+    listed = accepted(value)
+    several: Sequence[Any] = value.split(separator) if listed == [value] and isinstance(value, str) else listed
     return {plain(as_text(one) or "") for one in several} - {""}
 
 
 def plain(text: str) -> str:
-    """Returns a label without regard to case and white space."""
-    return squash(text).casefold()
+    """Returns a label without regard to case, white space, and how its characters are composed."""
+    return squash(as_seen(text)).casefold()

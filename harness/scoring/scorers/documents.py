@@ -10,8 +10,9 @@ from pydantic import AfterValidator
 
 from harness.config import named_functions
 from harness.errors import DataError, nearest
-from harness.scoring.plain_text import as_text, squash
+from harness.scoring.plain_text import squash
 from harness.scoring.scorers.text import contains, exact_match, text, token_f1
+from harness.scoring.value_text import as_text
 
 MAX_PASSAGES = 100  # of one answer that are looked up
 QUOTED = re.compile(r'"([^"]+)"|“([^”]+)”|«([^»]+)»|„([^“”]+)[“”]|^>[ \t]?(.+)$', re.MULTILINE)

@@ -7,8 +7,9 @@ from typing import Any
 
 from harness.errors import DataError
 from harness.scoring.extractors import read_json
-from harness.scoring.plain_text import as_text, squash
+from harness.scoring.scorers.choice import plain
 from harness.scoring.scorers.text import f1, overlap
+from harness.scoring.value_text import as_text
 
 
 def entities(expected: Any, answer: Any) -> tuple[float, dict[str, float]]:
@@ -50,4 +51,4 @@ def _grouped(value: Mapping[Any, Any]) -> Iterator[dict[str, object]]:
 
 
 def _plain(value: Any) -> str:
-    return squash(as_text(value) or "").casefold()
+    return plain(as_text(value) or "")

@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any
 
 from harness.scoring.cells import parts
-from harness.scoring.plain_text import as_text
+from harness.scoring.value_text import as_text
 
 
 def instructions(expected: Any, answer: Any, *, row: Mapping[str, object]) -> tuple[float, dict[str, float]]:

@@ -6,8 +6,8 @@ import re
 from fractions import Fraction
 from typing import Any
 
-from harness.scoring.plain_text import MAX_DIGITS
 from harness.scoring.scorers.text import best
+from harness.scoring.value_text import MAX_DIGITS
 
 MAX_CHARS = 2000  # of an answer that is read
 # In this order; each changes how an expression is set, not what it says.

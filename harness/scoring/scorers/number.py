@@ -11,7 +11,11 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from harness.errors import DataError
-from harness.scoring.plain_text import Decimals, Percent, as_date, as_number, as_text, fold, numbers, scaled
+from harness.scoring.dates import as_date
+from harness.scoring.numbers import Decimals, Percent, as_number, numbers, scaled
+from harness.scoring.plain_text import fold
+from harness.scoring.scorers.text import accepted
+from harness.scoring.value_text import as_text
 
 Tolerance = Annotated[float, Field(ge=0)]
 
@@ -37,7 +41,7 @@ def number(
     def read(value: Any) -> Decimal | None:
         return _measure(value, units, decimal, percent) if units else as_number(value, decimal, percent)
 
-    wanted = [read(one) for one in (expected if isinstance(expected, list | tuple) else [expected])]
+    wanted = [read(one) for one in accepted(expected, of=int | float | str)]
     right = [one for one in wanted if one is not None]
     if not right or len(right) < len(wanted):
         raise DataError(f"expected {expected!r:.60}, which is no number", fix="mend the row, or score it as text")
@@ -61,9 +65,10 @@ def _measure(value: Any, units: Mapping[str, float], decimal: Decimals, percent:
     found = list(islice(numbers(value[:1000], decimal), 2))
     if len(found) != 1:
         return None
-    after = UNIT.match(value, found[0].end)
+    after = UNIT.match(found[0].after)
     worth = 1 if after is None else units.get(after[1])
-    return None if worth is None else scaled(found[0], percent) * Decimal(str(worth))
+    one = scaled(found[0], percent)
+    return None if worth is None or one is None else one * Decimal(str(worth))
 
 
 def date(expected: Any, answer: Any, *, dayfirst: bool | None = None) -> float:
@@ -71,11 +76,11 @@ def date(expected: Any, answer: Any, *, dayfirst: bool | None = None) -> float:
 
     `dayfirst` says how 03/05/2024 is meant. Raises DataError if the expected value is no date, or could be two.
     """
-    right = as_date(as_text(expected), dayfirst)
-    if right is None:
+    right = {as_date(one, dayfirst) for one in accepted(expected)}
+    if None in right:
         fix = "write YYYY-MM-DD, or set dayfirst: true or false"
         raise DataError(f"expected {expected!r:.60}, which is no date or could be two", fix=fix)
-    return float(as_date(answer, dayfirst) == right)
+    return float(as_date(answer, dayfirst) in right)
 
 
 WORDS = {**dict.fromkeys(("true", "yes", "y", "1"), True), **dict.fromkeys(("false", "no", "n", "0"), False)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.scoring.plain_text import as_text
+from harness.scoring.value_text import as_text
 
 # How English refusals begin: the list of XSTest's string match (Röttger et al. 2023). It takes sympathy ("I'm sorry to
 # hear") and balanced answers ("As an AI") for refusals: 92 % agreement with people on GPT-4, 76 % on another model.

@@ -6,8 +6,9 @@ import re
 from typing import Any
 
 from harness.errors import DataError
-from harness.scoring.plain_text import ARTICLES, PUNCTUATION, as_text
+from harness.scoring.plain_text import ARTICLES, PUNCTUATION
 from harness.scoring.scorers.text import f1
+from harness.scoring.value_text import as_text
 
 SEPARATOR = re.compile(r"\s*(?:[,;\n]|\band\b)\s*")
 MAX_SPANS = 100  # of an answer that are compared

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -11,22 +12,44 @@ from types import SimpleNamespace
 from typing import Any, TypedDict, Unpack
 
 from harness.errors import HarnessError
-from harness.scoring.plain_text import ARTICLES, PUNCTUATION, Pattern, as_text, matches, squash, without
+from harness.scoring.plain_text import (
+    ARTICLES,
+    PUNCTUATION,
+    Pattern,
+    in_a_word,
+    matches,
+    normal_words,
+    squash,
+    stemmed_words,
+    without,
+)
 from harness.scoring.scorers.chrf import chrf2
+from harness.scoring.value_text import as_seen, forms, listed_in
 
 MAX_COMPARED = 20_000  # characters of each text that are compared where the work grows with both lengths
 
 
+def accepted(expected: Any, of: Any = str) -> list[Any]:
+    """Returns the accepted values: those of a list, also of one that stands as text in a cell, or the one given."""
+    if isinstance(expected, list | tuple):
+        return list(expected)
+    several = listed_in(expected) if isinstance(expected, str) else None
+    return several if several and all(isinstance(one, of) for one in several) else [expected]
+
+
 def aliases(expected: Any) -> list[str]:
-    """Returns the accepted texts: those of a list, or the one given. A null accepts the empty text."""
-    several = expected if isinstance(expected, list | tuple) else [expected]
-    return ["" if one is None else str(as_text(one)) for one in several]
+    """Returns the accepted texts, each in all its forms. A null accepts the empty text."""
+    return [form for one in accepted(expected) for form in (("",) if one is None else forms(one))]
 
 
 def best(expected: Any, answer: Any, similarity: Callable[[str, str], float]) -> float:
-    """Returns the highest `similarity(alias, answer)` over the accepted texts; 0 for an answer that is no text."""
-    given = as_text(answer)
-    return 0.0 if given is None else max((float(similarity(one, given)) for one in aliases(expected)), default=0.0)
+    """Returns the highest `similarity(alias, answer)` over the accepted texts; 0 for an answer that is no text.
+
+    How characters are composed, no-break spaces and what cannot be seen make no difference.
+    """
+    given = [as_seen(form) for form in forms(answer)]
+    pairs = ((as_seen(one), form) for one in aliases(expected) for form in given)
+    return max((float(similarity(*pair)) for pair in pairs), default=0.0)
 
 
 class Normalisation(TypedDict, total=False):
@@ -69,7 +92,7 @@ def text(expected: Any, answer: Any) -> float:
 
 
 def _loose(text: str) -> str:
-    return squash(unicodedata.normalize("NFKC", text)).casefold().removesuffix(".").rstrip()
+    return squash(unicodedata.normalize("NFKC", text)).casefold().rstrip(".。．").rstrip()
 
 
 def contains(expected: Any, answer: Any, *, ignore_case: bool = True) -> float:
@@ -81,7 +104,7 @@ def contains(expected: Any, answer: Any, *, ignore_case: bool = True) -> float:
             return not given
         start = given.find(one)
         while start >= 0:
-            if not (_joins(given, start - 1, one[0]) or _joins(given, start + len(one), one[-1])):
+            if not _goes_on(given, start, start + len(one)):
                 return True
             start = given.find(one, start + 1)
         return False
@@ -89,11 +112,14 @@ def contains(expected: Any, answer: Any, *, ignore_case: bool = True) -> float:
     return best(expected, answer, within)
 
 
-def _joins(text: str, position: int, edge: str) -> bool:
-    """Tells if the character at a position continues the word that ends in `edge`. Only ASCII words have edges."""
-    if not 0 <= position < len(text):
-        return False
-    return all(c.isascii() and c.isalnum() for c in (text[position], edge))
+def _goes_on(text: str, start: int, end: int) -> bool:
+    """Tells if what stands between two places is a part only: of a word, or of a number (12 of 12.5, 5 of -5)."""
+    if in_a_word(text, start - 1, text[start]) or in_a_word(text, end, text[end - 1]):
+        return True
+    after, before = text[end : end + 2], text[max(0, start - 2) : start]
+    if text[end - 1].isdigit() and re.fullmatch(r"[.,]\d", after):
+        return True
+    return text[start].isdigit() and re.fullmatch(r"\d[.,]|(?:^|[^\w)])[-−]", before) is not None
 
 
 def regex(expected: Any, answer: Any, *, pattern: Pattern | None = None) -> float:
@@ -103,11 +129,6 @@ def regex(expected: Any, answer: Any, *, pattern: Pattern | None = None) -> floa
     return best(expected, answer, lambda one, given: any(True for _ in matches(one, given)))
 
 
-def normal_words(text: str) -> list[str]:
-    """Returns the words without case, punctuation and articles (Rajpurkar et al. 2016, SQuAD's evaluation)."""
-    return ARTICLES.sub(" ", text.lower().translate(PUNCTUATION)).split()
-
-
 def overlap(expected: Iterable[Any], found: Iterable[Any]) -> tuple[int, int, int]:
     """Returns how many items two collections share, how many are found and how many expected; repeats count."""
     wanted, given = Counter(expected), Counter(found)
@@ -115,13 +136,21 @@ def overlap(expected: Iterable[Any], found: Iterable[Any]) -> tuple[int, int, in
 
 
 def f1(shared: float, found: float, expected: float) -> float:
-    """Returns 2 shared / (found + expected): the harmonic mean of precision and recall; 1 if both are empty."""
+    """Returns 2 shared / (found + expected): the harmonic mean of precision and recall; 1 if both are empty lists."""
     return 2 * shared / (found + expected) if found + expected else 1.0
 
 
 def token_f1(expected: Any, answer: Any) -> float:
-    """Returns the F1 of the words shared with the best of the accepted texts, normalised as for SQuAD."""
-    return best(expected, answer, lambda one, given: f1(*overlap(normal_words(one), normal_words(given))))
+    """Returns the F1 of the words shared with the best of the accepted texts, normalised as for SQuAD; 0 without any.
+
+    Of scripts that set no spaces between words each character is a word.
+    """
+
+    def similarity(one: str, given: str) -> float:
+        shared, found, wanted = overlap(normal_words(one), normal_words(given))
+        return f1(shared, found, wanted) if shared else 0.0
+
+    return best(expected, answer, similarity)
 
 
 def edit_similarity(expected: Any, answer: Any) -> float:
@@ -136,17 +165,22 @@ def chrf(expected: Any, answer: Any) -> float:
 
 
 def rouge_l(expected: Any, answer: Any) -> float:
-    """Returns ROUGE-L: the F1 of the longest common subsequence of stemmed words (Lin 2004). English only.
+    """Returns ROUGE-L: the F1 of the longest common subsequence of words (Lin 2004); 0 if either text has none.
 
-    Words and stems are rouge-score's, the subsequence is rapidfuzz's; the value is that of rouge-score, 100 times
-    sooner.
+    Of ASCII texts it is rouge-score's value, with its words and its English stems, 100 times sooner. Other texts are
+    cut into words in their own script, of which only the ASCII ones are stemmed; rouge-score would drop the others.
     """
     subsequence = _library("rapidfuzz.distance.LCSseq", "rapidfuzz")
-    words = _library("rouge_score.tokenize", "rouge-score").tokenize
+    tokenize = _library("rouge_score.tokenize", "rouge-score").tokenize
+
+    def words(text: str) -> list[str]:
+        if text.isascii():
+            return list(tokenize(text, _stemmer()))
+        return stemmed_words(text, _stemmer().stem)
 
     def similarity(one: str, given: str) -> float:
-        a, b = (words(text, _stemmer()) for text in _compared(one, given))
-        return f1(subsequence.similarity(a, b), len(a), len(b)) if a and b else float(not a and not b)
+        a, b = (words(text) for text in _compared(one, given))
+        return f1(subsequence.similarity(a, b), len(a), len(b)) if a and b else 0.0
 
     return best(expected, answer, similarity)
 

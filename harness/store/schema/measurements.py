@@ -48,6 +48,7 @@ class ModelLine:
     price: Mapping[str, object] | None = None  # as listed when it was asked
     origin: str | None = None  # of recorded answers: the tool that wrote them
     file: str | None = None  # of recorded answers
+    otherwise: Mapping[str, str] = field(default_factory=dict)  # part of its files -> what was done instead
     versions: Mapping[str, str | None] = field(default_factory=dict)  # of libraries
     in_process: bool | None = None  # of a load: whether it ran in this process
     url: str | None = None  # of a load on a server
@@ -99,6 +100,7 @@ class PassLine:
     decode_s: float | None
     usd: float | None = None
     cut_off: bool = False  # from outside, with requests under way
+    bystanders: Bystanders | None = None  # None: written before it was measured
     kind: Literal["pass"] = "pass"
 
 

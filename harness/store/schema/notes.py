@@ -18,10 +18,14 @@ class NoteCode(StrEnum):
 
     # how a run was made
     MEASURED_ON = "measured_on"  # processor, cores
+    THREADS = "threads"  # threads, cores
     SEALED = "sealed"  # kind, reason
     LICENCE = "licence"  # licence, commercial, reason
+    STATED = "stated"  # licence, provenance, by: of a model's entry, not read from its files
+    POLICY = "policy"  # name, digest, verdicts
     # what was asked
     ROWS_LEFT_OUT = "rows_left_out"  # n, columns
+    PARTS_OF_DATA = "parts_of_data"  # n, of
     ANSWERS_RESPELLED = "answers_respelled"  # n
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"
@@ -33,13 +37,17 @@ class NoteCode(StrEnum):
     LOSS_UNIT = "loss_unit"  # always_answer, always_value
     ENERGY = "energy"  # joules, method, net_joules, carbon_g, j_per_output_token, j_per_sample, j_per_correct
     TRUNCATED_PROMPTS = "truncated_prompts"  # n
-    BUSY_MACHINE = "busy_machine"  # others, stolen: the highest shares; rows: those disturbed
+    LOADED_OTHERWISE = "loaded_otherwise"  # part, why
+    BUSY_MACHINE = "busy_machine"  # others, stolen: the highest shares; rows: those disturbed, of latencies
+    BUSY_PASS = "busy_pass"  # the same, of throughputs and what follows from them
     # what the responses of a model tell
     ANSWERED_AS = "answered_as"  # n; counts: versions
     RECORDED_ANSWERS = "recorded_answers"  # n; counts: where they are from
     ANSWERS_MISSING = "answers_missing"  # n, asked, samples
     ANSWERS_MATCHED = "answers_matched"  # by what was asked: n, answers; samples, and what the file calls each
     NOT_AS_ASKED = "not_as_asked"  # parameter, n, answers, why
+    HANDLED_OTHERWISE = "handled_otherwise"  # setting, n, answers, why
+    PLAIN_METHOD = "plain_method"  # n, answers, why
     REFUSALS = "refusals"  # n, answers; counts: kinds
     TOKEN_COUNTS = "token_counts"  # label, n, answers
     NO_ANSWER_FOUND = "no_answer_found"  # n, answers, labels, held; counts: the commonest of the texts

@@ -15,8 +15,9 @@ from typing import Any
 
 from harness.errors import DataError
 from harness.scoring.cells import Row
+from harness.scoring.value_text import text_of as as_text
 from harness.tasks.authoring.roles import CLASSES, LOOKED_AT, Roles, answer_is, is_assertion, is_label, key_of
-from harness.tasks.data.columns import Column, as_text
+from harness.tasks.data.columns import Column
 from harness.tasks.data.lazy import made
 from harness.tasks.data.passages import texts_in
 from harness.tasks.data.prepare import PREPARE

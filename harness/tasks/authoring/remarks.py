@@ -13,10 +13,11 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.scoring.cells import Row
 from harness.scoring.plain_text import fold
+from harness.scoring.value_text import text_of as as_text
 from harness.stats import detectable_gap
 from harness.tasks.authoring.roles import LONGEST_LABEL, MOST_LABELS, Roles, almost_id, asked_of, offered
 from harness.tasks.authoring.words import counted, group_list, row_list, short
-from harness.tasks.data.columns import PART, Column, Table, as_text, read_table
+from harness.tasks.data.columns import PART, Column, Table, read_table
 from harness.tasks.data.lazy import Picked, in_parts, made
 from harness.tasks.data.near_duplicates import near_pairs
 from harness.tasks.data.people import PEOPLE_NEED, people_finder

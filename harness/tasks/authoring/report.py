@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from harness.errors import ConfigError, DataError, nearest
+from harness.scoring.value_text import text_of as as_text
 from harness.tasks.authoring.draft import kind_in_words, spellings_of, task_of
 from harness.tasks.authoring.remarks import doubts, duplicates, leaks, odd_labels, personal, scale
 from harness.tasks.authoring.roles import (
@@ -22,7 +23,7 @@ from harness.tasks.authoring.roles import (
     unanswered,
 )
 from harness.tasks.authoring.words import counted, row_list, short
-from harness.tasks.data.columns import Column, Table, as_text, columns_of, read_table
+from harness.tasks.data.columns import Column, Table, columns_of, read_table
 from harness.tasks.data.lazy import picked
 
 

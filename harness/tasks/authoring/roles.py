@@ -18,8 +18,9 @@ from typing import Any
 from harness.errors import ConfigError, DataError, nearest
 from harness.scoring.cells import Row
 from harness.scoring.plain_text import fold
+from harness.scoring.value_text import text_of as as_text
 from harness.tasks.authoring.words import row_list
-from harness.tasks.data.columns import Column, as_text
+from harness.tasks.data.columns import Column
 from harness.tasks.data.formats import suffix_of
 from harness.tasks.data.lazy import picked
 from harness.tasks.data.passages import texts_in

@@ -23,14 +23,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 
 from harness.errors import DataError, beside
+from harness.scoring.value_text import text_of
+from harness.tasks.data.bounds import unpacked
 from harness.tasks.data.files import read_file
-from harness.tasks.data.formats import READERS, DataSource, suffix_of
+from harness.tasks.data.formats import READERS, DataSource, suffix_of, told_delimiter
 from harness.tasks.data.lazy import Lazy, in_parts
+from harness.tasks.data.spreadsheet import check_book
+from harness.tasks.data.tables import MOST_COLUMNS, too_many_columns
 
 Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]
 DELIMITERS = ",;\t|"
@@ -85,6 +89,8 @@ def read_table(path: Path, sheet: str | None = None) -> Table:
         there = beside(path)
         fix = f"the folder holds: {', '.join(there[:8])}" if there else "check the path"
         what = "this is a folder, not a file" if path.is_dir() else "no such file"
+        if path.exists() and not path.is_dir():
+            what, fix = "this is a device or pipe, not a file", "save the data in a file"
         raise DataError(what, where=str(path), fix=fix)
     suffix = suffix_of(path).removesuffix(".gz")
     if suffix not in READERS:
@@ -119,6 +125,8 @@ def _read(path: Path, suffix: str, sheet: str | None) -> Table:
     if not rows:
         raise DataError("the file holds no rows", where=str(path), fix="fill it, or name another file")
     kept = rows if isinstance(rows, Lazy) else tuple(rows)
+    if suffix in {".csv", ".tsv"} and (failed := sum(cell is None for row in rows for cell in row.values())):
+        notes.append(f"{failed} cells hold a spreadsheet's error (#N/A and the like): read as empty")
     return Table(path, kept, source, digest, encoding or suffix[1:], tuple(notes))
 
 
@@ -130,24 +138,22 @@ def columns_of(rows: Sequence[Mapping[str, object]]) -> tuple[Column, ...]:
         for name in dict.fromkeys(name for row in part for name in row):
             if name not in tallies:
                 tallies[name] = _Tally(name, before)
+        if len(tallies) > MOST_COLUMNS:
+            raise too_many_columns(len(tallies), f"the first {before + len(part):,} rows")
         for name, tally in tallies.items():
             tally.add(before, [row.get(name) for row in part])
         before += len(part)
     return tuple(tally.column() for tally in tallies.values())
 
 
-def as_text(value: Any) -> str:
-    """Returns a value as it would stand in a prompt."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else str(value) if not isinstance(value, list | dict) else json.dumps(value, default=str)
-
-
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    return gzip.open(path) if suffix_of(path).endswith(".gz") else path.open("rb")
+def _bytes(path: Path) -> BinaryIO:
+    raw = path.open("rb")
+    if not suffix_of(path).endswith(".gz"):
+        return raw
+    return unpacked(cast("BinaryIO", gzip.GzipFile(fileobj=raw)), path.stat().st_size, path)
 
 
 def _encoding(path: Path) -> tuple[str, str | None]:
@@ -193,6 +199,10 @@ def _dialect(path: Path, encoding: str, usual: str) -> tuple[str, tuple[str, ...
     """Returns the delimiter, and names for the columns where the first line holds none."""
     with _bytes(path) as handle:
         text = io.TextIOWrapper(handle, encoding, newline="", errors="replace").read(SNIFFED_CHARS)
+    first, _, rest = text.partition("\n")
+    if (told := told_delimiter(first)) is not None:
+        records = _records(rest, told)
+        return told, _names(records) if len(records) > 1 else None
     best = max((usual, *DELIMITERS.replace(usual, "")), key=lambda mark: _fit(_records(text, mark)))
     records = _records(text, best)
     return best, _names(records) if len(records) > 1 else None
@@ -248,9 +258,11 @@ def _like_data(cell: str) -> bool:
 
 
 def _excel_notes(path: Path) -> Iterator[str]:
-    """Yields what an Excel file holds that rows do not show: merged cells and formulas."""
+    """Yields what an Excel file holds that rows do not show: merged cells, formulas and errors."""
     merged: list[str] = []
-    formulas = 0
+    formulas = failed = 0
+    with path.open("rb") as handle:
+        check_book(handle, path)
     try:
         with zipfile.ZipFile(path) as book:
             for name in book.namelist():
@@ -259,10 +271,13 @@ def _excel_notes(path: Path) -> Iterator[str]:
                         xml = sheet.read(300_000_000)
                     merged += [ref.decode() for ref in re.findall(rb'<mergeCell\s+ref="([A-Z0-9:]{1,30})"', xml)]
                     formulas += len(re.findall(rb"<f[ />]", xml))
+                    failed += len(re.findall(rb'<c [^>]{0,100}\bt="e"', xml))
     except (zipfile.BadZipFile, OSError):
         return  # the reader says what is wrong
     if merged:
         yield f"merged cells ({', '.join(merged[:5])}): only the first cell of each has the value, the others are empty"
+    if failed:
+        yield f"{failed} cells hold an error (#N/A and the like): read as empty"
     if formulas:
         yield f"{formulas} formulas: the values that the spreadsheet program last stored are used"
 
@@ -297,7 +312,7 @@ class _Tally:
         if len(rows) < len(values):
             self.empty.extend(sorted(set(range(before + 1, before + len(values) + 1)) - set(rows)))
             values = [values[i - before - 1] for i in rows]
-        texts = [as_text(value) for value in values]
+        texts = [text_of(value) for value in values]
         self.types.update(map(type, values))
         self.hashes.extend(map(hash, texts))
         self.words.extend(text.count(" ") + 1 for text in texts)

@@ -55,9 +55,12 @@ def task_from_old(values: Mapping[str, object]) -> TaskConfig:
     """Returns a task from what a run folder holds of it.
 
     Runs written before a kind had keys of its own hold every key of every kind: those that this kind does not have
-    meant nothing then, and are left out.
+    meant nothing then, and are left out. Raises ValueError for what is no task.
     """
-    known = KINDS[str(values["kind"])].CONFIG
+    kind = values.get("kind") if isinstance(values, Mapping) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"kind {kind!r:.60} is no kind of task")
+    known = KINDS[kind].CONFIG
     return _config(known.model_validate({key: value for key, value in values.items() if key in keys_of(known)}))
 
 

@@ -20,6 +20,7 @@ from harness.config.base import _by_shape
 from harness.config.task import Columns, Labels, OneAnswer, Question, TaskConfig, need_answer
 from harness.errors import TaskError, nearest
 from harness.scoring.scorers import score_answer
+from harness.scoring.value_text import text_of
 from harness.tasks.data.lazy import made
 from harness.tasks.kinds import generate
 from harness.tasks.kinds.base import Example, Manner, as_it_is, failed, led_by, loglikelihood, no_more, preferring
@@ -166,7 +167,7 @@ def _choices(config: ChoiceTask, row: Row, where: str) -> tuple[str, ...]:
         )
     if any(choice is None or choice == "" for choice in found):
         raise TaskError("an empty choice", where=where, fix="fill it in, or leave the row out")
-    return tuple(str(choice) for choice in found)
+    return tuple(text_of(choice) for choice in found)
 
 
 Answered = tuple[Any, tuple[str, ...]]  # what stands in the answer's column, and the choices
@@ -192,9 +193,9 @@ def _golds(config: ChoiceTask, pairs: Sequence[Answered], at: Callable[[int], st
         furthest = max(furthest, golds.index(None))
     answer, choices = pairs[furthest]
     raise TaskError(
-        f"answer '{str(answer)[:200]}' is none of the choices",
+        f"answer '{text_of(answer)[:200]}' is none of the choices",
         where=at(furthest),
-        fix=nearest(str(answer)[:200], choices),
+        fix=nearest(text_of(answer)[:200], choices),
     )
 
 
@@ -202,7 +203,7 @@ def _gold(way: str, answer: Any, choices: tuple[str, ...]) -> int | None:
     if way == "flags":
         right = _flagged(answer)
         return right[0] if right and len(answer) == len(choices) else None
-    text = str(answer).strip()
+    text = text_of(answer).strip()
     if way == "text":
         return choices.index(text) if text in choices else _folded(text, choices)
     if way == "letter":

@@ -17,7 +17,7 @@ from harness.tasks.kinds import generate
 from harness.tasks.kinds.base import Example, Manner, renamed
 from harness.tasks.kinds.generate import GenerateTask, written_requests
 from harness.tasks.kinds.written import judge_text, written
-from harness.tasks.prompts import answer_text, fill, opened
+from harness.tasks.prompts import answer_text, fill, opened, spelling
 from harness.tasks.rubric import Told
 from harness.tasks.samples import Row, Samples, Table, listed, need_answer, need_column, plain_sample
 from harness.tasks.task import Task
@@ -162,7 +162,8 @@ def later(config: ConversationTask, sample: Sample, chat: bool) -> tuple[Prompt,
         return tuple(Prompt(messages=(Message("user", turn), *ends)) for turn in asked(config, sample)[1:])
     end = config.delimiter + begun if begun else ""
     turns = asked(config, sample)[1:]
-    return tuple(Prompt(config.separator + _said(config, turn, chat) + end) for turn in turns)
+    data = spelling(sample.row)
+    return tuple(Prompt(config.separator + _said(config, turn, chat) + end, data=data) for turn in turns)
 
 
 def replied(config: ConversationTask, answer: str, chat: bool) -> str:

@@ -21,7 +21,7 @@ from harness.tasks.kinds.base import (
     renamed,
 )
 from harness.tasks.lm_eval_judge import judge
-from harness.tasks.prompts import fill
+from harness.tasks.prompts import fill, spelling
 from harness.tasks.rubric import Told
 from harness.tasks.samples import plain_samples
 from harness.values import Prompt, Request, Response, Sample, Score
@@ -60,7 +60,7 @@ samples, relaid, later, replied, as_text = plain_samples, renamed, no_more, as_i
 
 def prompt(config: PairsTask, sample: Sample, shots: Sequence[Sample], chat: bool) -> Prompt:
     """Returns what all contexts of a sample begin with; its shots are in it."""
-    return Prompt(fill(config.prompt, sample.row))
+    return Prompt(fill(config.prompt, sample.row), data=spelling(sample.row))
 
 
 def requests(config: PairsTask, sample: Sample, shots: Sequence[Sample], manner: Manner) -> Iterator[Request]:

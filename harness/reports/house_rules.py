@@ -1,0 +1,24 @@
+"""Sentences on what a house asks for: licences, what is stated of a model, and the policy that a run keeps."""
+
+from __future__ import annotations
+
+from harness.store.schema import Note
+
+
+def licence(note: Note) -> str:
+    """Returns what the licence of a model lets one do."""
+    use = f"commercial use: {note.text('commercial')} ({note.text('reason')})"
+    return f"Licence of {note.subject.model}: {note.text('licence')}; {use}."
+
+
+def stated(note: Note) -> str:
+    """Returns what the run file states of a model whose files are silent."""
+    told = {"licence": note.text("licence"), "provenance": note.text("provenance"), "accepted by": note.text("by")}
+    said = ", ".join(f"{name} {text}" for name, text in told.items() if text)
+    return f"Stated in the run file, not read from the files of {note.subject.model}: {said}."
+
+
+def policy(note: Note) -> str:
+    """Returns which policy was kept, and how."""
+    rules = "; ".join(note.names("verdicts")) or "it has no rules"
+    return f"Policy {note.text('name')} was kept ({rules}); sha256 of its rules {note.text('digest')[:16]}."
