@@ -5,7 +5,6 @@
 
 A kind is a class made of these blocks, so that a key which means nothing for it is no key of its file. What the rest
 of the house asks a task (does the model write? is it one whole text?) is answered by the class, never by its name.
-Long because every key of a task stands here with what it means, and one place to look it up.
 """
 
 from __future__ import annotations
