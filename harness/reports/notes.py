@@ -1,4 +1,7 @@
-"""The notes of a run as sentences: one function a code, so that another medium can word them its own way."""
+"""The notes of a run as sentences: one function a code, so that another medium can word them its own way.
+
+Long because each code has its sentence, and all stand in one place.
+"""
 
 from __future__ import annotations
 
