@@ -117,6 +117,10 @@ def _worst_slice(note: Note) -> str:
     return f"{_subject(note)}: worst slice is {where}: {shares} {chance}."
 
 
+def _no_interval(note: Note) -> str:
+    return f"{_subject(note)}: {', '.join(note.names('of'))} without an interval: {note.text('reason')}."
+
+
 def _loss_unit(note: Note) -> str:
     always = f"always answering '{note.text('always_answer')}' would cost {note.number('always_value'):.2f}"
     return f"{_subject(note)}: the loss is in the unit of the task's costs; {always}."
@@ -380,6 +384,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.LIST_PRICE: _list_price,
     NoteCode.PAID: _paid,
     NoteCode.WORST_SLICE: _worst_slice,
+    NoteCode.NO_INTERVAL: _no_interval,
     NoteCode.LOSS_UNIT: _loss_unit,
     NoteCode.ENERGY: _energy,
     NoteCode.TRUNCATED_PROMPTS: _truncated_prompts,

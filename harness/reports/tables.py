@@ -139,15 +139,16 @@ def labelled(summary: Summary) -> Table:
 
     def cells(row: Row, found: Classification, i: int) -> tuple[str, ...]:
         label = found.labels[i]
-        shares = (
-            UNKNOWN if share is None else f"{100 * share:.1f}" for share in (label.precision, label.recall, label.f1)
-        )
-        return (label.label, _model(row), str(label.support), *shares, _taken_for(found, i))
+        shares = (UNKNOWN if share is None else f"{100 * share:.1f}" for share in (label.precision, label.recall))
+        f1 = interval(Estimate(label.f1, label.f1_low, label.f1_high))
+        return (label.label, _model(row), str(label.support), *shares, f1, _taken_for(found, i))
 
     def means(row: Row, found: Classification) -> tuple[str, ...]:
         silent = found.abstentions
         shown = ("(mean)", _model(row), str(row.asked.n), "", "", interval(found.macro_f1))
-        return (*shown, f"no label: {silent}" if silent else "")
+        why = found.macro_f1.reason if found.macro_f1.low is None else None
+        told = [f"no label: {silent}"] if silent else []
+        return (*shown, "; ".join([*told, *([f"no interval: {why}"] if why else [])]))
 
     groups = []
     for title, members in _with_labels(summary.rows):
