@@ -83,9 +83,9 @@ def _machine_price(note: Note) -> str:
 
 
 def _age(note: Note) -> str:
-    """Returns how long before the run a price was read; nothing of one that was read on its day."""
-    days = note.known("age_days")
-    told = f", {days} day{'' if days == 1 else 's'} before this run" if days else ""
+    """Returns how long before the run a price was read, beside its day; nothing where that was hardly a month."""
+    days = note.known("age_days") or 0
+    told = f", {days} days before this run" if days >= 30 else ""
     return f"{told}: OLD, look it up again" if note.flag("old") else told
 
 
