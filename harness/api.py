@@ -387,13 +387,9 @@ def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", 
 def _together(runs: Sequence[Run], view: View) -> Summary:
     summaries = [with_labels(run) if view == "labels" else run.summary for run in runs]
     found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run.folder) for run in runs])
-    if view != "run" and not any(_has(row, view) for row in found.rows):
+    if view != "run" and not any(row.slices if view == "slices" else row.labels is not None for row in found.rows):
         raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
     return found
-
-
-def _has(row: Row, view: View) -> bool:
-    return bool(row.slices) if view == "slices" else row.labels is not None
 
 
 _LACKING = {
