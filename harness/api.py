@@ -25,7 +25,8 @@ from harness.analysis.facts import by_cell
 from harness.analysis.judged_by import judged_by
 from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
-from harness.analysis.run_summary import judged_run, summarised, summary_of
+from harness.analysis.reading import reading
+from harness.analysis.run_summary import all_failed, judged_run, records_of, summarised, summary_of
 from harness.analysis.verify import Verified, verified
 from harness.analysis.verify_sources import with_sources
 from harness.backends import load
@@ -59,7 +60,7 @@ from harness.store.files import (
     write_jsonl_atomic,
     write_text_atomic,
 )
-from harness.store.lines import read_plan, read_records
+from harness.store.lines import read_plan
 from harness.store.log import verify_chain
 from harness.store.manifest import refuse_cut, write_manifest
 from harness.store.opening import there
@@ -85,13 +86,19 @@ class Run:
     @property
     def summary(self) -> Summary:
         """Returns all that follows from the run; summary.json holds it where the run is judged."""
-        return summary_of(self.folder) if there(self.folder / SUMMARY) else summarised(self.folder)[1]
+        with reading(self.folder):
+            return summary_of(self.folder) if there(self.folder / SUMMARY) else summarised(self.folder)[1]
 
     @property
     def complete(self) -> bool:
         """Returns whether every planned sample has a response, and no more than allowed ended in an error."""
         summary = self.summary
         return len(summary.rows) == len(read_plan(self.folder).cells) and summary.complete
+
+    @property
+    def failed(self) -> str | None:
+        """Returns what went wrong, where every request of a run ended in an error; None where any was answered."""
+        return all_failed(self.folder)
 
     @property
     def resumable(self) -> bool:
@@ -122,9 +129,8 @@ class Run:
         """Returns one row a judged response; the columns are those of records.jsonl."""
         import pandas
 
-        held = there(self.folder / RECORDS)
-        found = read_records(self.folder) if held else summarised(self.folder)[0]
-        return pandas.DataFrame(map(RECORD_LINES.write, found))
+        with reading(self.folder):
+            return pandas.DataFrame(map(RECORD_LINES.write, records_of(self.folder)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +294,8 @@ def score(path: str | Path) -> Run:
     path = Path(path)
     refuse_no_run(path)
     refuse_cut(path)
-    return _judged(path)
+    with reading(path):
+        return _judged(path)
 
 
 def _judged(path: Path) -> Run:
@@ -317,7 +324,8 @@ def open_run(path: str | Path) -> Run:
 
 def with_labels(run: Run) -> Summary:
     """Returns the summary of a run whose rows have `labels`: how each label does, None where answers are no labels."""
-    found = judged_run(run.folder)
+    with reading(run.folder):
+        found = judged_run(run.folder)
     counted = by_cell([record for record in found.records if record.value is not None])
 
     def labelled(row: Row) -> Row:
@@ -356,7 +364,8 @@ def cost_of(
     of the price list, `bench` the folder of a benchmark whose capacity counts.
     """
     summary = open_run(path).summary
-    return costs.report(Path(path), summary, machine, volume, against, None if bench is None else Path(bench))
+    with reading(Path(path)):
+        return costs.report(Path(path), summary, machine, volume, against, None if bench is None else Path(bench))
 
 
 def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", **how: Any) -> str:
@@ -371,19 +380,16 @@ def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", 
     summary = _together([open_run(path) for path in paths], view)
     if form == "json":
         return json.dumps(summary_to_json(summary), ensure_ascii=False)
-    return formats.FORMATS[form](summary, view, **(how if form == "text" else {}))
+    with reading(Path(paths[0])):  # figures that no table can show
+        return formats.FORMATS[form](summary, view, **(how if form == "text" else {}))
 
 
 def _together(runs: Sequence[Run], view: View) -> Summary:
     summaries = [with_labels(run) if view == "labels" else run.summary for run in runs]
     found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run.folder) for run in runs])
-    if view != "run" and not any(_has(row, view) for row in found.rows):
+    if view != "run" and not any(row.slices if view == "slices" else row.labels is not None for row in found.rows):
         raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
     return found
-
-
-def _has(row: Row, view: View) -> bool:
-    return bool(row.slices) if view == "slices" else row.labels is not None
 
 
 _LACKING = {

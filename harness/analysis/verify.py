@@ -23,6 +23,7 @@ from typing import Any
 from harness.analysis import bench
 from harness.analysis.alike import Key, first_difference, line_of
 from harness.analysis.judged_by import judged_by
+from harness.analysis.reading import reading
 from harness.analysis.run_summary import judged, summarised, summary_of
 from harness.errors import HarnessError, StoreError
 from harness.store.chain import START, anchor, plan_hash
@@ -82,10 +83,11 @@ class Fault:
         return f"{'BROKEN' if self.chain else 'CHANGED'} {where} {self.file}: {self.why}"
 
 
-class _Found(Exception):
+class _Found(HarnessError):
     """The first fault: what comes after it need not be looked at."""
 
     def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.why, where=str(fault.file))
         self.fault = fault
 
 
@@ -95,9 +97,15 @@ def verified(path: Path, tables: Tables, head: str | None = None) -> Verified:
     `head` is the head of its chain, or the digest of its manifest, as noted elsewhere: against it a log that was cut
     at its end, or written anew as a whole, is found.
     """
-    is_bench(path)  # raises for a folder that holds neither
     try:
-        return _Folder(path, tables, head).checked()
+        is_bench(path)
+    except StoreError as error:
+        if not there(path / PLAN):
+            raise  # it is no run folder
+        return Verified(False, str(path), f"BROKEN: {error.what}, at {error.where}", str(path / PLAN))
+    try:
+        with reading(path):
+            return _Folder(path, tables, head).checked()
     except _Found as found:
         fault = found.fault
         return Verified(False, str(path), fault.says(), str(fault.file), fault.line)

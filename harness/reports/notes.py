@@ -1,10 +1,13 @@
-"""The notes of a run as sentences: one function a code, so that another medium can word them its own way."""
+"""The notes of a run as sentences: one function a code, so that another medium can word them its own way.
+
+Long because each code has its sentence, and all stand in one place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.measure.other_work import OTHERS, SHOWN, STOLEN
+from harness.reports.busy_sentences import busy_machine, busy_pass
 from harness.reports.house_rules import licence, policy, stated
 from harness.store.schema import Note, NoteCode
 from harness.values import Estimate
@@ -80,9 +83,9 @@ def _machine_price(note: Note) -> str:
 
 
 def _age(note: Note) -> str:
-    """Returns how long before the run a price was read; nothing of one that was read on its day."""
-    days = note.known("age_days")
-    told = f", {days} day{'' if days == 1 else 's'} before this run" if days else ""
+    """Returns how long before the run a price was read, beside its day; nothing where that was hardly a month."""
+    days = note.known("age_days") or 0
+    told = f", {days} days before this run" if days >= 30 else ""
     return f"{told}: OLD, look it up again" if note.flag("old") else told
 
 
@@ -114,6 +117,10 @@ def _worst_slice(note: Note) -> str:
     return f"{_subject(note)}: worst slice is {where}: {shares} {chance}."
 
 
+def _no_interval(note: Note) -> str:
+    return f"{_subject(note)}: {', '.join(note.names('of'))} without an interval: {note.text('reason')}."
+
+
 def _loss_unit(note: Note) -> str:
     always = f"always answering '{note.text('always_answer')}' would cost {note.number('always_value'):.2f}"
     return f"{_subject(note)}: the loss is in the unit of the task's costs; {always}."
@@ -131,24 +138,6 @@ def _energy(note: Note) -> str:
 
 def _truncated_prompts(note: Note) -> str:
     return f"{_subject(note)}: {note.known('n')} prompts cut on the left to fit the context."
-
-
-def busy_machine(note: Note) -> str:
-    return _busy(note, "latencies were measured", "they may be too long")
-
-
-def busy_pass(note: Note) -> str:
-    return _busy(note, "answers were given", "tok/s may be too low, and $ a token too high")
-
-
-def _busy(note: Note, what: str, then: str) -> str:
-    rows, others, stolen = note.names("rows"), note.number("others"), note.number("stolen")
-    upto = "up to " if len(rows) > 1 else ""
-    taken = [f"other work took {upto}{100 * others:.0f} %"] if others > OTHERS else []
-    taken += [f"the host of this virtual machine kept back {upto}{100 * stolen:.0f} %"] if stolen > STOLEN else []
-    names = "; ".join([*rows[:SHOWN], *([f"{more} more"] if (more := len(rows) - SHOWN) > 0 else [])])
-    when = f"of this computer's processors while {what} ({names})"
-    return f"WARNING: {' and '.join(taken)} {when}: {then}."
 
 
 def _samples_owed(note: Note) -> str:
@@ -267,6 +256,16 @@ def _token_counts(note: Note) -> str:
     return f"{_subject(note)}: {of} are {note.text('label')}."
 
 
+def _no_answer_found(note: Note) -> str:
+    kind = "label" if note.flag("labels") else "answer that the task's `extract` finds"
+    texts = "; ".join(f'"{_short(text)}" ({count})' for text, count in note.counts.items())
+    remedy = "a better prompt" if note.flag("labels") else "a better prompt, or another `extract`"
+    if note.flag("labels") and not note.flag("held"):
+        remedy = "`constrain: {labels: true}` in the task file, which holds answers to the labels, or a better prompt"
+    of = f"{note.known('n')} of {note.known('answers')} answers"
+    return f"WARNING: {_subject(note)}: {of} hold no {kind}; commonest: {texts}. What helps: {remedy}."
+
+
 def _counts(found: Mapping[str, int], n: float | None) -> str:
     if list(found.values()) == [n]:
         return _short(next(iter(found)))
@@ -367,6 +366,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.LIST_PRICE: _list_price,
     NoteCode.PAID: _paid,
     NoteCode.WORST_SLICE: _worst_slice,
+    NoteCode.NO_INTERVAL: _no_interval,
     NoteCode.LOSS_UNIT: _loss_unit,
     NoteCode.ENERGY: _energy,
     NoteCode.TRUNCATED_PROMPTS: _truncated_prompts,
@@ -385,6 +385,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.PLAIN_METHOD: _plain_method,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,
+    NoteCode.NO_ANSWER_FOUND: _no_answer_found,
     NoteCode.JUDGED_BY: _judged_by,
     NoteCode.AGREEMENT: _agreement,
     **dict.fromkeys(WARNINGS, _warning),

@@ -249,10 +249,17 @@ def verify_chain(
 
 
 def holds(path: Path, head: str, *, old: bool = False) -> bool:
-    """Returns whether a log has a line with this hash, or is empty and stands on it. `old`: as `checked_lines`."""
+    """Returns whether a log has a line with this hash, or stands on it. `old`: as `checked_lines`.
+
+    Raises StoreError for a log that is broken before that line.
+    """
     start = anchor(path.parent)
-    lines = checked_lines(path, start, old=old)
-    return head == start or any(line.why is None and line.hash == head for line in lines)
+    for line in checked_lines(path, start, old=old):
+        if line.why is not None and line.whole:
+            raise broken(path, line.number, line.why)
+        if line.hash == head:
+            return True
+    return head == start
 
 
 def _take_key(seen: dict[str, bool], line: Line, path: Path) -> dict[str, object]:

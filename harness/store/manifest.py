@@ -64,6 +64,19 @@ def differing(folder: Path, manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield name, "is no file of a run"
 
 
+def untouched(folder: Path) -> bool:
+    """Returns whether every file of a run is, byte for byte, what its manifest says; not where it has none."""
+    try:
+        noted = read_manifest(folder)
+        return noted is not None and all(
+            there(folder / name) == (name in noted.files)
+            and (name not in noted.files or noted.files[name].sha256 == _sha256(folder / name))
+            for name in FILES
+        )
+    except StoreError:
+        return False
+
+
 def refuse_cut(folder: Path) -> None:
     """Raises StoreError where a log of a run has lost lines that it had when the run was last judged."""
     heads = _noted_heads(folder)

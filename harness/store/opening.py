@@ -132,8 +132,8 @@ def _whole(text: str) -> int:
 
 def _refuse_deep(value: Any) -> None:
     level = [value]
-    for _ in range(DEEPEST + 1):
-        level = [inner for one in level for inner in _members(one)]
+    for _ in range(DEEPEST):
+        level = [inner for one in level for inner in _members(one) if isinstance(inner, dict | list)]
         if not level:
             return
     raise ValueError("it is nested too deeply")
