@@ -222,7 +222,7 @@ MMLU: Rows = [
 HELLASWAG: Rows = [
     {
         "ind": n,
-        "activity_label": "Baking",
+        "activity_label": ("Baking", "Cooking")[n],
         "ctx_a": "A man mixes flour.",
         "ctx_b": "he",
         "ctx": "A man mixes flour. he",

@@ -118,3 +118,19 @@ def script(config: TaskConfig, sample: Sample, shots: Sequence[Sample]) -> str:
     for more in kind.later(config, sample, False):
         prompt = prompt.answered(kind.replied(config, ANSWER, False), more)
     return prompt.content
+
+
+def check_prompts_differ(config: TaskConfig, samples: Sequence[Sample], where: str) -> None:
+    """Raises TaskError where all samples, of which there are several, are asked the very same.
+
+    The choices of a row are part of what is asked. Nothing is asked before a text, nor in front of lm-eval's pairs.
+    """
+    if not config.templated or len(samples) < 2:
+        return
+    asked = ((script(config, sample, ()), sample.choices) for sample in samples)
+    first = next(asked)
+    if all(one == first for one in asked):
+        what = f"all {len(samples)} samples are asked the very same: '{first[0].strip()[:60]}'"
+        raise TaskError(
+            what, where=where, fix="name what differs as {column}; for several answers to one question: epochs"
+        )
