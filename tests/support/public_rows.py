@@ -222,7 +222,7 @@ MMLU: Rows = [
 HELLASWAG: Rows = [
     {
         "ind": n,
-        "activity_label": ("Baking", "Cooking")[n],
+        "activity_label": "Baking",
         "ctx_a": "A man mixes flour.",
         "ctx_b": "he",
         "ctx": "A man mixes flour. he",
