@@ -319,8 +319,7 @@ def open_run(path: str | Path) -> Run:
 
 def with_labels(run: Run) -> Summary:
     """Returns the summary of a run whose rows have `labels`: how each label does, None where answers are no labels."""
-    with reading(run.folder):
-        found = judged_run(run.folder)
+    found = judged_run(run.folder)
     counted = by_cell([record for record in found.records if record.value is not None])
 
     def labelled(row: Row) -> Row:
@@ -380,7 +379,10 @@ def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", 
 
 
 def _together(runs: Sequence[Run], view: View) -> Summary:
-    summaries = [with_labels(run) if view == "labels" else run.summary for run in runs]
+    summaries = []
+    for run in runs:
+        with reading(run.folder):
+            summaries.append(with_labels(run) if view == "labels" else run.summary)
     found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run.folder) for run in runs])
     if view != "run" and not any(_has(row, view) for row in found.rows):
         raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
