@@ -26,7 +26,7 @@ from harness.analysis.judged_by import judged_by
 from harness.analysis.labels import by_label
 from harness.analysis.merge import merged
 from harness.analysis.reading import reading
-from harness.analysis.run_summary import judged_run, records_of, summarised, summary_of
+from harness.analysis.run_summary import all_failed, judged_run, records_of, summarised, summary_of
 from harness.analysis.verify import Verified, verified
 from harness.analysis.verify_sources import with_sources
 from harness.backends import load
@@ -94,6 +94,11 @@ class Run:
         """Returns whether every planned sample has a response, and no more than allowed ended in an error."""
         summary = self.summary
         return len(summary.rows) == len(read_plan(self.folder).cells) and summary.complete
+
+    @property
+    def failed(self) -> str | None:
+        """Returns what went wrong, where every request of a run ended in an error; None where any was answered."""
+        return all_failed(self.folder)
 
     @property
     def resumable(self) -> bool:

@@ -25,7 +25,7 @@ from harness.store.schema import (
     StoppedLine,
     Subject,
 )
-from harness.values import CellName
+from harness.values import CellName, Estimate
 
 SHOWN = 3  # kinds of refusal, and missing samples, that are named
 
@@ -113,11 +113,29 @@ def of_rows(rows: Iterable[Row]) -> Iterator[Note]:
         if (loss := row.expected_loss) is not None:
             always: dict[str, Figure] = {"always_answer": loss.always_answer, "always_value": loss.always_value}
             yield Note(NoteCode.LOSS_UNIT, subject=about, figures=always)
+        yield from _without_interval(row, about)
         if row.energy.joules is not None:
             yield _energy(row, about)
         if row.asked.truncated_prompts:
             cut = {"n": row.asked.truncated_prompts}
             yield Note(NoteCode.TRUNCATED_PROMPTS, subject=about, figures=cut)
+
+
+def _without_interval(row: Row, about: Subject) -> Iterator[Note]:
+    """Yields why figures of a row have a value and no interval: once for all that share a reason."""
+    figures: dict[str, Estimate | None] = {
+        "accuracy": row.accuracy,
+        "difference": None if row.difference is None else row.difference.estimate,
+        "loss": None if row.expected_loss is None else row.expected_loss.estimate,
+        **row.metrics,
+        "corrected mean": None if row.judged is None or row.judged.corrected is None else row.judged.corrected.estimate,
+    }
+    reasons: dict[str, list[str]] = {}
+    for name, found in figures.items():
+        if found is not None and found.value is not None and found.low is found.high is None and found.reason:
+            reasons.setdefault(found.reason, []).append(name)
+    for reason, names in reasons.items():
+        yield Note(NoteCode.NO_INTERVAL, subject=about, figures={"of": tuple(names), "reason": reason})
 
 
 def _energy(row: Row, about: Subject) -> Note:

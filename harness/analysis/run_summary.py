@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -132,3 +133,14 @@ def _counted(log: Path, samples: Samples, usage: Usage) -> Iterator[ResponseLine
             raise StoreError(what, where=str(log), fix="run `harness verify` on the folder")
         seen.add(place)
         yield line
+
+
+def all_failed(path: Path) -> str | None:
+    """Returns what went wrong where every request of a run folder ended in an error; None where one was answered."""
+    log = path / RESPONSES
+    last = [line.error for line, counts in read_log(log) if counts] if log.exists() else []
+    errors = Counter(error for error in last if error is not None)
+    if not last or errors.total() < len(last):
+        return None
+    commonest, n = errors.most_common(1)[0]
+    return f"all of {len(last)} requests failed: {commonest} ({n} of them)"

@@ -10,6 +10,7 @@ What is added goes on top: models and tasks are joined to the file's, everything
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -70,7 +71,14 @@ def assemble(source: Source = None, added: Additions | None = None) -> RunConfig
     values |= {key: value for key in over if (value := getattr(added, key)) is not None}
     if added.latency is not None:
         values["latency"] = _with_requests(values.get("latency"), added.latency)
-    run = _checked(RunConfig, YamlFile(file.path, values, file.lines), ConfigError)
+    try:
+        run = _checked(RunConfig, YamlFile(file.path, values, file.lines), ConfigError)
+    except ConfigError as error:
+        given = (key for key in (*over, "limit", "first", "latency") if getattr(added, key) is not None)
+        blamed = next((key for key in given if re.search(rf"(?<![\w.]){key}(?![\w])", error.what)), None)
+        if blamed is None:
+            raise
+        raise ConfigError(error.what, where=f"--{blamed.replace('_', '-')}", fix=error.fix) from None
     return _pinned(run) if added.deterministic else run
 
 

@@ -40,4 +40,12 @@ def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> 
     noun = under.rstrip("s") or ("task" if kind == "tasks" else "configuration")
     here = [p.name for suffix in (".yaml", ".yml") if (p := Path(name + suffix)).is_file()]
     known = [p.stem for p in folder.glob("*.yaml")]
-    raise ConfigError(f"no {noun} named '{name}'", fix=nearest(name, here or known))
+    hint = nearest(name, here or known)
+    if under == "machines":
+        near = f"{hint} " if hint.startswith("did you mean") else ""
+        hint = (
+            f"{near}known: {', '.join(sorted(known))}; or give a machine file of your own (docs/reference/machine.md)"
+        )
+    elif kind == "tasks" and not hint.startswith("did you mean"):
+        hint = f"{hint}; one of lm-evaluation-harness is called lm_eval:{name}"
+    raise ConfigError(f"no {noun} named '{name}'", fix=hint)

@@ -377,4 +377,12 @@ def model_of(**settings: Any) -> Any:
 
 def model_from_path(path: str) -> dict[str, object]:
     """Returns the settings of a model given by folder, demo name or hub id alone; its last part is its name."""
-    return {"name": Path(path).name or path, "path": path}
+    return {"name": hub_id(Path(path)).rpartition("/")[2] or path, "path": path}
+
+
+def hub_id(folder: Path) -> str:
+    """Returns what a model folder is called: ORG/NAME of the hub where it lies in its cache, else its own name."""
+    repository = folder.parent.parent.name  # models--ORG--NAME/snapshots/COMMIT
+    if folder.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.removeprefix("models--").replace("--", "/")
+    return folder.name

@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from harness.config.model import hub_id
 from harness.models.files import _read_json, _weights, read_header
 
 
@@ -45,7 +46,7 @@ def inspect_model(folder: Path) -> ModelInfo:
     template = chat_template(folder)
     base = card.get("base_model")
     return ModelInfo(
-        name=folder.resolve().name,
+        name=hub_id(folder.resolve()),
         architecture=next(iter(config.get("architectures") or []), None),
         parameters=by_dtype.total(),
         dtype=by_dtype.most_common(1)[0][0] if by_dtype else None,

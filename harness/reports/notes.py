@@ -80,9 +80,9 @@ def _machine_price(note: Note) -> str:
 
 
 def _age(note: Note) -> str:
-    """Returns how long before the run a price was read; nothing of one that was read on its day."""
-    days = note.known("age_days")
-    told = f", {days} day{'' if days == 1 else 's'} before this run" if days else ""
+    """Returns how long before the run a price was read, beside its day; nothing where that was hardly a month."""
+    days = note.known("age_days") or 0
+    told = f", {days} days before this run" if days >= 30 else ""
     return f"{told}: OLD, look it up again" if note.flag("old") else told
 
 
@@ -112,6 +112,10 @@ def _worst_slice(note: Note) -> str:
     shares = f"{100 * note.number('accuracy'):.1f} % of {note.known('n')}, the rest {100 * note.number('rest'):.1f} %"
     chance = f"(Holm's p {note.number('p_holm'):.2g} among {note.known('compared')} slices)"
     return f"{_subject(note)}: worst slice is {where}: {shares} {chance}."
+
+
+def _no_interval(note: Note) -> str:
+    return f"{_subject(note)}: {', '.join(note.names('of'))} without an interval: {note.text('reason')}."
 
 
 def _loss_unit(note: Note) -> str:
@@ -367,6 +371,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.LIST_PRICE: _list_price,
     NoteCode.PAID: _paid,
     NoteCode.WORST_SLICE: _worst_slice,
+    NoteCode.NO_INTERVAL: _no_interval,
     NoteCode.LOSS_UNIT: _loss_unit,
     NoteCode.ENERGY: _energy,
     NoteCode.TRUNCATED_PROMPTS: _truncated_prompts,

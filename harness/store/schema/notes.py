@@ -34,6 +34,7 @@ class NoteCode(StrEnum):
     PAID = "paid"  # usd, known_usd, most_usd, beside_answers_usd, cut_off
     # rows
     WORST_SLICE = "worst_slice"  # column, value, accuracy, n, rest, p_holm, compared
+    NO_INTERVAL = "no_interval"  # of: the figures that have none; reason
     LOSS_UNIT = "loss_unit"  # always_answer, always_value
     ENERGY = "energy"  # joules, method, net_joules, carbon_g, j_per_output_token, j_per_sample, j_per_correct
     TRUNCATED_PROMPTS = "truncated_prompts"  # n
