@@ -1,11 +1,14 @@
-"""The notes of a run as sentences: one function a code, so that another medium can word them its own way."""
+"""The notes of a run as sentences: one function a code, so that another medium can word them its own way.
+
+Long because each code has its sentence, and all stand in one place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.measure.other_work import OTHERS, SHOWN, STOLEN
-from harness.reports.house_rules import licence, policy, stated
+from harness.reports.busy_sentences import busy_machine, busy_pass
+from harness.reports.house_rules import licence, policy, sealed, stated
 from harness.store.schema import Note, NoteCode
 from harness.values import Estimate
 
@@ -55,13 +58,6 @@ def _measured_on(note: Note) -> str:
 
 def _threads(note: Note) -> str:
     return f"{note.subject.model} computed with {note.known('threads')} threads on {note.known('cores')} cores."
-
-
-def _sealed(note: Note) -> str:
-    kind, reason = note.text("kind"), note.text("reason")
-    if kind in SEALS and not reason:
-        return f"Sealed: {kind}: {SEALS[kind]}"
-    return f"Sealed: {kind} ({reason})." if reason else f"Sealed: {kind}."
 
 
 def _machine_unknown(note: Note) -> str:
@@ -135,24 +131,6 @@ def _energy(note: Note) -> str:
 
 def _truncated_prompts(note: Note) -> str:
     return f"{_subject(note)}: {note.known('n')} prompts cut on the left to fit the context."
-
-
-def busy_machine(note: Note) -> str:
-    return _busy(note, "latencies were measured", "they may be too long")
-
-
-def busy_pass(note: Note) -> str:
-    return _busy(note, "answers were given", "tok/s may be too low, and $ a token too high")
-
-
-def _busy(note: Note, what: str, then: str) -> str:
-    rows, others, stolen = note.names("rows"), note.number("others"), note.number("stolen")
-    upto = "up to " if len(rows) > 1 else ""
-    taken = [f"other work took {upto}{100 * others:.0f} %"] if others > OTHERS else []
-    taken += [f"the host of this virtual machine kept back {upto}{100 * stolen:.0f} %"] if stolen > STOLEN else []
-    names = "; ".join([*rows[:SHOWN], *([f"{more} more"] if (more := len(rows) - SHOWN) > 0 else [])])
-    when = f"of this computer's processors while {what} ({names})"
-    return f"WARNING: {' and '.join(taken)} {when}: {then}."
 
 
 def _samples_owed(note: Note) -> str:
@@ -271,6 +249,16 @@ def _token_counts(note: Note) -> str:
     return f"{_subject(note)}: {of} are {note.text('label')}."
 
 
+def _no_answer_found(note: Note) -> str:
+    kind = "label" if note.flag("labels") else "answer that the task's `extract` finds"
+    texts = "; ".join(f'"{_short(text)}" ({count})' for text, count in note.counts.items())
+    remedy = "a better prompt" if note.flag("labels") else "a better prompt, or another `extract`"
+    if note.flag("labels") and not note.flag("held"):
+        remedy = "`constrain: {labels: true}` in the task file, which holds answers to the labels, or a better prompt"
+    of = f"{note.known('n')} of {note.known('answers')} answers"
+    return f"WARNING: {_subject(note)}: {of} hold no {kind}; commonest: {texts}. What helps: {remedy}."
+
+
 def _counts(found: Mapping[str, int], n: float | None) -> str:
     if list(found.values()) == [n]:
         return _short(next(iter(found)))
@@ -362,7 +350,7 @@ def _run(note: Note) -> str:
 _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.MEASURED_ON: _measured_on,
     NoteCode.THREADS: _threads,
-    NoteCode.SEALED: _sealed,
+    NoteCode.SEALED: sealed,
     NoteCode.LICENCE: licence,
     NoteCode.STATED: stated,
     NoteCode.POLICY: policy,
@@ -390,6 +378,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.PLAIN_METHOD: _plain_method,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,
+    NoteCode.NO_ANSWER_FOUND: _no_answer_found,
     NoteCode.JUDGED_BY: _judged_by,
     NoteCode.AGREEMENT: _agreement,
     **dict.fromkeys(WARNINGS, _warning),
