@@ -389,17 +389,5 @@ def _together(runs: Sequence[Run], view: View) -> Summary:
         with reading(run.folder):
             summaries.append(with_labels(run) if view == "labels" else run.summary)
     found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run.folder) for run in runs])
-<<<<<<< HEAD
     refuse_without(found, view)
     return found
-=======
-    if view != "run" and not any(row.slices if view == "slices" else row.labels is not None for row in found.rows):
-        raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
-    return found
-
-
-_LACKING = {
-    "labels": "they are in tasks with fixed `choices`, or `score: multi_label`",
-    "slices": "add `slices: [COLUMN]` to the task file, and run it again",
-}
->>>>>>> main

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from harness.store.schema import Note
 
+SEALS = {
+    "kernel": "the process could not open a network connection.",
+    "namespace": "the process had a network of its own, with nothing in it.",
+}
+
 
 def sealed(note: Note) -> str:
     """Returns what kept a run off the network."""

@@ -12,10 +12,6 @@ from harness.reports.house_rules import licence, policy, sealed, stated
 from harness.store.schema import Note, NoteCode
 from harness.values import Estimate
 
-SEALS = {
-    "kernel": "the process could not open a network connection.",
-    "namespace": "the process had a network of its own, with nothing in it.",
-}
 PAIR = "1 if better than the baseline's answer in both orders, 0 if worse in both, else 1/2; "
 WARNINGS = {  # why a judged score is to be read with care
     NoteCode.VERDICTS_UNCHECKED: "nobody has checked its verdicts: one model's opinion "
