@@ -10,6 +10,7 @@ from harness.analysis.facts import RunFacts
 from harness.analysis.places import place_of
 from harness.analysis.slices import worst
 from harness.analysis.usage import CellUsage
+from harness.config.task import Writing
 from harness.cost.machines import MACHINE_STALE_DAYS, hourly
 from harness.cost.prices import STALE_DAYS
 from harness.measure.other_work import OTHERS, STOLEN, Bystanders
@@ -25,9 +26,11 @@ from harness.store.schema import (
     StoppedLine,
     Subject,
 )
-from harness.values import CellName, Estimate
+from harness.values import CellName, Estimate, Failure
 
-SHOWN = 3  # kinds of refusal, and missing samples, that are named
+SHOWN = 3  # kinds of refusal, missing samples and texts without an answer that are named
+UNFOUND = (Failure.NO_ANSWER, Failure.TRUNCATED)  # what a text has in which the task's `extract` finds nothing
+MANY_UNFOUND, FEWEST_UNFOUND = 0.2, 3  # share of a row's answers, and how many, that are worth a note
 
 
 def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
@@ -250,6 +253,20 @@ def _of_cell(model: str, told: CellUsage) -> Iterator[Note]:
     for label, count in told.counted.items():
         figures: dict[str, Figure] = {"label": label, "n": count, "answers": n}
         yield Note(NoteCode.TOKEN_COUNTS, subject=about, figures=figures)
+
+
+def without_answer(facts: RunFacts) -> Iterator[Note]:
+    """Yields, of each row of which many texts hold no answer, how many, and the commonest of them."""
+    for cell in facts.plan.cells:
+        task, records = facts.plan.tasks[cell.task], facts.records.get(cell.name, ())
+        told = [" ".join(record.text.split()) for record in records if record.failure in UNFOUND and record.text]
+        if not task.writes or len(told) < FEWEST_UNFOUND or len(told) < MANY_UNFOUND * len(records):
+            continue
+        labels = bool(facts.samples[cell.task, records[0].sample_id].labels)
+        held = isinstance(task, Writing) and task.constrain is not None
+        figures: dict[str, Figure] = {"n": len(told), "answers": len(records), "labels": labels, "held": held}
+        commonest = dict(Counter(told).most_common(SHOWN))
+        yield Note(NoteCode.NO_ANSWER_FOUND, "warning", Subject(cell.model, (cell.task,)), figures, commonest)
 
 
 def incomplete(facts: RunFacts, rows: Sequence[Row]) -> Iterator[Note]:

@@ -1,4 +1,7 @@
-"""The notes of a run as sentences: one function a code, so that another medium can word them its own way."""
+"""The notes of a run as sentences: one function a code, so that another medium can word them its own way.
+
+Long because each code has its sentence, and all stand in one place.
+"""
 
 from __future__ import annotations
 
@@ -253,6 +256,16 @@ def _token_counts(note: Note) -> str:
     return f"{_subject(note)}: {of} are {note.text('label')}."
 
 
+def _no_answer_found(note: Note) -> str:
+    kind = "label" if note.flag("labels") else "answer that the task's `extract` finds"
+    texts = "; ".join(f'"{_short(text)}" ({count})' for text, count in note.counts.items())
+    remedy = "a better prompt" if note.flag("labels") else "a better prompt, or another `extract`"
+    if note.flag("labels") and not note.flag("held"):
+        remedy = "`constrain: {labels: true}` in the task file, which holds answers to the labels, or a better prompt"
+    of = f"{note.known('n')} of {note.known('answers')} answers"
+    return f"WARNING: {_subject(note)}: {of} hold no {kind}; commonest: {texts}. What helps: {remedy}."
+
+
 def _counts(found: Mapping[str, int], n: float | None) -> str:
     if list(found.values()) == [n]:
         return _short(next(iter(found)))
@@ -372,6 +385,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.PLAIN_METHOD: _plain_method,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,
+    NoteCode.NO_ANSWER_FOUND: _no_answer_found,
     NoteCode.JUDGED_BY: _judged_by,
     NoteCode.AGREEMENT: _agreement,
     **dict.fromkeys(WARNINGS, _warning),

@@ -37,8 +37,8 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     return _FIELD.sub(replace, template)
 
 
-ASKED = ("prompt", "target", "ending", "description", "system")  # what a question is made of
-SHOWN = ASKED[:3]  # what a shot is made of
+SHOWN = ("prompt", "target", "ending", "instruction", "cue")  # what a shot is made of
+ASKED = (*SHOWN, "description", "system")  # what a question is made of
 
 
 def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys: Sequence[str] = ASKED) -> None:
@@ -86,9 +86,13 @@ def answer_text(task: TaskConfig, sample: Sample) -> str:
     return fill(task.answer_template, sample.row) if task.answer_template else text_of(sample.expected)
 
 
-def question(task: Question, sample: Sample) -> str:
-    """Returns the question about a sample, without anything around it."""
-    return fill(task.prompt, values_of(sample))
+def question(task: Question, sample: Sample, chat: bool = False) -> str:
+    """Returns the question about a sample: in a chat with what the answer must be, in a text with its cue."""
+    values = values_of(sample)
+    asked = fill(task.prompt, values)
+    if not chat:
+        return asked + fill(task.cue, values)
+    return f"{asked}\n\n{fill(task.instruction, values)}" if task.instruction else asked
 
 
 def answered(task: Question, shot: Sample, delimiter: str) -> str:
@@ -106,15 +110,19 @@ def render(
 ) -> Prompt:
     """Returns what is asked about one sample; `begun` is how its answer begins, which stands at the end.
 
-    Text: system text and description, then each shot with its answer, then the question. Messages (`chat`): system
-    text and description as the system message, a user and an assistant turn for each shot, then the question.
+    Text: system text, description and instruction, then each shot with its answer, then the question. Messages
+    (`chat`): system text and description as the system message, a user and an assistant turn for each shot, then the
+    question; each question ends with the instruction.
     """
-    if not chat:
-        examples = (question(task, shot) + answered(task, shot, task.delimiter) + task.separator for shot in shots)
-        data = [text for shot in shots for text in spelling(values_of(shot))]
-        return opened(task, sample, question(task, sample), False, begun, Prompt("".join(examples), data=tuple(data)))
-    pairs = ((Message("user", question(task, s)), Message("assistant", answered(task, s, ""))) for s in shots)
-    return opened(task, sample, question(task, sample), True, begun, turns=[turn for pair in pairs for turn in pair])
+    asked = question(task, sample, chat)
+    if chat:
+        pairs = ((Message("user", question(task, s, True)), Message("assistant", answered(task, s, ""))) for s in shots)
+        return opened(task, sample, asked, True, begun, turns=[turn for pair in pairs for turn in pair])
+    told = fill(task.instruction, values_of(sample))
+    examples = (question(task, shot) + answered(task, shot, task.delimiter) + task.separator for shot in shots)
+    data = [text for shot in shots for text in spelling(values_of(shot))]
+    shown = (told + "\n\n" if told else "") + "".join(examples)
+    return opened(task, sample, asked, False, begun, Prompt(shown, data=tuple(data)))
 
 
 NOTHING = Prompt("")  # stands before a question without shots
