@@ -45,6 +45,7 @@ from harness.runs.events import Event as Event
 from harness.runs.given import NOTHING, Given, taken_out
 from harness.runs.house_rules import admitted
 from harness.runs.plan import Plan, make_plan
+from harness.runs.ready import refuse_unready
 from harness.runs.spending import Spending, estimate, estimate_loads
 from harness.security import seal as seals
 from harness.security.policy import read_policy
@@ -159,7 +160,8 @@ def prepare(config: RunConfig, sealed: Seal, out: str | Path | None = None, give
     """Returns a run that may begin. Raises a HarnessError for what would stop it later."""
     plan = make_plan(config, given)
     plan = replace(plan, policy=admitted(plan, sealed))
-    return Prepared(plan, folder_for(plan, out), sealed, given)
+    refuse_unready(plan, answered(folder := folder_for(plan, out)))
+    return Prepared(plan, folder, sealed, given)
 
 
 @dataclass(frozen=True, slots=True)
