@@ -129,6 +129,7 @@ def _workload(
         task=name[1],
         not_measured=tuple(load for load in not_measured(rows, plan.config.bench) if load not in later),
         first_request_s=next((row.first_request_s for row in rows if row.first_request_s is not None), None),
+        left_out={name: why for row in rows for name, why in row.left_out.items()},
         most_requests_per_s=max((row.requests_per_s for row in rows if row.requests_per_s), default=None),
         knee=None if at is None else rows[at].scenario,
         slo_requests_per_s=None if slo is None else slo_capacity(rows, slo),

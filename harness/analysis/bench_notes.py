@@ -59,6 +59,8 @@ def _of_workload(found: BenchSummary, work: BenchWorkload, *, with_libraries: bo
     yield Note(NoteCode.COLD_START, "info", about, {**figures, "first_request_s": work.first_request_s})
     if work.not_measured:
         yield Note(NoteCode.LOADS_LEFT_OUT, "info", about, {"loads": work.not_measured})
+    for name, why in work.left_out.items():
+        yield Note(NoteCode.LOAD_WITHOUT, "warning", about, {"parameter": name, "why": why})
     if work.slo_requests_per_s is not None:
         kept: dict[str, Figure] = {"requests_per_s": work.slo_requests_per_s, "at_all_rates": work.all_rates_in_slo}
         yield Note(NoteCode.KEEPS_SLO, "info", about, kept)

@@ -37,6 +37,10 @@ def _left_out(note: Note) -> str:
     return f"{loads} left out: the load before brought no more throughput, or was too much already."
 
 
+def _without(note: Note) -> str:
+    return f"every request was sent without '{note.text('parameter')}', which the server refuses: {note.text('why')}"
+
+
 def _keeps_slo(note: Note) -> str:
     upto = "at all rates measured, so at least" if note.flag("at_all_rates") else "up to"
     return f"keeps the SLO {upto} {number(note.number('requests_per_s'))} good requests/s."
@@ -72,6 +76,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.COLD_START: _cold_start,
     NoteCode.LOADS_OWED: _owed,
     NoteCode.LOADS_LEFT_OUT: _left_out,
+    NoteCode.LOAD_WITHOUT: _without,
     NoteCode.KEEPS_SLO: _keeps_slo,
     NoteCode.SCRIPTED_TIMES: lambda note: (
         "a script; its times to a token are told, not waited for; responses are real."

@@ -5,7 +5,7 @@ A load is measured whole or again: what was written down of one that was cut off
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
@@ -210,6 +210,7 @@ class _UnderLoad:
         self._counters, self._uncounted = found
         self._held: list[RequestLine] = []
         self._first_s: float | None = None  # of the request before all others
+        self._left_out: Mapping[str, str] = {}  # of all requests
 
     def greet(self, to: str = "to the first request") -> None:
         """Sends one request, which is paid. Raises BackendError if it is not answered, LimitReached as a load does."""
@@ -228,6 +229,7 @@ class _UnderLoad:
                 model, task = self._phase.cell
                 line = ChargeLine(model=model, task=task, mode="generate", phase="load", usd=usd, most_usd=most)
                 add_measurement(self._path, line)
+        self._left_out = {**self._left_out, **greeting.left_out}
         if not self._done:
             self._first_s = greeting.seconds
 
@@ -246,7 +248,7 @@ class _UnderLoad:
             self.greet(f"any more, after {scenario.name} failed")  # without one there is nothing that a load shows
         energy = _shared(meter.energy(self._watts), work)
         first_s, self._first_s = self._first_s, None
-        found = replace(load_summary(run, tally), first_request_s=first_s)
+        found = replace(load_summary(run, tally), first_request_s=first_s, left_out=self._left_out)
         yield bench_row(found, self._phase.cell, self._phase.work.output_tokens, energy, beside)
 
     def append(self, answer: int | BenchRow) -> Iterable[UnderLoad | Loaded]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness.backends.servers import hold
+from harness.backends.servers import dispatch, hold
 from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, run
 from harness.backends.servers.tariff import Tariff, planned, price_of
 from harness.backends.servers.waits import retry_after
@@ -201,6 +201,19 @@ def test_a_server_that_stays_away_stops_the_work_and_what_is_left_is_owed():
         for response in run(requests(9), Outage(10**9), limits=LimitsConfig(concurrency=1, sample_s=0.2)):
             seen.append(response)
     assert [r.error for r in seen] == [None, None]
+
+
+def test_a_rate_that_lets_nothing_through_ends_the_work_with_the_servers_words(monkeypatch):
+    monkeypatch.setattr(dispatch, "UNHEARD_S", 0.2)
+    seen = []
+
+    def ask(request, attempt):
+        raise AttemptFailed("rate limited", "come back tomorrow", busy=True, billed=False)
+
+    with pytest.raises(WorkStopped, match=r"nothing was answered for 0\.2 s: rate limited: come back tomorrow"):
+        for response in run(requests(9), ask, limits=LimitsConfig(concurrency=1)):
+            seen.append(response)
+    assert len(seen) == 1 and "come back tomorrow" in seen[0].error and seen[0].provisional
 
 
 def test_a_request_that_brings_the_server_down_fails_alone():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import json
 import os
 import socket
 import threading
@@ -14,8 +15,10 @@ import pytest
 
 from harness.errors import BackendError, HarnessError, PolicyError
 from harness.measure.load.drive import FAILURES_IN_A_ROW, run_load
+from harness.measure.load.greeting import greet
 from harness.measure.load.scenario import Scenario
 from harness.measure.load.summary import load_summary
+from harness.measure.load.target import RequestFailed
 from harness.measure.load.timed import Slo, Timed
 from harness.values import GenerateRequest, Message, Prompt, Request, Sampling
 from tests.support.servers import Reply, SyntheticServer, count_tokens, stream_to
@@ -383,3 +386,20 @@ def test_restricted_data_is_not_sent_to_another_host_under_load_either(monkeypat
         with pytest.raises(PolicyError, match="restricted data on their way to 127"):
             one(server, restricted, allow_http=True)
         assert len(server.bodies) == 1
+
+
+def test_what_a_server_refuses_is_left_out_of_the_whole_load_and_told():
+    told = {"message": "Unsupported value: temperature", "param": "temperature", "code": "unsupported_value"}
+    refusal = Reply(status=400, body=json.dumps({"error": told}).encode())
+    with SyntheticServer(lambda n, body: refusal if "temperature" in body else Reply()) as server:
+        target = stream_to(server.url)
+        greeting = greet(target, REQUEST)
+        assert list(greeting.left_out) == ["temperature"] and "Unsupported value" in greeting.left_out["temperature"]
+        assert "temperature" not in target.body(REQUEST) and "max_tokens" in target.body(REQUEST)
+
+
+def test_a_first_answer_that_ends_badly_is_an_answer_and_one_that_is_cut_off_is_none():
+    with SyntheticServer(Reply(finish_reason="error")) as server:
+        assert greet(stream_to(server.url), REQUEST).seconds > 0
+    with SyntheticServer(Reply(cut_after=1)) as server, pytest.raises(RequestFailed):
+        greet(stream_to(server.url), REQUEST)

@@ -43,6 +43,7 @@ from harness.stats.totals import total
 from harness.values import Billing, PaidAttempt, Request, Response
 
 SAME = 3  # identical failures in a row that fail a sample
+UNHEARD_S = 150.0  # of refusals for their rate alone, by a server that has let nothing through yet
 
 
 Asked = TypeVar("Asked", bound=Request)
@@ -244,15 +245,20 @@ class _Run(Generic[Asked]):
         if failed.busy and not failed.wait_s:
             wait = max(wait, backoff(len(job.tries)))  # one that is unlucky gets out of the way of others
         asked = failed.wait_s or 0.0
+        unheard = failed.busy and not self.answered  # a rate that lets nothing through is no rate
+        patience = min(self.limits.sample_s, UNHEARD_S) if unheard else self.limits.sample_s
         if asked >= self.limits.sample_s:
             what = f"the server takes no more requests until {moment_in(asked)}: {failed}"
-        elif time.perf_counter() + wait < self._deadline(job) or self.last_answer > (job.began or 0.0):
+        elif time.perf_counter() + wait < (job.began or 0.0) + patience or self.last_answer > (job.began or 0.0):
             yield from self._again(job, wait, own=failed.absent and others and reached(failed.kind))
             return
         else:
-            what = f"nothing was answered for {self.limits.sample_s:g} s: {failed}"
+            what = f"nothing was answered for {patience:g} s: {failed}"
         self.stop = self.stop or WorkStopped(what, fix="run the same command again then: it goes on where it stopped")
-        self._put_back(job)
+        if unheard:
+            yield self._given_up(job, what)  # so that the server's words stand with a sample; it is asked again then
+        else:
+            self._put_back(job)
 
     def _again(self, job: _Job[Asked], wait: float, *, own: bool, same: int = 0) -> Iterator[Response]:
         """Tries a job again after a wait, or gives it up."""

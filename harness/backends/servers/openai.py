@@ -22,7 +22,7 @@ from harness.backends.servers.batch import RETRIES, Result
 from harness.backends.servers.dispatch import bill
 from harness.backends.servers.echoed_logprobs import WAYS, Misspelt, NotTold, given_logprob
 from harness.backends.servers.meanings import ABOUT_THE_REQUEST
-from harness.backends.servers.openai_protocol import MOST_STOPS, OPENAI, Wire
+from harness.backends.servers.openai_protocol import MOST_STOPS, OPENAI, REQUIRED, Wire
 from harness.backends.servers.parameters import in_one_body
 from harness.backends.servers.reading import Reading
 from harness.backends.servers.replies import JSON, openai_usage
@@ -51,7 +51,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
     package = "openai"
     most_stops = MOST_STOPS
     sdk_error = openai.APIError
-    required = frozenset({"model", "messages", "prompt", "stream", "extra_body"})
+    required = REQUIRED
     dialect = OPENAI
 
     def __init__(self, config: RemoteModel) -> None:

@@ -17,6 +17,7 @@ from harness.values import GenerateRequest
 
 OPENAI = Dialect(openai_piece, openai_whole)
 MOST_STOPS = 4  # stop strings the interface takes
+REQUIRED = frozenset({"model", "messages", "prompt", "stream", "extra_body"})  # what cannot be left out
 
 
 @dataclass(frozen=True, slots=True)

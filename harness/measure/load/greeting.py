@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness.backends.servers.meanings import Meaning
@@ -19,20 +20,36 @@ class Greeting:
 
     seconds: float
     usage: Usage | None
+    left_out: Mapping[str, str]  # parameters that are not sent, as the server refuses them -> in its own words
 
 
 def greet(target: Target, request: Request) -> Greeting:
-    """Sends one request, so that no series of failures begins where nobody answers. Raises RequestFailed."""
+    """Sends one request, so that no series of failures begins where nobody answers. Raises RequestFailed.
+
+    It is sent again without each parameter that is refused, as in a run: what the load is asked is settled before it.
+    """
+    left_out: dict[str, str] = {}
 
     async def first() -> Greeting:
         loop = asyncio.get_running_loop()
         async with target:
             reading = Reading(loop.time(), loop.time)
-            async for piece in target.send(request):
-                reading.take(piece)
-            return Greeting(loop.time() - reading.began, usage_of(reading.told))
+            try:
+                async for piece in target.send(request):
+                    reading.take(piece)
+            except RequestFailed:
+                if reading.finish is None:
+                    raise  # else it answers to the end, if badly: that is for the load to count
+            return Greeting(loop.time() - reading.began, usage_of(reading.told), left_out)
 
-    return asyncio.run(first())
+    while True:
+        try:
+            return asyncio.run(first())
+        except RequestFailed as failed:
+            name = target.leave_out(request, failed)
+            if not name or name in left_out:
+                raise
+            left_out[name] = failed.detail
 
 
 def no_answer(target: Target, failed: RequestFailed, to: str = "to the first request") -> BackendError:

@@ -18,7 +18,8 @@ from urllib.parse import urlsplit
 
 from harness.backends.servers.event_stream import EventStream
 from harness.backends.servers.meanings import refusal
-from harness.backends.servers.openai_protocol import OPENAI, Wire
+from harness.backends.servers.openai_protocol import OPENAI, REQUIRED, Wire
+from harness.backends.servers.parameters import Taken
 from harness.backends.servers.reading import complete, telling
 from harness.backends.servers.replies import BadReply, Piece, transport_failure
 from harness.errors import BackendError
@@ -49,6 +50,7 @@ class OpenAIStream:
         self.place.key()  # raises if it is needed and not there
         self.config, self.url = config, self.place.url
         self._wire = Wire(config.served_as, config.api, self.place.own)
+        self._taken = Taken(self._wire.limit_name, REQUIRED)
         first_hop = urlsplit(self.place.proxy) if self.place.proxy is not None else None
         self._hop = (self.place.host, self.place.port) if first_hop is None else (first_hop.hostname, first_hop.port)
 
@@ -106,7 +108,13 @@ class OpenAIStream:
         if not isinstance(request, GenerateRequest):
             raise BackendError("a load asks for texts, not for log-likelihoods", fix="ask the task as text")
         streamed = {"stream": True, "stream_options": {"include_usage": True}}
-        return self._wire.asked(request) | streamed | self._wire.extra(request) | dict(self.config.extra)
+        asked = self._wire.asked(request)
+        asked[self._taken.limit_name] = asked.pop(self._wire.limit_name)
+        return self._taken.sent(asked | streamed | self._wire.extra(request) | dict(self.config.extra), "")[0]
+
+    def leave_out(self, request: Request, failed: RequestFailed) -> str:
+        """Leaves out of all later requests the parameter that a refusal is about; returns its name, or ""."""
+        return "" if failed.refused is None else self._taken.leave_out(failed.refused, self.body(request), "")
 
     async def round_trip(self) -> float | None:
         """Returns the seconds one TCP handshake takes, with the proxy where there is one; None if nothing answers."""

@@ -88,6 +88,7 @@ class LoadSummary:
     counted_output_tokens: int | None  # by our own count
     round_trip_p50_s: float | None
     first_request_s: float | None = None  # of the request before all others; only the first scenario has it
+    left_out: Mapping[str, str] = field(default_factory=dict)  # parameters that the server refuses -> in its words
 
 
 class Tally:

@@ -60,6 +60,10 @@ class Target(Protocol):
 
     def send(self, request: Request) -> AsyncGenerator[Piece, None]: ...
 
+    def leave_out(self, request: Request, failed: RequestFailed) -> str:
+        """Leaves out of all later requests the parameter that a refusal is about; returns its name, or ""."""
+        ...
+
     async def round_trip(self) -> float | None:
         """Returns the seconds of one network round trip; None where there is no network or nobody answers."""
         ...
@@ -102,6 +106,9 @@ class InProcess:
         if written > 1:
             yield Piece(t=last, unseen=True)
         yield Piece(t=last, told=Told(response.input_tokens, response.output_tokens))
+
+    def leave_out(self, request: Request, failed: RequestFailed) -> str:
+        return ""
 
     async def round_trip(self) -> None:
         return None

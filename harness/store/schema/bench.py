@@ -118,6 +118,7 @@ class BenchWorkload:
     knee: str | None  # the scenario with the most throughput for its response time
     slo_requests_per_s: float | None  # the most good requests a second at a rate that kept the bounds
     all_rates_in_slo: bool
+    left_out: Mapping[str, str] = field(default_factory=dict)  # parameters that the server refuses -> in its words
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,7 @@ class NoteCode(StrEnum):
     COLD_START = "cold_start"  # load_s, with_libraries, first_request_s
     LOADS_OWED = "loads_owed"  # loads, reason
     LOADS_LEFT_OUT = "loads_left_out"  # loads
+    LOAD_WITHOUT = "load_without"  # parameter, why
     KEEPS_SLO = "keeps_slo"  # requests_per_s, at_all_rates
     SCRIPTED_TIMES = "scripted_times"
     PEAK_MEMORY = "peak_memory"  # bytes, on_device
