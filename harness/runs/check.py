@@ -30,7 +30,7 @@ from harness.tasks.prompts import ANSWER
 from harness.tasks.rubric import texts_of
 from harness.tasks.score_answer import right_answers
 from harness.tasks.self_test import SelfTest, messy, self_test
-from harness.tasks.task import Task, respelled
+from harness.tasks.task import Task, never_first, respelled
 from harness.values import Prompt, Request, Sample
 
 NO_MODEL = ScriptedModel(name="none")  # stands in a plan that only shows its tasks
@@ -106,6 +106,8 @@ class Report:
             counted = "; its ids are positions from 0: row 1 is sample 0" if by_place else ""
             left_out = f"; `without` leaves out {task.left_out} rows" if task.left_out else ""
             yield f"  data: {task.data_origin}{counted}{left_out}"
+            if n := never_first(task.config, samples):
+                yield f"  warning: none of {n} answers is place 0: from 1? then write `answer_is: index_from_1`"
             if other := respelled(task.config, samples):
                 yield f"  {other} right answers are written in another case or with other blanks than the choice"
             scripts = cell.scripts(kind_of(task.config).replied(task.config, ANSWER, cell.chat))

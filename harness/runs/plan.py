@@ -27,7 +27,7 @@ from harness.tasks.load import load_tasks
 from harness.tasks.prompt_layouts import formats
 from harness.tasks.rows import digest
 from harness.tasks.rubric import Judge, rubric_of, with_prompt
-from harness.tasks.task import Task, respelled
+from harness.tasks.task import Task, never_first, respelled
 from harness.values import GenerateRequest, Sample
 
 
@@ -200,7 +200,8 @@ def plan_file(plan: Plan) -> PlanFile:
 
 
 def _data_used(task: Task, samples: Sequence[Sample]) -> DataUsed:
-    return DataUsed(task.data_digest, task.data_origin, task.left_out, respelled(task.config, samples))
+    spelt, later = respelled(task.config, samples), never_first(task.config, samples)
+    return DataUsed(task.data_digest, task.data_origin, task.left_out, spelt, later)
 
 
 def _planned_cell(cell: Cell) -> PlannedCell:

@@ -27,6 +27,7 @@ class DataUsed:
     origin: str
     left_out: int = 0  # rows that `without` leaves out
     respelled: int = 0  # answers that are a choice but for case or blanks
+    never_first: int = 0  # answers read as places from 0, of which none is 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,8 +29,9 @@ import numpy as np
 
 from harness.errors import DataError, beside
 from harness.scoring.value_text import text_of
+from harness.tasks.data.cell_values import told_delimiter
 from harness.tasks.data.files import read_file
-from harness.tasks.data.formats import READERS, DataSource, suffix_of, told_delimiter
+from harness.tasks.data.formats import READERS, DataSource, suffix_of
 from harness.tasks.data.lazy import Lazy, in_parts
 
 Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import DataError, beside, nearest
+from harness.tasks.data.cell_values import rows_of_arrow
 from harness.tasks.data.files import is_data, iter_rows, read_file
-from harness.tasks.data.formats import DataSource, first_line, rows_of_arrow, stem_of, suffix_of
+from harness.tasks.data.formats import DataSource, first_line, stem_of, suffix_of
 from harness.tasks.data.lazy import Lazy, picked
 
 SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
