@@ -22,10 +22,13 @@ from harness.analysis import bench as load_results
 from harness.analysis import costs
 from harness.analysis.epochs import clusters_of
 from harness.analysis.facts import by_cell
+from harness.analysis.judged_by import judged_by
 from harness.analysis.labels import by_label
-from harness.analysis.merge import merged
-from harness.analysis.run_summary import judged_run, summarised, summary_of
+from harness.analysis.merge import merged, refuse_without
+from harness.analysis.reading import reading
+from harness.analysis.run_summary import all_failed, judged_run, records_of, summarised, summary_of
 from harness.analysis.verify import Verified, verified
+from harness.analysis.verify_sources import with_sources
 from harness.backends import load
 from harness.config.assemble import Source
 from harness.config.assemble import assemble as assemble
@@ -40,14 +43,28 @@ from harness.runs.carry_out import carry_out
 from harness.runs.check import NO_MODEL as NO_MODEL
 from harness.runs.events import Event as Event
 from harness.runs.given import NOTHING, Given, taken_out
+from harness.runs.house_rules import admitted
 from harness.runs.plan import Plan, make_plan
+from harness.runs.ready import refuse_unready
 from harness.runs.spending import Spending, estimate, estimate_loads
 from harness.security import seal as seals
 from harness.security.policy import read_policy
 from harness.security.seal import Seal
-from harness.store.files import RESPONSES, VERDICTS, write_json_atomic, write_jsonl_atomic, write_text_atomic
-from harness.store.lines import RECORDS, read_plan, read_records
+from harness.store.files import (
+    RECORDS,
+    RESPONSES,
+    SHEET,
+    SUMMARY,
+    TABLE,
+    VERDICTS,
+    write_json_atomic,
+    write_jsonl_atomic,
+    write_text_atomic,
+)
+from harness.store.lines import read_plan
 from harness.store.log import verify_chain
+from harness.store.manifest import refuse_cut, write_manifest
+from harness.store.opening import there
 from harness.store.rows import answered, refuse_no_run
 from harness.store.schema import RECORD_LINES, BenchSummary, Summary, summary_to_json
 from harness.store.schema.rows import Row
@@ -56,6 +73,7 @@ if TYPE_CHECKING:
     import pandas
 
 
+TABLES = {TABLE: formats.markdown, SHEET: csv_text}  # files that show a summary, and what makes them
 Found = TypeVar("Found")
 UNASKED = "harness.run was not asked to: seal=True"  # why a run in Python has no seal
 
@@ -68,14 +86,20 @@ class Run:
 
     @property
     def summary(self) -> Summary:
-        """Returns all that follows from the run; summary.json holds it."""
-        return summary_of(self.folder)
+        """Returns all that follows from the run; summary.json holds it where the run is judged."""
+        with reading(self.folder):
+            return summary_of(self.folder) if there(self.folder / SUMMARY) else summarised(self.folder)[1]
 
     @property
     def complete(self) -> bool:
         """Returns whether every planned sample has a response, and no more than allowed ended in an error."""
         summary = self.summary
         return len(summary.rows) == len(read_plan(self.folder).cells) and summary.complete
+
+    @property
+    def failed(self) -> str | None:
+        """Returns what went wrong, where every request of a run ended in an error; None where any was answered."""
+        return all_failed(self.folder)
 
     @property
     def resumable(self) -> bool:
@@ -106,7 +130,8 @@ class Run:
         """Returns one row a judged response; the columns are those of records.jsonl."""
         import pandas
 
-        return pandas.DataFrame(map(RECORD_LINES.write, read_records(self.folder)))
+        with reading(self.folder):
+            return pandas.DataFrame(map(RECORD_LINES.write, records_of(self.folder)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,13 +153,15 @@ class Prepared:
 
     def finish(self) -> Run:
         """Judges what was answered."""
-        return score(self.folder)
+        return _judged(self.folder)
 
 
 def prepare(config: RunConfig, sealed: Seal, out: str | Path | None = None, given: Given = NOTHING) -> Prepared:
     """Returns a run that may begin. Raises a HarnessError for what would stop it later."""
     plan = make_plan(config, given)
-    return Prepared(plan, folder_for(plan, out), sealed, given)
+    plan = replace(plan, policy=admitted(plan, sealed))
+    refuse_unready(plan, answered(folder := folder_for(plan, out)))
+    return Prepared(plan, folder, sealed, given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +188,7 @@ class PreparedBench:
 def prepare_bench(config: RunConfig, sealed: Seal, out: str | Path | None = None) -> PreparedBench:
     """Returns a benchmark that may begin. Raises a HarnessError for what would stop it later."""
     made = load_runs.make_bench(config)
+    made = replace(made, policy=admitted(made, sealed))
     return PreparedBench(made, folder_for(made, out), sealed)
 
 
@@ -192,7 +220,7 @@ def run(
 
     What may be added are the fields of `Additions`; models, tasks and the judge may also be objects: a task of
     `make_task`, a backend of one's own. In full: models, tasks, data, limit, first, formats, seed, machine,
-    baseline, judge, latency, max_cost, responses_only, deterministic. `out` is the run folder; default:
+    baseline, judge, latency, max_cost, policy, responses_only, deterministic. `out` is the run folder; default:
     `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished one of the same plan. `seal` keeps
     this process off the network, for good; whether it did is in `summary.sealed`. `on_event` is called with each
     thing that is done, once it is on disk. Raises a HarnessError for what the user can mend.
@@ -260,26 +288,40 @@ def folder_for(plan: Plan | load_runs.Bench, out: str | Path | None, root: Path 
 
 
 def score(path: str | Path) -> Run:
-    """Judges every response and writes records, summary and tables; reads files only. Raises StoreError.
+    """Judges every response and writes records, summary, tables and manifest; reads files only. Raises StoreError.
 
-    Every response must be of a planned sample, and none may stand twice; what is missing is named in the notes.
+    Every response must be of a planned sample, and none may stand twice; what is missing is named in the notes. A log
+    that has lost lines since it was last judged is refused.
     """
     path = Path(path)
+    refuse_no_run(path)
+    refuse_cut(path)
+    with reading(path):
+        return _judged(path)
+
+
+def _judged(path: Path) -> Run:
+    """Judges a run, whatever its logs have lost: they were asked again."""
     found, summary = summarised(path)
     write_jsonl_atomic(path / RECORDS, map(RECORD_LINES.write, found))
-    verdicts = verify_chain(path / VERDICTS).head if (path / VERDICTS).exists() else None
-    summary = replace(summary, head=verify_chain(path / RESPONSES).head, verdicts_head=verdicts)
-    write_text_atomic(path / "table.md", formats.markdown(summary))
-    write_text_atomic(path / "table.csv", csv_text(summary))
-    write_json_atomic(path / "summary.json", summary_to_json(summary))
+    head = verify_chain(path / RESPONSES).head
+    verdicts = verify_chain(path / VERDICTS).head if there(path / VERDICTS) else None
+    summary = replace(summary, head=head, verdicts_head=verdicts, judged_by=judged_by())
+    for name, text in TABLES.items():
+        write_text_atomic(path / name, text(summary))
+    write_json_atomic(path / SUMMARY, summary_to_json(summary))
+    write_manifest(path)
     return Run(path)
 
 
 def open_run(path: str | Path) -> Run:
-    """Returns the run in a folder, judged. Raises StoreError where there is none."""
+    """Returns the run in a folder. Raises StoreError where there is none.
+
+    One that was not judged yet is judged whenever it is read: reading writes nothing.
+    """
     folder = Path(path)
     refuse_no_run(folder)
-    return Run(folder) if (folder / "summary.json").exists() else score(folder)
+    return Run(folder)
 
 
 def with_labels(run: Run) -> Summary:
@@ -296,9 +338,17 @@ def with_labels(run: Run) -> Summary:
     return replace(summary, rows=tuple(map(labelled, summary.rows)))
 
 
-def verify(path: str | Path) -> Verified:
-    """Returns whether a run is as it was written, and its scores follow from it: `ok`, and in words `says`."""
-    return verified(Path(path))
+def verify(
+    path: str | Path, *, head: str | None = None, models: Sequence[str] = (), data: Sequence[str] = ()
+) -> Verified:
+    """Returns whether a run is as it was written, and its figures follow from it: `ok`, and in words `says`.
+
+    `head` is the head of its chain, or the digest of its manifest, as it was noted elsewhere. `models` are model
+    folders, and `data` files of data, whose digests are compared with those in the plan: PATH, or NAME=PATH where the
+    run has several.
+    """
+    found = verified(Path(path), TABLES, head)
+    return with_sources(found, models, data) if found.ok and (models or data) else found
 
 
 def cost_of(
@@ -315,7 +365,8 @@ def cost_of(
     of the price list, `bench` the folder of a benchmark whose capacity counts.
     """
     summary = open_run(path).summary
-    return costs.report(Path(path), summary, machine, volume, against, None if bench is None else Path(bench))
+    with reading(Path(path)):
+        return costs.report(Path(path), summary, machine, volume, against, None if bench is None else Path(bench))
 
 
 def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", **how: Any) -> str:
@@ -330,22 +381,15 @@ def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", 
     summary = _together([open_run(path) for path in paths], view)
     if form == "json":
         return json.dumps(summary_to_json(summary), ensure_ascii=False)
-    return formats.FORMATS[form](summary, view, **(how if form == "text" else {}))
+    with reading(Path(paths[0])):  # figures that no table can show
+        return formats.FORMATS[form](summary, view, **(how if form == "text" else {}))
 
 
 def _together(runs: Sequence[Run], view: View) -> Summary:
-    summaries = [with_labels(run) if view == "labels" else run.summary for run in runs]
+    summaries = []
+    for run in runs:
+        with reading(run.folder):
+            summaries.append(with_labels(run) if view == "labels" else run.summary)
     found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run.folder) for run in runs])
-    if view != "run" and not any(_has(row, view) for row in found.rows):
-        raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
+    refuse_without(found, view)
     return found
-
-
-def _has(row: Row, view: View) -> bool:
-    return bool(row.slices) if view == "slices" else row.labels is not None
-
-
-_LACKING = {
-    "labels": "they are in tasks with fixed `choices`, or `score: multi_label`",
-    "slices": "add `slices: [COLUMN]` to the task file, and run it again",
-}

@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from harness.analysis.bench_notes import notes
+from harness.analysis.judged_by import judged_by
 from harness.config.bench import BenchConfig
 from harness.config.machine import MachineConfig
 from harness.cost.capacity import MIN_SHAPES, Shape, fit
@@ -19,9 +20,10 @@ from harness.errors import ConfigError, StoreError
 from harness.measure.load.series import loads_owed, series_of
 from harness.measure.load.sustained import knee, meets_slo, slo_capacity
 from harness.measure.load.timed import Slo
-from harness.store.files import write_json_atomic
+from harness.store.files import SUMMARY, write_json_atomic
 from harness.store.lines import read_measurements, read_plan
-from harness.store.rows import read_json
+from harness.store.manifest import write_manifest
+from harness.store.rows import read_object
 from harness.store.schema import (
     BENCHES,
     BenchedModel,
@@ -45,18 +47,19 @@ from harness.values import CellName
 
 def finish(path: Path) -> BenchSummary:
     """Returns the summary of a benchmark, and writes it."""
-    found = summarised(path)
-    write_json_atomic(path / "summary.json", BENCHES.write(found))
+    found = replace(summarised(path), judged_by=judged_by())
+    write_json_atomic(path / SUMMARY, BENCHES.write(found))
+    write_manifest(path)
     return found
 
 
 def read_bench(path: Path) -> BenchSummary:
     """Returns the summary of a benchmark's folder; one of an earlier version is made anew. Raises StoreError."""
-    content = read_json(path / "summary.json")
+    content = read_object(path / SUMMARY)
     if content.get("kind") != "bench":
         fix = "give the folder that `harness bench` named"
         raise StoreError(f"{path} holds no benchmark of load", where="--bench", fix=fix)
-    return BENCHES.read(content, str(path / "summary.json")) if "schema" in content else summarised(path)
+    return BENCHES.read(content, str(path / SUMMARY)) if "schema" in content else summarised(path)
 
 
 def summarised(path: Path) -> BenchSummary:

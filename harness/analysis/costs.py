@@ -1,6 +1,6 @@
 """`harness cost`: what a recorded run says about money. Reads a run folder and price files.
 
-report(run, ...) -> CostReport        written, prices included, to `cost.json` in that folder
+report(run, ...) -> CostReport        with the prices it was made from; nothing is written
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from harness.analysis.cost_of_row import (
     has_turns,
     service_of,
 )
+from harness.analysis.run_summary import records_of
 from harness.config.machine import MachineConfig, read_machine
 from harness.cost.attribution import CostBreakdown
 from harness.cost.breakeven import Service
@@ -31,8 +32,7 @@ from harness.cost.machines import hourly
 from harness.cost.prices import Packaged, Price, find_packaged, find_price, frozen, read_prices, suggest
 from harness.cost.projection import Projection, projection
 from harness.errors import ConfigError, StoreError
-from harness.store.files import write_json_atomic
-from harness.store.lines import read_measurements, read_plan, read_records
+from harness.store.lines import read_measurements, read_plan
 from harness.store.schema import (
     BenchSummary,
     JudgeWork,
@@ -123,7 +123,7 @@ def report(
     against: str | None = None,
     bench: Path | None = None,
 ) -> CostReport:
-    """Returns what each row of a run's summary costs, and writes it to `cost.json` in its folder.
+    """Returns what each row of a run's summary costs.
 
     `machine` is a file or bundled name (default: the run's own), `volume` in requests a month, `against` the
     PROVIDER/MODEL of an API, `bench` a folder of `harness bench` with the capacity of the same model and task.
@@ -133,7 +133,7 @@ def report(
     plan = read_plan(run)
     priced = plan.machine if machine is None else read_machine(machine)
     asked = Question(volume, None if against is None else _price(against))
-    records = list(read_records(run))
+    records = list(records_of(run))
     load = None if bench is None else (bench, read_bench(bench))
     devices = _devices(run)
     rows: list[CostRow] = []
@@ -147,7 +147,7 @@ def report(
             raise ConfigError("no machine: the run names none", where=str(run), fix=fix)
         projected = None if _measured_there(priced, plan, devices) else _projected(plan, row, mine, priced)
         rows.append(_priced(row, mine, priced, asked, load, projected))
-    found = CostReport(
+    return CostReport(
         run=summary.run,
         digest=summary.digest,
         volume=volume,
@@ -158,8 +158,6 @@ def report(
         spent=summary.spent,
         notes=tuple(sorted((n for n in summary.notes if n.code in BILLS), key=lambda n: BILLS.index(n.code))),
     )
-    write_json_atomic(run / "cost.json", as_json(found))
-    return found
 
 
 def _priced(
@@ -278,7 +276,7 @@ def _fitted(
 
 
 def as_json(found: CostReport) -> dict[str, object]:
-    """Returns the content of `cost.json`. A part that was not asked about, or does not apply, has no key."""
+    """Returns a report as JSON values. A part that was not asked about, or does not apply, has no key."""
     content = _but(found, "notes", "judge")
     judge = {} if found.judge is None else {"judge": asdict(found.judge)}
     spent = None if found.spent is None else asdict(found.spent)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from harness.config.task import BestBy
-from harness.stats import maj_at_k, over_problems, pass_at_k, pass_hat_k
+from harness.stats import accuracy, maj_at_k, pass_at_k, pass_hat_k
 from harness.values import Estimate, Record
 
 Rule = str | BestBy
@@ -41,7 +41,7 @@ def reduce_epochs(records: Sequence[Record], rule: Rule) -> list[Record]:
 def repeated(records: Sequence[Record]) -> dict[str, Estimate]:
     """Returns pass@k, pass^k and maj@k with intervals where every sample has the same k > 1 right-or-wrong answers.
 
-    Chen et al. 2021 (unbiased pass@k), Yao et al. 2024 (pass^k); by bootstrap over samples.
+    Chen et al. 2021 (unbiased pass@k), Yao et al. 2024 (pass^k); samples are what varies.
     """
     groups = [[r for r in group if r.value is not None] for group in _by_sample(records).values()]
     sizes = {len(group) for group in groups}
@@ -57,7 +57,7 @@ def repeated(records: Sequence[Record]) -> dict[str, Estimate]:
         f"pass^{k}": [pass_hat_k(k, c, k) for c in right],
         f"maj@{k}": [_vote(group) for group in groups],
     }
-    return {name: over_problems(values, known) for name, values in found.items()}
+    return {name: accuracy(values, known) for name, values in found.items()}
 
 
 def _by_sample(records: Sequence[Record]) -> dict[str, list[Record]]:

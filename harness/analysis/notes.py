@@ -10,6 +10,7 @@ from harness.analysis.facts import RunFacts
 from harness.analysis.places import place_of
 from harness.analysis.slices import worst
 from harness.analysis.usage import CellUsage
+from harness.config.task import Writing
 from harness.cost.machines import MACHINE_STALE_DAYS, hourly
 from harness.cost.prices import STALE_DAYS
 from harness.measure.other_work import OTHERS, STOLEN, Bystanders
@@ -25,9 +26,11 @@ from harness.store.schema import (
     StoppedLine,
     Subject,
 )
-from harness.values import CellName
+from harness.values import CellName, Estimate, Failure
 
-SHOWN = 3  # kinds of refusal, and missing samples, that are named
+SHOWN = 3  # kinds of refusal, missing samples and texts without an answer that are named
+UNFOUND = (Failure.NO_ANSWER, Failure.TRUNCATED)  # what a text has in which the task's `extract` finds nothing
+MANY_UNFOUND, FEWEST_UNFOUND = 0.2, 3  # share of a row's answers, and how many, that are worth a note
 
 
 def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
@@ -52,6 +55,13 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
         if declared is not None and declared.commercial in {"no", "conditional"}:
             told = {"licence": declared.licence, "commercial": declared.commercial, "reason": declared.reason}
             yield Note(NoteCode.LICENCE, subject=Subject(name), figures=told)
+    for model in (*plan.config.models, *([] if plan.config.judge is None else [plan.config.judge])):
+        stated: dict[str, Figure] = {"licence": model.licence, "provenance": model.provenance}
+        if any(stated.values()) or model.accepted_by:
+            yield Note(NoteCode.STATED, subject=Subject(model.name), figures={**stated, "by": model.accepted_by})
+    if (kept := plan.policy) is not None:
+        rules: dict[str, Figure] = {"name": kept.name, "digest": kept.digest, "verdicts": kept.verdicts}
+        yield Note(NoteCode.POLICY, figures=rules)
 
 
 def of_models(lines: Iterable[ModelLine]) -> list[Note]:
@@ -70,6 +80,9 @@ def of_data(plan: PlanFile) -> Iterator[Note]:
         if used.left_out:
             figures: dict[str, Figure] = {"n": used.left_out, "columns": tuple(plan.tasks[name].data.without)}
             yield Note(NoteCode.ROWS_LEFT_OUT, subject=about, figures=figures)
+        several = plan.tasks[name].data.config
+        if isinstance(several, tuple) and 0 < used.sets < len(several):
+            yield Note(NoteCode.PARTS_OF_DATA, subject=about, figures={"n": used.sets, "of": len(several)})
         if used.respelled:
             yield Note(NoteCode.ANSWERS_RESPELLED, subject=about, figures={"n": used.respelled})
         if used.never_first:
@@ -105,11 +118,29 @@ def of_rows(rows: Iterable[Row]) -> Iterator[Note]:
         if (loss := row.expected_loss) is not None:
             always: dict[str, Figure] = {"always_answer": loss.always_answer, "always_value": loss.always_value}
             yield Note(NoteCode.LOSS_UNIT, subject=about, figures=always)
+        yield from _without_interval(row, about)
         if row.energy.joules is not None:
             yield _energy(row, about)
         if row.asked.truncated_prompts:
             cut = {"n": row.asked.truncated_prompts}
             yield Note(NoteCode.TRUNCATED_PROMPTS, subject=about, figures=cut)
+
+
+def _without_interval(row: Row, about: Subject) -> Iterator[Note]:
+    """Yields why figures of a row have a value and no interval: once for all that share a reason."""
+    figures: dict[str, Estimate | None] = {
+        "accuracy": row.accuracy,
+        "difference": None if row.difference is None else row.difference.estimate,
+        "loss": None if row.expected_loss is None else row.expected_loss.estimate,
+        **row.metrics,
+        "corrected mean": None if row.judged is None or row.judged.corrected is None else row.judged.corrected.estimate,
+    }
+    reasons: dict[str, list[str]] = {}
+    for name, found in figures.items():
+        if found is not None and found.value is not None and found.low is found.high is None and found.reason:
+            reasons.setdefault(found.reason, []).append(name)
+    for reason, names in reasons.items():
+        yield Note(NoteCode.NO_INTERVAL, subject=about, figures={"of": tuple(names), "reason": reason})
 
 
 def _energy(row: Row, about: Subject) -> Note:
@@ -224,6 +255,20 @@ def _of_cell(model: str, told: CellUsage) -> Iterator[Note]:
     for label, count in told.counted.items():
         figures: dict[str, Figure] = {"label": label, "n": count, "answers": n}
         yield Note(NoteCode.TOKEN_COUNTS, subject=about, figures=figures)
+
+
+def without_answer(facts: RunFacts) -> Iterator[Note]:
+    """Yields, of each row of which many texts hold no answer, how many, and the commonest of them."""
+    for cell in facts.plan.cells:
+        task, records = facts.plan.tasks[cell.task], facts.records.get(cell.name, ())
+        told = [" ".join(record.text.split()) for record in records if record.failure in UNFOUND and record.text]
+        if not task.writes or len(told) < FEWEST_UNFOUND or len(told) < MANY_UNFOUND * len(records):
+            continue
+        labels = bool(facts.samples[cell.task, records[0].sample_id].labels)
+        held = isinstance(task, Writing) and task.constrain is not None
+        figures: dict[str, Figure] = {"n": len(told), "answers": len(records), "labels": labels, "held": held}
+        commonest = dict(Counter(told).most_common(SHOWN))
+        yield Note(NoteCode.NO_ANSWER_FOUND, "warning", Subject(cell.model, (cell.task,)), figures, commonest)
 
 
 def incomplete(facts: RunFacts, rows: Sequence[Row]) -> Iterator[Note]:

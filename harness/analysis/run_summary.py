@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from harness.analysis.summary import summarise
 from harness.analysis.usage import CellUsage, Usage
 from harness.errors import StoreError
 from harness.scoring.scorers import own_python
-from harness.store.files import RESPONSES, VERDICTS
-from harness.store.lines import read_log, read_measurements, read_plan, read_response_lines, read_samples
-from harness.store.rows import read_json, refuse_no_run
+from harness.store.files import RECORDS, RESPONSES, VERDICTS
+from harness.store.lines import read_log, read_measurements, read_plan, read_records, read_response_lines, read_samples
+from harness.store.opening import there
+from harness.store.rows import read_object, refuse_no_run
 from harness.store.schema import PlanFile, Row, Summary, summary_from_json
 from harness.tasks import lm_eval_judge
 from harness.tasks.records import records
@@ -42,7 +44,7 @@ def judged_run(path: Path) -> JudgedRun:
         lm_eval_judge.refuse_unknown(config)
         for spec in config.scores:
             own_python.refuse_unknown(spec, name)
-    replies = list(read_log(path / VERDICTS)) if (path / VERDICTS).exists() else []
+    replies = list(read_log(path / VERDICTS)) if there(path / VERDICTS) else []
     heard = verdicts.NOTHING_HEARD
     if plan.judge is not None:
         tasks = {name for name, task in plan.tasks.items() if task.judged_by is not None}
@@ -61,6 +63,11 @@ def judged(path: Path) -> list[Record]:
     return judged_run(path).records
 
 
+def records_of(path: Path) -> Iterable[Record]:
+    """Returns the records that a run folder holds; of a run that is not judged yet, those that follow."""
+    return read_records(path) if there(path / RECORDS) else judged(path)
+
+
 def summarised(path: Path) -> tuple[list[Record], Summary]:
     """Returns the records and the summary that follow from the responses of a run, without the heads of its chains."""
     refuse_no_run(path)
@@ -77,7 +84,7 @@ def summary_of(path: Path) -> Summary:
     Raises StoreError where there is none.
     """
     file = path / "summary.json"
-    held = read_json(file)
+    held = read_object(file)
     return summary_from_json(held, str(file)) or replace(
         summarised(path)[1], head=held.get("head"), verdicts_head=held.get("verdicts_head")
     )
@@ -126,3 +133,14 @@ def _counted(log: Path, samples: Samples, usage: Usage) -> Iterator[ResponseLine
             raise StoreError(what, where=str(log), fix="run `harness verify` on the folder")
         seen.add(place)
         yield line
+
+
+def all_failed(path: Path) -> str | None:
+    """Returns what went wrong where every request of a run folder ended in an error; None where one was answered."""
+    log = path / RESPONSES
+    last = [line.error for line, counts in read_log(log) if counts] if log.exists() else []
+    errors = Counter(error for error in last if error is not None)
+    if not last or errors.total() < len(last):
+        return None
+    commonest, n = errors.most_common(1)[0]
+    return f"all of {len(last)} requests failed: {commonest} ({n} of them)"

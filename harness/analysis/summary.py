@@ -45,6 +45,7 @@ def summarise(facts: RunFacts) -> Summary:
                 *notes.busy({_named(row): row.latency.bystanders for row in rows if _timed_here(row)}),
                 *notes.busy(_beside_passes(facts, rows), NoteCode.BUSY_PASS),
                 *notes.of_responses(facts.usage),
+                *notes.without_answer(facts),
                 *judge_summary.notes(plan, rows, judge),
                 *notes.incomplete(facts, rows),
             ),

@@ -25,6 +25,7 @@ class ToBench(given.Chosen):
     seed: given.Seed = None
     machine: given.Machine = None
     max_cost: given.MaxCost = None
+    policy: given.Policy = None
     plots: Plots = False
     seal: Sealed = True
     as_json: given.Json = False
@@ -48,7 +49,7 @@ def bench(asked: ToBench) -> None:
     from harness.store.schema import BENCHES
 
     added = replace(asked.additions(), limit=asked.limit, seed=asked.seed)
-    added = replace(added, machine=asked.machine, max_cost=asked.max_cost)
+    added = replace(added, machine=asked.machine, max_cost=asked.max_cost, policy=asked.policy)
     wanted = api.assemble(asked.config, added)
     sealed = seal_or_not(wanted, asked.seal)
     with working("reading models and data"):

@@ -15,7 +15,7 @@ Machine = Annotated[str | None, typer.Option(help="a machine file or bundled nam
 Volume = Annotated[float | None, typer.Option(help="requests a month", min=1, max=1e15)]
 Against = Annotated[str | None, typer.Option(metavar="PROVIDER/MODEL", help="an API of `harness prices`")]
 Bench = Annotated[Path | None, typer.Option(help="a folder of `harness bench`: the capacity is read there")]
-Plots = Annotated[bool, typer.Option("--plots", help="draw figures into the run (extra report)")]
+Plots = Annotated[bool, typer.Option("--plots", help="draw figures into a folder beside you (extra report)")]
 
 
 def cost(
@@ -41,7 +41,8 @@ def cost(
         found = api.cost_of(run, machine=machine, volume=volume, against=against, bench=bench)
     show_json(costs.as_json(found)) if as_json else show(cost_text.text(found, width()))
     if plots:
-        say(f"drew {', '.join(str(file) for file in cost_text.plots(run, found, api.open_run(run).rows))}")
+        to = Path(f"{run.resolve().name}-cost")  # a run is only read
+        say(f"drew {', '.join(str(file) for file in cost_text.plots(to, found, api.open_run(run).rows))}")
 
 
 def prices(as_json: given.Json = False) -> None:

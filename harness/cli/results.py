@@ -50,17 +50,38 @@ def table(
     show(shown)
 
 
-def verify(runs: given.Runs, as_json: given.Json = False) -> None:
-    """Check that the responses of a run are as they were written and that its scores follow from them.
+Head = Annotated[
+    str | None, typer.Option(metavar="HASH", help="the head, or the manifest's digest, as you noted it before")
+]
+Weights = Annotated[
+    list[str] | None,
+    typer.Option("--model", metavar="[NAME=]PATH", help="a model folder: are these the weights of the run"),
+]
+Source = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="[TASK=]PATH", help="a data file: are these the rows of the run"),
+]
+
+
+def verify(
+    runs: given.Runs, head: Head = None, model: Weights = None, data: Source = None, as_json: given.Json = False
+) -> None:
+    """Check that every file of a run is as it was written, and that its figures follow from its responses.
 
     Use it on a run folder that you were given, or before you rely on one.
-    Prints the head of the hash chain, or the first line where it breaks; the
-    exit code is then 1.
+    Prints the head of the hash chain and the digest of the manifest, or the
+    first file and line that was changed; the exit code is then 1. A run that
+    was cut at its end, or written anew as a whole, is found by what you noted:
+
+        harness verify results/RUN --head HASH
     """
     from harness import api
+    from harness.errors import ConfigError
 
+    if head is not None and len(runs) > 1:
+        raise ConfigError("--head is that of one run", where=f"{len(runs)} runs", fix="verify them one by one")
     with working("checking"):
-        reports = [api.verify(run) for run in runs]
+        reports = [api.verify(run, head=head, models=model or (), data=data or ()) for run in runs]
     show_json([asdict(report) for report in reports]) if as_json else show("\n".join(one.says for one in reports))
     if not all(report.ok for report in reports):
         raise typer.Exit(1)

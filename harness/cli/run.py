@@ -10,6 +10,7 @@ import typer
 
 from harness.cli import options as given
 from harness.cli.terminal import say, show, show_json, width, working
+from harness.errors import BackendError
 
 if TYPE_CHECKING:
     from harness.api import Prepared, PreparedBench
@@ -39,6 +40,7 @@ class ToRun(given.Chosen):
     deterministic: Deterministic = False
     responses_only: given.ResponsesOnly = False
     max_cost: given.MaxCost = None
+    policy: given.Policy = None
     seal: Sealed = True
     as_json: given.Json = False
 
@@ -59,6 +61,7 @@ class ToRun(given.Chosen):
             deterministic=self.deterministic,
             responses_only=self.responses_only or None,
             max_cost=self.max_cost,
+            policy=self.policy,
         )
         return assemble(self.config, added)
 
@@ -87,6 +90,10 @@ def run(asked: ToRun) -> None:
     carried_out(prepared)
     with working("judging"):
         found = prepared.finish()
+    if not asked.as_json and (failed := found.failed) is not None:  # there is nothing to put into a table
+        fix = "mend that and give the same command again; what may succeed now is asked again"
+        say(str(BackendError(failed, where=str(found.folder), fix=fix)))
+        raise typer.Exit(3)
     show_json(found.as_json()) if asked.as_json else show(found.table(width=width()))
     if not asked.as_json:
         _next_steps(found.folder)

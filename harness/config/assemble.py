@@ -10,6 +10,7 @@ What is added goes on top: models and tasks are joined to the file's, everything
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,6 +46,7 @@ class Additions:
     judge: Model | None = None
     latency: int | None = None  # requests timed one at a time
     max_cost: float | None = None  # USD
+    policy: str | None = None  # a policy file or bundled name that the run must keep
     responses_only: bool | None = None
     deterministic: bool = False  # of every model that can compose its batches alike
     stand_in: ModelConfig | None = None  # the model where neither names one
@@ -65,11 +67,18 @@ def assemble(source: Source = None, added: Additions | None = None) -> RunConfig
         values["tasks"] = _with_data(values["tasks"], added.data)
     if added.limit is not None or added.first is not None:  # one of them: they exclude each other
         values |= {"limit": added.limit, "first": added.first}
-    over = ("formats", "seed", "machine", "baseline", "judge", "max_cost", "responses_only")
+    over = ("formats", "seed", "machine", "baseline", "judge", "max_cost", "responses_only", "policy")
     values |= {key: value for key in over if (value := getattr(added, key)) is not None}
     if added.latency is not None:
         values["latency"] = _with_requests(values.get("latency"), added.latency)
-    run = _checked(RunConfig, YamlFile(file.path, values, file.lines), ConfigError)
+    try:
+        run = _checked(RunConfig, YamlFile(file.path, values, file.lines), ConfigError)
+    except ConfigError as error:
+        given = (key for key in (*over, "limit", "first", "latency") if getattr(added, key) is not None)
+        blamed = next((key for key in given if re.search(rf"(?<![\w.]){key}(?![\w])", error.what)), None)
+        if blamed is None:
+            raise
+        raise ConfigError(error.what, where=f"--{blamed.replace('_', '-')}", fix=error.fix) from None
     return _pinned(run) if added.deterministic else run
 
 

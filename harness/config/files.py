@@ -29,8 +29,8 @@ def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> 
         what = f"'{name}' is data, and no {'task' if kind == 'tasks' else 'run'} file"
         raise ConfigError(what, fix=f"harness init {name} writes a task file for it")
     if path.suffix in {".yaml", ".yml"} or "/" in name:
-        if path.is_file():
-            return path
+        if path.is_file() or (path.exists() and not path.is_dir()):
+            return path  # a pipe is refused by who reads it
         siblings = [p.name for p in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         raise ConfigError(f"no file {name}", fix=nearest(path.name, siblings) or "check the path")
     folder = bundled(kind) / under
@@ -40,4 +40,12 @@ def find_file(name: str, kind: Literal["tasks", "configs"], under: str = "") -> 
     noun = under.rstrip("s") or ("task" if kind == "tasks" else "configuration")
     here = [p.name for suffix in (".yaml", ".yml") if (p := Path(name + suffix)).is_file()]
     known = [p.stem for p in folder.glob("*.yaml")]
-    raise ConfigError(f"no {noun} named '{name}'", fix=nearest(name, here or known))
+    hint = nearest(name, here or known)
+    if under == "machines":
+        near = f"{hint} " if hint.startswith("did you mean") else ""
+        hint = (
+            f"{near}known: {', '.join(sorted(known))}; or give a machine file of your own (docs/reference/machine.md)"
+        )
+    elif kind == "tasks" and not hint.startswith("did you mean"):
+        hint = f"{hint}; one of lm-evaluation-harness is called lm_eval:{name}"
+    raise ConfigError(f"no {noun} named '{name}'", fix=hint)

@@ -37,14 +37,20 @@ class LimitsConfig(Strict):
     max_cost: Annotated[float, Field(gt=0)] | None = None  # USD in this run; nothing is sent that could exceed it
 
 
+STATED = ("licence", "provenance", "accepted_by")  # keys of what a person knows of a model, beside its files
+
+
 class ModelConfig(Strict):
     """What every model has. Which class a model is of follows from its `backend`."""
 
-    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name"})  # keys: where things are, what they cost
+    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", *STATED})  # keys: where things are, what they cost
 
     name: Name  # as tables have it
     backend: str  # what runs it, see above
     chat_template: Switch = "auto"  # overrides the task's `chat` unless auto
+    licence: str | None = None  # as you know it, where its folder is silent: told as stated
+    provenance: str | None = None  # who made it, or where it is from; as above
+    accepted_by: str | None = None  # who answers for what is stated
 
     @model_validator(mode="before")
     @classmethod
@@ -98,7 +104,7 @@ def _short_dtype(value: Any) -> Any:
 class LocalModel(ModelConfig):
     """A model whose weights this machine runs, in this process."""
 
-    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path", "threads"})
+    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path", "threads", *STATED})
 
     backend: str = "transformers"
     path: str  # a model folder, a demo model, or a hub id
@@ -126,7 +132,7 @@ class RemoteModel(ModelConfig):
     """A model that is asked over a network interface, on this machine or elsewhere."""
 
     changes_no_answer: ClassVar[frozenset[str]] = frozenset(
-        {"name", "path", "price", "limits", "api_key_env", "api_key_command", "proxy", "ca_file", "stream"}
+        {"name", "path", "price", "limits", "api_key_env", "api_key_command", "proxy", "ca_file", "stream", *STATED}
     )
 
     backend: str = "openai"
@@ -208,7 +214,7 @@ class ProviderModel(RemoteModel):
 class RecordedModel(ModelConfig):
     """Answers that were given earlier, judged like any others."""
 
-    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path"})
+    changes_no_answer: ClassVar[frozenset[str]] = frozenset({"name", "path", *STATED})
 
     backend: str = "recorded"
     script: str | Mapping[str, object] | None = None  # the file, or {file, id, text, model, prompt}
@@ -371,4 +377,12 @@ def model_of(**settings: Any) -> Any:
 
 def model_from_path(path: str) -> dict[str, object]:
     """Returns the settings of a model given by folder, demo name or hub id alone; its last part is its name."""
-    return {"name": Path(path).name or path, "path": path}
+    return {"name": hub_id(Path(path)).rpartition("/")[2] or path, "path": path}
+
+
+def hub_id(folder: Path) -> str:
+    """Returns what a model folder is called: ORG/NAME of the hub where it lies in its cache, else its own name."""
+    repository = folder.parent.parent.name  # models--ORG--NAME/snapshots/COMMIT
+    if folder.parent.name == "snapshots" and repository.startswith("models--"):
+        return repository.removeprefix("models--").replace("--", "/")
+    return folder.name

@@ -33,6 +33,7 @@ class RunConfig(Strict):
 
     run: Name  # its name
     tasks: tuple[TaskUse, ...] = ()  # none only where `bench` has lengths of its own
+    data: Mapping[str, str] = {}  # task: a local copy of its data, a file or a folder; as `data` of its own entry
     models: Annotated[tuple[Model, ...], Field(min_length=1)]  # what is asked: entries, folders, demo names or hub ids
     baseline: str | None = None  # model the others are compared with; default: the first
     judge: Model | None = None  # scores the tasks that have a `rubric`; by name alone: as a model, or one of them
@@ -48,6 +49,10 @@ class RunConfig(Strict):
     bench: BenchConfig = BenchConfig()  # read by `harness bench` alone
     responses_only: bool = False  # write down unjudged what only a sandbox, or a judge not named, could judge
     allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to
+    accept_unsealed: tuple[Name, ...] = ()  # restricted tasks that engines on this machine are asked without a seal
+    policy: str | None = (
+        None  # a policy file or bundled name: a run that breaks it is refused, before anything is loaded
+    )
     max_cost: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # USD to providers, all models together
     max_errors: Annotated[float, Field(ge=0, le=1)] = 0.05  # share of samples without an answer; more: row incomplete
 
@@ -57,6 +62,22 @@ class RunConfig(Strict):
         return (
             [{"task": item} if isinstance(item, str) else item for item in value] if isinstance(value, list) else value
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _data_to_tasks(cls, values: Any) -> Any:
+        """Gives each task the local copy of its data that is named for it; what is no such thing is refused later."""
+        places, tasks = (values.get("data"), values.get("tasks")) if isinstance(values, Mapping) else (None, None)
+        if not isinstance(places, Mapping) or not isinstance(tasks, list | tuple):
+            return values
+        uses = [use.model_dump(exclude_unset=True, by_alias=True) if isinstance(use, TaskUse) else use for use in tasks]
+        uses = [{"task": use} if isinstance(use, str) else use for use in uses]
+        named = [use["task"] for use in uses if isinstance(use, Mapping) and isinstance(use.get("task"), str)]
+        for name in places:
+            if name not in named:
+                told = {"name": str(name), "hint": nearest(str(name), named)}
+                raise PydanticCustomError("data", "data names task '{name}', which is not in the run; {hint}", told)
+        return {**values, "tasks": [_placed(use, places) for use in uses]}
 
     @model_validator(mode="before")
     @classmethod
@@ -91,6 +112,13 @@ class RunConfig(Strict):
         if self.limit is not None and self.first is not None:
             raise PydanticCustomError("subset", "`limit` and `first` exclude each other")
         return self
+
+
+def _placed(use: Any, places: Mapping[str, Any]) -> Any:
+    """Returns a task's entry with the local copy of its data, which it may name itself."""
+    if not isinstance(use, Mapping) or use.get("task") not in places or use.get("data") is not None:
+        return use
+    return {**use, "data": places[str(use["task"])]}
 
 
 def _name(model: Any) -> Any:

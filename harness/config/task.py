@@ -188,6 +188,7 @@ Reduction = Annotated[
     Discriminator(_by_shape),
 ]
 Wrong = Literal["no_answer", "truncated", "thinking_cut", "scorer_error", "backend_error"]
+COUNTED_AS_WRONG: tuple[Wrong, ...] = ("no_answer", "truncated", "thinking_cut")
 
 
 class TaskConfig(Strict):
@@ -213,11 +214,8 @@ class TaskConfig(Strict):
     answer: str | None = None  # column with what is right
     cluster: str | None = None  # column: samples that share it are not independent
     slices: tuple[str, ...] = ()  # columns: each of their values gets a row of its own beside the whole
-    wrong: tuple[Wrong, ...] = (
-        "no_answer",
-        "truncated",
-        "thinking_cut",
-    )  # failures that count as wrong; the others are left out and counted apart
+    wrong: tuple[Wrong, ...] = COUNTED_AS_WRONG  # failures that are; the others are left out and counted apart
+    keep_columns: tuple[str, ...] = ()  # columns that a run folder holds beside those that the task uses
 
     @property
     def scores(self) -> tuple[Any, ...]:
@@ -282,6 +280,8 @@ class Question(Asking):
     prompts: Annotated[Mapping[Name, PromptConfig], Field(min_length=1)] | None = None  # instead: a row for each
     target: str = ""  # the right answer as one would write it, in shots for instance; default: the answer
     shots: ShotsConfig | None = None  # examples shown before the question
+    instruction: str = ""  # what the answer must be: ends a question of a chat, stands before the shots of a text
+    cue: str = ""  # ends the question in a text, as "\nTeam:", and `separator` its answer; a chat model gets neither
 
     @property
     def answer_template(self) -> str:
@@ -314,9 +314,7 @@ class Writing(TaskConfig):
     stop: tuple[Stop, ...] = ()  # texts that end an answer; they are no part of it
     generation: GenerationConfig = GenerationConfig()  # how text is drawn; default: the likeliest token
     model_defaults: bool = False  # draw as the model's generation_config.json says; keys of `generation` go first
-    prefill: str = (
-        ""  # how the answer begins: part of the prompt when it is asked and counted, of the answer when judged
-    )
+    prefill: str = ""  # how the answer begins: of the prompt when it is asked and counted, of the answer when judged
     constrain: ConstrainConfig | None = None  # what the answer must be
     thinking: ThinkingConfig = ThinkingConfig()  # of a reasoning model
     logprobs: bool = False  # metrics `confidence` (of the mean token), `confidence_min`, `confidence_first`
@@ -343,9 +341,7 @@ class OneAnswer(Question, Writing):
     costs: Costs | None = None  # right label -> answer -> cost of it; unnamed answers cost 1
     wall_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None  # seconds for the task, in each sitting
     score: Any = None  # a name or {name: options}; default: exact_match
-    metric: Annotated[str, Field(min_length=1)] | None = (
-        None  # which metric of an answer is its value; default: the first that its scorer gives
-    )
+    metric: str | None = None  # which metric of an answer is its value; default: the first that its scorer gives
 
     @property
     def scores(self) -> tuple[Any, ...]:

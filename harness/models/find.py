@@ -24,6 +24,13 @@ def resolve_model(path: str | Path, *, revision: str | None = None, trust_remote
     folder = Path(text).expanduser()
     if folder.is_dir():
         return folder
+    if folder.suffix.lower() == ".gguf" or (text.count("/") == 1 and text.lower().endswith("-gguf")):
+        raise ModelError(
+            "GGUF files are not supported yet",
+            where=text,
+            fix="give a folder with safetensors, or let llama-server serve it and ask that: "
+            "{name: m, backend: openai, base_url: http://127.0.0.1:8080/v1}",
+        )
     if folder.is_file():
         raise ModelError("a model is a folder, and this is a file", where=text, fix=f"give its folder: {folder.parent}")
     if (DEMO / text).is_dir() and re.fullmatch(r"[\w.-]+", text):
@@ -37,6 +44,13 @@ def resolve_model(path: str | Path, *, revision: str | None = None, trust_remote
     raise ModelError(f"no model folder '{text}'", where=str(folder.absolute()), fix=fix)
 
 
+_PROVIDERS_NAMES = {
+    r"(chat)?gpt-(?!neo|j-|oss|2$)[\w.-]+|o[1-9](-[\w.-]+)?": "openai",
+    r"claude-[\w.-]+": "anthropic",
+    r"gemini-[\w.-]+": "google",
+}
+
+
 def _refuse_served(name: str) -> None:
     """Raises ModelError for a model of the price file, by its name or PROVIDER/NAME: providers give out no weights."""
     for listed in read_yaml(bundled("configs") / "prices" / "api.yaml").data["prices"]:
@@ -45,6 +59,12 @@ def _refuse_served(name: str) -> None:
             own = f"backend: {provider}" if provider in OWN_BACKEND else "backend: openai, base_url: ..."
             what = f"'{name}' is asked at a provider ({provider}), and is no model folder"
             raise ModelError(what, where=f"model {name}", fix=f"name it in a run file: `- {{name: {model}, {own}}}`")
+    for pattern, provider in _PROVIDERS_NAMES.items():
+        if re.fullmatch(rf"({provider}/)?({pattern})", name):
+            model = name.removeprefix(f"{provider}/")
+            what = f"'{name}' looks like a model of {provider}, and is no model folder"
+            fix = f"name it in a run file: `- {{name: {model}, backend: {provider}}}`"
+            raise ModelError(what, where=f"model {name}", fix=fix)
 
 
 def _models_in(folder: Path) -> set[str]:

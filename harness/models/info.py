@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from harness.config.model import hub_id
 from harness.models.files import _read_json, _weights, read_header
 
 
@@ -45,7 +46,7 @@ def inspect_model(folder: Path) -> ModelInfo:
     template = chat_template(folder)
     base = card.get("base_model")
     return ModelInfo(
-        name=folder.resolve().name,
+        name=hub_id(folder.resolve()),
         architecture=next(iter(config.get("architectures") or []), None),
         parameters=by_dtype.total(),
         dtype=by_dtype.most_common(1)[0][0] if by_dtype else None,
@@ -73,6 +74,18 @@ def digest_model(folder: Path) -> dict[str, str]:
         with file.open("rb") as stream:
             digests[file.name] = hashlib.file_digest(stream, "sha256").hexdigest()
     return digests
+
+
+ADAPTER = "adapter/"  # before the names of an adapter's files, beside those of the model
+
+
+def deciding(files: Mapping[str, str]) -> dict[str, str]:
+    """Returns the files of a model folder that could change an answer.
+
+    The card, the licence and the list of what was released cannot.
+    """
+    about = (".md", ".txt", ".yml")
+    return {name: sha for name, sha in files.items() if not name.endswith(about) or name == "merges.txt"}
 
 
 def context_length(config: Mapping[str, Any]) -> int | None:

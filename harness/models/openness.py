@@ -17,12 +17,13 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.config.model import ModelConfig
 from harness.config.yaml_file import read_yaml
-from harness.errors import HarnessError
+from harness.errors import ConfigError, HarnessError
 from harness.models.find import DEMO
 from harness.models.info import front_matter
 from harness.models.licences import SEVERITY, Commercial, recognised, terms
@@ -347,6 +348,31 @@ def describe(folder: Path) -> Openness:
         country=_text(card.get("country")),
         compute=compute(folder),
     )
+
+
+def with_stated(known: Openness, config: ModelConfig) -> Openness:
+    """Returns what is known of a model with what its entry states, where its files are silent.
+
+    Raises ConfigError for a licence that the files contradict.
+    """
+    found, own = known, known.chain[0]
+    if config.licence is not None and own.licence is None:
+        chain = (_stated_link(own.name, config), *known.chain[1:])
+        decides = weakest(chain)
+        told = replace(found, licence=decides.licence, commercial=decides.commercial, reason=decides.reason)
+        found = replace(told, chain=chain)
+    elif config.licence is not None and own.licence is not None and own.licence.lower() != config.licence.lower():
+        what = f"its files declare the licence {own.licence}, and its entry states {config.licence}"
+        fix = "leave `licence` out: it is for a model whose folder is silent"
+        raise ConfigError(what, where=f"model {config.name}", fix=fix)
+    return replace(found, publisher=found.publisher or config.provenance)
+
+
+def _stated_link(name: str, config: ModelConfig) -> Link:
+    """Returns what the licence means that a model's entry states."""
+    known = terms(config.licence)
+    by = f", accepted by {config.accepted_by}" if config.accepted_by else ""
+    return Link(name, config.licence, known.commercial, f"{known.reason} (stated in the run file{by})")
 
 
 def _text(value: Any) -> str | None:

@@ -210,18 +210,19 @@ def _round(count: float) -> str:
 # --- figures and prices ----------------------------------------------------------------------------------------------
 
 
-def plots(run: Path, found: CostReport, rows: Sequence[Row]) -> list[Path]:
-    """Draws cost against volume (where a machine was priced) and cost against accuracy; returns the files.
+def plots(to: Path, found: CostReport, rows: Sequence[Row]) -> list[Path]:
+    """Draws cost against volume (where a machine was priced) and against accuracy into a folder; returns the files.
 
     `rows`: those of the run's summary, in the order of the report's.
     """
     from harness.reports.plots import Priced, cost_against_accuracy, cost_against_volume
 
+    to.mkdir(exist_ok=True)
     priced = []
     for row, cost in zip(rows, found.rows, strict=True):  # the costs found now: of another machine, perhaps
         each = cost.usd_per_request
         priced.append(Priced(f"{row.model}, {row.task}", row.accuracy, None if each is None else each * 1e3))
-    drawn = list(cost_against_accuracy(priced, run / "cost-accuracy"))
+    drawn = list(cost_against_accuracy(priced, to / "cost-accuracy"))
     for cost in found.rows:
         if isinstance(cost, PaidRow) or cost.cost.service is None:
             continue
@@ -231,7 +232,7 @@ def plots(run: Path, found: CostReport, rows: Sequence[Row]) -> list[Path]:
             apis = {_name(api): api.usd_per_request}
         volumes = [10 ** (3 + i / 20) for i in range(121)]
         name = f"cost-{cost.model}-{cost.task}".replace("/", "-")
-        drawn += cost_against_volume({cost.cost.machine.name: cost.cost.service}, apis, volumes, run / name)
+        drawn += cost_against_volume({cost.cost.machine.name: cost.cost.service}, apis, volumes, to / name)
     return drawn
 
 

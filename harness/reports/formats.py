@@ -31,7 +31,7 @@ def _markdown_rows(table: Table) -> Iterable[str]:
     yield "| " + " | ".join(map(plain.markdown, table.columns)) + " |"
     yield "|---|" + "---:|" * (len(table.columns) - 1)
     for title, rows in table.groups:
-        yield f"| **{plain.markdown(title.strip())}** |" + " |" * (len(table.columns) - 1)
+        yield f"| **{plain.markdown_bold(title)}** |" + " |" * (len(table.columns) - 1)
         for row in rows:
             yield "| " + " | ".join(map(plain.markdown, row)) + " |"
 

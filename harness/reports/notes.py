@@ -1,17 +1,17 @@
-"""The notes of a run as sentences: one function a code, so that another medium can word them its own way."""
+"""The notes of a run as sentences: one function a code, so that another medium can word them its own way.
+
+Long because each code has its sentence, and all stand in one place.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.measure.other_work import OTHERS, SHOWN, STOLEN
+from harness.reports.busy_sentences import busy_machine, busy_pass
+from harness.reports.house_rules import licence, policy, sealed, stated
 from harness.store.schema import Note, NoteCode
 from harness.values import Estimate
 
-SEALS = {
-    "kernel": "the process could not open a network connection.",
-    "namespace": "the process had a network of its own, with nothing in it.",
-}
 PAIR = "1 if better than the baseline's answer in both orders, 0 if worse in both, else 1/2; "
 WARNINGS = {  # why a judged score is to be read with care
     NoteCode.VERDICTS_UNCHECKED: "nobody has checked its verdicts: one model's opinion "
@@ -56,18 +56,6 @@ def _threads(note: Note) -> str:
     return f"{note.subject.model} computed with {note.known('threads')} threads on {note.known('cores')} cores."
 
 
-def _sealed(note: Note) -> str:
-    kind, reason = note.text("kind"), note.text("reason")
-    if kind in SEALS and not reason:
-        return f"Sealed: {kind}: {SEALS[kind]}"
-    return f"Sealed: {kind} ({reason})." if reason else f"Sealed: {kind}."
-
-
-def _licence(note: Note) -> str:
-    use = f"commercial use: {note.text('commercial')} ({note.text('reason')})"
-    return f"Licence of {note.subject.model}: {note.text('licence')}; {use}."
-
-
 def _machine_unknown(note: Note) -> str:
     return "Cost unknown: no machine given; add `machine: cloud-cpu` or --machine (see configs/machines)."
 
@@ -84,9 +72,9 @@ def _machine_price(note: Note) -> str:
 
 
 def _age(note: Note) -> str:
-    """Returns how long before the run a price was read; nothing of one that was read on its day."""
-    days = note.known("age_days")
-    told = f", {days} day{'' if days == 1 else 's'} before this run" if days else ""
+    """Returns how long before the run a price was read, beside its day; nothing where that was hardly a month."""
+    days = note.known("age_days") or 0
+    told = f", {days} days before this run" if days >= 30 else ""
     return f"{told}: OLD, look it up again" if note.flag("old") else told
 
 
@@ -118,6 +106,10 @@ def _worst_slice(note: Note) -> str:
     return f"{_subject(note)}: worst slice is {where}: {shares} {chance}."
 
 
+def _no_interval(note: Note) -> str:
+    return f"{_subject(note)}: {', '.join(note.names('of'))} without an interval: {note.text('reason')}."
+
+
 def _loss_unit(note: Note) -> str:
     always = f"always answering '{note.text('always_answer')}' would cost {note.number('always_value'):.2f}"
     return f"{_subject(note)}: the loss is in the unit of the task's costs; {always}."
@@ -135,24 +127,6 @@ def _energy(note: Note) -> str:
 
 def _truncated_prompts(note: Note) -> str:
     return f"{_subject(note)}: {note.known('n')} prompts cut on the left to fit the context."
-
-
-def busy_machine(note: Note) -> str:
-    return _busy(note, "latencies were measured", "they may be too long")
-
-
-def busy_pass(note: Note) -> str:
-    return _busy(note, "answers were given", "tok/s may be too low, and $ a token too high")
-
-
-def _busy(note: Note, what: str, then: str) -> str:
-    rows, others, stolen = note.names("rows"), note.number("others"), note.number("stolen")
-    upto = "up to " if len(rows) > 1 else ""
-    taken = [f"other work took {upto}{100 * others:.0f} %"] if others > OTHERS else []
-    taken += [f"the host of this virtual machine kept back {upto}{100 * stolen:.0f} %"] if stolen > STOLEN else []
-    names = "; ".join([*rows[:SHOWN], *([f"{more} more"] if (more := len(rows) - SHOWN) > 0 else [])])
-    when = f"of this computer's processors while {what} ({names})"
-    return f"WARNING: {' and '.join(taken)} {when}: {then}."
 
 
 def _samples_owed(note: Note) -> str:
@@ -200,6 +174,10 @@ def _rows_left_out(note: Note) -> str:
 def _never_first(note: Note) -> str:
     fix = "if they count from 1, write `answer_is: index_from_1`, if from 0 `answer_is: index`"
     return f"{_subject(note)}: none of {note.number('n'):,.0f} answers is place 0: {fix}."
+
+
+def _parts_of_data(note: Note) -> str:
+    return f"{_subject(note)}: {note.known('n')} of the {note.known('of')} sets of rows that it is made of, not all."
 
 
 def _answers_respelled(note: Note) -> str:
@@ -270,6 +248,16 @@ def _refusals(note: Note) -> str:
 def _token_counts(note: Note) -> str:
     of = f"the tokens of {note.known('n')} of {note.known('answers')} answers"
     return f"{_subject(note)}: {of} are {note.text('label')}."
+
+
+def _no_answer_found(note: Note) -> str:
+    kind = "label" if note.flag("labels") else "answer that the task's `extract` finds"
+    texts = "; ".join(f'"{_short(text)}" ({count})' for text, count in note.counts.items())
+    remedy = "a better prompt" if note.flag("labels") else "a better prompt, or another `extract`"
+    if note.flag("labels") and not note.flag("held"):
+        remedy = "`constrain: {labels: true}` in the task file, which holds answers to the labels, or a better prompt"
+    of = f"{note.known('n')} of {note.known('answers')} answers"
+    return f"WARNING: {_subject(note)}: {of} hold no {kind}; commonest: {texts}. What helps: {remedy}."
 
 
 def _counts(found: Mapping[str, int], n: float | None) -> str:
@@ -363,13 +351,16 @@ def _run(note: Note) -> str:
 _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.MEASURED_ON: _measured_on,
     NoteCode.THREADS: _threads,
-    NoteCode.SEALED: _sealed,
-    NoteCode.LICENCE: _licence,
+    NoteCode.SEALED: sealed,
+    NoteCode.LICENCE: licence,
+    NoteCode.STATED: stated,
+    NoteCode.POLICY: policy,
     NoteCode.MACHINE_UNKNOWN: _machine_unknown,
     NoteCode.MACHINE_PRICE: _machine_price,
     NoteCode.LIST_PRICE: _list_price,
     NoteCode.PAID: _paid,
     NoteCode.WORST_SLICE: _worst_slice,
+    NoteCode.NO_INTERVAL: _no_interval,
     NoteCode.LOSS_UNIT: _loss_unit,
     NoteCode.ENERGY: _energy,
     NoteCode.TRUNCATED_PROMPTS: _truncated_prompts,
@@ -379,6 +370,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.ANSWERED_AS: _answered_as,
     NoteCode.RECORDED_ANSWERS: _recorded_answers,
     NoteCode.ROWS_LEFT_OUT: _rows_left_out,
+    NoteCode.PARTS_OF_DATA: _parts_of_data,
     NoteCode.ANSWERS_RESPELLED: _answers_respelled,
     NoteCode.NEVER_FIRST: _never_first,
     NoteCode.ANSWERS_MISSING: _answers_missing,
@@ -388,6 +380,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.PLAIN_METHOD: _plain_method,
     NoteCode.REFUSALS: _refusals,
     NoteCode.TOKEN_COUNTS: _token_counts,
+    NoteCode.NO_ANSWER_FOUND: _no_answer_found,
     NoteCode.JUDGED_BY: _judged_by,
     NoteCode.AGREEMENT: _agreement,
     **dict.fromkeys(WARNINGS, _warning),

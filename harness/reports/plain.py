@@ -25,10 +25,11 @@ def plain_lines(text: str) -> str:
 _INLINE = re.compile(
     r"[\\`<|]"  # code, HTML, the end of a cell
     r"|&(?=#?\w+;)"  # another character's name
-    r"|(?<=\])[(:\[]"  # where a link leads
-    r"|\*(?=.*\*)|(?<![\]\d])\*|~(?=~)"  # one star behind a figure is our mark
+    r"|(?<=\])[(\[]"  # where a link leads
+    r"|(?!(?<=\s)\*\s)(?:\*(?=.*\*)|(?<![\]\d])\*)|~(?=~)"  # one behind a figure is our mark, one by itself is none
     r"|(?<![^\W_])_|_(?![^\W_])"  # within a word it is a letter
 )
+_DEFINED = re.compile(r"^(\[(?:[^\[\]\\]|\\.)*\]):")  # the address of a link that stands elsewhere
 _BEGIN = re.compile(r"^(\s*)([#>+\-=*~]|\d{1,9}(?=[.)])|\[(?=[ xX]\]))")
 
 
@@ -37,12 +38,17 @@ def markdown(text: str) -> str:
     return _INLINE.sub(lambda found: "&lt;" if found[0] == "<" else f"\\{found[0]}", plain(text))
 
 
+def markdown_bold(text: str) -> str:
+    """Returns a text as it stands between the stars of bold letters: none of its own would close them."""
+    return re.sub(r"(?<!\\)\*", r"\\*", markdown(text.strip()))
+
+
 def markdown_line(text: str) -> str:
     """Returns a text as it stands at the beginning of a line of Markdown, or of an item of a list."""
     text = plain(text).lstrip()
     begun = _BEGIN.match(text)
     if begun is None:
-        return markdown(text)
+        return _DEFINED.sub(r"\1\\:", markdown(text))
     if begun[2].isdigit():
         return begun[2] + "\\" + text[begun.end()] + markdown(text[begun.end() + 1 :])
     return "\\" + begun[2] + markdown(text[begun.end() :])

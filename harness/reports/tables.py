@@ -23,7 +23,16 @@ def tables(summary: Summary, view: View = "run") -> tuple[Table, ...]:
     if view == "slices":
         return (sliced(summary),)
     judged = any(row.judged is not None for row in summary.rows)
-    return (quality(summary), *((judging(summary),) if judged else ()), speed(summary))
+    shown = (quality(summary), *((judging(summary),) if judged else ()), speed(summary))
+    return tuple(found for one in shown if len((found := _known(one)).columns) > 1)
+
+
+def _known(table: Table) -> Table:
+    """Returns a table without the columns in which nothing is known of any row."""
+    rows = [row for _, members in table.groups for row in members]
+    kept = [i for i in range(len(table.columns)) if i == 0 or any(row[i] not in ("", UNKNOWN) for row in rows)]
+    groups = ((title, tuple(tuple(row[i] for i in kept) for row in members)) for title, members in table.groups)
+    return Table(table.title, tuple(table.columns[i] for i in kept), tuple(groups))
 
 
 def quality(summary: Summary) -> Table:
@@ -139,15 +148,16 @@ def labelled(summary: Summary) -> Table:
 
     def cells(row: Row, found: Classification, i: int) -> tuple[str, ...]:
         label = found.labels[i]
-        shares = (
-            UNKNOWN if share is None else f"{100 * share:.1f}" for share in (label.precision, label.recall, label.f1)
-        )
-        return (label.label, _model(row), str(label.support), *shares, _taken_for(found, i))
+        shares = (UNKNOWN if share is None else f"{100 * share:.1f}" for share in (label.precision, label.recall))
+        f1 = interval(Estimate(label.f1, label.f1_low, label.f1_high))
+        return (label.label, _model(row), str(label.support), *shares, f1, _taken_for(found, i))
 
     def means(row: Row, found: Classification) -> tuple[str, ...]:
         silent = found.abstentions
         shown = ("(mean)", _model(row), str(row.asked.n), "", "", interval(found.macro_f1))
-        return (*shown, f"no label: {silent}" if silent else "")
+        why = found.macro_f1.reason if found.macro_f1.low is None else None
+        told = [f"no label: {silent}"] if silent else []
+        return (*shown, "; ".join([*told, *([f"no interval: {why}"] if why else [])]))
 
     groups = []
     for title, members in _with_labels(summary.rows):
@@ -234,9 +244,8 @@ METRIC_LEGEND = {
     "accuracy_norm": "norm.: by log-probability per character, so that a short choice has no advantage",
     "all_correct": "all right: answers with every field right",
 }
-SPEED_LEGEND = (
-    "TTFT, TPOT, answer: medians of single requests, one at a time, warm; tok/s: the whole accuracy pass, real tokens."
-)
+ALONE_LEGEND = "TTFT, TPOT, answer: medians of single requests, one at a time, warm"
+PASS_LEGEND = "tok/s: the whole accuracy pass, real tokens"
 SLICE_LEGEND = (
     "rest: the accuracy of all other samples; p: that the slice is no different from them, corrected (Holm) for all "
     "slices of the model and task; * below 0.05.",
@@ -257,7 +266,10 @@ def legend(summary: Summary, view: View) -> tuple[str, ...]:
     shown = [text for name, text in METRIC_LEGEND.items() if any(name in row.metrics for row in rows)]
     quality = [ACCURACY_LEGEND, *([DIFFERENCE_LEGEND] if _compared(summary) else []), *shown]
     varied = any(row.over_layouts is not None for row in rows)
-    return ("; ".join(quality) + ".", SPEED_LEGEND, *((FORMATS_LEGEND,) if varied else ()))
+    named = {"TTFT ms": ALONE_LEGEND, "TPOT ms": ALONE_LEGEND, "answer ms": ALONE_LEGEND}
+    named |= {"tok/s in": PASS_LEGEND, "tok/s out": PASS_LEGEND}
+    of_speed = "; ".join(dict.fromkeys(named[name] for name in _known(speed(summary)).columns if name in named))
+    return ("; ".join(quality) + ".", *((f"{of_speed}.",) if of_speed else ()), *((FORMATS_LEGEND,) if varied else ()))
 
 
 def _range(found: LayoutRange | None) -> str:

@@ -22,6 +22,7 @@ from harness.backends import Load, about, load
 from harness.config.machine import read_machine
 from harness.config.model import ModelConfig, RemoteModel
 from harness.config.run import RunConfig
+from harness.config.task import TaskConfig
 from harness.engine.text.stop_strings import cut
 from harness.engine.text.thinking import Markers, split_text
 from harness.engine.text.token_counts import counter_of
@@ -30,6 +31,7 @@ from harness.measure.load.prompts import MARK, Unlike, synthetic_requests
 from harness.measure.load.series import series_of
 from harness.runs.events import Event
 from harness.runs.host import git_state, host
+from harness.runs.house_rules import identity_of
 from harness.runs.loads import Loads, Subject, Workload, subject_of
 from harness.runs.loop import loop
 from harness.runs.phase import Stage
@@ -40,7 +42,7 @@ from harness.security.egress import server
 from harness.security.seal import Seal
 from harness.store.folder import RunFolder
 from harness.store.lines import plan_content
-from harness.store.schema import ModelLine, PlanFile, PlannedLoad
+from harness.store.schema import ModelLine, PlanFile, PlannedLoad, PolicyKept
 from harness.tasks.rows import digest
 from harness.tasks.score_answer import judge
 from harness.values import GenerateRequest, Request, Response
@@ -56,6 +58,14 @@ class Bench:
     workloads: tuple[Workload, ...]
     identity: Mapping[str, Any]
     digest: str
+    tasks: tuple[TaskConfig, ...] = ()  # whose prompts are sent; none of made-up ones
+    policy: PolicyKept | None = None  # a house's, once it is known that the benchmark keeps it
+
+    @property
+    def asked(self) -> tuple[tuple[PlannedModel, tuple[TaskConfig, ...]], ...]:
+        """Returns each model with the tasks that it sees."""
+        models = {work.model.config.name: work.model for work in self.workloads}
+        return tuple((model, self.tasks) for model in models.values())
 
 
 def make_bench(config: RunConfig) -> Bench:
@@ -63,6 +73,7 @@ def make_bench(config: RunConfig) -> Bench:
 
     Raises a HarnessError for whatever would fail later.
     """
+    tasks: tuple[TaskConfig, ...] = ()
     for model in config.models:
         _refuse_untimed(model, config)
     if config.bench.lengths:
@@ -88,6 +99,7 @@ def make_bench(config: RunConfig) -> Bench:
             what = f"task '{empty[0]}' has nothing to send"
             raise ConfigError(what, where=f"run {config.run}", fix="give a task with samples, or `lengths`")
         workloads = tuple(_of_task(cell, config) for cell in plan.cells)
+        tasks = tuple(task.config for task in plan.tasks)
     identity = {
         "bench": config.bench.model_dump(mode="json"),
         "seed": config.seed,
@@ -96,8 +108,9 @@ def make_bench(config: RunConfig) -> Bench:
             [w.model.config.name, w.name, digest([w.requests[i].key for i in range(w.n)])] for w in workloads
         ],
         "versions": versions(),
+        **identity_of(config),
     }
-    return Bench(config, workloads, identity, digest(identity))
+    return Bench(config, workloads, identity, digest(identity), tasks)
 
 
 def _refuse_untimed(model: ModelConfig, config: RunConfig) -> None:
@@ -195,4 +208,5 @@ def _plan_file(made: Bench) -> PlanFile:
         machine=read_machine(made.config.machine),
         host=host(),
         git=git_state(),
+        policy=made.policy,
     )

@@ -23,10 +23,11 @@ from harness.runs.plan import Plan, check_judge, plan_file
 from harness.runs.preview import check_templates
 from harness.runs.verdicts import judging
 from harness.security.seal import Seal
-from harness.store.files import write_jsonl_atomic
+from harness.store.files import SAMPLES
 from harness.store.folder import RunFolder
-from harness.store.lines import SAMPLES, plan_content
+from harness.store.lines import plan_content, write_samples
 from harness.store.schema import SAMPLE_LINES
+from harness.tasks.used_columns import columns_used, of_row
 
 
 def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None = None) -> Iterator[Event]:
@@ -34,9 +35,10 @@ def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None 
     check_templates(plan.cells)
     if not plan.config.responses_only:
         check_judge(plan)
-    with RunFolder.create_or_resume(path, plan_content(plan_file(plan))) as folder:
+    private = any(task.config.sensitivity != "public" for task in plan.tasks)
+    with RunFolder.create_or_resume(path, plan_content(plan_file(plan)), private=private) as folder:
         if not (path / SAMPLES).exists():
-            write_jsonl_atomic(path / SAMPLES, _samples(plan))
+            write_samples(path, _samples(plan))
         if folder.responses().note:
             logging.getLogger("harness").info(folder.responses().note)
         yield from loop(stages(plan, folder, load, None if sealed is None else str(sealed)))
@@ -55,5 +57,6 @@ def stages(plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Ite
 
 def _samples(plan: Plan) -> Iterator[dict[str, Any]]:
     for task in plan.tasks:
+        columns = columns_used(task.config)
         for sample in plan.samples(task):
-            yield SAMPLE_LINES.write(replace(sample, row=dict(sample.row)))
+            yield SAMPLE_LINES.write(replace(sample, row=of_row(sample.row, columns)))

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness.config.machine import read_machine
 from harness.config.model import ScriptedModel
 from harness.config.run import RunConfig
 from harness.measure.device_memory import free_memory
-from harness.models.openness import describe
 from harness.runs.forecast import Forecast, forecasts, memory_line
 from harness.runs.foreseen import Foreseen, cells, foreseen
 from harness.runs.given import NOTHING, Given
+from harness.runs.house_rules import breaks_of
 from harness.runs.plan import Plan, make_plan
 from harness.runs.planned_model import PlannedModel
 from harness.runs.preview import Tokens, balance, excerpt, sent, shots, tokens
@@ -22,7 +21,7 @@ from harness.runs.requests import Cell
 from harness.runs.spending import Spending, estimate
 from harness.scoring.scorers import own_python
 from harness.security.egress import FILE
-from harness.security.policy import PolicyConfig, Used, broken
+from harness.security.policy import PolicyConfig, read_policy
 from harness.security.seal import why_unsealed
 from harness.tasks.kinds import kind_of, prompt_of
 from harness.tasks.prompt_layouts import differences
@@ -106,10 +105,7 @@ class Report:
             counted = "; its ids are positions from 0: row 1 is sample 0" if by_place else ""
             left_out = f"; `without` leaves out {task.left_out} rows" if task.left_out else ""
             yield f"  data: {task.data_origin}{counted}{left_out}"
-            if n := never_first(task.config, samples):
-                yield f"  warning: none of {n} answers is place 0: from 1? then write `answer_is: index_from_1`"
-            if other := respelled(task.config, samples):
-                yield f"  {other} right answers are written in another case or with other blanks than the choice"
+            yield from _readings(task, samples)
             scripts = cell.scripts(kind_of(task.config).replied(task.config, ANSWER, cell.chat))
             yield from _first_prompt(cell, scripts[0])
             yield from (f"  {line}" for line in right_answers(task.config, samples[0]))
@@ -174,6 +170,14 @@ class Report:
             yield "judge: none named; a run needs one: `judge: MODEL` in the run file, or --judge MODEL"
 
 
+def _readings(task: Task, samples: Sequence[Sample]) -> Iterator[str]:
+    """Yields how answers are read that are not written as the choices are."""
+    if n := never_first(task.config, samples):
+        yield f"  warning: none of {n} answers is place 0: from 1? then write `answer_is: index_from_1`"
+    if other := respelled(task.config, samples):
+        yield f"  {other} right answers are written in another case or with other blanks than the choice"
+
+
 def _first_prompt(cell: Cell, request: Request) -> Iterator[str]:
     """Yields the prompt of one sample as it is sent; where its chat template is not on this machine, the messages."""
     whole = sent(cell, request) if cell.chat else None
@@ -236,7 +240,9 @@ def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0
     Weights are loaded only for a `probe` of so many requests of each task, by the models of this machine.
     """
     plan = make_plan(config, given)
-    breaks = () if policy is None else _breaks(policy, plan)
+    if policy is None and config.policy is not None:
+        policy = read_policy(config.policy)
+    breaks = () if policy is None else breaks_of(policy, plan, why_unsealed(config))
     counted = tuple(found for cell in (*plan.cells, *cells(plan)) if (found := tokens(cell)) is not None)
     dresses = {task.name: messy(task) for task in plan.tasks if not task.format_of}
     tests = tuple(self_test(task) for task in plan.tasks)
@@ -244,20 +250,6 @@ def report(config: RunConfig, policy: PolicyConfig | None = None, probe: int = 0
     return Report(
         plan, tests, policy, breaks, counted, dresses, estimate(plan), times, free_memory(), tuple(foreseen(plan))
     )
-
-
-def _breaks(policy: PolicyConfig, plan: Plan) -> tuple[str, ...]:
-    """Returns what of a plan breaks a policy. A judge sees the tasks that it scores, and no others."""
-    why, tasks = why_unsealed(plan.config), [task.config for task in plan.tasks]
-    found = broken(policy, [_used(model) for model in plan.models], tasks, why)
-    if plan.judge is not None:
-        found += broken(policy, [_used(plan.judge)], [task for task in tasks if task.judged_by is not None], why)
-    return tuple(dict.fromkeys(found))
-
-
-def _used(model: PlannedModel) -> Used:
-    about = None if model.info is None else describe(Path(str(model.config.tokenizer)))
-    return Used(model.config, tuple(model.files), about, model.place)
 
 
 def _prompt_text(prompt: Prompt) -> str:

@@ -12,16 +12,18 @@ from typing import Any
 from harness.config.machine import read_machine
 from harness.config.objects import is_object
 from harness.config.run import RunConfig, TaskUse
+from harness.config.task import TaskConfig
 from harness.errors import ConfigError, TaskError
 from harness.runs.given import NOTHING, Given
 from harness.runs.host import git_state, host
+from harness.runs.house_rules import identity_of
 from harness.runs.planned_model import PlannedModel, by_messages, described, find_model, limits_of, versions
 from harness.runs.requests import Cell, _cell
 from harness.scoring.scorers.code import needs_sandbox
 from harness.security.policy import refuse_egress
-from harness.store.schema import DataUsed, JudgeEntry, ModelEntry, PlanFile, PlannedCell
+from harness.store.schema import DataUsed, JudgeEntry, ModelEntry, PlanFile, PlannedCell, PolicyKept
 from harness.tasks import prompts
-from harness.tasks.kinds import kind_of
+from harness.tasks.kinds import check_prompts_differ, kind_of
 from harness.tasks.kinds.base import SEMANTICS
 from harness.tasks.load import load_tasks
 from harness.tasks.prompt_layouts import formats
@@ -40,6 +42,14 @@ class Plan:
     identity: Mapping[str, Any]
     digest: str
     judge: PlannedModel | None = None  # scores the tasks that have a rubric
+    policy: PolicyKept | None = None  # a house's, once it is known that the run keeps it
+
+    @property
+    def asked(self) -> tuple[tuple[PlannedModel, tuple[TaskConfig, ...]], ...]:
+        """Returns each model with the tasks that it sees; of the judge, those that it scores."""
+        tasks = tuple(task.config for task in self.tasks)
+        judged = tuple(task for task in tasks if task.judged_by is not None)
+        return (*((model, tasks) for model in self.models), *([] if self.judge is None else [(self.judge, judged)]))
 
     @property
     def models(self) -> tuple[PlannedModel, ...]:
@@ -72,6 +82,7 @@ def make_plan(config: RunConfig, given: Given = NOTHING) -> Plan:
     for use in config.tasks:
         for task in (given.task(use.task),) if is_object(use.task) else load_tasks(use):
             prompts.check_columns(task.config, task.samples, task.where)
+            check_prompts_differ(task.config, task.samples, task.where)
             if task.pool:
                 prompts.check_columns(task.config, task.pool, task.where, prompts.SHOWN)
             task = with_prompt(task)
@@ -196,12 +207,14 @@ def plan_file(plan: Plan) -> PlanFile:
         cells=tuple(map(_planned_cell, plan.cells)),
         host=host(),
         git=git_state(),
+        policy=plan.policy,
     )
 
 
 def _data_used(task: Task, samples: Sequence[Sample]) -> DataUsed:
-    spelt, later = respelled(task.config, samples), never_first(task.config, samples)
-    return DataUsed(task.data_digest, task.data_origin, task.left_out, spelt, later)
+    told = {"left_out": task.left_out, "sets": task.sets, "respelled": respelled(task.config, samples)}
+    told["never_first"] = never_first(task.config, samples)
+    return DataUsed(task.data_digest, task.data_origin, **told)
 
 
 def _planned_cell(cell: Cell) -> PlannedCell:
@@ -264,6 +277,7 @@ def _identity(
         },
         "versions": versions(),
         **judged,
+        **identity_of(config),
     }
 
 

@@ -18,7 +18,7 @@ from harness.cost.projection import served
 from harness.errors import ConfigError
 from harness.models import openness
 from harness.models.find import resolve_model
-from harness.models.info import ModelInfo, digest_model, inspect_model, with_template_of
+from harness.models.info import ADAPTER, ModelInfo, deciding, digest_model, inspect_model, with_template_of
 from harness.models.safety import check_safe
 from harness.runs.given import NOTHING, Given
 from harness.runs.request_settings import generation_defaults
@@ -70,18 +70,13 @@ def find_model(config: ModelConfig, given: Given = NOTHING) -> PlannedModel:
     folder = resolve_model(config.path, revision=config.revision, trust_remote_code=config.trust_remote_code)
     check_safe(folder, trust_remote_code=config.trust_remote_code)
     files = digest_model(folder)
-    # the card, the licence and the list of what was released change no answer
-    about = (".md", ".txt", ".yml")
-    deciding = {name: sha for name, sha in files.items() if not name.endswith(about) or name == "merges.txt"}
     found, info = config.model_copy(update={"path": str(folder)}), inspect_model(folder)
     if config.adapter is not None:
         adapter = resolve_model(config.adapter)
         check_safe(adapter, adapter=True)
-        more = {f"adapter/{name}": sha for name, sha in digest_model(adapter).items()}
-        deciding |= {name: sha for name, sha in more.items() if not name.endswith(about)}
-        files |= more
+        files |= {f"{ADAPTER}{name}": sha for name, sha in digest_model(adapter).items()}
         info = with_template_of(info, adapter)
-    return PlannedModel(found, digest(deciding), info, files, can, place, None)
+    return PlannedModel(found, digest(deciding(files)), info, files, can, place, None)
 
 
 def _answers_digest(config: ModelConfig) -> dict[str, str]:
@@ -139,7 +134,7 @@ def described(model: PlannedModel) -> ModelEntry:
     declared, asks = None, None
     if model.info is not None:
         folder = Path(model.weights.path)
-        declared = openness.describe(folder)
+        declared = openness.with_stated(openness.describe(folder), model.config)
         asks = served(folder, model.info, model.weights.dtype, model.weights.quantization)
     return ModelEntry(
         digest=model.digest,

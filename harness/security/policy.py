@@ -9,7 +9,7 @@ Sensitivity travels with the data. `restricted` never leaves the machine, whatev
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
@@ -23,10 +23,10 @@ from harness.config.model import LocalModel, ModelConfig
 from harness.config.task import TaskConfig
 from harness.config.yaml_file import read_yaml
 from harness.errors import ConfigError, PolicyError, nearest
-from harness.models.licences import LICENCES, SEVERITY
+from harness.models.licences import LICENCES, SEVERITY, terms
 from harness.models.openness import Openness
 from harness.models.safety import PICKLES
-from harness.security.egress import Place
+from harness.security.egress import FILE, Place
 from harness.values import SENSITIVITIES, Sensitivity
 
 
@@ -54,6 +54,29 @@ def refuse_egress(
                 raise PolicyError(
                     what, where=where, fix=f"add to the run file, if it may go there: allow_egress: [{host}]"
                 )
+
+
+def refuse_unsealed(
+    restricted: Sequence[str], places: Mapping[str, Place], unsealed: str, accepted: Sequence[str], elsewhere: str = ""
+) -> None:
+    """Raises PolicyError where restricted tasks would be asked by a process that nothing keeps off the network.
+
+    `places` are where the models are asked, `unsealed` why there is no seal; empty: there is one. Engines on this
+    machine are asked over its own network, which a seal shuts: a run of those alone may go without for the tasks that
+    it has `accepted` by name. `elsewhere` is what to do where this machine has no seal.
+    """
+    engines = any(place.served_here for place in places.values()) and all(
+        place.served_here or place == FILE for place in places.values()
+    )
+    left = [task for task in restricted if not (engines and task in accepted)]
+    if not left or not unsealed:
+        return
+    named = f"task '{left[0]}' is" if len(left) == 1 else f"tasks {', '.join(left)} are"
+    what = f"{named} restricted, and nothing would keep the data on this machine: no seal ({unsealed})"
+    fix = elsewhere or "run it sealed: without --no-seal, in Python with seal=True"
+    if engines:
+        fix = f"if the engine may be asked without a seal, add to the run file: accept_unsealed: [{', '.join(left)}]"
+    raise PolicyError(what, where=", ".join(f"model {name}" for name in places), fix=fix)
 
 
 # --- a house's own rules ---------------------------------------------------------------------------------------------
@@ -122,12 +145,15 @@ def _model_breaks(policy: PolicyConfig, model: Used) -> Iterator[str]:
     name, known = f"model {model.config.name}", model.openness
     if isinstance(model.config, LocalModel) and model.config.trust_remote_code and not policy.remote_code:
         yield f"{name}: it runs code of its own (trust_remote_code)"
+    stated = None if known is not None or model.config.licence is None else terms(model.config.licence)
     if known is None:
         # a server's weights cannot be looked at; a host that the policy names is allowed as it is
         named = {each for hosts in (policy.egress or {}).values() for each in hosts}
-        rules = [
-            rule for rule in ("licences", "commercial", "formats", "publishers") if getattr(policy, rule) is not None
-        ]
+        told = {"licences", "commercial"} if stated is not None else set()
+        told |= {"publishers"} if model.config.provenance is not None else set()
+        named_rules = ("licences", "commercial", "formats", "publishers")
+        rules = [rule for rule in named_rules if getattr(policy, rule) is not None and rule not in told]
+        yield from _stated_breaks(policy, model.config)
         if model.place.asked is not None and rules and model.place.egress not in named:
             yield f"{name}: its {', '.join(rules)} cannot be told: it is asked at a server"
         return
@@ -145,6 +171,50 @@ def _model_breaks(policy: PolicyConfig, model: Used) -> Iterator[str]:
             suffix = Path(file).suffix.lower()
             if suffix in (".safetensors", ".gguf", *PICKLES) and suffix[1:] not in policy.formats:
                 yield f"{name}: {file} is in a format that is not allowed"
+
+
+def _stated_breaks(policy: PolicyConfig, config: ModelConfig) -> Iterator[str]:
+    """Yields what of that breaks a policy which the entry of a model states whose files nobody here has."""
+    name, licence, made = f"model {config.name}", config.licence, config.provenance
+    if licence is not None and policy.licences is not None and licence.lower() not in policy.licences:
+        yield f"{name}: licence {licence} (stated) is not among those allowed"
+    known = terms(licence)
+    too_little = policy.commercial and SEVERITY.index(known.commercial) > SEVERITY.index(policy.commercial)
+    if licence is not None and too_little:
+        yield f"{name}: commercial use is {known.commercial}: {known.reason} (stated)"
+    if made is not None and policy.publishers is not None and made not in policy.publishers:
+        yield f"{name}: publisher {made} (stated) is not among those allowed"
+
+
+def verdicts(policy: PolicyConfig, models: Sequence[Used], tasks: Sequence[TaskConfig], sealed: str) -> tuple[str, ...]:
+    """Returns how each rule of a policy is kept that a run keeps, a line each, with what was looked at."""
+
+    def each(what: Callable[[Used], object]) -> str:
+        return ", ".join(f"{model.config.name} {what(model) or 'not told'}" for model in models)
+
+    def licence(model: Used) -> str | None:
+        stated = f"{model.config.licence} (stated)" if model.config.licence else None
+        return stated or (None if model.openness is None else model.openness.licence)
+
+    def commercial(model: Used) -> str | None:
+        stated = terms(model.config.licence).commercial if model.config.licence else None
+        return stated if model.openness is None else model.openness.commercial
+
+    def made_by(model: Used) -> str | None:
+        return model.config.provenance if model.openness is None else model.openness.publisher
+
+    most = max((task.sensitivity for task in tasks), key=SENSITIVITIES.index, default="public")
+    rules: dict[str, tuple[bool, str]] = {
+        "licences": (policy.licences is not None, each(licence)),
+        "commercial": (policy.commercial is not None, each(commercial)),
+        "formats": (policy.formats is not None, each(lambda m: "as allowed" if m.openness else None)),
+        "publishers": (policy.publishers is not None, each(made_by)),
+        "remote_code": (not policy.remote_code, "none runs"),
+        "egress": (policy.egress is not None, each(lambda model: model.place.egress or "nothing leaves")),
+        "max_sensitivity": (policy.max_sensitivity != SENSITIVITIES[-1], f"at most {most}"),
+        "require_seal": (policy.require_seal, sealed),
+    }
+    return tuple(f"{rule}: {seen}" for rule, (given, seen) in rules.items() if given)
 
 
 def _egress_breaks(policy: PolicyConfig, model: Used, tasks: Sequence[TaskConfig]) -> Iterator[str]:

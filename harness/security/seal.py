@@ -10,11 +10,13 @@ other than Linux.
 
 The filter, on all threads and inherited by children, refuses: sockets other than UNIX stream sockets; meeting another
 process by an address (so that no name service or proxy on this machine can send in our place); io_uring, which makes
-sockets without asking; and taking over other processes. A socket that is open before would go on working, so one
-found in /proc/self/fd refuses the seal.
+sockets without asking; taking over other processes, or writing into them; and typing into the terminal that started
+us. A Landlock domain, for this thread and all that it starts, keeps other processes' memory shut (/proc/PID/mem). What
+is open before would go on working, so a socket that leads out of this process, or another process's memory, found in
+/proc/self/fd refuses the seal; the three standard streams may be UNIX stream sockets, as a pipe may be.
 
-It does not cover: a network file system that is mounted, what another process reads from disk, or an attacker in the
-kernel. Pipes, shared memory, `socketpair` and child processes work as before.
+It does not cover: a network file system that is mounted, what another process reads from disk or from a pipe that it
+gave us, or an attacker in the kernel. Pipes, shared memory, `socketpair` and child processes work as before.
 """
 
 from __future__ import annotations
@@ -24,12 +26,14 @@ import errno
 import multiprocessing
 import os
 import platform
+import re
 import socket
 import struct
 import sys
 import threading
 from collections.abc import Iterator, MutableMapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,6 +47,7 @@ from harness.config.task import read_data
 from harness.models.find import resolve_model
 from harness.security.egress import server
 from harness.security.environment import OFFLINE, QUIET
+from harness.security.landlock import keep_apart
 
 Kind = Literal["kernel", "namespace", "none"]
 
@@ -151,7 +156,11 @@ def apply(methods: Sequence[Kind] = ("kernel",)) -> Seal:
 
 
 def open_sockets() -> list[str]:
-    """Returns what this process holds open that could carry data out: sockets that are not UNIX ones, and io_urings."""
+    """Returns what this process holds open that could carry data out.
+
+    Sockets, but UNIX stream sockets that lead nowhere else and the standard streams; io_urings; the memory of other
+    processes; and devices that are networks.
+    """
     found = []
     for entry in os.listdir("/proc/self/fd"):
         try:
@@ -162,20 +171,48 @@ def open_sockets() -> list[str]:
             found.append(f"an io_uring (descriptor {entry})")
         elif target.startswith("socket:"):
             found += _described(int(entry))
+        elif (memory := _MEMORY.fullmatch(target)) and int(memory[1]) != os.getpid():
+            found.append(f"the memory of process {memory[1]} (descriptor {entry})")
+        elif target in _DEVICES:
+            found.append(f"{target} (descriptor {entry})")
     return found
 
 
+_MEMORY = re.compile(r"/proc/(\d+)/(?:task/\d+/)?mem")
+_DEVICES = ("/dev/net/tun", "/dev/vhost-net", "/dev/vhost-vsock")
+
+
 def _described(number: int) -> Iterator[str]:
-    """Yields a description of the socket behind a descriptor, unless it is a UNIX one."""
+    """Yields a description of the socket behind a descriptor, unless nothing can leave this process through it."""
     with socket.socket(fileno=os.dup(number)) as found:  # a copy, so that closing it leaves the original open
-        if found.family == socket.AF_UNIX:
+        if found.family == socket.AF_UNIX and (number <= _LAST_STREAM or not _leads_out(found)) and _streams(found):
             return
         family = getattr(found.family, "name", f"family {found.family}")
         try:
-            peer = f" to {found.getpeername()}"
+            peer = f" to {found.getpeername() or 'another process'}"
         except OSError:
             peer = ""
         yield f"a socket {family}{peer} (descriptor {number})"
+
+
+_LAST_STREAM = 2  # descriptors: standard input, output and error
+
+
+def _streams(found: socket.socket) -> bool:
+    """Returns whether a UNIX socket is a stream: any other takes an address with each message."""
+    return found.getsockopt(socket.SOL_SOCKET, socket.SO_TYPE) == socket.SOCK_STREAM
+
+
+def _leads_out(found: socket.socket) -> bool:
+    """Returns whether another process is, or may come to be, at the other end of a UNIX stream socket."""
+    if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        return True
+    try:
+        found.getpeername()
+    except OSError:
+        return False  # it is not connected, and never will be
+    peer, _, _ = struct.unpack("iII", found.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return bool(peer != os.getpid())
 
 
 # --- the filter ------------------------------------------------------------------------------------------------------
@@ -191,13 +228,15 @@ class _Machine:
     socketpair: int
     sendto: int
     connect: int
+    ioctl: int
     refused: tuple[int, ...]  # bind, listen, io_uring_setup, _enter, _register, pidfd_getfd, ptrace, process_vm_writev
 
 
 _MACHINES = {
-    "x86_64": _Machine(0xC000003E, 317, 41, 53, 44, 42, (49, 50, 425, 426, 427, 438, 101, 311)),
-    "aarch64": _Machine(0xC00000B7, 277, 198, 199, 206, 203, (200, 201, 425, 426, 427, 438, 117, 271)),
+    "x86_64": _Machine(0xC000003E, 317, 41, 53, 44, 42, 16, (49, 50, 425, 426, 427, 438, 101, 311)),
+    "aarch64": _Machine(0xC00000B7, 277, 198, 199, 206, 203, 29, (200, 201, 425, 426, 427, 438, 117, 271)),
 }
+_TYPING = (0x5412, 0x541C)  # TIOCSTI, TIOCLINUX: as if a person had typed it, into whatever reads the terminal next
 _X32 = 0x40000000  # bit of x86-64 calls with 32-bit pointers: the same calls under other numbers
 
 _LOAD, _EQUAL, _ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x45, 0x54, 0x06  # BPF: ld [k], jeq, jset, and, ret
@@ -220,6 +259,8 @@ def program(machine: _Machine) -> bytes:
     # a datagram with an address needs no connection (sendto's fifth argument: a pointer, in two halves)
     halves = [part for half in (0, 4) for part in ((_LOAD, 0, 0, _ARGUMENTS + 4 * 8 + half), (_EQUAL, 1, 0, 0), refuse)]
     code += [(_EQUAL, 0, len(halves) + 1, machine.sendto), *halves, allow]
+    typing = [part for request in _TYPING for part in ((_EQUAL, 0, 1, request), refuse)]
+    code += [(_EQUAL, 0, len(typing) + 2, machine.ioctl), (_LOAD, 0, 0, _ARGUMENTS + 8), *typing, allow]
     for number in (machine.socket, machine.socketpair):
         code += [
             (_EQUAL, 0, 8, number),
@@ -228,7 +269,7 @@ def program(machine: _Machine) -> bytes:
             refuse,
             (_LOAD, 0, 0, _ARGUMENTS + 8),
             (_AND, 0, 0, 0xF),
-            (_EQUAL, 0, 1, socket.SOCK_DGRAM),
+            (_EQUAL, 1, 0, socket.SOCK_STREAM),  # of UNIX sockets even SOCK_RAW is one that takes addresses
             refuse,
             allow,
         ]
@@ -255,6 +296,7 @@ def _filter() -> None:
         raise OSError(errno.EBUSY, f"thread {failed} has a filter of its own")
     if failed < 0:
         raise _last_error()
+    keep_apart()
 
 
 def _namespace() -> None:
@@ -305,6 +347,14 @@ def _ways_out(kind: Kind) -> str:
                 # in an empty network there are sockets, and nowhere to go
                 if kind == "kernel" and error.errno != errno.EACCES:
                     found.append(f"{family.name} ({error.strerror})")
+        if kind == "kernel":
+            for sort in (socket.SOCK_DGRAM, socket.SOCK_RAW, socket.SOCK_SEQPACKET):
+                with suppress(OSError):
+                    socket.socket(socket.AF_UNIX, sort).close()
+                    found.append(f"AF_UNIX {sort.name}")
+        with suppress(OSError):
+            os.close(os.open(f"/proc/{os.getppid()}/mem", os.O_RDWR | os.O_CLOEXEC))
+            found.append("writing into other processes")
 
     attempt()
     thread = threading.Thread(target=attempt)

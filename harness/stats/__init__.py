@@ -14,7 +14,7 @@ from harness.stats.judge import ppi_mean, rogan_gladen
 from harness.stats.mean import accuracy, bounded_mean, clopper_pearson, wilson
 from harness.stats.multiplicity import benjamini_hochberg, holm
 from harness.stats.paired import Comparison, NonInferiority, noninferiority, paired_difference
-from harness.stats.passk import maj_at_k, over_problems, pass_at_k, pass_hat_k
+from harness.stats.passk import maj_at_k, pass_at_k, pass_hat_k
 from harness.stats.power import detectable_difference, detectable_gap, needed_n, noninferiority_n
 
 __all__ = [
@@ -39,7 +39,6 @@ __all__ = [
     "needed_n",
     "noninferiority",
     "noninferiority_n",
-    "over_problems",
     "paired_difference",
     "pass_at_k",
     "pass_hat_k",

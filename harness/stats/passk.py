@@ -1,21 +1,17 @@
 """Several answers to one problem: what k of them achieve. Chen et al. 2021 (arXiv 2107.03374); Yao et al. 2024.
 
-The three rules give one number for one problem, unbiased for any k up to the number of answers drawn;
-`over_problems` gives their mean with an interval, in which the problem is what varies, never the single answer.
+The three rules give one number for one problem, unbiased for any k up to the number of answers drawn. Their mean over
+problems is a mean of graded scores, and so is its interval: the problem is what varies, never the single answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from math import comb
 
 import numpy as np
 
-from harness.stats.arrays import Clusters, as_values, is_binary
-from harness.stats.bootstrap import bootstrap_sums
-from harness.stats.mean import accuracy
-from harness.values import Estimate
+from harness.stats.arrays import as_values
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
@@ -71,21 +67,6 @@ def _winning_draws(own: int, others: list[int], silent: int, k: int) -> float:
         ties = ways @ (1 / np.arange(1, len(others) + 2))
         total += sum(ties[d] * float(comb(silent, k - x - d)) for d in range(k - x + 1))
     return total
-
-
-def over_problems(
-    values: Sequence[float], clusters: Clusters | None = None, confidence: float = 0.95, seed: int = 0
-) -> Estimate:
-    """Returns the mean over problems of one number each in [0, 1], by bootstrap over problems (or their clusters).
-
-    Where every problem is all right or all wrong these are plain 0/1 scores, and get their interval.
-    """
-    array = as_values(values)
-    if is_binary(array):
-        return accuracy(array, clusters, confidence)
-    table = np.stack([array, np.ones(array.size)], axis=1)
-    mean = bootstrap_sums(table, lambda sums: sums[:, 0] / sums[:, 1], clusters, confidence=confidence, seed=seed)
-    return replace(mean, method="bca bootstrap over problems" if clusters is None else "bca bootstrap over clusters")
 
 
 def _check_draw(n: int, c: int, k: int) -> None:

@@ -15,7 +15,10 @@ from typing import Any
 from harness.errors import StoreError
 
 BINARY = getattr(os, "O_BINARY", 0)  # Windows would otherwise write another end of line
-PLAN, RESPONSES, VERDICTS, LOCK = "plan.json", "responses.jsonl", "verdicts.jsonl", ".lock"
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # a link that somebody put into a folder leads nowhere
+PLAN, SAMPLES, RESPONSES, VERDICTS = "plan.json", "samples.jsonl", "responses.jsonl", "verdicts.jsonl"
+RECORDS, MEASURED, SUMMARY = "records.jsonl", "measurements.jsonl", "summary.json"
+TABLE, SHEET, MANIFEST, LOCK = "table.md", "table.csv", "manifest.json", ".lock"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,11 @@ DISK = Disk()
 def write_text_atomic(path: Path, text: str, disk: Disk = DISK) -> None:
     """Writes a file so that after a crash there is the old one or the new one, never a part."""
     _write_atomic(Path(path), [text.encode()], disk)
+
+
+def write_lines_atomic(path: Path, lines: Iterable[bytes], disk: Disk = DISK) -> None:
+    """Writes lines, each with its end, whole or not at all."""
+    _write_atomic(Path(path), lines, disk)
 
 
 def write_json_atomic(path: Path, value: Any, disk: Disk = DISK) -> None:
@@ -57,13 +65,21 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, object]], disk: Disk = D
 
     With `sync` False nothing waits for the disk: the next call that syncs covers these lines too.
     """
-    path, data = Path(path), b"".join(_compact(row) + b"\n" for row in rows)
+    data = b"".join(_compact(row) + b"\n" for row in rows)
+    append_made(path, lambda last: data, disk, sync=sync)
+
+
+def append_made(path: Path, make: Callable[[bytes], bytes], disk: Disk = DISK, *, sync: bool = True) -> None:
+    """Adds to a file what `make` gives for its last whole line (none: nothing), all of it or none; as `append_rows`."""
+    path = Path(path)
     try:
         new = not path.exists()
-        with path.open("a+b", buffering=0) as file:
+        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | NOFOLLOW | BINARY
+        with os.fdopen(os.open(path, flags, 0o644), "r+b", buffering=0) as file:
             if new:
                 _sync_folder(path.parent, disk)
-            size = _whole_lines(file)
+            last, size = _whole_lines(file)
+            data = make(last)
             disk.truncate(file.fileno(), size)
             try:
                 _write_all(file.fileno(), data, disk)
@@ -77,23 +93,26 @@ def append_rows(path: Path, rows: Iterable[Mapping[str, object]], disk: Disk = D
         raise disk_error(error, path) from None
 
 
-def _whole_lines(file: Any, block: int = 1 << 16) -> int:
-    """Returns the length of a file up to the end of its last whole line, reading from the back."""
-    end = file.seek(0, os.SEEK_END)
-    while end > 0:
-        start = max(0, end - block)
+def _whole_lines(file: Any, block: int = 1 << 16) -> tuple[bytes, int]:
+    """Returns the last whole line of a file and the length up to its end, reading from the back."""
+    start = file.seek(0, os.SEEK_END)
+    tail = b""
+    while start > 0:
+        end, start = start, max(0, start - block)
         file.seek(start)
-        found = file.read(end - start).rfind(b"\n")
-        if found >= 0:
-            return int(start + found + 1)
-        end = start
-    return 0
+        tail = file.read(end - start) + tail
+        whole = tail.rfind(b"\n") + 1
+        before = tail.rfind(b"\n", 0, max(0, whole - 1)) + 1
+        if before or (whole and start == 0):
+            return tail[before:whole], start + whole
+    return b"", 0
 
 
 def _write_atomic(path: Path, chunks: Iterable[bytes], disk: Disk) -> None:
     temporary = _temporary(path)
     try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | BINARY, 0o644)
+        temporary.unlink(missing_ok=True)  # of a crash, or a link
+        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NOFOLLOW | BINARY, 0o644)
         try:
             buffer = bytearray()
             for chunk in chunks:
@@ -119,7 +138,7 @@ def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.part")
 
 
-def _compact(value: Mapping[str, object]) -> bytes:
+def _compact(value: Any) -> bytes:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     try:
         return text.encode()
@@ -155,6 +174,9 @@ def disk_error(error: OSError, path: Path) -> StoreError:
     again = "then run the same command again: it goes on where it stopped"
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreError("the disk is full", where=str(path), fix=f"free some space, {again}")
+    if error.errno == errno.ELOOP:
+        fix = "put the file itself there: in a run folder no link is followed"
+        return StoreError(f"{path.name} is a link", where=str(path), fix=fix)
     if error.errno == errno.ENOENT:
         return StoreError("no such file", where=str(path), fix="name a run folder that holds it")
     why = error.strerror or str(error)

@@ -30,6 +30,7 @@ from harness.store.files import (
 )
 from harness.store.lock import Lock
 from harness.store.log import ResponseLog
+from harness.store.opening import parsed, read_whole, refuse_odd
 
 
 class RunFolder:
@@ -40,8 +41,10 @@ class RunFolder:
         self._logs: dict[str, ResponseLog] = {}
 
     @classmethod
-    def create_or_resume(cls, path: Path, plan: Mapping[str, object], disk: Disk = DISK) -> RunFolder:
-        """Returns the folder, locked, with `plan.json` in it.
+    def create_or_resume(
+        cls, path: Path, plan: Mapping[str, object], disk: Disk = DISK, *, private: bool = False
+    ) -> RunFolder:
+        """Returns the folder, locked, with `plan.json` in it; `private`: a new one is opened to its owner only.
 
         `plan` holds `digest`, and `identity`: nested dictionaries of what the digest is made from. Raises StoreError
         if another process writes there, the folder was begun under another digest, or it holds something else.
@@ -50,6 +53,8 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             names = set(os.listdir(path))
+            if private and PLAN not in names:
+                path.chmod(0o700)
         except FileExistsError:
             raise StoreError("this is a file, no run folder", where=str(path), fix="name a folder: --out DIR") from None
         except OSError as error:
@@ -57,6 +62,8 @@ class RunFolder:
         if PLAN not in names and names - {LOCK, _temporary(Path(PLAN)).name}:
             what = f"the folder holds other files and no {PLAN}: it is no run folder"
             raise StoreError(what, where=str(path), fix="name a new or empty folder: --out DIR")
+        for name in (LOCK, PLAN):
+            refuse_odd(path / name)
         lock = Lock(path / LOCK)
         try:
             resumed = (path / PLAN).exists()
@@ -96,7 +103,7 @@ class RunFolder:
 
 def _read_plan(path: Path) -> dict[str, Any]:
     try:
-        plan: dict[str, Any] = json.loads(path.read_bytes())
+        plan: dict[str, Any] = parsed(read_whole(path))
         plan["digest"], plan["identity"].items()
         return plan
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -11,10 +11,12 @@ from pathlib import Path
 from harness.errors import StoreError
 from harness.measure.load.timed import Usage
 from harness.security.secrets import redact, redacted, without_own
-from harness.store.files import PLAN, append_rows
-from harness.store.log import read_attempts, read_responses, superseded
+from harness.store.chain import START, Line, anchor, append_chained, chained, checked_lines, plan_hash
+from harness.store.files import MEASURED, PLAN, RECORDS, SAMPLES, write_lines_atomic
+from harness.store.log import broken, read_attempts, read_responses, superseded
+from harness.store.opening import there
 from harness.store.paths import portable
-from harness.store.rows import jsonl_lines, read_json
+from harness.store.rows import jsonl_lines, read_object
 from harness.store.schema import (
     MEASUREMENTS,
     PARTS,
@@ -27,16 +29,16 @@ from harness.store.schema import (
     RequestLine,
     migrated,
 )
+from harness.store.schema.codec import FIX
+from harness.store.schema.migration import What
 from harness.values import Record, ResponseLine, Sample
-
-MEASURED, SAMPLES, RECORDS = "measurements.jsonl", "samples.jsonl", "records.jsonl"
 
 
 def read_plan(folder: Path) -> PlanFile:
     """Returns what a run folder's `plan.json` says. Raises StoreError."""
     file = folder / PLAN
     try:
-        content = migrated("plan", read_json(file))
+        content = migrated("plan", read_object(file))
     except (KeyError, TypeError, AttributeError):
         fix = "restore it from a copy, or start anew: --out DIR"
         raise StoreError("the plan of this run cannot be read", where=str(file), fix=fix) from None
@@ -45,9 +47,28 @@ def read_plan(folder: Path) -> PlanFile:
 
 def read_samples(folder: Path) -> dict[tuple[str, str], Sample]:
     """Returns the samples a run asked about, by task and id. Raises StoreError."""
-    file = folder / SAMPLES
-    found = (SAMPLE_LINES.read(line, str(file)) for line in jsonl_lines(file))
-    return {(sample.task, sample.id): sample for sample in found}
+    file, found = folder / SAMPLES, dict[tuple[str, str], Sample]()
+    for line in checked_lines(file, plan_hash(folder), old=True, at_once=True):
+        sample = SAMPLE_LINES.read(_content(line, file, "sample"), f"{file}, line {line.number}")
+        if (sample.task, sample.id) in found:
+            raise broken(file, line.number, f"sample {sample.id} of {sample.task} stands twice")
+        found[sample.task, sample.id] = sample
+    return found
+
+
+def write_samples(folder: Path, samples: Iterable[Mapping[str, object]]) -> None:
+    """Writes the samples of a run as a chain that stands on its plan, whole or not at all."""
+    write_lines_atomic(folder / SAMPLES, chained(samples, plan_hash(folder)))
+
+
+def _content(line: Line, file: Path, what: str) -> dict[str, object]:
+    """Returns what a line of a chain says. Raises StoreError for one that is not as it was written."""
+    if line.why is not None:
+        raise broken(file, line.number, line.why)
+    try:
+        return line.content()
+    except ValueError:
+        raise broken(file, line.number, f"the line is no {what}") from None
 
 
 def read_response_lines(log: Path) -> Iterator[ResponseLine]:
@@ -70,7 +91,7 @@ def read_log(log: Path) -> Iterator[tuple[ResponseLine, bool]]:
 
 
 def _response(content: Mapping[str, object], log: Path) -> ResponseLine:
-    return RESPONSE_LINES.read(migrated("response", content), str(log))
+    return RESPONSE_LINES.read(_migrated("response", content, log), str(log))
 
 
 def read_measurements(folder: Path, kinds: Container[str] | None = None) -> Iterator[Measurement]:
@@ -79,18 +100,33 @@ def read_measurements(folder: Path, kinds: Container[str] | None = None) -> Iter
     kinds: those that are wanted; None: all. A load has thousands of lines of kind `request`.
     """
     file = folder / MEASURED
-    if not file.exists():
+    if not there(file):
         return
-    for line in jsonl_lines(file):
-        if kinds is None or line.get("kind") in kinds:
-            yield MEASUREMENTS.read(migrated("measurement", line), str(file))
+    for line in checked_lines(file, anchor(folder), old=unchained_measurements(folder)):
+        if not line.whole:
+            return
+        content = _content(line, file, "measurement")
+        if kinds is None or content.get("kind") in kinds:
+            yield MEASUREMENTS.read(_migrated("measurement", content, file), f"{file}, line {line.number}")
+
+
+def unchained_measurements(folder: Path) -> bool:
+    """Returns whether the measurements of a folder may begin with lines of no chain: of a run that has no chain."""
+    return not there(folder / SAMPLES) or anchor(folder) == START
+
+
+def _migrated(what: What, content: Mapping[str, object], file: Path) -> Mapping[str, object]:
+    try:
+        return migrated(what, content)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise StoreError(f"this is no {what}", where=str(file), fix=FIX) from None
 
 
 def read_records(folder: Path) -> Iterator[Record]:
     """Yields the records of a run that is judged. Raises StoreError."""
     file = folder / RECORDS
     for line in jsonl_lines(file):
-        yield RECORD_LINES.read(migrated("record", line), str(file))
+        yield RECORD_LINES.read(_migrated("record", line, file), str(file))
 
 
 def add_measurement(folder: Path, line: Measurement) -> None:
@@ -100,7 +136,7 @@ def add_measurement(folder: Path, line: Measurement) -> None:
 
 def add_measurements(folder: Path, lines: Iterable[Measurement], *, sync: bool = True) -> None:
     """`add_measurement` for several lines, all of them or none; without `sync` the disk is not waited for."""
-    append_rows(folder / MEASURED, map(_measurement, lines), sync=sync)
+    append_chained(folder / MEASURED, map(_measurement, lines), sync=sync)
 
 
 def _measurement(line: Measurement) -> dict[str, object]:

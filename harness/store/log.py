@@ -4,11 +4,10 @@
         log = folder.responses()
         log.append({"key": ..., ...})        # on disk when it returns
 
-A line of `responses.jsonl` is the payload as compact JSON, then `prev` (the hash of the line before; zeros on the first
-line), then `hash` (the sha256 of all bytes of the line before it). So any changed byte, and any line lost, added or
-moved, breaks the chain at a line that can be named; lines cut off or forged at the very end show only against a head
-(the last hash) noted elsewhere. The order on disk is: write, fsync, then done. What a crash leaves half written is cut
-off and owed again. fsync is as good as the disk's word: some laptop drives keep a cache of their own.
+How a line holds the one before stands in `chain`: any changed byte, and any line lost, added or moved, breaks the log
+at a line that can be named; lines cut off or forged at the very end show only against a head (the last hash) noted
+elsewhere. The order on disk is: write, fsync, then done. What a crash leaves half written is cut off and owed again.
+fsync is as good as the disk's word: some laptop drives keep a cache of their own.
 
 A payload with `provisional: true` (a request that failed and may succeed later) may be followed by another of its key,
 which then counts in its place. Any other key stands once.
@@ -17,8 +16,6 @@ which then counts in its place. Any other key stands once.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -27,12 +24,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.store.files import BINARY, DISK, Disk, _compact, _sync_folder, _write_all, disk_error
+from harness.store.chain import Line, anchor, checked_lines, sealed
+from harness.store.files import BINARY, DISK, NOFOLLOW, Disk, _sync_folder, _write_all, disk_error
+from harness.store.opening import parsed_line, read_lines, refuse_odd
 
 SYNC_SHARE = 0.05  # of the time that may go into waiting for the disk
 PROVISIONAL = b'"provisional":true'  # as such a payload is written
-START = "0" * 64  # what the first line of a log names as the hash before it
-_HASH_END = len(',"hash":""}\n') + 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +53,10 @@ class ResponseLog:
     def __init__(self, path: Path, disk: Disk = DISK) -> None:
         self.path, self._disk = Path(path), disk
         self.note: str | None = None
+        refuse_odd(self.path)
         try:
             new = not self.path.exists()
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | BINARY, 0o644)
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | NOFOLLOW | BINARY, 0o644)
         except OSError as error:
             raise disk_error(error, self.path) from None
         try:
@@ -74,14 +72,14 @@ class ResponseLog:
 
     def _recover(self) -> None:
         self._keys: dict[str, bool] = {}  # key -> whether it is provisional
-        self._head, self._size = START, 0
-        for line in _checked_lines(self.path):
+        self._head, self._size = anchor(self.path.parent), 0
+        for line in checked_lines(self.path, self._head):
             if line.why is None:
                 _take_key(self._keys, line, self.path)
-                self._head, self._size = line.hash, self._size + line.length
+                self._head, self._size = line.hash, self._size + len(line.data)
                 continue
             if not line.last:
-                raise _broken(self.path, line.number, line.why)
+                raise broken(self.path, line.number, line.why)
             self._disk.truncate(self._fd, self._size)
             self._disk.fsync(self._fd)
             self.note = f"{self.path}: line {line.number} was half written; it is cut off and asked again"
@@ -114,7 +112,7 @@ class ResponseLog:
             key = str(payload["key"])
             if not self._keys.get(key, True) or key in keys:
                 raise ValueError(f"key {key!r} is stored already")
-            line, head = _seal(payload, head)
+            line, head = sealed(payload, head)
             lines.append(line)
             keys[key] = bool(payload.get("provisional"))
         data = b"".join(lines)
@@ -197,7 +195,7 @@ def superseded(path: Path) -> frozenset[int]:
     """Returns the numbers, from 0, of the provisional lines of a log that others took the place of."""
     last: dict[str, int] = {}  # key -> its line so far, of those that were provisional once
     gone: set[int] = set()
-    for number, data in enumerate(_lines_of(path)):
+    for number, data in enumerate(read_lines(path)):
         if last or PROVISIONAL in data:
             key, provisional = _key_of(data)
             if key in last:
@@ -207,18 +205,10 @@ def superseded(path: Path) -> frozenset[int]:
     return frozenset(gone)
 
 
-def _lines_of(path: Path) -> Iterator[bytes]:
-    try:
-        with Path(path).open("rb") as file:
-            yield from file
-    except OSError as error:
-        raise disk_error(error, Path(path)) from None
-
-
 def _key_of(data: bytes) -> tuple[str, bool]:
     """Returns the key of a line and whether it is provisional; of what is no line of a log, no key."""
     try:
-        payload = json.loads(data)
+        payload = parsed_line(data)
         return str(payload["key"]), bool(payload.get("provisional"))
     except (ValueError, KeyError, TypeError, AttributeError):  # reading it in earnest says what is wrong
         return "", False
@@ -227,21 +217,25 @@ def _key_of(data: bytes) -> tuple[str, bool]:
 def read_attempts(path: Path) -> Iterator[dict[str, object]]:
     """Yields as `read_responses` does, and the provisional payloads that others took the place of."""
     seen: dict[str, bool] = {}
-    for line in _checked_lines(path):
+    for line in checked_lines(path, anchor(path.parent)):
         if line.why is None:
             yield _take_key(seen, line, path)
         elif line.whole:
-            raise _broken(path, line.number, line.why)
+            raise broken(path, line.number, line.why)
 
 
-def verify_chain(path: Path, head: str | None = None) -> ChainReport:
+def verify_chain(
+    path: Path, head: str | None = None, *, start: str | None = None, old: bool = False, at_once: bool = False
+) -> ChainReport:
     """Returns whether every line of a log is as it was written, else the first that is not.
 
     `head`: the last hash as noted when the run ended; without it, lines cut off from the end cannot be missed.
-    Raises StoreError only if the file cannot be read.
+    `start`: what the first line names before it; default: the `anchor` of its folder. `old`, `at_once`: as
+    `checked_lines`. Raises StoreError only if the file cannot be read.
     """
-    lines, last, seen_at = 0, START, None
-    for line in _checked_lines(path):
+    first = anchor(path.parent) if start is None else start
+    lines, last, seen_at = 0, first, None
+    for line in checked_lines(path, first, old=old, at_once=at_once):
         if line.why is not None:
             return ChainReport(False, lines, last, line.number, line.why)
         lines, last = line.number, line.hash
@@ -249,85 +243,39 @@ def verify_chain(path: Path, head: str | None = None) -> ChainReport:
             seen_at = lines
     if head is None or head == last:
         return ChainReport(True, lines, last)
-    if seen_at is not None or head == START:
+    if seen_at is not None or head == first:
         return ChainReport(False, lines, last, (seen_at or 0) + 1, "lines were added after the noted head")
     return ChainReport(False, lines, last, lines + 1, "lines are missing at the end: the noted head is not there")
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
-    number: int  # counted from 1
-    data: bytes
-    why: str | None  # what is wrong with it; None: nothing
-    last: bool  # nothing comes after it
+def holds(path: Path, head: str, *, old: bool = False) -> bool:
+    """Returns whether a log has a line with this hash, or stands on it. `old`: as `checked_lines`.
 
-    @property
-    def whole(self) -> bool:
-        return self.data.endswith(b"\n")
-
-    @property
-    def length(self) -> int:
-        return len(self.data)
-
-    @property
-    def hash(self) -> str:
-        return self.data[-_HASH_END + len(',"hash":"') : -len('"}\n')].decode()
+    Raises StoreError for a log that is broken before that line.
+    """
+    start = anchor(path.parent)
+    for line in checked_lines(path, start, old=old):
+        if line.why is not None and line.whole:
+            raise broken(path, line.number, line.why)
+        if line.hash == head:
+            return True
+    return head == start
 
 
-def _checked_lines(path: Path) -> Iterator[_Line]:
-    """Yields each line of a log with what is wrong with it, up to the first that is wrong."""
-    head = START
-    try:
-        with Path(path).open("rb") as file:
-            for number, data in enumerate(file, 1):  # a binary file's lines end at \n only
-                why = _why_broken(data, head)
-                line = _Line(number, data, why, last=why is not None and not file.read(1))
-                yield line
-                if why is not None:
-                    return
-                head = line.hash
-    except OSError as error:
-        raise disk_error(error, Path(path)) from None
-
-
-def _why_broken(line: bytes, head: str) -> str | None:
-    if not line.endswith(b"\n"):
-        return "the line is half written"
-    body = line[:-_HASH_END]
-    if line[-_HASH_END:] != _end(body):
-        return "the line was changed: its hash does not fit"
-    if not body.endswith(f',"prev":"{head}"'.encode()):
-        return "lines were removed, added or moved here: it does not follow the line before"
-    return None
-
-
-def _seal(payload: Mapping[str, object], head: str) -> tuple[bytes, str]:
-    """Returns the line of a payload after the line whose hash is `head`, and its own hash."""
-    if "prev" in payload or "hash" in payload:
-        raise ValueError("a payload may not have the keys `prev` and `hash`")
-    body = _compact({**payload, "prev": head}).removesuffix(b"}")
-    end = _end(body)
-    return body + end, end[len(',"hash":"') : -len('"}\n')].decode()
-
-
-def _end(body: bytes) -> bytes:
-    return b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
-
-
-def _take_key(seen: dict[str, bool], line: _Line, path: Path) -> dict[str, object]:
+def _take_key(seen: dict[str, bool], line: Line, path: Path) -> dict[str, object]:
     """Returns the payload of a line, its key added to those seen, with whether it is provisional."""
     try:
-        payload: dict[str, object] = json.loads(line.data)
-        del payload["prev"], payload["hash"]
+        payload = line.content()
         key = str(payload["key"])
     except (ValueError, KeyError, TypeError):  # sealed right, but not by us
-        raise _broken(path, line.number, "the line is no response") from None
+        raise broken(path, line.number, "the line is no response") from None
     if not seen.get(key, True):
-        raise _broken(path, line.number, f"the key {key!r} is stored twice")
+        raise broken(path, line.number, f"the key {key!r} is stored twice")
     seen[key] = bool(payload.get("provisional"))
     return payload
 
 
-def _broken(path: Path, number: int, why: str) -> StoreError:
+def broken(path: Path, number: int, why: str) -> StoreError:
+    """Returns the error of a log that is not as it was written from a line on."""
     fix = f"restore the file from a copy, or keep the {number - 1} lines before it (head -n {number - 1}) and run again"
     return StoreError(f"the log is broken: {why}", where=f"{path}, line {number}", fix=fix)

@@ -90,7 +90,7 @@ def task_of(
                 need_column(row, column, f"score: {scorer}", f"{path} ({rows.origin}) sample {samples[i].id}")
     left_out = len(rows.rows) - len(samples) if config.data.without else 0
     pool = pool_of(config, path, override, samples)
-    task = Task(config, path, samples, pool, rows.digest, rows.origin, left_out)
+    task = Task(config, path, samples, pool, rows.digest, rows.origin, left_out, rows.sets)
     _check_metric(task, file)
     return task
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.config.task import Asking, Question, TaskConfig
 from harness.errors import TaskError, nearest
@@ -37,8 +37,8 @@ def fill(template: str, values: Mapping[str, object]) -> str:
     return _FIELD.sub(replace, template)
 
 
-ASKED = ("prompt", "target", "ending", "description", "system")  # what a question is made of
-SHOWN = ASKED[:3]  # what a shot is made of
+SHOWN = ("prompt", "target", "ending", "instruction", "cue")  # what a shot is made of
+ASKED = (*SHOWN, "description", "system")  # what a question is made of
 
 
 def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys: Sequence[str] = ASKED) -> None:
@@ -49,6 +49,10 @@ def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys:
     named = [(key, getattr(task, key, None) or "") for key in keys]
     named += [("turns", turn) for turn in task.turn_texts]
     for key, template in named:
+        if (doubled := _doubled(template, known | extra)) is not None:
+            written, column = doubled
+            what = f"{key}: '{written:.60}' stands in the prompt as it is: two braces are one brace of the text"
+            raise TaskError(what, where=where, fix=f"write {{{column}}} for what stands in the column")
         for column in columns_of(template):
             if column not in known | extra:
                 hint = (
@@ -63,6 +67,21 @@ def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys:
                     f"{key} names column '{column}', which row {short + 1} (sample {samples[short].id}) does not have"
                 )
                 raise TaskError(what, where=where, fix="give the row that key, empty if it has no value")
+
+
+# two braces on either side and no third, with a name in them, and perhaps what Jinja does to it
+_DOUBLED = re.compile(r"(?<!\{)\{\{(?!\{)[ \t-]*([^{}\n\"'|,:]+?)[ \t-]*(?:[|.\[(][^{}\n]*)?\}\}(?!\})")
+
+
+def _doubled(template: str, known: Iterable[str]) -> tuple[str, str] | None:
+    """Returns the first `{{column}}` of a template as it is written, and the column that is meant; None without one."""
+    by_name = {name.casefold(): name for name in known}
+    for match in _DOUBLED.finditer(template):
+        name = match[1].casefold()
+        below = match[0].strip("{} ").casefold().partition(".")[2]  # as lm-eval's `doc.column`
+        if (column := by_name.get(name) or by_name.get(below)) is not None:
+            return match[0], column
+    return None
 
 
 def values_of(sample: Sample) -> Mapping[str, object]:
@@ -86,9 +105,13 @@ def answer_text(task: TaskConfig, sample: Sample) -> str:
     return fill(task.answer_template, sample.row) if task.answer_template else text_of(sample.expected)
 
 
-def question(task: Question, sample: Sample) -> str:
-    """Returns the question about a sample, without anything around it."""
-    return fill(task.prompt, values_of(sample))
+def question(task: Question, sample: Sample, chat: bool = False) -> str:
+    """Returns the question about a sample: in a chat with what the answer must be, in a text with its cue."""
+    values = values_of(sample)
+    asked = fill(task.prompt, values)
+    if not chat:
+        return asked + fill(task.cue, values)
+    return f"{asked}\n\n{fill(task.instruction, values)}" if task.instruction else asked
 
 
 def answered(task: Question, shot: Sample, delimiter: str) -> str:
@@ -106,15 +129,19 @@ def render(
 ) -> Prompt:
     """Returns what is asked about one sample; `begun` is how its answer begins, which stands at the end.
 
-    Text: system text and description, then each shot with its answer, then the question. Messages (`chat`): system
-    text and description as the system message, a user and an assistant turn for each shot, then the question.
+    Text: system text, description and instruction, then each shot with its answer, then the question. Messages
+    (`chat`): system text and description as the system message, a user and an assistant turn for each shot, then the
+    question; each question ends with the instruction.
     """
-    if not chat:
-        examples = (question(task, shot) + answered(task, shot, task.delimiter) + task.separator for shot in shots)
-        data = [text for shot in shots for text in spelling(values_of(shot))]
-        return opened(task, sample, question(task, sample), False, begun, Prompt("".join(examples), data=tuple(data)))
-    pairs = ((Message("user", question(task, s)), Message("assistant", answered(task, s, ""))) for s in shots)
-    return opened(task, sample, question(task, sample), True, begun, turns=[turn for pair in pairs for turn in pair])
+    asked = question(task, sample, chat)
+    if chat:
+        pairs = ((Message("user", question(task, s, True)), Message("assistant", answered(task, s, ""))) for s in shots)
+        return opened(task, sample, asked, True, begun, turns=[turn for pair in pairs for turn in pair])
+    told = fill(task.instruction, values_of(sample))
+    examples = (question(task, shot) + answered(task, shot, task.delimiter) + task.separator for shot in shots)
+    data = [text for shot in shots for text in spelling(values_of(shot))]
+    shown = (told + "\n\n" if told else "") + "".join(examples)
+    return opened(task, sample, asked, False, begun, Prompt(shown, data=tuple(data)))
 
 
 NOTHING = Prompt("")  # stands before a question without shots

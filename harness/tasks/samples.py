@@ -110,6 +110,8 @@ def table_of(config: TaskConfig, rows: Rows, path: Path, id_column: str | None) 
         _need_columns(table.rows, config.answer, "answer", where, table.at)
     if config.cluster is not None:
         _need_columns(table.rows, config.cluster, "cluster", where, table.at)
+    for column in config.keep_columns:
+        need_column(table.rows[0], column, "keep_columns", where)
     for column in config.slices:
         _need_columns(table.rows, column, "slices", where, table.at)
         _refuse_many(column, table.rows, where)

@@ -25,6 +25,7 @@ class Task:
     data_digest: str
     data_origin: str
     left_out: int = 0  # rows of the data that `without` leaves out
+    sets: int = 0  # of the configurations that it reads: how many its data hold
     format_of: str = ""  # the task of whose prompt this is another format (harness.tasks.prompt_layouts)
 
     @property

@@ -19,6 +19,7 @@ from harness.reports import cost_text
 from harness.reports.layout import number
 from harness.reports.model_text import memory_lines
 from harness.security.egress import place_of
+from tests.support.chains import rechain
 from tests.support.commands import harness
 from tests.support.servers import Reply, SyntheticServer
 
@@ -46,6 +47,11 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> Path:
     return tmp_path
 
 
+def as_json(capsys, *arguments: str) -> list:
+    """Returns the rows that `harness cost` tells a program."""
+    return json.loads(harness(capsys, "cost", *arguments, "--json")[1])["rows"]
+
+
 def test_a_recorded_run_is_priced_at_every_utilisation(capsys):
     code, out, err = harness(capsys, "cost", "out", "--volume", "100000", "--against", "openai/gpt-5-mini")
     assert code == 0, err
@@ -68,10 +74,9 @@ def test_a_recorded_run_is_priced_at_every_utilisation(capsys):
     assert "Measured on " in out and "WARNING" not in out
 
 
-def test_the_report_adds_up_and_is_frozen_into_the_run_with_its_prices(capsys):
+def test_the_report_adds_up_and_has_its_prices_with_it(capsys):
     _, out, _ = harness(capsys, "cost", "out", "--against", "gpt-5-mini", "--json")
     found = json.loads(out)
-    assert json.loads(Path("out/cost.json").read_text()) == found
     (row,) = found["rows"]
     wall = json.loads(Path("out/summary.json").read_text())["rows"][0]["throughput"]["wall_s"]
     for share, cost in row["by_utilisation"].items():
@@ -90,7 +95,7 @@ def test_another_machine_may_be_named_and_figures_are_drawn(capsys):
     code, out, err = harness(capsys, "cost", "out", "--machine", "h100", "--against", "gpt-5", "--plots")
     assert code == 0 and "h100 at $2/h" in out, err
     assert "WARNING: the run did not name h100" in out
-    assert {p.name for p in Path("out").glob("*.svg")} == {"cost-accuracy.svg", "cost-m-sums.svg"}
+    assert {p.name for p in Path("out-cost").glob("*.svg")} == {"cost-accuracy.svg", "cost-m-sums.svg"}
 
 
 @pytest.mark.slow
@@ -149,7 +154,7 @@ def test_six_busy_shapes_of_a_server_give_tokens_requests_and_correct_answers_th
     assert "30 %, by the fit" in told and "By the fit: measured on 6 shapes at once; one left out is missed" in told
     assert "Capacity: " in told and "by the fit of 6 shapes in load, with no bound on latency" in told
     assert "WARNING: its" not in told
-    (row,) = json.loads(Path("asked/cost.json").read_text())["rows"]
+    (row,) = as_json(capsys, "asked", "--bench", "load", "--volume", "100000", "--against", "gpt-5")
     records = [json.loads(line) for line in Path("asked/records.jsonl").read_text().splitlines()]
     fit = json.loads(Path("load/summary.json").read_text())["fits"]["m"]
     lengths = [(r["input_tokens"], r["output_tokens"]) for r in records]
@@ -188,7 +193,7 @@ def test_a_model_that_our_price_file_lacks_is_priced_by_the_package(capsys):
     code, out, err = harness(capsys, "cost", "out", "--against", "google/gemini-2.0-flash")
     assert code == 0, err
     assert "google/gemini-2.0-flash" in out and " by genai-prices " in out
-    api = json.loads(Path("out/cost.json").read_text())["rows"][0]["api"]
+    api = as_json(capsys, "out", "--against", "google/gemini-2.0-flash")[0]["api"]
     records = [json.loads(line) for line in Path("out/records.jsonl").read_text().splitlines()]
     rates = [r["input_tokens"] * 0.10 + r["output_tokens"] * 0.40 for r in records]  # USD for 1M, each on its own
     assert api["usd_per_request"] == pytest.approx(sum(rates) / 1e6 / len(records))
@@ -327,7 +332,7 @@ def test_an_api_without_a_price_has_an_unknown_bill(capsys, monkeypatch):
     code, out, err = harness(capsys, "cost", "paid")
     assert code == 0, err
     assert "What was paid" in out and "Unknown: the provider's price or its count of tokens is not known." in out
-    assert json.loads(Path("paid/cost.json").read_text())["rows"][0]["paid"]["usd"] is None
+    assert as_json(capsys, "paid")[0]["paid"]["usd"] is None
 
 
 @pytest.mark.parametrize(
@@ -458,7 +463,7 @@ def test_what_another_machine_should_cost_stands_beside_what_was_measured_and_ne
     measured, _, beside = out.partition("  projected     for h200, not measured: requests of ")
     assert "What it costs" in measured and "Measured: seconds" in measured and "GPU-seconds" not in measured
     assert "GPU-seconds" in beside and "100 % in use" in beside and "Measured: seconds" not in beside
-    (row,) = json.loads(Path("known/cost.json").read_text())["rows"]
+    (row,) = as_json(capsys, "known", "--machine", "h200")
     done = json.loads(Path("known/summary.json").read_text())["rows"][0]["throughput"]
     projected = row["projected"]
     assert projected["input_tokens"] == done["input_tokens"] / 2 and projected["output_tokens"] > 0
@@ -475,6 +480,7 @@ def test_nothing_is_projected_where_the_seconds_are_the_priced_chips_own(capsys)
         written = [json.loads(line) for line in file.read_text().splitlines()]
         named = (line | ({"device_name": device} if line["kind"] == "model" else {}) for line in written)
         file.write_text("".join(json.dumps(line) + "\n" for line in named))
+        rechain(file.parent)
 
     def projected(machine: str) -> bool:
         return "projected" in json.loads(harness(capsys, "cost", "known", "--machine", machine, "--json")[1])["rows"][0]

@@ -42,7 +42,7 @@ RULES = [  # of two deliveries one is found; a refund is taken for none of these
 
 
 def run(folder: Path, task: dict[str, Any], rules: list[dict[str, Any]], as_text: bool = False) -> harness.Run:
-    rows = [{"text": text, "intent": intent, "tags": [intent]} for text, intent in MESSAGES]
+    rows = [{"text": text, "intent": intent, "tags": [intent], "house": "one"} for text, intent in MESSAGES]
     (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "t.yaml").write_text(yaml.safe_dump({k: v for k, v in task.items() if v is not None}))
     use = {"task": str(folder / "t.yaml")} | ({"as": "generate"} if as_text else {})
@@ -110,11 +110,22 @@ def test_labels_that_a_text_states_are_those_of_the_data(tmp_path: Path):
 def test_the_table_names_what_a_label_is_taken_for(tmp_path: Path):
     result = run(tmp_path, CHOICE, RULES)
     text = CliRunner().invoke(app, ["table", str(result.folder), "--labels", "-f", "markdown"]).stdout
-    assert "| refund | m | 1 | 0.0 | 0.0 | 0.0 | none of these (1) |" in text
+    assert "| refund | m | 1 | 0.0 | 0.0 | 0.0 [0.0, " in text
     assert "| refund | 0 | 0 | 0 | 1 | 0 |" in text  # the matrix: delivery, password, refund, none of these, no label
     assert text.index("| refund | m") < text.index("| password | m")  # the lowest F1 first
     lines = CliRunner().invoke(app, ["table", str(result.folder), "--labels", "-f", "csv"]).stdout.strip().splitlines()
     assert lines[0].startswith("model,task,task_version,mode,label,precision,recall,f1,support") and len(lines) == 5
+
+
+def test_the_table_says_why_a_figure_has_no_interval(tmp_path: Path):
+    result = run(tmp_path, CHOICE | {"cluster": "house"}, RULES)
+    said = " ".join(result.table(width=300).split())
+    assert (
+        "m on intent: accuracy, accuracy_norm, accuracy_bytes without an interval: one cluster has no standard error."
+        in said
+    )
+    text = CliRunner().invoke(app, ["table", str(result.folder), "--labels", "-f", "markdown"]).stdout
+    assert "no interval: 6 samples of 4 labels are too few for an interval: it takes 10 a label" in text
 
 
 def test_a_run_without_labels_says_so(tmp_path: Path):
@@ -141,4 +152,4 @@ def test_the_77_intents_of_banking77_have_sklearns_macro_f1(shared: Path):
     assert found.confusion == tuple(
         (*map(int, row), 0) for row in metrics.confusion_matrix(right, answers, labels=list(names))
     )
-    assert found.macro_f1.low < found.macro_f1.value < found.macro_f1.high
+    assert found.macro_f1.low is None and "154 samples of 77 labels are too few" in found.macro_f1.reason

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.verify import verified
 from harness.api import score as finish
+from harness.api import verify as verified
 from harness.backends import load
 from harness.backends.servers import dispatch
 from harness.config.base import validate

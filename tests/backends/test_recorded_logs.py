@@ -142,6 +142,10 @@ BAD = {
         [{"id": "1", "text": "a", "model": "m"}, {"id": "1", "text": "b", "model": "n"}],
         'name one in the entry of the model, as model: "m"',
     ),
+    "negative": ([{"id": "1", "text": "a", "usd": -1}], "sample 1 has the figure -1"),
+    "not-a-number": ([{"id": "1", "text": "a", "e2e_s": "nan"}], "sample 1 has the figure nan"),
+    "endless": ([{"id": "1", "text": "a", "input_tokens": 10**400}], "cannot be read: OverflowError"),
+    "no-log-probability": ([{"id": "1", "logprobs": [-1, "nan"], "text": None}], "has a log-probability that is none"),
     "no-number": ([{"id": "1", "text": "a", "usd": "much"}], "cannot be read: ValueError"),
 }
 
@@ -151,6 +155,32 @@ def test_a_file_that_cannot_be_used_is_told(tmp_path: Path, name: str):
     rows, message = BAD[name]
     with pytest.raises(DataError, match=message):
         read_answers(table(tmp_path, *rows))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"response": {"output": "x", "tokenUsage": {"prompt": [1]}}},
+        {"response": {"output": "x", "tokenUsage": {"prompt": -4}}},
+        {"response": {"output": "x", "cost": "NaN"}},
+        {"response": ["x"]},
+        {"latencyMs": 10**400},
+        {"prompt": {"raw": {}, "label": "p"}, "provider": 7},
+    ],
+)
+def test_a_log_of_another_shape_is_told_in_three_lines(tmp_path: Path, change: dict[str, Any]):
+    path = tmp_path / "output.json"
+    path.write_text(json.dumps({"results": {"results": [promptfoo(**change)]}, "metadata": {}}))
+    with pytest.raises(DataError) as caught:
+        read_answers(path)
+    assert len(str(caught.value).splitlines()) == 3 and "cannot be read" in caught.value.what
+
+
+def test_a_log_of_lists_in_lists_is_told(tmp_path: Path):
+    path = tmp_path / "output.json"
+    path.write_text('{"results": ' + "[" * 50_000 + "]" * 50_000 + "}")
+    with pytest.raises(DataError, match="cannot be read: RecursionError"):
+        read_answers(path)
 
 
 def test_a_missing_file_or_model_is_told_with_the_nearest(tmp_path: Path):

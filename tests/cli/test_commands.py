@@ -134,8 +134,12 @@ def test_verify_fails_where_a_score_was_changed(capsys):
     summary["rows"][1]["accuracy"]["low"] += 0.001
     file.write_text(json.dumps(summary))
     code, out, _ = harness(capsys, "verify", "out")
-    assert code == 1 and out.startswith("CHANGED: accuracy of b on tickets in out/summary.json does not follow")
+    assert code == 1 and out.startswith("CHANGED at line ")
+    assert "of out/summary.json: accuracy.low of b on tickets does not follow" in out
     file.unlink()
+    assert harness(capsys, "verify", "out")[:2] == (1, "CHANGED in out/summary.json: it is missing\n")
+    for name in ("manifest.json", "records.jsonl", "table.md", "table.csv"):
+        Path("out", name).unlink()
     code, out, _ = harness(capsys, "verify", "out")
     assert code == 0 and "6 of 6 responses unbroken, not judged yet" in out
 

@@ -96,10 +96,10 @@ def test_every_model_is_pinned_to_batches_alike():
         (3, Additions(), "a run is a file's name, a RunConfig or a mapping, and this is a int\n  at  .*\n  fix name"),
         ({"tasks": "gsm8k", "models": ["./a"]}, Additions(), "tasks: .*\n  at  the values given"),
         ({"tasks": ["gsm8k"], "modles": ["./a"]}, Additions(), "unknown key 'modles'\n.*\n  fix did you mean 'models'"),
-        ("run.yaml", Additions(limit=1, first=1), "`limit` and `first` exclude each other\n  at  run.yaml"),
+        ("run.yaml", Additions(limit=1, first=1), "`limit` and `first` exclude each other\n  at  --limit"),
         ("run.yaml", Additions(models=("./a",)), "two models are named 'a'.*\n  at  run.yaml"),
-        ("run.yaml", Additions(latency=-1), "latency.requests: .*\n  at  run.yaml:7"),
-        ("run.yaml", Additions(seed="x"), "seed: .*\n  at  run.yaml"),  # type: ignore[arg-type]
+        ("run.yaml", Additions(latency=-1), "latency.requests: .*\n  at  --latency"),
+        ("run.yaml", Additions(seed="x"), "seed: .*\n  at  --seed"),  # type: ignore[arg-type]
         ("run.yaml", Additions(models=(3,)), "models.2.*\n  at  run.yaml"),  # type: ignore[arg-type]
     ],
 )

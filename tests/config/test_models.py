@@ -53,10 +53,14 @@ GIVEN: dict[str, Any] = {
     "allow_http": True,
     "script": "answers.csv",
     "chat_template": "on",
+    "licence": "mit",
+    "provenance": "maker",
+    "accepted_by": "Jo Doe",
 }
+EVERY = {"name", "backend", "chat_template", "licence", "provenance", "accepted_by"}  # keys that each class has
 KINDS = (LocalModel, ServerModel, ProviderModel, RecordedModel, ScriptedModel, ObjectModel)
 REMOTE = {"model", "path", "api_key_env", "api_key_command", "proxy", "ca_file", "stream", "extra", "price", "limits"}
-LOCAL = set(LocalModel.model_fields) - {"name", "backend", "chat_template"}
+LOCAL = set(LocalModel.model_fields) - EVERY
 MEANS = {  # which keys a backend has, written out a second time
     "transformers": LOCAL,
     "openai": REMOTE | {"api", "batch", "logprobs", "base_url"},
@@ -77,7 +81,7 @@ def test_every_key_of_every_class_is_tried():
 @pytest.mark.parametrize("backend", MEANS)
 def test_a_key_that_means_nothing_for_its_backend_is_refused_with_a_fix(backend: str, key: str):
     settings = {"name": "m", "backend": backend, **NEEDED.get(backend, {}), key: GIVEN[key]}
-    if key in MEANS[backend] | {"chat_template"}:
+    if key in MEANS[backend] | EVERY:
         assert getattr(read_model(settings, "r.yaml"), key) is not None
         return
     with pytest.raises(ConfigError) as caught:

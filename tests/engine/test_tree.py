@@ -7,6 +7,7 @@ import math
 import random
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -280,10 +281,31 @@ def test_the_plain_method_tells_what_it_took_as_far_as_it_is_known(llama):
 
 
 def test_decisions_within_rounding_of_a_tie_are_counted():
-    decisions = [(-3.0, -3.1, -9.0), (-3.0, -3.2), (-4.0, -4.0), (-1.0,), (float("nan"), -2.0)]
+    single = [(-3.0, -3.1, -9.0), (-3.0, -3.2), (-4.0, -4.0), (-1.0,), (float("nan"), -2.0)]
+    decisions = [[(value, 1) for value in choices] for choices in single]
     assert choose.near_ties(decisions, torch.bfloat16) == 2
     assert choose.near_ties(decisions, torch.float16) == 1
     assert choose.near_ties([], torch.bfloat16) == 0
+
+
+def test_a_tie_is_the_wider_the_more_tokens_are_summed():
+    def near(margin: float, tokens: int, dtype: torch.dtype = torch.bfloat16) -> int:
+        return choose.near_ties([[(-40.0, tokens), (-40.0 - margin, tokens)]], dtype)
+
+    assert (near(0.2, 1), near(0.2, 20), near(0.6, 20), near(0.8, 20)) == (0, 1, 1, 0)
+    assert near(0.2, 20, torch.float16) == 0  # an eighth of the spacing
+    # a longer choice may be nearer to the best than the second best is
+    assert choose.near_ties([[(-3.0, 1), (-3.2, 1), (-3.4, 60)]], torch.bfloat16) == 1
+
+
+def test_the_bound_is_three_times_the_error_of_sums_of_rounded_numbers():
+    rng = np.random.default_rng(0)
+    exact = rng.uniform(-30, -16, size=(4000, 2, 25))
+    rounded = torch.tensor(exact).to(torch.bfloat16).double().numpy()
+    error = (rounded - exact).sum(axis=2)
+    moved = np.abs(error[:, 0] - error[:, 1])
+    bound = 3 * 0.125 * (50 / 12) ** 0.5
+    assert (moved <= bound).mean() > 0.99 and (moved <= bound / 3).mean() < 0.75
 
 
 @pytest.mark.shared

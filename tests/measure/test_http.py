@@ -64,7 +64,7 @@ def test_what_is_sent_is_the_request_and_asks_for_usage():
 def test_openais_own_server_gets_its_own_words(monkeypatch):
     monkeypatch.setenv("TEST_KEY", "secret")
     own = [stream_to("https://api.openai.com/v1", api=api, api_key_env="TEST_KEY") for api in ("chat", "completions")]
-    found = [{"max_tokens", "max_completion_tokens"} & target._body(REQUEST).keys() for target in own]
+    found = [{"max_tokens", "max_completion_tokens"} & target.body(REQUEST).keys() for target in own]
     assert found == [{"max_completion_tokens"}, {"max_tokens"}]
 
 

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import harness
-from harness.analysis.verify import verified
 from harness.api import score as finish
+from harness.api import verify as verified
 from harness.cli import listing
 from harness.config import lm_eval_names
 from harness.config.base import validate

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from harness.analysis.notes import busy
 from harness.measure.other_work import Bystanders
-from harness.reports.notes import busy_machine, sentence
+from harness.reports.busy_sentences import busy_machine
+from harness.reports.notes import sentence
 from harness.store.schema import NoteCode
 
 

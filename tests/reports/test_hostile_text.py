@@ -68,6 +68,11 @@ HOSTILE = [
     '","=1+1',
     "[1] row",
     "*star",
+    "x*",
+    "1*",
+    "** x",
+    "[a\\]b]: http://evil.example/",
+    "[a]:http://evil.example/ 'title'",
     "\\input{/etc/passwd} $x^2$ 100% #1 a_b ~ {} &",
     "%\n\\write18{id}",
 ]

@@ -13,7 +13,7 @@ import pytest
 
 import harness
 from harness.reports.formats import FORMATS, csv_text, latex, markdown, terminal
-from harness.reports.tables import quality, speed
+from harness.reports.tables import quality, speed, tables
 from harness.store.schema import Cost, Row, Throughput
 from harness.values import Estimate
 from tests.support.rows import ROW, difference, summary
@@ -139,3 +139,11 @@ def test_csv_has_every_number_at_full_precision():
 def test_markdown_and_latex_hold_both_tables_and_the_notes():
     for text in (markdown(summary(row())), latex(summary(row()))):
         assert "86.0 [81.6, 89.5]" in text and "18.1" in text and "Measured on a processor, 2 cores." in text
+
+
+def test_a_column_in_which_nothing_is_known_is_left_out_of_the_table():
+    one = summary(row(latency=ROW.latency, throughput=Throughput()))
+    assert [table.title for table in tables(one)] == ["How well"] and "TTFT" not in terminal(one)
+    timed = tables(summary(row(throughput=Throughput()), row("other", latency=ROW.latency, throughput=Throughput())))[1]
+    assert timed.columns == ("model", "answer ms")
+    assert cells(timed) == [("m", "18.1"), ("other", "–")]  # where one row has it, unknown is a dash

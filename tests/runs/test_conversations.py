@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 import harness
-from harness.analysis.verify import verified
 from harness.api import score as finish
+from harness.api import verify as verified
 from harness.backends.scripted import ScriptedBackend
 from harness.cli import listing
 from harness.config.base import validate
@@ -31,6 +31,7 @@ from harness.tasks.load import load_task
 from harness.tasks.self_test import self_test
 from harness.tasks.task import Task
 from harness.values import Message, Request, Response
+from tests.support.chains import rechain
 from tests.support.rows import said
 from tests.support.servers import Reply, SyntheticServer
 from tests.support.stopping import stopped_after
@@ -303,6 +304,7 @@ def test_answers_are_judged_again_from_the_files_alone(tmp_path: Path):
     samples = [{**line, "scored": [3], "expected": line["expected"][1:]} for line in samples]
     (tmp_path / "out" / "plan.json").write_text(json.dumps(plan))
     (tmp_path / "out" / "samples.jsonl").write_text("".join(json.dumps(line) + "\n" for line in samples))
+    rechain(tmp_path / "out")
     row = finish(tmp_path / "out").summary.rows[0]
     assert row.accuracy.value == 0.0 and list(row.metrics) == ["turn_3"]  # "Oslo, as said" is not "Oslo"
 

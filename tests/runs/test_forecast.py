@@ -16,6 +16,7 @@ from harness.runs.check import report
 from harness.runs.forecast import forecasts, memory_line, spoken
 from harness.runs.plan import make_plan
 from harness.values import Response
+from tests.support.chains import rechain
 from tests.support.commands import harness
 
 MACHINE = {"name": "x", "source": "s", "date": "2026-01-01", "rented": {"per_hour": 3.6}, "utilisation": 0.5}
@@ -46,6 +47,7 @@ def measured(folder: str, wall_s: float, **changes: Any) -> None:
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     changed = [line | ({"wall_s": wall_s} | changes if line["kind"] == "pass" else {}) for line in lines]
     file.write_text("".join(json.dumps(line) + "\n" for line in changed))
+    rechain(Path(folder))
 
 
 def test_without_an_earlier_run_the_time_is_unknown(place: Path):
@@ -61,6 +63,10 @@ def test_the_newest_run_of_the_same_model_and_task_on_this_machine_tells(place: 
     plan = json.loads(Path("results/20260104T000000Z-r-d/plan.json").read_text())
     plan["host"]["cores"] = 10_000
     Path("results/20260104T000000Z-r-d/plan.json").write_text(json.dumps(plan))
+    rechain(Path("results/20260104T000000Z-r-d"))
+    measured("results/20260105T000000Z-r-e", 1.0)
+    changed = Path("results/20260105T000000Z-r-e/measurements.jsonl")  # by somebody: it tells nothing
+    changed.write_text(changed.read_text().replace('"wall_s":1.0', '"wall_s":2.0'))
     Path("results/junk").mkdir()
     Path("results/junk/plan.json").write_text("{")
     (one,) = forecasts(make_plan(config()), validate(MachineConfig, MACHINE, "test"))

@@ -21,9 +21,9 @@ from harness.analysis.merge import merged
 from harness.analysis.run_summary import judged_run
 from harness.analysis.summary import summarise
 from harness.analysis.usage import usage_of
-from harness.analysis.verify import verified
 from harness.api import folder_for, open_run
 from harness.api import score as finish
+from harness.api import verify as verified
 from harness.backends import load
 from harness.config.base import validate
 from harness.config.run import RunConfig
@@ -38,6 +38,7 @@ from harness.store.lines import read_attempt_lines, read_measurements
 from harness.store.schema import Note, NoteCode, Row, Subject
 from harness.tasks.load import load_task
 from harness.values import Billing
+from tests.support.chains import rechain
 from tests.support.rows import difference, said
 from tests.support.stopping import stopped_after
 
@@ -166,6 +167,7 @@ def test_latencies_measured_alone_or_never_or_before_this_was_noted_have_no_warn
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     old = [{key: value for key, value in line.items() if key != "bystanders"} for line in lines]
     file.write_text("".join(json.dumps(line) + "\n" for line in old))
+    rechain(folder / "out")
     before_it = finish(folder / "out")
     never = harness.run(config(folder, latency={"requests": 0}), out=folder / "never")
     assert row(before_it, "good", "sums").latency.bystanders == unknown
@@ -271,13 +273,17 @@ def test_two_runs_may_not_write_into_one_folder(folder: Path):
 
 
 def test_judging_again_needs_neither_model_nor_data(folder: Path):
-    result = harness.run(config(folder), out=folder / "out")
-    before = {name: (folder / "out" / name).read_bytes() for name in ("records.jsonl", "summary.json", "table.md")}
+    summary = harness.run(config(folder), out=folder / "out").summary
+    made = ("records.jsonl", "summary.json", "table.md", "manifest.json")
+    before = {name: (folder / "out" / name).read_bytes() for name in made}
     for name in ("sums.jsonl", "sums.yaml", "colours.jsonl", "colours.yaml", "good.yaml"):
         (folder / name).unlink()
     for name in before:
         (folder / "out" / name).unlink()
-    assert open_run(folder / "out").summary == result.summary
+    opened = open_run(folder / "out").summary
+    assert opened.rows == summary.rows and opened.notes == summary.notes
+    assert not any((folder / "out" / name).exists() for name in before)  # reading writes nothing
+    assert finish(folder / "out").summary == summary
     assert {name: (folder / "out" / name).read_bytes() for name in before} == before
 
 
@@ -300,6 +306,9 @@ def test_a_response_nobody_planned_stops_the_judging(folder: Path):
     harness.run(config(folder), out=folder / "out")
     samples = (folder / "out" / "samples.jsonl").read_text().split("\n", 1)[1]
     (folder / "out" / "samples.jsonl").write_text(samples)
+    with pytest.raises(StoreError, match="does not follow what it stands on"):
+        finish(folder / "out")
+    rechain(folder / "out")
     with pytest.raises(StoreError, match="is of no planned sample"):
         finish(folder / "out")
 

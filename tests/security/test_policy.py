@@ -27,6 +27,7 @@ from harness.security.policy import PolicyConfig, Used, broken, read_policy, ref
 from harness.store.schema import Egress
 from harness.tasks.kinds import task_from
 from harness.values import Billing, PaidAttempt, Response
+from tests.support.chains import rechain
 
 TASK = """task: letters
 sensitivity: SENSITIVITY
@@ -147,6 +148,7 @@ def test_bytes_are_unknown_where_a_sitting_was_killed(tmp_path: Path):
         pass
     file = tmp_path / "out" / "measurements.jsonl"
     file.write_text("".join(line for line in file.read_text().splitlines(True) if '"pass"' not in line))
+    rechain(tmp_path / "out")
     assert finish(tmp_path / "out").summary.rows[1].left_machine.bytes is None
 
 

@@ -42,8 +42,12 @@ UNSURE = {
     "vsock",
     "32-bit",
     "x32",
+    "memory",
+    "memory, from a child",
+    "memory, written",
 }
-SILENT = {"netlink", "raw", "packet", "vsock", "32-bit", "x32"}  # nobody hears these: having the socket is enough
+SILENT = {"netlink", "raw", "packet", "vsock", "32-bit", "x32", "unix raw", "unix seqpacket", "pair of datagrams"}
+SILENT |= {"memory", "memory, from a child", "memory, written"}  # nobody hears these: having the socket is enough
 
 
 class Listeners:
@@ -145,7 +149,7 @@ def nothing_leaves(outcomes: dict[str, str], heard: list[bytes]) -> bool:
 def test_no_route_out_of_a_sealed_process_reaches_a_listener(tmp_path: Path):
     sealed, outcomes, _, heard = try_routes("kernel", tmp_path)
     assert sealed == "kernel"
-    assert len(outcomes) >= 36
+    assert len(outcomes) >= 42
     assert nothing_leaves(outcomes, heard), (heard, {name: said for name, said in outcomes.items() if said == "ok"})
     assert outcomes["tcp"].startswith("PermissionError")
     assert outcomes["socketpair"] == "ok"
@@ -185,6 +189,51 @@ def test_a_socket_that_is_open_already_refuses_the_seal_and_is_named(tmp_path: P
     code = "held = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)\n---\nprint(socket.socket().close())"
     said, made = child(code)
     assert said.startswith("none (already open: a socket AF_NETLINK") and made == "None"
+
+
+@linux
+def test_unix_sockets_that_lead_to_other_processes_refuse_the_seal():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        (said,) = child("", fds=(theirs.fileno(),))
+        assert said == f"none (already open: a socket AF_UNIX to another process (descriptor {theirs.fileno()}))"
+    one, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with one, other:
+        assert "a socket AF_UNIX" in child("", fds=(other.fileno(),))[0]
+    assert "a socket AF_UNIX" in child("held = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n---")[0]
+    listens = "held = socket.socket(socket.AF_UNIX); held.bind('\\0' + str(os.getpid())); held.listen()\n---"
+    assert "a socket AF_UNIX" in child(listens)[0]
+    assert child("held = socket.socket(socket.AF_UNIX)\n---") == ["kernel"]  # connected to nothing, for good
+
+
+@linux
+def test_the_memory_of_another_process_that_is_open_already_refuses_the_seal():
+    with subprocess.Popen(["sleep", "60"]) as other:
+        try:
+            held = os.open(f"/proc/{other.pid}/mem", os.O_RDWR)
+        except OSError:
+            pytest.skip("this machine keeps processes apart")
+        finally:
+            other.kill()
+        (said,) = child("", fds=(held,))
+        os.close(held)
+    assert said == f"none (already open: the memory of process {other.pid} (descriptor {held}))"
+
+
+@linux
+def test_a_standard_stream_may_be_a_unix_socket():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        code = "from harness.security import seal; print(seal.apply())"
+        done = subprocess.run([sys.executable, "-c", code], stdin=theirs, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout == "kernel\n", done.stderr
+
+
+@linux
+def test_files_are_still_moved_between_folders_under_the_seal(tmp_path: Path):
+    (tmp_path / "a").mkdir(), (tmp_path / "b").mkdir()
+    (tmp_path / "a" / "x").write_text("x")
+    assert child(f"---\nos.rename('{tmp_path}/a/x', '{tmp_path}/b/x'); print('moved')") == ["kernel", "moved"]
 
 
 @linux
@@ -279,16 +328,20 @@ def test_the_filter_of_each_processor_answers_as_it_should(name: str):
     stream, datagram, flags = 1, 2, 0o2000000
     for make in (machine.socket, machine.socketpair):
         assert answer(make, unix, stream | flags) == ALLOW
-        assert answer(make, unix, datagram | flags) == EACCES
+        for other in (datagram, 3, 4, 5, 10):  # a raw UNIX socket is a datagram socket by another name
+            assert answer(make, unix, other | flags) == EACCES, other
         for family in (0, inet, 3, 10, 16, 17, 38, 40, 0x1_0000_0002):
             assert answer(make, family, stream) == EACCES, family
     assert answer(machine.connect, 3) == ENOENT
+    assert answer(machine.ioctl, 0, 0x5412) == EACCES == answer(machine.ioctl, 0, 0x541C)  # typing into a terminal
+    assert answer(machine.ioctl, 0, 0x5413) == ALLOW  # asking for its size
     assert answer(machine.sendto, 3, 0x7F00, 5, 0, 0, 0) == ALLOW  # on a connected socket
     assert answer(machine.sendto, 3, 0x7F00, 5, 0, 0x7F00, 16) == EACCES
     assert answer(machine.sendto, 3, 0x7F00, 5, 0, 0x7F00_0000_0000, 16) == EACCES
     assert all(answer(number) == EACCES for number in machine.refused)
     assert answer(machine.socket, unix, stream, audit=0x40000003) == EACCES  # 32-bit
-    known = {machine.socket, machine.socketpair, machine.connect, machine.sendto, *machine.refused}
+    known = {machine.socket, machine.socketpair, machine.connect, machine.sendto, machine.ioctl}
+    known |= set(machine.refused)
     assert all(answer(number, inet) == ALLOW for number in set(range(470)) - known)
     if name == "x86_64":
         assert answer(0x40000000 + machine.socket, unix, stream) == EACCES  # x32

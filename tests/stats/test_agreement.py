@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pytest import approx
 from statsmodels.stats.inter_rater import cohens_kappa
 from statsmodels.stats.inter_rater import fleiss_kappa as their_fleiss
@@ -38,7 +40,7 @@ def judgements(both, first, second, neither):
 def test_cohens_kappa_is_the_textbooks():
     found = cohen_kappa(*judgements(20, 5, 10, 15))
     assert (found.value, found.stderr) == approx((0.4, 0.1270), abs=6e-5)
-    assert (found.low, found.high) == approx((0.1511, 0.6489), abs=6e-5)
+    assert (found.low, found.high) == approx((0.1511, 0.6489), abs=0.05)  # theirs is a normal interval
     assert cohen_kappa(*judgements(45, 15, 25, 15)).value == approx(0.1304, abs=6e-5)
     assert cohen_kappa(*judgements(25, 35, 5, 35)).value == approx(0.2593, abs=6e-5)
 
@@ -100,9 +102,10 @@ def test_krippendorffs_alpha_of_two_binary_judges_is_his_own_and_shuffling_judge
     assert krippendorff_alpha(KRIPPENDORFF[::-1], "ordinal").value == approx(0.815388, abs=6e-7)
 
 
-def test_full_agreement_is_one_without_an_interval_and_one_category_has_no_value():
+def test_full_agreement_is_one_with_a_lower_bound_and_one_category_has_no_value():
     perfect = cohen_kappa(["a", "b", "a"], ["a", "b", "a"])
-    assert (perfect.value, perfect.low, perfect.stderr) == (1.0, None, None) and "no interval" in perfect.reason
+    assert (perfect.value, perfect.high, perfect.stderr) == (1.0, 1.0, None) and "alike" in perfect.reason
+    assert perfect.low < 0 < cohen_kappa(["a", "b", "a"] * 9, ["a", "b", "a"] * 9).low
     assert krippendorff_alpha([[1, 2, 1] * 9, [1, 2, 1] * 9]).value == 1.0
     for found in (
         cohen_kappa(["a", "a"], ["a", "a"]),
@@ -129,9 +132,48 @@ def test_a_callers_bug_is_a_value_error(call, words):
         call()
 
 
-def test_the_interval_of_cohens_kappa_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(2)
-    verdicts = (rng.uniform(size=(2000, 200)) < 0.5).astype(int)
-    second = np.where(rng.uniform(size=verdicts.shape) < 0.2, 1 - verdicts, verdicts)  # agrees on 80 %: kappa 0.6
-    found = [cohen_kappa(a, b) for a, b in zip(verdicts.tolist(), second.tolist())]
-    assert np.mean([e.low <= 0.6 <= e.high for e in found]) == approx(0.95, abs=0.02)
+def test_the_interval_is_that_of_draws_of_the_table():
+    rng = np.random.default_rng(4)
+    a, b = judgements(20, 5, 10, 15)
+    table = rng.gamma([20, 5, 10, 15], size=(100_000, 4))
+    more = rng.exponential(size=(100_000, 1)) / 2
+
+    def kappa(cells):
+        p = cells / cells.sum(axis=1, keepdims=True)
+        chance = (p[:, 0] + p[:, 1]) * (p[:, 0] + p[:, 2]) + (p[:, 2] + p[:, 3]) * (p[:, 1] + p[:, 3])
+        return (p[:, 0] + p[:, 3] - chance) / (1 - chance)
+
+    found = cohen_kappa(a, b)
+    assert found.low == approx(np.quantile(kappa(table + more * [0, 1, 1, 0]), 0.025), abs=0.015)
+    assert found.high == approx(np.quantile(kappa(table + more * [1, 0, 0, 1]), 0.975), abs=0.015)
+
+
+verdicts = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=30)
+
+
+@pytest.mark.slow
+@settings(max_examples=60, deadline=None)
+@given(verdicts, st.booleans())
+def test_an_interval_of_agreement_lies_between_minus_1_and_1(pairs, ordered):
+    a, b = map(list, zip(*pairs))
+    counts = [[(x == i) + (y == i) for i in range(4)] for x, y in pairs]
+    for found in (cohen_kappa(a, b, ordered=ordered), fleiss_kappa(counts)):
+        if found.value is not None:
+            assert -1 <= found.low <= found.value <= found.high <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rate", "n"), [(0.5, 50), (0.05, 50), (0.05, 200)])
+def test_the_intervals_of_kappa_cover_the_truth_at_skewed_rates_too(rate, n):
+    rng, held, known = np.random.default_rng(2), np.zeros(3), 0
+    for _ in range(200):
+        first = rng.uniform(size=n) < rate
+        second = np.where(rng.uniform(size=n) < 0.8, first, rng.uniform(size=n) < rate)  # kappa 0.8
+        a, b = first.astype(int).tolist(), second.astype(int).tolist()
+        if len({*a, *b}) == 1:
+            continue
+        known += 1
+        counts = [[2 - x - y, x + y] for x, y in zip(a, b)]
+        found = cohen_kappa(a, b), fleiss_kappa(counts), krippendorff_alpha([a, b])
+        held += [one.low <= 0.8 <= one.high for one in found]
+    assert (held / known >= 0.925).all()

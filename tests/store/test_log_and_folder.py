@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
+from harness.store.chain import START
 from harness.store.files import (
     Disk,
     append_jsonl,
@@ -25,7 +26,6 @@ from harness.store.files import (
 )
 from harness.store.folder import RunFolder
 from harness.store.log import (
-    START,
     ChainReport,
     Paced,
     ResponseLog,
@@ -414,7 +414,7 @@ def test_cutting_off_a_torn_tail_is_synced(path):
 
 def test_a_log_that_cannot_be_opened_or_mended_is_told(path):
     path.mkdir()
-    with pytest.raises(StoreError, match="Is a directory"):
+    with pytest.raises(StoreError, match="is a folder"):
         ResponseLog(path)
     path.rmdir()
     path.write_bytes(written(path, 2).read_bytes()[:-5])
@@ -555,7 +555,7 @@ def test_closing_twice_does_not_take_away_the_next_runs_lock(tmp_path):
 
 def test_a_lock_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / ".lock").mkdir()
-    with pytest.raises(StoreError, match="Is a directory"):
+    with pytest.raises(StoreError, match="is a folder"):
         RunFolder.create_or_resume(tmp_path, PLAN)
 
 

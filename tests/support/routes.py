@@ -172,7 +172,7 @@ def made(family: int, kind: int, protocol: int = 0) -> None:
 def unix(path: str, kind: int = socket.SOCK_STREAM) -> None:
     with socket.socket(socket.AF_UNIX, kind) as found:
         if kind == socket.SOCK_DGRAM:
-            found.sendto(b"<unix datagram>", path)
+            found.sendmsg([b"<unix datagram>"], [], 0, path)
         else:
             found.connect(path)
             found.sendall(f"<unix {'abstract' if path[0] == chr(0) else 'path'}>".encode())
@@ -321,9 +321,34 @@ def openings() -> dict[str, Callable[[], None]]:
         "raw": lambda: made(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP),
         "packet": lambda: made(socket.AF_PACKET, socket.SOCK_RAW),
         "vsock": lambda: made(socket.AF_VSOCK, socket.SOCK_STREAM),
+        "unix raw": lambda: made(socket.AF_UNIX, socket.SOCK_RAW),
+        "unix seqpacket": lambda: made(socket.AF_UNIX, socket.SOCK_SEQPACKET),
+        "pair of datagrams": lambda: [one.close() for one in socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)],
+        "memory": lambda: os.close(os.open(f"/proc/{os.getppid()}/mem", os.O_RDWR)),
+        "memory, from a child": lambda: forked_into(os.getppid()),
+        "memory, written": lambda: written_into(os.getppid()),
         "32-bit": old_calls,
         "x32": short_pointers,
     }
+
+
+def forked_into(parent: int) -> None:
+    """Opens the memory of a process from a child."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.open(f"/proc/{parent}/mem", os.O_RDWR)
+        except OSError:
+            os._exit(1)
+        os._exit(0)
+    if os.waitpid(child, 0)[1]:
+        raise OSError("the child could not")
+
+
+def written_into(parent: int) -> None:
+    """Writes no byte into a process, by the call that could write some."""
+    nothing = ctypes.create_string_buffer(16)
+    checked(LIBC.syscall(311 if X86 else 271, parent, nothing, 0, nothing, 0, 0))
 
 
 def in_thread(work: Callable[[], None]) -> None:

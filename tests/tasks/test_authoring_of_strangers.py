@@ -217,6 +217,18 @@ def test_a_second_test_split_is_left_out_and_named_with_what_is_new_in_it(tmp_pa
         authoring.look(tmp_path / "intents.csv", wishes=authoring.Wishes(split="tset"))
 
 
+@pytest.mark.parametrize("form", [list, lambda row: dict(zip(("text", "intent"), row))], ids=["cells", "objects"])
+def test_a_json_file_with_a_list_for_each_split_is_read_by_split(tmp_path: Path, form: Callable[[list[str]], Any]):
+    made = {
+        split: [form([f"{split} number {i} please", intent]) for i, intent in enumerate(names * 8)]
+        for split, names in (("train", ["pay", "card"]), ("test", ["pay", "card"]), ("oos_test", ["oos"]))
+    }
+    (tmp_path / "clinc.json").write_text(json.dumps(made))
+    found, task = written(tmp_path / "clinc.json")
+    assert len(task.samples) == 16 and task.config.choices == ("card", "pay")
+    assert "8 rows of split 'oos_test': 'test' is asked about, which has no 'oos'" in found.text()
+
+
 # --- five more shapes ------------------------------------------------------------------------------------------------
 
 FRENCH = [["N°", "Demande", "Catégorie", "Remarque"]] + [

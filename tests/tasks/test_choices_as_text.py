@@ -16,13 +16,15 @@ from harness.config.run import RunConfig, TaskUse
 from harness.errors import TaskError
 from harness.runs.plan import make_plan
 from harness.tasks.kinds import kind_of, prompt_of, task_from_old
+from harness.tasks.kinds.base import Manner
 from harness.tasks.load import load_task
 from harness.tasks.prompts import check_columns
 from harness.tasks.score_answer import judge
 from harness.tasks.self_test import messy, self_test
 from harness.tasks.shots import shots_for
 from harness.tasks.task import Task
-from harness.values import Message, Response
+from harness.values import Message, Response, Sampling
+from tests.support.rows import said
 
 ROWS = [
     {"q": "Which is hot?", "options": ["ice", "fire"], "answer": "B", "team": "billing"},
@@ -56,9 +58,9 @@ def values(task: Task, *texts: str) -> list[tuple[float | None, str | None]]:
 
 def test_a_fixed_list_is_answered_by_name(tmp_path: Path):
     made = twin(task(tmp_path, **BY_NAME))
-    assert asked(made) == (
-        "Answer with one of these and nothing else: billing, ship{s}.\n\nTicket: Which is hot?\nTeam:"
-    )
+    told = "Choices (Team):\n- billing\n- ship{s}\n\nAnswer with exactly one of the choices, and nothing else."
+    assert asked(made) == f"{told}\n\nTicket: Which is hot?\nTeam:"
+    assert asked(made, chat=True) == (Message("user", f"Ticket: Which is hot?\n\n{told}"),)
     assert values(made, " Billing.", "ship{s}", "no idea") == [(1.0, "billing"), (0.0, "ship{s}"), (None, None)]
 
 
@@ -99,8 +101,62 @@ def test_shots_are_those_of_the_task_and_show_the_answer_in_the_same_form(tmp_pa
     for sample, same in zip(scored.samples, made.samples):
         assert [s.id for s in shots_for(scored, sample, 3)] == [s.id for s in shots_for(made, same, 3)]
     head, shot, answer, question = asked(made, chat=True)
-    assert head == Message("system", "Easy.\n\nAnswer with the letter of the right choice and nothing else.")
+    assert head == Message("system", "Easy.")
     assert (shot.role, answer.content, question.role) == ("user", "B" if "wet" in shot.content else "A", "user")
+    ends = "\n\nAnswer with the letter of the right choice and nothing else."
+    assert shot.content.endswith(ends) and question.content.endswith(ends)
+    text = asked(made)
+    assert text.startswith("Easy." + ends + "\n\nQuestion: ") and text.count(ends) == 1 and text.endswith("\nAnswer:")
+
+
+CHAT = [  # the prompt of the task; what a chat model is asked; what a text ends in
+    ("{q}\nAnswer:", "{q}\n{letters}\n\n{told}", "\nAnswer:"),
+    ("{q}\nA:", "{q}\n{letters}\n\n{told}", "\nA:"),
+    ("{q}", "{q}\n{letters}\n\n{told}", "\nAnswer:"),
+    ("{q}\n\nThe best word is:", "{q}\n\n{letters}\n\n{told} for \"The best word is\"", "\n\nThe best word is:"),
+    ("{q}\n{choices}\nYour choice -", "{q}\n{letters}\n\n{told} for \"Your choice\"", "\nYour choice -"),
+    ("Say:\n{q}", "Say:\n{q}\n{letters}\n\n{told}", "\nAnswer:"),
+    # a last line that holds data is the question, and is not taken off
+    ("Which word fits?\nThe {q}:", "Which word fits?\nThe {q}:\n{letters}\n\n{told}", "\nAnswer:"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("prompt", "chat", "end"), CHAT)
+def test_nothing_of_the_prompt_is_lost_and_a_chat_model_is_told_last_what_to_answer(
+    tmp_path: Path, prompt: str, chat: str, end: str
+):
+    made = twin(task(tmp_path, **BY_LETTER | {"prompt": prompt}))
+    (said,) = asked(made, chat=True)
+    told = "Answer with the letter of the right choice"
+    wanted = chat.replace("{told}", told).replace("{q}", "Which is hot?").replace("{letters}", "A. ice\nB. fire")
+    assert said == Message("user", f"{wanted} and nothing else.")
+    assert asked(made).endswith(end)
+
+
+def test_a_text_ends_where_the_next_question_would_begin_and_a_chat_where_the_model_ends_it(tmp_path: Path):
+    made = twin(task(tmp_path, **BY_LETTER, stop=["Question:"]))
+    stops = {
+        chat: next(kind_of(made.config).requests(made.config, made.samples[0], (), Manner("", chat, Sampling()))).stop
+        for chat in (True, False)
+    }
+    assert stops == {True: ("Question:",), False: ("Question:", "\n\n")}
+
+
+def test_an_instruction_and_a_cue_of_the_task_file_are_kept_and_scored_as_a_text_has_them(tmp_path: Path):
+    scored = task(tmp_path, prompt="{q}", choices="options", answer="answer", instruction="Think.", cue="\nSo:")
+    assert asked(scored) == "Think.\n\nWhich is hot?\nSo:"
+    ends = 'Think.\n\nAnswer with the letter of the right choice for "So" and nothing else.'
+    assert asked(twin(scored)) == f"{ends}\n\nWhich is hot?\nA. ice\nB. fire\nSo:"
+    assert asked(twin(scored), chat=True) == (Message("user", f"Which is hot?\nA. ice\nB. fire\n\n{ends}"),)
+
+
+def test_choices_that_the_prompt_shows_by_their_columns_are_not_listed_again(tmp_path: Path):
+    rows = [{"q": "Which is hot?", "A": "ice", "B": "fire", "answer": "B"}]
+    given = {"choices": {"columns": ["A", "B"]}, "answer": "answer", "answer_is": "letter"}
+    made = twin(task(tmp_path, rows, prompt="{q}\nA. {A}\nB. {B}\nAnswer:", **given))
+    assert asked(made).endswith("\n\nWhich is hot?\nA. ice\nB. fire\nAnswer:")
+    unlabelled = twin(task(tmp_path, rows, prompt="{q} {A} or {B}?\nAnswer:", **given))
+    assert asked(unlabelled).endswith("\n\nWhich is hot? ice or fire?\nA. ice\nB. fire\nAnswer:")
 
 
 def test_the_twin_is_a_generated_task_of_its_own_name_that_can_be_stored(tmp_path: Path):
@@ -179,3 +235,18 @@ def test_how_fast_and_at_what_price_a_model_is_asked_changes_no_answer(tmp_path:
     assert make_plan(config(tmp_path, same)).digest == digest
     for change in ({"model": "another"}, {"extra": {"thinking": {"type": "disabled"}}}, {"base_url": "https://h"}):
         assert make_plan(config(tmp_path, CLOSED | change)).digest != digest
+
+
+def test_of_a_row_whose_answers_hold_no_label_the_commonest_is_shown_with_what_helps(tmp_path: Path):
+    rows = [{"q": f"{i}", "team": "billing"} for i in range(10)]
+    task(tmp_path, rows, **BY_NAME)
+    script = [{"sample": str(i), "text": "billing"} for i in range(6)] + [{"sample": "6", "text": "Ask\n | us"}]
+    talker = {"name": "talker", "backend": "fake", "script": [*script, {"text": "billing or ship{s}"}]}
+    result = harness.run(config(tmp_path, talker, **{"as": "generate"}), out=tmp_path / "out")
+    (line,) = [line for line in said(result.summary) if "hold no label" in line]
+    assert line.startswith("WARNING: talker on t[generated]: 4 of 10 answers hold no label; commonest: ")
+    assert '"billing or ship{s}" (3); "Ask | us" (1). What helps: `constrain: {labels: true}`' in line
+    assert "hold no label" in result.table()
+    told = {"name": "told", "backend": "fake", "script": [*script, {"text": "billing"}]}
+    quiet = harness.run(config(tmp_path, told, **{"as": "generate"}), out=tmp_path / "few")
+    assert not any("hold no" in line for line in said(quiet.summary))  # one of ten

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from harness.analysis.verify import verified
 from harness.api import folder_for
 from harness.api import score as finish
+from harness.api import verify as verified
 from harness.backends.servers import dispatch
 from harness.config.base import validate
 from harness.config.run import RunConfig

@@ -293,8 +293,11 @@ def test_rows_of_several_configurations_say_which_they_are_from(tmp_path: Path):
     (tmp_path / "t.yaml").write_text(yaml.safe_dump(CHOICE | {"data": data}))
     task = load_task(TaskUse(task=str(tmp_path / "t.yaml"), data=str(folder)))
     assert [(sample.id, sample.row["_file"]) for sample in task.samples] == [("one/0", "one"), ("two/0", "two")]
-    with pytest.raises(TaskError, match="reads 2 sets of rows, one file is not enough"):
-        load_task(TaskUse(task=str(tmp_path / "t.yaml"), data=str(folder / "one.jsonl")))
+    one = load_task(TaskUse(task=str(tmp_path / "t.yaml"), data=str(folder / "one.jsonl")))
+    assert [sample.id for sample in one.samples] == ["one/0"] and one.sets == 1  # of 2, as the table says
+    (folder / "three.jsonl").write_text(json.dumps(ROWS[0]) + "\n")
+    with pytest.raises(TaskError, match="reads 2 sets of rows, and the file is none of them by its name"):
+        load_task(TaskUse(task=str(tmp_path / "t.yaml"), data=str(folder / "three.jsonl")))
 
 
 def test_a_row_whose_id_is_its_position_is_named_by_both(tmp_path: Path):

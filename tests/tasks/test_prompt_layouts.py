@@ -164,17 +164,17 @@ def test_the_twin_of_a_format_asks_for_its_own_labels(tmp_path: Path):
     numbered = next(task for task in formats(own, 12, seed=0) if "1" in task.config.labels)
     asked = twin(numbered)
     assert asked.name == numbered.name.replace("]", ".generated]") and asked.format_of == twin(own).name
-    assert "Answer with the number of the right choice" in asked.config.description
+    assert "Answer with the number of the right choice" in asked.config.instruction
     assert [sample.expected for sample in asked.samples] == [str(sample.gold + 1) for sample in numbered.samples]
 
 
 def test_the_twin_of_a_format_lists_the_choices_before_its_last_line(tmp_path: Path):
     own = load(tmp_path, prompt="Question: {q}\nAnswer:", continuation=None, shots=None)
     for task in formats(own, 12, seed=0):
-        asked = twin(task).config.prompt
-        before, after = asked.split("{choices}")
+        asked = twin(task).config
+        before, after = (asked.prompt + asked.cue).split("{choices}")
         assert before + after.lstrip("\n |") == task.config.prompt and "nswer" in after.casefold()
-        assert asked.casefold().count("answer") == 1
+        assert (asked.prompt + asked.cue).casefold().count("answer") == 1
 
 
 # ---- in a run -------------------------------------------------------------------------------------------------------

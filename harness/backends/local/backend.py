@@ -113,7 +113,11 @@ class TransformersBackend(LocalAbout):
             if len(job.found) == len(job.sequences):
                 yield job.response(time.perf_counter() - started if len(requests) == 1 else None)
         if self.loaded.model.dtype in (torch.bfloat16, torch.float16) and len(requests) > 1:
-            decisions = [[one.logprob for one in job.scored] for job in jobs if len(job.sequences) > 1]
+            decisions = [
+                [(one.logprob, sequence.n_scored) for one, sequence in zip(job.scored, job.sequences, strict=True)]
+                for job in jobs
+                if len(job.sequences) > 1
+            ]
             ties = near_ties(decisions, self.loaded.model.dtype)
             what = (
                 "%s: %d of %d decisions lie within half precision's rounding of a tie: other hardware may differ there"

@@ -14,15 +14,18 @@ Times of a log are kept apart from measured ones: those tools time requests whil
 from __future__ import annotations
 
 import json
+import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, beside, nearest
+from harness.errors import DataError, HarnessError, beside, nearest
 from harness.tasks.data.files import iter_rows
 from harness.tasks.data.formats import DataSource
+from harness.tasks.data.tables import first_line
 from harness.values import Elapsed, Finish, Provider, Thinking
 
 COLUMNS = (
@@ -34,7 +37,13 @@ ZSTD = 93  # zip method
 MOST_BYTES = 1 << 30  # of one member of an archive, unpacked
 
 
+ROUNDING = 1e-3  # nats above 0 that a log-probability may be by rounding
 TOLD_NOTHING = Provider()
+# what a file of another shape than its tool writes gives rise to
+READING = (
+    *(KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, RecursionError, EOFError),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +101,12 @@ def read_answers(
     try:
         origin, found = _read(path, id, text)
         answers = list(found)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError, zipfile.BadZipFile) as error:
+        answers = [_figures(answer) for answer in answers]
+    except HarnessError:
+        raise
+    except READING as error:
         raise DataError(
-            f"the recorded answers cannot be read: {type(error).__name__}: {error}",
+            f"the recorded answers cannot be read: {type(error).__name__}: {first_line(error):.200}",
             where=str(path),
             fix="give a table with the columns id and text, or the log as its tool wrote it",
         ) from error
@@ -112,11 +124,29 @@ def _picked(
         raise DataError(f"no answers of {key} '{wanted}'", where=str(path), fix=nearest(wanted, there))
     if wanted is None and len(there) > 1:
         named = ", ".join(f"'{name:.60}'" for name in there[:6])
-        fix = f'name one in the entry of the model, as {key}: "{there[0]}"'
+        fix = f'name one in the entry of the model, as {key}: "{there[0]:.60}"'
         if key == "prompt":
             fix = f'name one: script: {{file: {path.name}, prompt: "{there[0]:.60}"}}'
         raise DataError(f"answers of {len(there)} {key}s: {named}", where=str(path), fix=fix)
     return [answer for answer in answers if wanted in (None, of(answer))]
+
+
+def _figures(answer: Recorded) -> Recorded:
+    """Returns an answer whose figures are such. Raises ValueError for one that is no number, negative or not finite."""
+    seconds = () if answer.elapsed is None else (answer.elapsed.e2e_s,)
+    thought = () if answer.thinking is None else (answer.thinking.tokens,)
+    counts = (answer.input_tokens, answer.output_tokens, answer.provider.cached_tokens, *thought)
+    for figure in (*counts, answer.ttft_s, answer.e2e_s, answer.usd, *seconds):
+        if figure is not None and not (isinstance(figure, int | float) and math.isfinite(figure) and figure >= 0):
+            raise ValueError(f"sample {answer.id:.60} has the figure {figure!r:.60}")
+    if any(figure is not None and figure != int(figure) for figure in counts):
+        raise ValueError(f"sample {answer.id:.60} has a part of a token")
+    if any(math.isnan(value) or value > ROUNDING for value in answer.logprobs or ()):
+        raise ValueError(f"sample {answer.id:.60} has a log-probability that is none")
+    for text in (answer.text, answer.error, answer.prompt, answer.model, answer.provider.refusal):
+        if text is not None and not isinstance(text, str):
+            raise ValueError(f"sample {answer.id:.60} has {text!r:.60} where a text stands")
+    return answer
 
 
 def _by_sample(answers: Iterable[Recorded], path: Path) -> dict[tuple[str, int, int], Recorded]:

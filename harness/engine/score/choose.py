@@ -122,15 +122,22 @@ def _by_length(
         on_stats(prefix_walk.together(took) if took else prefix_walk.EngineStats(0, 0))
 
 
-def near_ties(decisions: Iterable[Sequence[float]], dtype: torch.dtype) -> int:
+def near_ties(decisions: Iterable[Sequence[tuple[float, int]]], dtype: torch.dtype) -> int:
     """Returns how many decisions between choices lie within rounding of a tie.
 
-    decisions: the log-probabilities (nats) of each decision's choices. Rounding is the spacing of numbers of `dtype`
-    where logits are: between 16 and 32, so 0.125 in bf16.
+    decisions: of each decision's choices the log-probability (nats) and the number of tokens that it is a sum over. A
+    token's is off by up to half the spacing of numbers of `dtype` where logits are (between 16 and 32: 0.125 in bf16),
+    evenly spread, so by spacing / sqrt(12) on average. The errors of all tokens of two choices add up as independent
+    ones do; within three times that of their difference a decision is near a tie.
     """
-    spacing = 16 * torch.finfo(dtype).eps
-    best_two = (sorted(choices)[-2:] for choices in decisions if len(choices) > 1)
-    return sum(best - second <= spacing for second, best in best_two)
+    spacing, near = 16 * torch.finfo(dtype).eps, 0
+    for choices in decisions:
+        best = max(choices, default=(float("nan"), 0))
+        others = list(choices)
+        if best in others:
+            others.remove(best)
+        near += any(best[0] - value <= 3 * spacing * ((best[1] + n) / 12) ** 0.5 for value, n in others)
+    return near
 
 
 def obstacle(loaded: LoadedModel, reader: Any = PaddedReader) -> str | None:

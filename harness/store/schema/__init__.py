@@ -19,6 +19,7 @@ from harness.store.schema.bench import (
     by_workload,
 )
 from harness.store.schema.codec import Codec
+from harness.store.schema.manifest import MANIFESTS, FileDigest, JudgedBy, Manifest
 from harness.store.schema.measurements import (
     MEASUREMENTS,
     ChargeLine,
@@ -48,6 +49,7 @@ from harness.store.schema.plan import (
     PlanFile,
     PlannedCell,
     PlannedLoad,
+    PolicyKept,
 )
 from harness.store.schema.responses import PARTS, RECORD_LINES, RESPONSE_LINES, SAMPLE_LINES
 from harness.store.schema.rows import (
@@ -83,6 +85,7 @@ from harness.store.schema.rows import (
 
 __all__ = [
     "BENCHES",
+    "MANIFESTS",
     "MEASUREMENTS",
     "PARTS",
     "PLANS",
@@ -110,18 +113,21 @@ __all__ = [
     "EngineLine",
     "ExpectedLoss",
     "Figure",
+    "FileDigest",
     "GitState",
     "HeldMemory",
     "Host",
     "JudgeEntry",
     "JudgeWork",
     "Judged",
+    "JudgedBy",
     "Latency",
     "LatencyLine",
     "LayoutRange",
     "Level",
     "LoadEnergy",
     "LoadLine",
+    "Manifest",
     "Measurement",
     "MemoryLine",
     "ModelEntry",
@@ -135,6 +141,7 @@ __all__ = [
     "PlanFile",
     "PlannedCell",
     "PlannedLoad",
+    "PolicyKept",
     "PricedMachine",
     "PromptTokens",
     "Reference",

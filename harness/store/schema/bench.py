@@ -15,6 +15,7 @@ from harness.measure.load.summary import LoadSummary
 from harness.measure.load.timed import Slo
 from harness.measure.other_work import Bystanders
 from harness.store.schema.codec import Codec
+from harness.store.schema.manifest import JudgedBy
 from harness.store.schema.notes import Note
 from harness.store.schema.plan import VERSION
 
@@ -159,6 +160,7 @@ class BenchSummary:
     fits: Mapping[str, TokenSeconds | NoTokenSeconds] = field(default_factory=dict)
     owed: tuple[OwedLoads, ...] = ()
     notes: tuple[Note, ...] = ()  # in the order in which a reader needs them
+    judged_by: JudgedBy | None = None  # None: an earlier version, which did not say
 
     @property
     def complete(self) -> bool:

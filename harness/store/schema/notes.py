@@ -21,8 +21,11 @@ class NoteCode(StrEnum):
     THREADS = "threads"  # threads, cores
     SEALED = "sealed"  # kind, reason
     LICENCE = "licence"  # licence, commercial, reason
+    STATED = "stated"  # licence, provenance, by: of a model's entry, not read from its files
+    POLICY = "policy"  # name, digest, verdicts
     # what was asked
     ROWS_LEFT_OUT = "rows_left_out"  # n, columns
+    PARTS_OF_DATA = "parts_of_data"  # n, of
     ANSWERS_RESPELLED = "answers_respelled"  # n
     NEVER_FIRST = "never_first"  # n
     # what it cost
@@ -32,6 +35,7 @@ class NoteCode(StrEnum):
     PAID = "paid"  # usd, known_usd, most_usd, beside_answers_usd, cut_off
     # rows
     WORST_SLICE = "worst_slice"  # column, value, accuracy, n, rest, p_holm, compared
+    NO_INTERVAL = "no_interval"  # of: the figures that have none; reason
     LOSS_UNIT = "loss_unit"  # always_answer, always_value
     ENERGY = "energy"  # joules, method, net_joules, carbon_g, j_per_output_token, j_per_sample, j_per_correct
     TRUNCATED_PROMPTS = "truncated_prompts"  # n
@@ -48,6 +52,7 @@ class NoteCode(StrEnum):
     PLAIN_METHOD = "plain_method"  # n, answers, why
     REFUSALS = "refusals"  # n, answers; counts: kinds
     TOKEN_COUNTS = "token_counts"  # label, n, answers
+    NO_ANSWER_FOUND = "no_answer_found"  # n, answers, labels, held; counts: the commonest of the texts
     # a judge model
     JUDGED_BY = "judged_by"  # judge, where, pairs
     AGREEMENT = "agreement"  # n, unreadable; estimates: raw, kappa

@@ -26,6 +26,7 @@ class DataUsed:
     digest: str
     origin: str
     left_out: int = 0  # rows that `without` leaves out
+    sets: int = 0  # of a task that reads several configurations: how many were there; 0: it reads none
     respelled: int = 0  # answers that are a choice but for case or blanks
     never_first: int = 0  # answers read as places from 0, of which none is 0
 
@@ -100,6 +101,15 @@ class GitState:
     clean: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyKept:
+    """A policy that a run keeps: how, by each of its rules."""
+
+    name: str
+    digest: str  # of its rules
+    verdicts: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanFile:
     """The content of `plan.json`. `identity` is all that could change an answer; `digest` is its digest."""
@@ -121,6 +131,7 @@ class PlanFile:
     workloads: tuple[PlannedLoad, ...] = ()  # of a benchmark
     host: Host
     git: GitState | None
+    policy: PolicyKept | None = None  # a house's, if the run names one
 
     @property
     def baseline(self) -> str:

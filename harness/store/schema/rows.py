@@ -15,6 +15,7 @@ from harness.errors import StoreError
 from harness.measure.other_work import Bystanders
 from harness.stats.classification import Classification
 from harness.store.schema.codec import Codec
+from harness.store.schema.manifest import JudgedBy
 from harness.store.schema.notes import Note
 from harness.store.schema.plan import VERSION
 from harness.values import Estimate, Mode
@@ -346,6 +347,7 @@ class Summary:
     notes: tuple[Note, ...]  # in the order in which a reader needs them
     head: str | None = None  # of the chain of responses.jsonl when this was written
     verdicts_head: str | None = None
+    judged_by: JudgedBy | None = None  # None: an earlier version, which did not say
     schema: int = VERSION
 
     @property

@@ -23,16 +23,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
 
 from harness.errors import DataError, beside
 from harness.scoring.value_text import text_of
-from harness.tasks.data.cell_values import told_delimiter
+from harness.tasks.data.bounds import unpacked
 from harness.tasks.data.files import read_file
-from harness.tasks.data.formats import READERS, DataSource, suffix_of
+from harness.tasks.data.formats import READERS, DataSource, suffix_of, told_delimiter
 from harness.tasks.data.lazy import Lazy, in_parts
+from harness.tasks.data.spreadsheet import BROKEN, check_book
+from harness.tasks.data.tables import MOST_COLUMNS, too_many_columns
 
 Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]
 DELIMITERS = ",;\t|"
@@ -87,6 +89,8 @@ def read_table(path: Path, sheet: str | None = None) -> Table:
         there = beside(path)
         fix = f"the folder holds: {', '.join(there[:8])}" if there else "check the path"
         what = "this is a folder, not a file" if path.is_dir() else "no such file"
+        if path.exists() and not path.is_dir():
+            what, fix = "this is a device or pipe, not a file", "save the data in a file"
         raise DataError(what, where=str(path), fix=fix)
     suffix = suffix_of(path).removesuffix(".gz")
     if suffix not in READERS:
@@ -134,6 +138,8 @@ def columns_of(rows: Sequence[Mapping[str, object]]) -> tuple[Column, ...]:
         for name in dict.fromkeys(name for row in part for name in row):
             if name not in tallies:
                 tallies[name] = _Tally(name, before)
+        if len(tallies) > MOST_COLUMNS:
+            raise too_many_columns(len(tallies), f"the first {before + len(part):,} rows")
         for name, tally in tallies.items():
             tally.add(before, [row.get(name) for row in part])
         before += len(part)
@@ -143,8 +149,11 @@ def columns_of(rows: Sequence[Mapping[str, object]]) -> tuple[Column, ...]:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _bytes(path: Path) -> gzip.GzipFile | io.BufferedReader:
-    return gzip.open(path) if suffix_of(path).endswith(".gz") else path.open("rb")
+def _bytes(path: Path) -> BinaryIO:
+    raw = path.open("rb")
+    if not suffix_of(path).endswith(".gz"):
+        return raw
+    return unpacked(cast("BinaryIO", gzip.GzipFile(fileobj=raw)), path.stat().st_size, path)
 
 
 def _encoding(path: Path) -> tuple[str, str | None]:
@@ -252,6 +261,8 @@ def _excel_notes(path: Path) -> Iterator[str]:
     """Yields what an Excel file holds that rows do not show: merged cells, formulas and errors."""
     merged: list[str] = []
     formulas = failed = 0
+    with path.open("rb") as handle:
+        check_book(handle, path)
     try:
         with zipfile.ZipFile(path) as book:
             for name in book.namelist():
@@ -261,7 +272,7 @@ def _excel_notes(path: Path) -> Iterator[str]:
                     merged += [ref.decode() for ref in re.findall(rb'<mergeCell\s+ref="([A-Z0-9:]{1,30})"', xml)]
                     formulas += len(re.findall(rb"<f[ />]", xml))
                     failed += len(re.findall(rb'<c [^>]{0,100}\bt="e"', xml))
-    except (zipfile.BadZipFile, OSError):
+    except BROKEN:
         return  # the reader says what is wrong
     if merged:
         yield f"merged cells ({', '.join(merged[:5])}): only the first cell of each has the value, the others are empty"

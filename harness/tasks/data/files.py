@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from harness.errors import DataError
+from harness.tasks.data.bounds import unpacked
 from harness.tasks.data.formats import AS_IT_STANDS, READERS, DataSource, json_value, suffix_of
 from harness.tasks.data.lazy import Lazy
+from harness.tasks.data.tables import MOST_COLUMNS, too_many_columns
 
 HELD = 64_000_000  # bytes of a JSONL file up to which its rows are kept in memory
 _LFS_POINTER = b"version https://git-lfs"
@@ -116,13 +118,19 @@ def _parse(raw: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, 
         raise DataError("this is a Git LFS pointer, not the data itself", where=str(path), fix="run `git lfs pull`")
     raw.seek(0)
     packed = suffix.endswith(".gz")
-    handle = cast("BinaryIO", gzip.GzipFile(fileobj=raw)) if packed else raw  # what it has of one is read
+    size = raw.seek(0, io.SEEK_END)
+    raw.seek(0)
+    handle = unpacked(cast("BinaryIO", gzip.GzipFile(fileobj=raw)), size, path) if packed else raw
     try:
         try:
-            yield from reader(handle, path, source)
+            for number, row in enumerate(reader(handle, path, source), 1):
+                if len(row) > MOST_COLUMNS:
+                    raise too_many_columns(len(row), f"{path}, row {number}")
+                yield row
         except UnicodeDecodeError as error:
-            data = path.read_bytes()
-            raise _undecodable(gzip.decompress(data) if packed else data, error.encoding, path) from None
+            with path.open("rb") as again:
+                inner = unpacked(cast("BinaryIO", gzip.GzipFile(fileobj=again)), size, path) if packed else again
+                raise _undecodable(inner.read(), error.encoding, path) from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"not a whole gzip file: {error}", where=str(path), fix="download or pack it again") from None
 

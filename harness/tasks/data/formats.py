@@ -9,16 +9,18 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sys
-import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from harness.errors import DataError, nearest
-from harness.tasks.data.cell_values import ERRORS, plain, rows_of_arrow, told_delimiter
+from harness.errors import DataError
+from harness.tasks.data.bounds import MOST_BYTES, MOST_TIMES, read_whole
+from harness.tasks.data.spreadsheet import read_excel
+from harness.tasks.data.tables import check_names, first_line, rows_of_arrow, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,8 @@ class DataSource:
     encoding: str | None = None  # default: UTF-8, or what the byte order mark says
 
 
+DEEPEST = 100  # levels of lists and objects within each other
+MOST_ROWS = 1_000_000  # of a Parquet file of fewer bytes than rows
 AS_IT_STANDS = DataSource()  # a file of which nothing is said
 
 
@@ -88,66 +92,71 @@ def _read_csv(handle: BinaryIO, path: Path, source: DataSource, delimiter: str =
             fix = 'a cell with a quote in it is written "like ""this"""'
             raise DataError(f"not readable as CSV: {error}", where=f"{path}, line {start}", fix=fix) from None
 
-    yield from _table(lines(), path, source.header, "line", source.delimiter or told or delimiter)
+    yield from table(lines(), path, source.header, "line", source.delimiter or told or delimiter)
+
+
+_TOLD = re.compile(r'\ufeff?"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+
+
+def told_delimiter(line: str) -> str | None:
+    """Returns the delimiter that the first line of a CSV names for spreadsheet programs ("sep=;"), None without."""
+    found = _TOLD.fullmatch(line)
+    return found[1] if found else None
+
+
+# What a spreadsheet shows where a formula failed, as programs in several languages export it: no value.
+ERRORS = frozenset(
+    [
+        "#N/A",
+        "#DIV/0!",
+        "#REF!",
+        "#VALUE!",
+        "#NAME?",
+        "#NUM!",
+        "#NULL!",
+        "#SPILL!",
+        "#CALC!",
+        "#FIELD!",
+        "#GETTING_DATA",
+        "#NV",
+        "#BEZUG!",
+        "#WERT!",
+        "#ZAHL!",
+        "#VALEUR!",
+        "#NOM?",
+        "#NOMBRE!",
+        "#NUL!",
+        "#¡VALOR!",
+        "#¿NOMBRE?",
+        "#¡REF!",
+        "#¡NUM!",
+        "#¡DIV/0!",
+        "#VALORE!",
+        "#NOME?",
+        "#RIF!",
+        "#VALOR!",
+        "#N/D",
+        "#VERW!",
+        "#WAARDE!",
+        "#NAAM?",
+        "#GETAL!",
+        "#Н/Д",
+        "#ЗНАЧ!",
+        "#ССЫЛКА!",
+        "#ИМЯ?",
+        "#ДЕЛ/0!",
+        "#ARG!",
+        "#ADR!",
+        "#NAZWA?",
+        "#LICZBA!",
+        "Err:502",
+        "Err:504",
+    ]
+)
 
 
 def _read_tsv(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
     yield from _read_csv(handle, path, source, delimiter="\t")
-
-
-def _table(
-    lines: Iterator[tuple[int, list[Any]]], path: Path, header: Sequence[str] | None, unit: str, delimiter: str | None
-) -> Iterator[dict[str, object]]:
-    """Yields rows of numbered lines of cells. Without `header` the first line names the columns.
-
-    What a spreadsheet leaves behind the table is left out: empty columns without a name, and rows of empty cells.
-    """
-    names, spare = list(header or ()), 0
-    if header is None:
-        number, cells = next(lines, (1, []))
-        names = [str("" if cell is None else cell).strip() for cell in cells]
-        while len(names) > 1 and not names[-1]:
-            names, spare = names[:-1], spare + 1
-        _check_names(names, f"{path}, {unit} {number}", delimiter)
-    for number, cells in lines:
-        if cells == names:  # `header:` is given, and the file turns out to have the same header row
-            continue
-        if len(cells) > 1 and not any(map(_filled, cells)):
-            continue
-        if spare and len(cells) == len(names) + spare:
-            for position, cell in enumerate(cells[-spare:], len(names) + 1):
-                if _filled(cell):
-                    raise DataError(f"column {position} has no name", where=f"{path}, {unit} {number}", fix=_UNNAMED)
-            cells = cells[:-spare]
-        if len(cells) != len(names):
-            fix = "mend the row (a cell with the delimiter in it needs quotes)"
-            if header is not None:
-                fix += ", or `header:` in the task"
-            what = f"the row has {len(cells)} cells, but there are {len(names)} columns"
-            raise DataError(what, where=f"{path}, {unit} {number}", fix=fix)
-        yield dict(zip(names, cells))
-
-
-_UNNAMED = "name it (merged cells name only their first column), or list all names as `header:` if none is there"
-
-
-def _filled(cell: Any) -> bool:
-    return cell is not None and str(cell).strip() != ""
-
-
-def _check_names(names: list[str], where: str, delimiter: str | None) -> None:
-    """Refuses a header with two columns of one name, or one of no name (save the first of a CSV: pandas' index)."""
-    if delimiter and len(names) == 1:
-        for other in ";\t|,":
-            if other != delimiter and other in names[0]:
-                fix = f'write delimiter: "{other}" in the task\'s data'.replace("\t", "\\t")
-                raise DataError(f"one column, named {names[0]!r}: another delimiter?", where=where, fix=fix)
-    for position, name in enumerate(names):
-        if not name and not (position == 0 and delimiter and len(names) > 1):
-            raise DataError(f"column {position + 1} has no name", where=where, fix=_UNNAMED)
-        if name in names[:position]:
-            what = f"two columns are named '{name}' ({names.index(name) + 1} and {position + 1})"
-            raise DataError(what, where=where, fix="rename one of them")
 
 
 _DECODER = json.JSONDecoder(parse_constant=lambda name: None if name == "NaN" else float(name))
@@ -165,6 +174,9 @@ def json_value(text: str, path: Path, line: int | None) -> Any:
         raise DataError(f"not JSON: {error.msg}", where=where, fix=fix) from None
     except (ValueError, RecursionError) as error:
         raise DataError(f"not JSON that can be read: {error}", where=where, fix="mend the line") from None
+    if text.count("[") + text.count("{") > DEEPEST and _deeper(value, DEEPEST):
+        what = f"lists or objects stand in each other more than {DEEPEST} times"
+        raise DataError(what, where=where, fix="flatten them")
     if "\\ud" in text or "\\uD" in text:
         try:
             json.dumps(value, ensure_ascii=False).encode()
@@ -172,6 +184,17 @@ def json_value(text: str, path: Path, line: int | None) -> Any:
             fix = "write the character whole; \\ud83d alone is one half of a pair"
             raise DataError("the text holds half a character (a lone surrogate)", where=where, fix=fix) from None
     return value
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Returns whether lists and objects stand in each other more often than that."""
+    held = [value]
+    for _ in range(levels + 1):
+        held = [one for each in held for one in (each.values() if isinstance(each, dict) else each)]
+        held = [one for one in held if isinstance(one, dict | list)]
+        if not held:
+            return False
+    return True
 
 
 def _read_jsonl(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
@@ -189,7 +212,7 @@ def _read_jsonl(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[di
 
 
 def _read_json(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
-    text = _text(handle, path, source, newline="\n").read()
+    text = read_whole(_text(handle, path, source, newline="\n"), path, "write it as JSONL: one object on each line")
     try:
         value = json_value(text, path, None)
     except DataError as error:
@@ -200,6 +223,9 @@ def _read_json(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dic
         return
     if isinstance(value, dict):
         lists = [key for key, held in value.items() if isinstance(held, list)]
+        if len(lists) > 1 and len(lists) == len(value) and all(_is_split(key) and value[key] for key in lists):
+            yield from (_of_split(row, key, i, path) for key in lists for i, row in enumerate(value[key], 1))
+            return
         if len(lists) != 1:
             found = ", ".join(f"'{key}'" for key in lists) or "none"
             fix = "keep one list of objects in the file, or write JSONL"
@@ -214,6 +240,20 @@ def _read_json(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dic
         yield row
 
 
+def _is_split(key: str) -> bool:
+    return bool({"train", "val", "valid", "validation", "dev", "test"} & set(re.split(r"[\W_]+", key.lower())))
+
+
+def _of_split(row: Any, split: str, number: int, path: Path) -> dict[str, object]:
+    """Returns a row of a file that has a list for each split: an object, or a list of cells; with column `split`."""
+    if isinstance(row, list):
+        row = {f"column_{i}": cell for i, cell in enumerate(row, 1)}
+    if not isinstance(row, dict):
+        fix = 'write each row as {"column": value, ...}'
+        raise DataError(f"row {number} of '{split:.60}' is {_kind(row)}, not an object", where=str(path), fix=fix)
+    return {**row, "split": split}
+
+
 def _kind(value: Any) -> str:
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false", type(None): "null"}
     return names.get(type(value), "a number")
@@ -225,8 +265,16 @@ def _read_parquet(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[
 
     try:
         file = pyarrow.parquet.ParquetFile(handle)
-        _check_names(file.schema_arrow.names, str(path), None)
-        for batch in file.iter_batches(batch_size=4096):
+        check_names(file.schema_arrow.names, str(path), None)
+        size, held = handle.seek(0, io.SEEK_END), 0
+        if file.metadata.num_rows > max(MOST_ROWS, size):
+            what = f"{file.metadata.num_rows:,} rows in a file of {size:,} bytes"
+            raise DataError(what, where=str(path), fix="look whether that is what it should hold")
+        for batch in file.iter_batches(batch_size=256):
+            held += _size(batch)
+            if held > max(MOST_BYTES, MOST_TIMES * size):
+                what = f"the file unpacks to more than {held / 1e6:,.0f} MB"
+                raise DataError(what, where=str(path), fix="look whether that is what it should hold")
             yield from rows_of_arrow(batch)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
@@ -234,55 +282,14 @@ def _read_parquet(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[
         ) from None
 
 
-def _read_excel(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
-    values = _sheet_cells(handle, path, source.sheet, computed=True)
-    for number, cells in _sheet_cells(handle, path, source.sheet, computed=False).items():
-        for position, cell in enumerate(cells):
-            known = values.get(number, [])[position : position + 1]
-            if isinstance(cell, str) and cell.startswith("=") and known in ([], [None]):
-                fix = "open the file in a spreadsheet program and save it, so that it holds the values"
-                what = f"the formula {cell} in column {position + 1} was never computed"
-                raise DataError(what, where=f"{path}, row {number}", fix=fix)
-    width = len(source.header or next(iter(values.values()), ()))
-    rows = (
-        (number, [plain(cell) for cell in cells] + [None] * (width - len(cells))) for number, cells in values.items()
-    )
-    yield from _table(rows, path, source.header, "row", None)
-
-
-def _sheet_cells(handle: BinaryIO, path: Path, name: str | None, computed: bool) -> dict[int, list[Any]]:
-    """Returns the cells of each row that has any, without the empty ones at its end; formulas, or their values."""
-    import openpyxl
-
-    try:
-        book = openpyxl.load_workbook(handle, read_only=True, data_only=computed)
-        sheets = {sheet.title: _rows_of(sheet) for sheet in book.worksheets if name in (None, sheet.title)}
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, SyntaxError) as error:
-        fix = "open it in a spreadsheet program and save it as .xlsx, or export CSV"
-        raise DataError(f"not a readable Excel file: {first_line(error)}", where=str(path), fix=fix) from None
-    if name is not None and not sheets:
-        raise DataError(f"no sheet '{name}'", where=str(path), fix=nearest(name, book.sheetnames))
-    filled = {title: rows for title, rows in sheets.items() if rows}
-    if len(filled) > 1:
-        named = ", ".join(f"'{title}'" for title in filled)
-        fix = "name one: --sheet of `harness init`, or `sheet` under `data` in the task file"
-        raise DataError(f"several sheets hold data: {named}", where=str(path), fix=fix)
-    return next(iter(filled.values()), {})
-
-
-def _rows_of(sheet: Any) -> dict[int, list[Any]]:
-    rows = {}
-    for number, cells in enumerate(sheet.iter_rows(), 1):
-        row = [None if cell.data_type == "e" else cell.value for cell in cells]
-        filled = [position for position, cell in enumerate(row, 1) if cell is not None]
-        if filled:
-            rows[number] = row[: filled[-1]]
-    return rows
+def _size(batch: Any) -> int:
+    """Returns the bytes of an Arrow batch, a value that stands in many rows counted in each."""
+    return sum(one.dictionary_decode().nbytes if hasattr(one, "indices") else one.nbytes for one in batch.columns)
 
 
 def _read_text(handle: BinaryIO, path: Path, source: DataSource) -> Iterator[dict[str, object]]:
     """Yields one row: the whole file in the column `text`."""
-    text = _text(handle, path, source, "").read()
+    text = read_whole(_text(handle, path, source, ""), path, "split it into several files")
     if text:
         yield {"text": text}
 
@@ -294,13 +301,9 @@ READERS: dict[str, Callable[[BinaryIO, Path, DataSource], Iterator[dict[str, obj
     ".ndjson": _read_jsonl,
     ".json": _read_json,
     ".parquet": _read_parquet,
-    ".xlsx": _read_excel,
+    ".xlsx": lambda handle, path, source: read_excel(handle, path, source.sheet, source.header),
     ".txt": _read_text,
 }
-
-
-def first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def suffix_of(path: Path) -> str:

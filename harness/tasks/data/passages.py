@@ -9,17 +9,21 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+DEEPEST = 20  # levels of lists and objects within each other that are looked through
 
-def texts_in(value: Any) -> list[str]:
+
+def texts_in(value: Any, levels: int = DEEPEST) -> list[str]:
     """Returns the texts of a list or object, in order: of an object those of the key that holds most of them."""
     if isinstance(value, str):
         value = _nested(value)
+    if levels == 0:
+        return []
     if isinstance(value, list | tuple):
-        return [text for item in value for text in ([item] if isinstance(item, str) else texts_in(item))]
+        return [text for item in value for text in ([item] if isinstance(item, str) else texts_in(item, levels - 1))]
     if isinstance(value, Mapping):
         if all(isinstance(held, str) for held in value.values()):
             return list(value.values())  # a title and its text
-        found = [texts_in(held) for held in value.values() if not isinstance(held, str)]
+        found = [texts_in(held, levels - 1) for held in value.values() if not isinstance(held, str)]
         return max(found, key=lambda texts: sum(map(len, texts)), default=[])
     return []
 

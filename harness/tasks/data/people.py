@@ -22,8 +22,11 @@ def people_finder() -> Callable[[str], bool] | None:
     if not models:
         return None
     named = [{"lang_code": language, "model_name": name} for language, name in models.items()]
-    provider = engines.NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": named})
-    analyzer = presidio.AnalyzerEngine(nlp_engine=provider.create_engine(), supported_languages=list(models))
+    try:
+        provider = engines.NlpEngineProvider(nlp_configuration={"nlp_engine_name": "spacy", "models": named})
+        analyzer = presidio.AnalyzerEngine(nlp_engine=provider.create_engine(), supported_languages=list(models))
+    except (OSError, ValueError):  # a model of another release of spaCy
+        return None
 
     def found(text: str) -> bool:
         head = text[:MAX_CHARS]

@@ -6,6 +6,7 @@ line in `PREPARE`.
 
 from __future__ import annotations
 
+import os
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -16,28 +17,26 @@ from harness.scoring.scorers.assertions import ASSERTIONS
 from harness.scoring.scorers.instructions import INSTRUCTIONS
 from harness.scoring.value_text import as_text
 from harness.tasks.data.bbh import BBH
+from harness.tasks.data.foundry import bare, foundry, is_foundry
 from harness.tasks.data.passages import as_passages
 
 
 def mmlu(row: Row) -> dict[str, object]:
-    """Returns question, choices, answer and subject (in words), from the hub's copy or the original CSV files."""
+    """Returns question, choices, answer and subject (in words), from the hub's copy, the CSV files or llm-foundry's."""
+    if is_foundry(row):
+        asked, listed, gold = foundry(row)
+        subject = text(row, "category") if "category" in row else text(row, "_file")
+        return {**row, "question": asked, "choices": listed, "answer": gold, "subject": subject.replace("_", " ")}
     choices = row["choices"] if "choices" in row else [row[letter] for letter in "ABCD"]
     subject = text(row, "subject") if "subject" in row else re.sub(r"_(test|dev|val)$", "", text(row, "_file"))
     return {**row, "question": text(row, "question").strip(), "choices": choices, "subject": subject.replace("_", " ")}
 
 
-def arc(row: Row) -> dict[str, object]:
-    """Returns question, choices (texts) and answer (index), from the hub's copy or llm-foundry's."""
-    if "query" in row:
-        question = text(row, "query").removeprefix("Question: ")
-        return {**row, "question": question, "answer": row["gold"]}
-    choices = part(row, "choices")
-    labels = [str(label) for label in items(choices, "label")]
-    return {**row, "choices": list(items(choices, "text")), "answer": labels.index(str(row["answerKey"]))}
-
-
 def hellaswag(row: Row) -> dict[str, object]:
-    """Returns query, endings and label with the markers of the how-to pages removed."""
+    """Returns query, endings and label with the markers of the how-to pages removed; llm-foundry's are as they are."""
+    if is_foundry(row):
+        asked, choices, gold = foundry(row)
+        return {**row, "query": asked, "endings": choices, "label": gold}
     ctx = row["ctx"] if "ctx_a" not in row else f"{row['ctx_a']} {str(row['ctx_b']).capitalize()}"
     query = _without_markers(f"{row['activity_label']}: {ctx}")
     return {**row, "query": query, "endings": [_without_markers(ending) for ending in texts(row, "endings")]}
@@ -81,8 +80,11 @@ def passages(row: Row) -> dict[str, object]:
 def keyed_choices(row: Row) -> dict[str, object]:
     """Returns question, choices (texts) and answer (index), from the hub's copy or the original JSONL files.
 
-    For OpenBookQA and CommonsenseQA, whose choices have labels and whose answer is one of them.
+    Also llm-foundry's. For ARC, OpenBookQA and CommonsenseQA: choices have labels, and the answer is one of them.
     """
+    if is_foundry(row):
+        shown, offered, gold = foundry(row)
+        return {**row, "question": shown, "choices": offered, "answer": gold}
     asked, holder = row.get("question_stem", row.get("question")), row
     if isinstance(asked, Mapping):
         asked, holder = asked["stem"], asked
@@ -91,22 +93,50 @@ def keyed_choices(row: Row) -> dict[str, object]:
     else:
         listed = parts(holder, "choices")
         said, labels = [one["text"] for one in listed], [one["label"] for one in listed]
-    return {**row, "question": asked, "choices": said, "answer": labels.index(text(row, "answerKey").strip())}
+    answer = [str(label) for label in labels].index(str(row["answerKey"]).strip())
+    return {**row, "question": asked, "choices": said, "answer": answer}
+
+
+arc = keyed_choices  # its rows are of the same shape
 
 
 def winogrande(row: Row) -> dict[str, object]:
-    """Returns what stands before and after the gap, and answer (index)."""
+    """Returns what stands before and after the gap, both options, and answer (index); also of llm-foundry's copy."""
+    if "context_options" in row:
+        one, other = texts(row, "context_options")
+        before = os.path.commonprefix([one, other])  # noqa: RUF071  (of texts)
+        before = before[: before.rfind(" ") + 1]
+        options = {"option1": one[len(before) :], "option2": other[len(before) :]}
+        return {**row, "before": before, **options, "after": text(row, "continuation").strip(), "answer": row["gold"]}
     before, after = text(row, "sentence").split("_", 1)
     return {**row, "before": before, "after": after.strip(), "answer": whole(row, "answer") - 1}
 
 
 def siqa(row: Row) -> dict[str, object]:
-    """Returns answer (index) from a label that counts from 1."""
-    return {**row, "answer": whole(row, "label") - 1}
+    """Returns context, question, choices and answer (index), from a label that counts from 1 or llm-foundry's copy."""
+    if is_foundry(row):
+        asked, choices, gold = foundry(row)
+        context, _, question = asked.removeprefix("Context: ").partition("\nQuestion: ")
+        return {**row, "context": context, "question": question, "choices": choices, "answer": gold}
+    choices = [text(row, name) for name in ("answerA", "answerB", "answerC")]
+    return {**row, "choices": choices, "answer": whole(row, "label") - 1}
+
+
+def piqa(row: Row) -> dict[str, object]:
+    """Returns goal, choices and answer (index), from the hub's copy or llm-foundry's."""
+    if is_foundry(row):
+        goal, choices, gold = foundry(row)
+        return {**row, "goal": goal, "choices": choices, "answer": gold}
+    return {**row, "choices": [row["sol1"], row["sol2"]], "answer": whole(row, "label")}
 
 
 def boolq(row: Row) -> dict[str, object]:
-    """Returns answer (1 is yes), from SuperGLUE's copy or the original."""
+    """Returns passage, question and answer (1 is yes), from SuperGLUE's copy, the original or llm-foundry's."""
+    if is_foundry(row):
+        asked, choices, gold = foundry(row)
+        passage, _, question = asked.removeprefix("Passage: ").rpartition("\nQuestion: ")
+        answer = ["no", "yes"].index(choices[gold].strip().lower())
+        return {**row, "passage": passage, "question": question.strip().removesuffix("?"), "answer": answer}
     return {**row, "answer": whole(row, "answer" if "answer" in row else "label")}
 
 
@@ -207,7 +237,10 @@ def lambada(row: Row) -> dict[str, object]:
 
 
 def triviaqa(row: Row) -> dict[str, object]:
-    """Returns aliases (all that is accepted) and first: the one to show."""
+    """Returns question, aliases (all that is accepted) and first: the one to show; also of llm-foundry's copy."""
+    if "context" in row and "answer" in row:
+        asked, answer = bare(text(row, "context")).removesuffix("?"), text(row, "answer")
+        return {**row, "question": asked, "aliases": texts(row, "aliases") or [answer], "first": answer}
     aliases = list(items(part(row, "answer"), "aliases"))
     return {**row, "aliases": aliases, "first": aliases[0]}
 
@@ -240,8 +273,17 @@ def _drop_spans(answer: Row) -> list[str]:
     return [" ".join(text(date, unit) for unit in ("day", "month", "year")).strip()]
 
 
+def gsm8k(row: Row) -> dict[str, object]:
+    """Returns question and answer (the solution, which ends "#### number"), also of llm-foundry's copy."""
+    if "chain_of_thought" not in row:
+        return {**row}
+    solution = f"{text(row, 'chain_of_thought')}\n#### {row['answer']}"
+    return {**row, "question": text(row, "context"), "answer": solution}
+
+
 def gsm8k_cot(row: Row) -> dict[str, object]:
     """Returns reasoning and answer (the number) of a solution that ends "#### number"."""
+    row = gsm8k(row)
     reasoning, _, answer = text(row, "answer").partition("####")
     return {**row, "reasoning": reasoning.strip(), "answer": answer.strip()}
 
@@ -332,6 +374,7 @@ PREPARE: dict[str, Callable[[Row], dict[str, object]]] = {
     "copa": copa,
     "drop": drop,
     "gpqa": gpqa,
+    "gsm8k": gsm8k,
     "gsm8k_cot": gsm8k_cot,
     "hellaswag": hellaswag,
     "ifeval": ifeval,
@@ -343,6 +386,7 @@ PREPARE: dict[str, Callable[[Row], dict[str, object]]] = {
     "mt_bench": mt_bench,
     "nq_open": nq_open,
     "passages": passages,
+    "piqa": piqa,
     "promptfoo": promptfoo,
     "restaurant8k": restaurant8k,
     "sciq": sciq,

@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import DataError, beside, nearest
-from harness.tasks.data.cell_values import rows_of_arrow
+from harness.config.yaml_file import parse_yaml
+from harness.errors import ConfigError, DataError, beside, nearest
 from harness.tasks.data.files import is_data, iter_rows, read_file
-from harness.tasks.data.formats import DataSource, first_line, stem_of, suffix_of
+from harness.tasks.data.formats import DataSource, stem_of, suffix_of
 from harness.tasks.data.lazy import Lazy, picked
+from harness.tasks.data.tables import first_line, rows_of_arrow
 
 SPLIT_NAMES = ("train", "training", "validation", "valid", "val", "dev", "test", "testing", "eval")
 _SHARD = re.compile(r"^(?P<split>.+)-(?P<part>\d{5})-of-(?P<parts>\d{5})(-[0-9a-f]+)?$")
@@ -37,6 +38,7 @@ class Rows:
     digest: str  # sha256 of the files read (several: of their list of digests), or the hub's commit
     origin: str  # for people: what was read
     files: tuple[str, ...]  # paths read; none for the hub
+    sets: int = 0  # of a task that reads several configurations: how many were there
 
 
 def load_rows(source: DataSource, *, base: Path, override: Path | None = None, split: str | None = None) -> Rows:
@@ -186,15 +188,14 @@ def _read_single(place: _Place, source: DataSource, asked: str | None, own: bool
 
 
 def sibling_split(path: Path, split: str) -> Path | None:
-    """Returns tickets_train.csv for tickets_test.csv and "train", if that is a file of its own."""
-    parts = re.split(r"([-_.])", stem_of(path))
-    for index in range(len(parts) - 1, -1, -1):
-        if parts[index].lower() in SPLIT_NAMES:
-            other = path.with_name(
-                "".join([*parts[:index], split, *parts[index + 1 :]]) + path.name[len(stem_of(path)) :]
-            )
-            return other if other != path and other.is_file() else None
-    return None
+    """Returns tickets_train.csv for tickets_test.csv and "train", or train/a_train.csv for test/a_test.csv."""
+    folder = path.parent.with_name(split) if path.parent.name.lower() in SPLIT_NAMES else path.parent
+    names, parts = [path.name], re.split(r"([-_.])", stem_of(path))
+    if at := [index for index, part in enumerate(parts) if part.lower() in SPLIT_NAMES]:
+        stem = "".join([*parts[: at[-1]], split, *parts[at[-1] + 1 :]])
+        names.insert(0, stem + path.name[len(stem_of(path)) :])
+    found = (folder / name for name in names)
+    return next((other for other in found if other != path and other.is_file()), None)
 
 
 def _read_files(place: _Place, files: Sequence[Path], source: DataSource, named: bool) -> Rows:
@@ -246,6 +247,10 @@ def _files_of(place: _Place, config: str | None, split: str | None) -> tuple[lis
         if config is None:
             inner = [entry for entry in sorted(folder.iterdir()) if entry.is_dir() and not entry.name.startswith(".")]
             groups += [group for root in inner if root not in roots for group in _groups(root, split)]
+        if not groups and config == "all":  # a folder for each part of it, as of MMLU's subjects
+            parts = sorted(entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+            if files := [file for part in parts for group, _ in _groups(part, split) for file in group]:
+                return files, False
         if not groups and len(held) == 1 and not _splits_named(held):
             return held, None
     if len(groups) > 1:
@@ -321,14 +326,12 @@ def _files_of_card(folder: Path, config: str | None, split: str) -> list[Path]:
     card = folder / "README.md"
     if not card.is_file():
         return []
-    import yaml
-
-    front = re.match(r"---\r?\n(.{0,200000}?)\n---", card.read_text("utf-8", errors="replace"), re.DOTALL)
+    with card.open(encoding="utf-8", errors="replace") as handle:
+        front = re.match(r"---\r?\n(.{0,200000}?)\n---", handle.read(300_000), re.DOTALL)
     try:
-        meta = yaml.safe_load(front[1]) if front else None
-    except yaml.YAMLError:
-        return []
-    held = meta.get("configs") if isinstance(meta, dict) else None
+        held = parse_yaml(front[1], card).data.get("configs") if front else None
+    except ConfigError:
+        return []  # the names of the files say it
     configs = [entry for entry in held if isinstance(entry, dict)] if isinstance(held, list) else []
     names = [str(entry.get("config_name")) for entry in configs]
     if len(configs) > 1 and config is None:

@@ -18,7 +18,7 @@ from harness.errors import ConfigError, HarnessError, TaskError, nearest
 from harness.tasks.data.read import Rows
 from harness.tasks.kinds import choice, cloze, conversation, generate, pairs, perplexity
 from harness.tasks.kinds.base import Kind
-from harness.tasks.prompts import ANSWER
+from harness.tasks.prompts import ANSWER, ASKED, columns_of
 from harness.tasks.samples import table_of
 from harness.values import Prompt, Sample
 
@@ -55,9 +55,12 @@ def task_from_old(values: Mapping[str, object]) -> TaskConfig:
     """Returns a task from what a run folder holds of it.
 
     Runs written before a kind had keys of its own hold every key of every kind: those that this kind does not have
-    meant nothing then, and are left out.
+    meant nothing then, and are left out. Raises ValueError for what is no task.
     """
-    known = KINDS[str(values["kind"])].CONFIG
+    kind = values.get("kind") if isinstance(values, Mapping) else None
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise ValueError(f"kind {kind!r:.60} is no kind of task")
+    known = KINDS[kind].CONFIG
     return _config(known.model_validate({key: value for key, value in values.items() if key in keys_of(known)}))
 
 
@@ -115,3 +118,22 @@ def script(config: TaskConfig, sample: Sample, shots: Sequence[Sample]) -> str:
     for more in kind.later(config, sample, False):
         prompt = prompt.answered(kind.replied(config, ANSWER, False), more)
     return prompt.content
+
+
+def check_prompts_differ(config: TaskConfig, samples: Sequence[Sample], where: str) -> None:
+    """Raises TaskError where all samples, of which there are several, are asked the very same.
+
+    The choices of a row are part of what is asked. Nothing is asked before a text, nor in front of lm-eval's pairs.
+    Two rows may hold the same question by chance; a prompt that names no column is a mistake for two as well.
+    """
+    templates = [getattr(config, key, None) or "" for key in ASKED] + list(config.turn_texts)
+    fewest = 3 if any(map(columns_of, templates)) else 2
+    if not config.templated or len(samples) < fewest:
+        return
+    asked = ((script(config, sample, ()), sample.choices) for sample in samples)
+    first = next(asked)
+    if all(one == first for one in asked):
+        what = f"all {len(samples)} samples are asked the very same: '{first[0].strip()[:60]}'"
+        raise TaskError(
+            what, where=where, fix="name what differs as {column}; for several answers to one question: epochs"
+        )

@@ -2,6 +2,8 @@
 
 The two are different measurements and have different names (`task` and `task[generated]`): two rows, never one
 comparison. For a fair one, every model of the comparison is asked as text.
+
+long because a kind is one module: samples, asking, judging, and its form as text.
 """
 
 from __future__ import annotations
@@ -318,16 +320,17 @@ def examples(config: ChoiceTask, samples: Sequence[Sample]) -> Iterator[Example]
 # --- asked as text ---------------------------------------------------------------------------------------------------
 
 BY_LETTER = "Answer with the letter of the right choice and nothing else."
-BY_NAME = "Answer with one of these and nothing else: {}."
-# what stands before the last line, what parts them (as in `prompt_layouts`), a last line that asks for the answer
-_LAST_LINE = re.compile(r"(.+?)(\n+| \|\| )((?:(?! \|\| )[^\n])*[:-]\s*)", re.DOTALL)
+BY_NAME = "Answer with exactly one of the choices, and nothing else."
+# a last line that asks for the answer and names no column, after what parts it from the rest (as in `prompt_layouts`)
+_CUE = re.compile(r"(.+?)((?:\n+| \|\| )(?:(?! \|\| )[^\n{}])*[:-]\s*)", re.DOTALL)
 
 
 def as_text(config: ChoiceTask, task: Task) -> Task:
     """Returns the task asked as text: a fixed list is answered by name, choices that differ by row by letter.
 
-    The instruction joins the description, so that shots and question stay as they are. Choices that the prompt does
-    not show are listed before its last line. Raises TaskError for a task that is no choice of one out of several.
+    A chat model is told what its answer must be at the end of what the user says, and is spared the cue ("Team:") that
+    a text goes on from: such a cue it answers like a letter (docs/numbers.md has the figures). Choices that the prompt
+    does not show are listed before the cue. Raises TaskError for a task that is no choice of one out of several.
     """
     if config.ending or config.answer_is == "flags":
         raise TaskError(
@@ -343,17 +346,18 @@ def as_text(config: ChoiceTask, task: Task) -> Task:
             where=task.where,
             fix="leave `as: generate` out, or write the choices as a fixed list",
         )
-    names = config.choices if by_name and isinstance(config.choices, tuple) else ()
-    told = BY_NAME.format(", ".join(map(_braced, names))) if by_name else BY_LETTER
-    if "1" in config.labels:
-        told = told.replace("the letter", "the number")
+    parts = None if config.cue else _CUE.fullmatch(config.prompt)
+    prompt, cue = parts.groups() if parts else (config.prompt, config.cue)
+    told = _by_name(config, cue) if by_name else _by_letter(config, cue)
     name = part_of(task.name, "generated")
     shared = {key: value for key, value in config if key in generate.CONFIG.model_fields}
     differs = {
         "task": name,
         "kind": "generate",
-        "description": f"{config.description.rstrip()}\n\n{told}\n\n".lstrip("\n"),
-        "prompt": config.prompt if by_name else _listing(config),
+        "description": f"{config.description.rstrip()}\n\n".lstrip("\n"),
+        "prompt": prompt if by_name or _lists(config) else prompt + _gap(cue) + "{choices}",
+        "instruction": f"{config.instruction}\n\n{told}".lstrip("\n"),
+        "cue": cue if by_name or cue else "\nAnswer:",
         "costs": config.costs if by_name else None,
         "extract": "label" if by_name else "letter",
         "score": "exact_match",
@@ -366,19 +370,43 @@ def as_text(config: ChoiceTask, task: Task) -> Task:
     return replace(task, config=written_as, samples=asked, pool=pool, format_of=format_of)
 
 
+def _by_name(config: ChoiceTask, cue: str) -> str:
+    """Returns what the answer must be: one of the names, which are listed under what the cue calls them."""
+    assert isinstance(config.choices, tuple)
+    called, names = _called(cue), "\n".join(f"- {_braced(name)}" for name in config.choices)
+    return f"Choices{f' ({called})' if called else ''}:\n{names}\n\n{BY_NAME}"
+
+
+def _by_letter(config: ChoiceTask, cue: str) -> str:
+    """Returns what the answer must be: the letter of a choice of what the cue calls it."""
+    told = BY_LETTER.replace("the letter", "the number") if "1" in config.labels else BY_LETTER
+    called = _called(cue)
+    return told.replace(" and", f' for "{called}" and', 1) if called else told
+
+
+def _called(cue: str) -> str:
+    """Returns what a cue calls the answer; nothing where it says no more than that it is one."""
+    called = cue.strip().removeprefix("||").strip(" :-\n")
+    return "" if called.casefold() in ("answer", "a") else called
+
+
 def _asked(sample: Sample, name: str, style: str | None) -> Sample:
     labels = tuple(name_of(style, i) for i in range(len(sample.choices))) if style else sample.labels
     return replace(sample, task=name, labels=labels, expected=labels[sample.gold or 0])
 
 
-def _listing(config: ChoiceTask) -> str:
-    """Returns the prompt with the lettered choices before its last line, if that asks for the answer."""
+def _gap(cue: str) -> str:
+    """Returns what parts a cue from what stands before it; without one a line's end."""
+    return cue[: len(cue) - len(cue.lstrip())] if cue[:1] == "\n" else " || " if cue else "\n"
+
+
+def _lists(config: ChoiceTask) -> bool:
+    """Returns whether the prompt shows the choices with their labels: all of them, or each from its own column."""
     if "choices" in columns_of(config.prompt):
-        return config.prompt
-    if parts := _LAST_LINE.fullmatch(config.prompt):
-        before, gap, last = parts.groups()
-        return f"{before}{gap}{{choices}}{gap}{last}"
-    return f"{config.prompt}\n{{choices}}\nAnswer:"
+        return True
+    columns = config.choices.columns if isinstance(config.choices, Columns) else ()
+    shown = [f"{label_of(config.labels, i)} {{{column}}}" in config.prompt for i, column in enumerate(columns)]
+    return bool(shown) and all(shown)
 
 
 def _braced(text: str) -> str:

@@ -43,8 +43,13 @@ def prompt(config: GenerateTask, sample: Sample, shots: Sequence[Sample], chat: 
 
 
 def requests(config: GenerateTask, sample: Sample, shots: Sequence[Sample], manner: Manner) -> Iterator[Request]:
-    """Yields the request for a text, for each epoch."""
-    yield from written_requests(config, sample, (prompt(config, sample, shots, manner.chat),), config.stop, manner)
+    """Yields the request for a text, for each epoch.
+
+    A text that goes on from a cue ends where the next question would begin, after the separator.
+    """
+    ends = (config.separator,) if config.cue and not manner.chat and config.separator not in config.stop else ()
+    asked = prompt(config, sample, shots, manner.chat)
+    yield from written_requests(config, sample, (asked,), (*config.stop, *filter(None, ends)), manner)
 
 
 def written_requests(
