@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from harness.reports.layout import number
 from harness.reports.busy_sentences import busy_machine
+from harness.reports.layout import number
 from harness.store.schema import Note, NoteCode
 
 
