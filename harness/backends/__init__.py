@@ -17,7 +17,7 @@ from harness.config.model import BACKENDS, ModelConfig
 from harness.errors import BackendError
 from harness.security.egress import Place
 
-__all__ = ["BACKENDS", "Backend", "Capabilities", "Load", "ModelCard", "Place", "about", "load"]
+__all__ = ["BACKENDS", "Backend", "Capabilities", "Load", "ModelCard", "Place", "about", "class_of", "load"]
 
 Load = Callable[[ModelConfig], Backend]  # how a model gets to work
 
@@ -30,9 +30,14 @@ def about(config: ModelConfig) -> type[Backend]:
 
 def load(config: ModelConfig) -> Backend:
     """Returns what runs a model, its weights in memory. Raises BackendError where its libraries are not installed."""
+    return class_of(config)(config)  # type: ignore[call-arg]  # a protocol says nothing of constructors
+
+
+def class_of(config: ModelConfig) -> type[Backend]:
+    """Returns the class that runs a model. Raises BackendError where its libraries are not installed."""
     entry = BACKENDS[config.backend]
     try:
-        kind = _found(entry.at)
+        return _found(entry.at)
     except ModuleNotFoundError as error:
         if not entry.needs:
             raise
@@ -41,7 +46,6 @@ def load(config: ModelConfig) -> Backend:
             where=f"model {config.name}",
             fix=f"pip install 'openweights-harness[{entry.needs}]'",
         ) from None
-    return kind(config)  # type: ignore[call-arg]  # a protocol says nothing of constructors
 
 
 def _found(at: str) -> type[Backend]:

@@ -77,6 +77,7 @@ class _Lines:
         now = time.monotonic()
         if isinstance(event, Started):
             self._name, self._done, self._owed, self._started = (*event.cell, event.phase), 0, event.owed, now
+            self._say(f"{' · '.join(self._name)}: 0/{event.owed}", now)
         elif isinstance(event, Loaded):
             self._say(_load(event), now)
         elif isinstance(event, UnderLoad) and now - self._said > EVERY_S:

@@ -17,6 +17,7 @@ from harness.errors import ConfigError, nearest
 
 MAX_BYTES = 1_000_000  # the largest hand-written file seen is a few kB; a bigger one is data in the wrong place
 MAX_DEPTH = 30
+MAX_VALUES = 30_000  # keys, texts, lists and their ends: ten times the longest file seen, read in under a second
 
 _Base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -95,7 +96,10 @@ def parse_yaml(text: str, path: Path) -> YamlFile:
 
 def _check_events(text: str, path: Path) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for number, event in enumerate(yaml.parse(text, Loader=_Loader), 1):
+        if number > MAX_VALUES:
+            what = f"more than {MAX_VALUES:,} keys and values"
+            raise ConfigError(what, where=str(path), fix="keep data in a data file")
         line = f"{path}:{event.start_mark.line + 1 if event.start_mark else 1}"
         if isinstance(event, yaml.AliasEvent):
             raise ConfigError(f"alias '*{event.anchor}' is not allowed", where=line, fix="write the value out")

@@ -102,3 +102,20 @@ def test_a_run_in_which_all_failed_is_no_table(tmp_path: Path, monkeypatch: pyte
             assert out == "" and "error: all of 3 requests failed: http 400: no such thing (3 of them)" in err
         else:
             assert "How well" in out and "3 backend_error" in out
+
+
+@pytest.mark.parametrize("lacking", ["key", "package"])
+def test_a_missing_key_or_package_is_found_before_any_model_runs(
+    lacking: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    if lacking == "package":
+        monkeypatch.setenv("OPENAI_API_KEY", "sk-abcdefgh12345678")
+        monkeypatch.setitem(sys.modules, "harness.backends.servers.openai", None)
+    models = [{"name": "here", "backend": "scripted"}, {"name": "gpt-5-mini", "backend": "openai"}]
+    run = {"run": "r", "tasks": ["invoice-fields"], "limit": 3, "latency": 0, "models": models}
+    Path("run.yaml").write_text(json.dumps(run))
+    code, out, err = command(capsys, "run", "run.yaml", "--out", "out", "--no-seal")
+    assert code == 2 and out == "" and not Path("out").exists()
+    assert ("OPENAI_API_KEY is not set" if lacking == "key" else "needs the package") in err and "gpt-5-mini" in err

@@ -50,6 +50,15 @@ def test_what_is_not_plain_is_refused_with_its_line(text: str, what: str):
     assert caught.value.fix
 
 
+@pytest.mark.parametrize(
+    "text", ["a:\n" + "- b\n" * 30_000, "a: [" + "b," * 30_000 + "]", "a: {" + "b: ," * 20_000 + "}"]
+)
+def test_values_without_end_are_no_file_of_a_person(text: str):
+    with pytest.raises(ConfigError, match=r"more than 30,000 keys and values(.|\n)*keep data in a data file"):
+        parse_yaml(text, FILE)
+    assert len(parse_yaml("a: [" + "b," * 20_000 + "]", FILE).data["a"]) == 20_000
+
+
 def test_a_missing_file_names_the_nearest(tmp_path: Path):
     (tmp_path / "quickstart.yaml").write_text("a: 1")
     with pytest.raises(ConfigError, match=r"did you mean 'quickstart\.yaml'"):

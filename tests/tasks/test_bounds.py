@@ -122,6 +122,18 @@ def test_a_file_that_would_fill_the_memory_is_told(tmp_path: Path, name: str):
         assert message in lines[0] and len(lines) == 3 and all(len(line) < 300 for line in lines)
 
 
+@pytest.mark.parametrize("at", [4, 6, 8], ids=["version", "flags", "method"])
+def test_an_excel_file_packed_in_a_way_that_is_not_known_is_told(tmp_path: Path, at: int):
+    with zipfile.ZipFile(tmp_path / "a.xlsx", "w") as archive:
+        archive.writestr("[Content_Types].xml", "<Types/>")
+    data = bytearray((tmp_path / "a.xlsx").read_bytes())
+    for place in (at, data.index(b"PK\x01\x02") + at + 2):  # in the file's own header and in the directory
+        data[place] = 0xFF
+    (tmp_path / "a.xlsx").write_bytes(data)
+    with pytest.raises(DataError, match="not a readable Excel file"):
+        read_table(tmp_path / "a.xlsx")
+
+
 @pytest.mark.slow
 def test_keys_that_every_row_makes_anew_are_no_columns():
     with pytest.raises(DataError, match="columns, and 2,000 are the most"):

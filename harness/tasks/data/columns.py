@@ -33,7 +33,7 @@ from harness.tasks.data.bounds import unpacked
 from harness.tasks.data.files import read_file
 from harness.tasks.data.formats import READERS, DataSource, suffix_of, told_delimiter
 from harness.tasks.data.lazy import Lazy, in_parts
-from harness.tasks.data.spreadsheet import check_book
+from harness.tasks.data.spreadsheet import BROKEN, check_book
 from harness.tasks.data.tables import MOST_COLUMNS, too_many_columns
 
 Kind = Literal["text", "number", "yes/no", "list", "object", "mixed", "empty"]
@@ -272,7 +272,7 @@ def _excel_notes(path: Path) -> Iterator[str]:
                     merged += [ref.decode() for ref in re.findall(rb'<mergeCell\s+ref="([A-Z0-9:]{1,30})"', xml)]
                     formulas += len(re.findall(rb"<f[ />]", xml))
                     failed += len(re.findall(rb'<c [^>]{0,100}\bt="e"', xml))
-    except (zipfile.BadZipFile, OSError):
+    except BROKEN:
         return  # the reader says what is wrong
     if merged:
         yield f"merged cells ({', '.join(merged[:5])}): only the first cell of each has the value, the others are empty"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,13 +13,15 @@ from harness.tasks.data.bounds import MOST_BYTES
 from harness.tasks.data.tables import MOST_COLUMNS, first_line, plain, table, too_many_columns
 
 MOST_SHEETS = 200
+# what an archive, or the XML in it, that is no Excel file gives rise to; a seal or method that is not known is Runtime
+BROKEN = (zipfile.BadZipFile, KeyError, OSError, ValueError, SyntaxError, RuntimeError, EOFError, zlib.error)
 
 
 def check_book(handle: BinaryIO, path: Path) -> None:
     """Raises DataError for an Excel file that unpacks to more than can be held, or has sheets without end."""
     try:
         members = zipfile.ZipFile(handle).infolist()
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except BROKEN:
         return  # the reader says what is wrong
     size = sum(member.file_size for member in members)
     if size > MOST_BYTES:
@@ -58,7 +61,7 @@ def _sheet_cells(handle: BinaryIO, path: Path, name: str | None, computed: bool)
     try:
         book = openpyxl.load_workbook(handle, read_only=True, data_only=computed)
         sheets = {sheet.title: _rows_of(sheet) for sheet in book.worksheets if name in (None, sheet.title)}
-    except (zipfile.BadZipFile, KeyError, OSError, ValueError, SyntaxError) as error:
+    except BROKEN as error:
         fix = "open it in a spreadsheet program and save it as .xlsx, or export CSV"
         raise DataError(f"not a readable Excel file: {first_line(error)}", where=str(path), fix=fix) from None
     if name is not None and not sheets:
