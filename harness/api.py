@@ -24,7 +24,7 @@ from harness.analysis.epochs import clusters_of
 from harness.analysis.facts import by_cell
 from harness.analysis.judged_by import judged_by
 from harness.analysis.labels import by_label
-from harness.analysis.merge import merged
+from harness.analysis.merge import merged, refuse_without
 from harness.analysis.reading import reading
 from harness.analysis.run_summary import all_failed, judged_run, records_of, summarised, summary_of
 from harness.analysis.verify import Verified, verified
@@ -326,8 +326,7 @@ def open_run(path: str | Path) -> Run:
 
 def with_labels(run: Run) -> Summary:
     """Returns the summary of a run whose rows have `labels`: how each label does, None where answers are no labels."""
-    with reading(run.folder):
-        found = judged_run(run.folder)
+    found = judged_run(run.folder)
     counted = by_cell([record for record in found.records if record.value is not None])
 
     def labelled(row: Row) -> Row:
@@ -387,14 +386,10 @@ def tables(paths: Sequence[str | Path], form: str = "text", view: View = "run", 
 
 
 def _together(runs: Sequence[Run], view: View) -> Summary:
-    summaries = [with_labels(run) if view == "labels" else run.summary for run in runs]
+    summaries = []
+    for run in runs:
+        with reading(run.folder):
+            summaries.append(with_labels(run) if view == "labels" else run.summary)
     found = summaries[0] if len(summaries) == 1 else merged(summaries, [str(run.folder) for run in runs])
-    if view != "run" and not any(row.slices if view == "slices" else row.labels is not None for row in found.rows):
-        raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
+    refuse_without(found, view)
     return found
-
-
-_LACKING = {
-    "labels": "they are in tasks with fixed `choices`, or `score: multi_label`",
-    "slices": "add `slices: [COLUMN]` to the task file, and run it again",
-}

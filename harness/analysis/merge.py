@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from harness.analysis.spending import spent_together
-from harness.errors import StoreError
+from harness.errors import ConfigError, StoreError
 from harness.store.schema import Note, NoteCode, Summary
 
 
@@ -46,6 +46,20 @@ def merged(summaries: Sequence[Summary], names: Sequence[str]) -> Summary:
         spent=spent_together([summary.spent for summary in summaries]),
         notes=(*_common(summaries), *_runs(summaries, names, named=not one)),
     )
+
+
+_LACKING = {
+    "labels": "they are in tasks with fixed `choices`, or `score: multi_label`",
+    "slices": "add `slices: [COLUMN]` to the task file, and run it again",
+}
+
+
+def refuse_without(summary: Summary, view: str) -> None:
+    """Raises ConfigError where no row has what a view shows: labels or slices."""
+    rows = summary.rows if view in _LACKING else ()
+    there = any(bool(row.slices) if view == "slices" else row.labels is not None for row in rows)
+    if view in _LACKING and not there:
+        raise ConfigError(f"no task here has {view}", fix=_LACKING[view])
 
 
 def _common(summaries: Sequence[Summary]) -> Iterator[Note]:

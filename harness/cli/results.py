@@ -76,7 +76,10 @@ def verify(
         harness verify results/RUN --head HASH
     """
     from harness import api
+    from harness.errors import ConfigError
 
+    if head is not None and len(runs) > 1:
+        raise ConfigError("--head is that of one run", where=f"{len(runs)} runs", fix="verify them one by one")
     with working("checking"):
         reports = [api.verify(run, head=head, models=model or (), data=data or ()) for run in runs]
     show_json([asdict(report) for report in reports]) if as_json else show("\n".join(one.says for one in reports))

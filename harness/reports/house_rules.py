@@ -1,8 +1,21 @@
-"""Sentences on what a house asks for: licences, what is stated of a model, and the policy that a run keeps."""
+"""Sentences on what a house asks for: a seal, licences, what is stated of a model, and the policy that a run keeps."""
 
 from __future__ import annotations
 
 from harness.store.schema import Note
+
+SEALS = {
+    "kernel": "the process could not open a network connection.",
+    "namespace": "the process had a network of its own, with nothing in it.",
+}
+
+
+def sealed(note: Note) -> str:
+    """Returns what kept a run off the network."""
+    kind, reason = note.text("kind"), note.text("reason")
+    if kind in SEALS and not reason:
+        return f"Sealed: {kind}: {SEALS[kind]}"
+    return f"Sealed: {kind} ({reason})." if reason else f"Sealed: {kind}."
 
 
 def licence(note: Note) -> str:

@@ -8,14 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from harness.reports.busy_sentences import busy_machine, busy_pass
-from harness.reports.house_rules import licence, policy, stated
+from harness.reports.house_rules import licence, policy, sealed, stated
 from harness.store.schema import Note, NoteCode
 from harness.values import Estimate
 
-SEALS = {
-    "kernel": "the process could not open a network connection.",
-    "namespace": "the process had a network of its own, with nothing in it.",
-}
 PAIR = "1 if better than the baseline's answer in both orders, 0 if worse in both, else 1/2; "
 WARNINGS = {  # why a judged score is to be read with care
     NoteCode.VERDICTS_UNCHECKED: "nobody has checked its verdicts: one model's opinion "
@@ -58,13 +54,6 @@ def _measured_on(note: Note) -> str:
 
 def _threads(note: Note) -> str:
     return f"{note.subject.model} computed with {note.known('threads')} threads on {note.known('cores')} cores."
-
-
-def _sealed(note: Note) -> str:
-    kind, reason = note.text("kind"), note.text("reason")
-    if kind in SEALS and not reason:
-        return f"Sealed: {kind}: {SEALS[kind]}"
-    return f"Sealed: {kind} ({reason})." if reason else f"Sealed: {kind}."
 
 
 def _machine_unknown(note: Note) -> str:
@@ -357,7 +346,7 @@ def _run(note: Note) -> str:
 _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.MEASURED_ON: _measured_on,
     NoteCode.THREADS: _threads,
-    NoteCode.SEALED: _sealed,
+    NoteCode.SEALED: sealed,
     NoteCode.LICENCE: licence,
     NoteCode.STATED: stated,
     NoteCode.POLICY: policy,

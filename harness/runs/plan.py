@@ -23,7 +23,7 @@ from harness.scoring.scorers.code import needs_sandbox
 from harness.security.policy import refuse_egress
 from harness.store.schema import DataUsed, JudgeEntry, ModelEntry, PlanFile, PlannedCell, PolicyKept
 from harness.tasks import prompts
-from harness.tasks.kinds import kind_of
+from harness.tasks.kinds import check_prompts_differ, kind_of
 from harness.tasks.kinds.base import SEMANTICS
 from harness.tasks.load import load_tasks
 from harness.tasks.prompt_layouts import formats
@@ -82,6 +82,7 @@ def make_plan(config: RunConfig, given: Given = NOTHING) -> Plan:
     for use in config.tasks:
         for task in (given.task(use.task),) if is_object(use.task) else load_tasks(use):
             prompts.check_columns(task.config, task.samples, task.where)
+            check_prompts_differ(task.config, task.samples, task.where)
             if task.pool:
                 prompts.check_columns(task.config, task.pool, task.where, prompts.SHOWN)
             task = with_prompt(task)

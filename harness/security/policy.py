@@ -196,13 +196,17 @@ def verdicts(policy: PolicyConfig, models: Sequence[Used], tasks: Sequence[TaskC
         stated = f"{model.config.licence} (stated)" if model.config.licence else None
         return stated or (None if model.openness is None else model.openness.licence)
 
+    def commercial(model: Used) -> str | None:
+        stated = terms(model.config.licence).commercial if model.config.licence else None
+        return stated if model.openness is None else model.openness.commercial
+
     def made_by(model: Used) -> str | None:
         return model.config.provenance if model.openness is None else model.openness.publisher
 
     most = max((task.sensitivity for task in tasks), key=SENSITIVITIES.index, default="public")
     rules: dict[str, tuple[bool, str]] = {
         "licences": (policy.licences is not None, each(licence)),
-        "commercial": (policy.commercial is not None, each(lambda m: m.openness.commercial if m.openness else None)),
+        "commercial": (policy.commercial is not None, each(commercial)),
         "formats": (policy.formats is not None, each(lambda m: "as allowed" if m.openness else None)),
         "publishers": (policy.publishers is not None, each(made_by)),
         "remote_code": (not policy.remote_code, "none runs"),

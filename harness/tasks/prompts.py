@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from harness.config.task import Asking, Question, TaskConfig
 from harness.errors import TaskError, nearest
@@ -49,6 +49,10 @@ def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys:
     named = [(key, getattr(task, key, None) or "") for key in keys]
     named += [("turns", turn) for turn in task.turn_texts]
     for key, template in named:
+        if (doubled := _doubled(template, known | extra)) is not None:
+            written, column = doubled
+            what = f"{key}: '{written:.60}' stands in the prompt as it is: two braces are one brace of the text"
+            raise TaskError(what, where=where, fix=f"write {{{column}}} for what stands in the column")
         for column in columns_of(template):
             if column not in known | extra:
                 hint = (
@@ -63,6 +67,21 @@ def check_columns(task: TaskConfig, samples: Sequence[Sample], where: str, keys:
                     f"{key} names column '{column}', which row {short + 1} (sample {samples[short].id}) does not have"
                 )
                 raise TaskError(what, where=where, fix="give the row that key, empty if it has no value")
+
+
+# two braces on either side and no third, with a name in them, and perhaps what Jinja does to it
+_DOUBLED = re.compile(r"(?<!\{)\{\{(?!\{)[ \t-]*([^{}\n\"'|,:]+?)[ \t-]*(?:[|.\[(][^{}\n]*)?\}\}(?!\})")
+
+
+def _doubled(template: str, known: Iterable[str]) -> tuple[str, str] | None:
+    """Returns the first `{{column}}` of a template as it is written, and the column that is meant; None without one."""
+    by_name = {name.casefold(): name for name in known}
+    for match in _DOUBLED.finditer(template):
+        name = match[1].casefold()
+        below = match[0].strip("{} ").casefold().partition(".")[2]  # as lm-eval's `doc.column`
+        if (column := by_name.get(name) or by_name.get(below)) is not None:
+            return match[0], column
+    return None
 
 
 def values_of(sample: Sample) -> Mapping[str, object]:

@@ -176,6 +176,7 @@ def test_what_is_stated_of_a_server_counts_for_a_policy_and_stands_below_the_tab
     Path("p.yaml").write_text(rules)
     made = prepare(config(told, task="public.yaml", policy="p.yaml"), KERNEL, "out").plan
     assert made.policy is not None and "licences: near apache-2.0 (stated)" in made.policy.verdicts
+    assert "commercial: near yes" in made.policy.verdicts and "publishers: near maker" in made.policy.verdicts
     for wrong in ({"licence": "cc-by-nc-4.0"}, {"provenance": "others"}):
         with pytest.raises(PolicyError, match="stated"):
             prepare(config({**told, **wrong}, task="public.yaml", policy="p.yaml"), KERNEL, "out")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from harness.config.task import TaskConfig
 from harness.errors import TaskError
-from harness.tasks.kinds import kind_of, prompt_of, task_from
+from harness.tasks.kinds import check_prompts_differ, kind_of, prompt_of, task_from
 from harness.tasks.kinds.base import Manner
 from harness.tasks.prompts import answer_text, check_columns, columns_of, fill
 from harness.values import Message, Sample, Sampling
@@ -16,7 +17,9 @@ from harness.values import Message, Sample, Sampling
 
 def task(**changes: Any) -> TaskConfig:
     base = {"task": "t", "data": {"file": "x"}, "kind": "generate", "prompt": "Q: {q}\nA:", "answer": "a"}
-    return task_from(base | changes, "t.yaml")
+    given = base | changes
+    unasked = ("prompt",) if given["kind"] in ("conversation", "perplexity") else ()
+    return task_from({key: value for key, value in given.items() if key not in unasked}, "t.yaml")
 
 
 def texts(config: Any, sample: Sample, chat: bool) -> tuple[str, ...]:
@@ -125,3 +128,34 @@ def test_a_missing_column_is_named_wherever_a_template_stands(key: str):
     changes = {"kind": "choice", "choices": ["a", "b"]} if key == "ending" else {}
     with pytest.raises(TaskError, match=f"{key} names column 'aa'"):
         check_columns(task(**changes, **{key: "{aa}"}), [sample()], "t.yaml")
+
+
+@pytest.mark.parametrize("written", ["{{q}}", "{{ q }}", "{{Q}}", "{{q | upper}}", "{{q.strip()}}", "{{doc.q}}"])
+def test_two_braces_around_a_column_are_refused_with_what_to_write(written: str):
+    with pytest.raises(TaskError, match="two braces are one brace of the text") as caught:
+        check_columns(task(prompt=f"Q: {written}\nA:"), [sample()], "t.yaml")
+    assert caught.value.fix == "write {q} for what stands in the column" and written in caught.value.what
+
+
+@pytest.mark.parametrize("written", ["{{}}", '{{"q": 1}}', "{{q, a}}", "{{{q}}}", "{{name}}", "{{{{q}}}}", "{{'q'}}"])
+def test_braces_that_are_meant_stay(written: str):
+    check_columns(task(prompt=f"{{q}} {written}"), [sample()], "t.yaml")
+
+
+def test_samples_that_are_all_asked_the_same_are_refused():
+    several = [sample("1", q="2+2?"), sample("2", q="3+3?"), sample("3", q="2+2?")]
+    check_prompts_differ(task(), several, "t.yaml")
+    check_prompts_differ(task(prompt="Say it."), several[:1], "t.yaml")
+    with pytest.raises(TaskError, match=r"all 3 samples are asked the very same: 'Say it\.'"):
+        check_prompts_differ(task(prompt="Say it."), several, "t.yaml")
+    with pytest.raises(TaskError, match="the very same"):
+        check_prompts_differ(task(prompt="{{question}}"), several, "t.yaml")
+
+
+def test_a_fixed_question_about_other_choices_and_a_fixed_first_turn_are_no_mistake():
+    rows = [replace(sample(str(i)), choices=(f"a{i}", "b")) for i in range(2)]
+    check_prompts_differ(task(kind="choice", prompt="Which is right?", choices="a"), rows, "t.yaml")
+    talk = {"kind": "conversation", "turns": ["Hello.", "{q}"], "scored": {2: {"answer": "a"}}}
+    talks = [replace(sample(str(i), q=f"q{i}"), scored=(2,)) for i in range(2)]
+    check_prompts_differ(task(**talk), talks, "t.yaml")
+    check_prompts_differ(task(kind="perplexity"), rows, "t.yaml")

@@ -18,7 +18,7 @@ from harness.errors import ConfigError, HarnessError, TaskError, nearest
 from harness.tasks.data.read import Rows
 from harness.tasks.kinds import choice, cloze, conversation, generate, pairs, perplexity
 from harness.tasks.kinds.base import Kind
-from harness.tasks.prompts import ANSWER
+from harness.tasks.prompts import ANSWER, ASKED, columns_of
 from harness.tasks.samples import table_of
 from harness.values import Prompt, Sample
 
@@ -118,3 +118,22 @@ def script(config: TaskConfig, sample: Sample, shots: Sequence[Sample]) -> str:
     for more in kind.later(config, sample, False):
         prompt = prompt.answered(kind.replied(config, ANSWER, False), more)
     return prompt.content
+
+
+def check_prompts_differ(config: TaskConfig, samples: Sequence[Sample], where: str) -> None:
+    """Raises TaskError where all samples, of which there are several, are asked the very same.
+
+    The choices of a row are part of what is asked. Nothing is asked before a text, nor in front of lm-eval's pairs.
+    Two rows may hold the same question by chance; a prompt that names no column is a mistake for two as well.
+    """
+    templates = [getattr(config, key, None) or "" for key in ASKED] + list(config.turn_texts)
+    fewest = 3 if any(map(columns_of, templates)) else 2
+    if not config.templated or len(samples) < fewest:
+        return
+    asked = ((script(config, sample, ()), sample.choices) for sample in samples)
+    first = next(asked)
+    if all(one == first for one in asked):
+        what = f"all {len(samples)} samples are asked the very same: '{first[0].strip()[:60]}'"
+        raise TaskError(
+            what, where=where, fix="name what differs as {column}; for several answers to one question: epochs"
+        )
