@@ -6,7 +6,8 @@
     ├── DataError           a data file
     ├── ModelError          a model folder or id: missing, unsafe, does not fit
     ├── BackendError        a backend that cannot do what is asked
-    │   └── LimitReached    a spend limit: what was answered is kept, the rest is owed
+    │   └── WorkStopped     a model's work ends for now: what was answered is kept, the rest is owed
+    │       └── LimitReached    at a spend limit
     ├── StoreError          a run folder: locked, other plan, broken chain, disk full
     └── PolicyError         data that may not go where the plan would send it
 
@@ -81,7 +82,11 @@ class BackendError(HarnessError):
     """A backend that cannot do what the plan asks."""
 
 
-class LimitReached(BackendError):
+class WorkStopped(BackendError):
+    """What ends the work of one model for now: no credit, a quota of a day, a server that is gone."""
+
+
+class LimitReached(WorkStopped):
     """What is left of a spend limit does not pay for the next request."""
 
 

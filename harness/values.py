@@ -266,6 +266,8 @@ class Elapsed:
     first_token_s: float | None = None
     last_token_s: float | None = None
     e2e_s: float | None = None
+    after_first: int | None = None  # output tokens that came after the first moment; 0: none, or nobody knows how many
+    chunks: int | None = None  # with tokens, in which they came
 
 
 @dataclass(frozen=True, slots=True)

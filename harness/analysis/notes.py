@@ -85,6 +85,8 @@ def of_data(plan: PlanFile) -> Iterator[Note]:
             yield Note(NoteCode.PARTS_OF_DATA, subject=about, figures={"n": used.sets, "of": len(several)})
         if used.respelled:
             yield Note(NoteCode.ANSWERS_RESPELLED, subject=about, figures={"n": used.respelled})
+        if used.never_first:
+            yield Note(NoteCode.NEVER_FIRST, subject=about, figures={"n": used.never_first})
 
 
 def _days_before(plan: PlanFile, day: str) -> int | None:

@@ -171,6 +171,11 @@ def _rows_left_out(note: Note) -> str:
     return f"{_subject(note)}: {_times(note.number('n'), 'row')} left out for what stands in {named} (`without`)."
 
 
+def _never_first(note: Note) -> str:
+    fix = "if they count from 1, write `answer_is: index_from_1`, if from 0 `answer_is: index`"
+    return f"{_subject(note)}: none of {note.number('n'):,.0f} answers is place 0: {fix}."
+
+
 def _parts_of_data(note: Note) -> str:
     return f"{_subject(note)}: {note.known('n')} of the {note.known('of')} sets of rows that it is made of, not all."
 
@@ -365,6 +370,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.ROWS_LEFT_OUT: _rows_left_out,
     NoteCode.PARTS_OF_DATA: _parts_of_data,
     NoteCode.ANSWERS_RESPELLED: _answers_respelled,
+    NoteCode.NEVER_FIRST: _never_first,
     NoteCode.ANSWERS_MISSING: _answers_missing,
     NoteCode.ANSWERS_MATCHED: _answers_matched,
     NoteCode.NOT_AS_ASKED: _not_as_asked,

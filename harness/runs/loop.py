@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from harness.errors import LimitReached
+from harness.errors import WorkStopped
 from harness.runs.events import Event, Finished, Started
 from harness.runs.phase import Stage
 
@@ -29,5 +29,5 @@ def loop(stages: Iterable[Stage[Any]]) -> Iterator[Event]:
                                 yield from sitting.append(answer)
                         yield from sitting.rest()
                     yield Finished(phase.cell, phase.name)
-            except LimitReached as reached:
+            except WorkStopped as reached:
                 yield stage.stopped(reached)

@@ -12,7 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from harness.backends.base import ModelCard
 from harness.config.model import ModelConfig
 from harness.config.run import RunConfig
-from harness.errors import LimitReached
+from harness.errors import WorkStopped
 from harness.runs.events import Event, PhaseName, Stopped
 from harness.runs.planned_model import PlannedModel
 from harness.runs.spent import limited
@@ -108,7 +108,7 @@ class Stage(Generic[Model]):
             add_measurement(self.folder.path, self.noted(line))
             yield model
 
-    def stopped(self, reached: LimitReached) -> Stopped:
+    def stopped(self, reached: WorkStopped) -> Stopped:
         """Writes down that a spend limit ended the work, and returns it."""
         name = self.model.config.name
         add_measurement(self.folder.path, StoppedLine(model=name, reason=reached.what))

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from harness.errors import LimitReached
+from harness.errors import WorkStopped
 from harness.measure.other_work import between, reading
 from harness.runs.requests import Cell
 from harness.runs.sizes import characters, sent_bytes
@@ -65,7 +65,7 @@ def recorded(cell: Cell, log: ResponseLog, folder: RunFolder) -> Iterator[Record
     try:
         yield recording
         cut_off = False
-    except LimitReached:
+    except WorkStopped:
         cut_off = False
         raise
     finally:

@@ -9,13 +9,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from harness.backends.servers import dispatch
+from harness.backends.servers import hold
 from harness.backends.servers.dispatch import Answer, AttemptFailed, Purse, run
-from harness.backends.servers.meanings import retry_after
 from harness.backends.servers.tariff import Tariff, planned, price_of
+from harness.backends.servers.waits import retry_after
 from harness.config.model import LimitsConfig, model_of
 from harness.cost.prices import TokenCount
-from harness.errors import BackendError, LimitReached
+from harness.errors import BackendError, LimitReached, WorkStopped
 from harness.values import GenerateRequest, Message, Prompt, Request, Response
 
 MODEL = model_of(name="m", backend="openai", price={"input": 1.0, "output": 10.0})
@@ -27,7 +27,7 @@ def tariff() -> Tariff:
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.002)
 
 
 def requests(n: int, **changes) -> list[Request]:
@@ -138,10 +138,111 @@ def test_the_flow_narrows_to_what_the_server_takes():
     assert max(refused[:14]) > 8 and max(refused[-3:]) < 6  # at first all are sent at once, later only a few
 
 
-def test_refusals_for_rate_alone_end_in_bounded_time():
+def test_a_server_that_takes_no_more_requests_stops_the_work_when_a_samples_clock_has_run():
     script = Script(*[AttemptFailed("http 429", busy=True, billed=False)] * 99)
-    responses = list(run(requests(3), script, limits=LimitsConfig(attempts=5)))
-    assert all("the last of 5 attempts" in r.error for r in responses)
+    with pytest.raises(WorkStopped, match=r"nothing was answered for 0.1 s: http 429(.|\n)*goes on where it stopped"):
+        list(run(requests(3), script, limits=LimitsConfig(attempts=5, sample_s=0.1)))
+
+
+@pytest.mark.parametrize("asked", [0.0, None])
+def test_a_server_that_asks_for_no_wait_is_given_one_that_doubles(asked):
+    script = Script(*[AttemptFailed("http 429", wait_s=asked, busy=True, billed=False)] * 8)
+    (response,) = run(requests(1), script, limits=LimitsConfig(attempts=2))
+    waits = [line.waited_s for line in response.attempts[1:]]
+    assert response.text == "ok" and len(waits) == 8 and waits[-1] > 8 * waits[0] > 0
+
+
+def test_a_wait_of_a_day_stops_the_work_at_once_and_says_until_when():
+    def ask(request, attempt):
+        if request.key in ("k0", "k1"):
+            return answer(request)
+        raise AttemptFailed("http 429", "Daily limit", wait_s=86400.0, busy=True, billed=False)
+
+    seen = []
+    with pytest.raises(WorkStopped, match=r"no more requests until 2\d{3}-\d\d-\d\d \d\d:\d\d UTC: http 429: D"):
+        seen.extend(run(requests(400), ask, limits=LimitsConfig(concurrency=1)))
+    assert not seen or all(r.error is None for r in seen)
+
+
+class Outage:
+    """Nobody answers from the third attempt on, until so many have tried it."""
+
+    def __init__(self, length: int, **failure) -> None:
+        self.left, self.asked, self.at_once, self.failure = length, 0, [], failure
+
+    def __call__(self, request: Request, attempt) -> Answer:
+        self.asked += 1
+        if self.asked > 2 and self.left > 0:
+            self.left -= 1
+            self.at_once.append(attempt.in_flight)
+            raise AttemptFailed(**{"kind": "refused", "absent": True, "billed": False, **self.failure})
+        return answer(request)
+
+
+@pytest.mark.parametrize("failure", [{}, {"kind": "http 503", "wait_s": 0.0}, {"kind": "cut", "billed": True}])
+def test_an_outage_costs_no_sample_however_often_it_is_met(failure):
+    outage = Outage(12, **failure)
+    responses = list(run(requests(12), outage, limits=LimitsConfig(concurrency=4, attempts=2)))
+    assert len(responses) == 12 and all(r.error is None for r in responses)
+    assert set(outage.at_once[4:]) == {1}  # one at a time asks whether anybody is there
+
+
+def test_whoever_waits_is_told_once_that_nobody_answers_and_once_that_it_is_over(monkeypatch, caplog):
+    monkeypatch.setattr(hold, "TOLD_AFTER_S", 0.01)
+    caplog.set_level("WARNING", "harness")
+    list(run(requests(4), Outage(9), limits=LimitsConfig(concurrency=2), where="m at host"))
+    assert [("does not answer" in line, "answers again" in line) for line in caplog.messages] == [(1, 0), (0, 1)]
+    assert all(line.startswith("m at host") for line in caplog.messages)
+
+
+def test_a_server_that_stays_away_stops_the_work_and_what_is_left_is_owed():
+    seen = []
+    with pytest.raises(WorkStopped, match=r"nothing was answered for 0\.2 s: refused"):
+        for response in run(requests(9), Outage(10**9), limits=LimitsConfig(concurrency=1, sample_s=0.2)):
+            seen.append(response)
+    assert [r.error for r in seen] == [None, None]
+
+
+def test_a_request_that_brings_the_server_down_fails_alone():
+    down = [False]
+
+    def ask(request, attempt):
+        if request.key == "k3":
+            down[0] = True
+            raise AttemptFailed("cut", absent=True)
+        if down[0]:
+            down[0] = False
+            raise AttemptFailed("refused", absent=True, billed=False)
+        return answer(request)
+
+    responses = {r.key: r for r in run(requests(30), ask, limits=LimitsConfig(concurrency=3, attempts=3))}
+    assert [key for key, r in responses.items() if r.error is not None] == ["k3"] and responses["k3"].provisional
+
+
+def test_an_account_without_credit_stops_the_work_after_answers_too_and_keeps_what_was_paid():
+    broke = WorkStopped("the account has no credit left")
+
+    def ask(request, attempt):
+        if request.key == "k0":
+            return answer(request)
+        if attempt.number == 1:
+            raise AttemptFailed("cut", used=TokenCount(100, 2))
+        raise AttemptFailed("http 402", retry=False, billed=False, fatal=broke)
+
+    seen = []
+    with pytest.raises(WorkStopped, match="no credit"):
+        for response in run(requests(50), ask, limits=LimitsConfig(concurrency=1), tariff=tariff()):
+            seen.append(response)
+    assert seen[0].error is None and len(seen) < 50
+    assert all(r.provisional and r.usd == pytest.approx(120e-6) for r in seen[1:]) and len(seen) > 1
+
+
+def test_a_refused_parameter_is_no_attempt_of_the_few_that_a_sample_has():
+    script = Script(
+        *[AttemptFailed("refused parameter", str(i), free=True, billed=False, wait_s=0.0) for i in range(5)]
+    )
+    (response,) = run(requests(1), script, limits=LimitsConfig(attempts=2))
+    assert response.text == "ok" and len(outcomes(response)) == 6
 
 
 def test_a_wait_longer_than_the_sample_may_take_is_not_waited():

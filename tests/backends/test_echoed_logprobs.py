@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.backends import load
-from harness.backends.servers import dispatch
+from harness.backends.servers import hold
 from harness.backends.servers.echoed_logprobs import Misspelt, NotTold, given_logprob
 from harness.config.model import model_of
 from harness.errors import BackendError
@@ -106,7 +106,7 @@ def score(server: Server, n: int = 3, **changes: Any):
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.002)
 
 
 @pytest.mark.slow

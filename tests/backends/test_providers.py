@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from harness.backends import load
-from harness.backends.servers import dispatch
+from harness.backends.servers import hold
 from harness.config.model import model_of
 from harness.errors import BackendError
 from harness.values import GenerateRequest, LoglikelihoodRequest, Message, Prompt, Request, Sampling
@@ -23,7 +23,7 @@ KINDS = ["anthropic", "google"]
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.01)
     monkeypatch.setenv("A_KEY", "planted-secret-value")
 
 

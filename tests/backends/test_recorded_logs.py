@@ -48,6 +48,22 @@ def test_a_table_with_id_and_text_is_enough(tmp_path: Path):
     assert found["1", 0, 1].input_tokens is None and found["1", 0, 1].usd is None
 
 
+@pytest.mark.parametrize(
+    ("text", "answer", "thought", "cut"),
+    [
+        ("<think>two and two</think>\n\nfour", "four", "two and two", False),
+        ("two and two</think>four", "four", "two and two", False),
+        ("[THINK]hm[/THINK]four", "four", "hm", False),
+        ("<think>two and", "", "two and", True),
+        ("in HTML <think> is no tag", "in HTML <think> is no tag", None, None),
+    ],
+)
+def test_a_thought_in_a_recorded_answer_is_told_apart_as_elsewhere(tmp_path: Path, text, answer, thought, cut):
+    (response,) = recorded(str(table(tmp_path, {"id": "a", "text": text}))).answer(requests("a"))
+    assert response.text == answer and response.thinking_cut is bool(cut)
+    assert (response.thinking and (response.thinking.text, response.thinking.cut)) == (thought and (thought, cut))
+
+
 def test_times_tokens_and_cost_are_taken_where_told(tmp_path: Path):
     told = {"id": 1, "text": "a", "ttft_s": 0.5, "e2e_s": "2", "input_tokens": 7, "output_tokens": 3, "usd": 0.01}
     path = table(tmp_path, told | {"finish_reason": "length", "model": "old-1"})

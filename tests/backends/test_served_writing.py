@@ -10,7 +10,7 @@ import pytest
 
 from harness.api import score as finish
 from harness.backends import load
-from harness.backends.servers import dispatch
+from harness.backends.servers import hold
 from harness.config.base import validate
 from harness.config.model import model_of
 from harness.config.run import RunConfig
@@ -30,7 +30,7 @@ SCHEMA = '{"type": "object"}'
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.002)
 
 
 def events(*chunks: dict[str, Any]) -> Reply:
@@ -80,6 +80,7 @@ def test_thinking_that_a_server_tells_apart_is_kept_counted_and_no_part_of_the_t
         ("<think>two and two</think>\n\nfour", "stop", "four", "two and two", False),
         ("two and two</think>four", "stop", "four", "two and two", False),  # the template opened it
         ("<think>two and", "length", "", "two and", True),
+        ("<think>two and", "stop", "", "two and", True),  # a stop string that the server found in it
         ("[THINK]hm[/THINK]four", "stop", "four", "hm", False),
         ("in HTML <think> is no tag", "stop", "in HTML <think> is no tag", None, None),
         ("<reasoning>asked for</reasoning>four", "stop", "<reasoning>asked for</reasoning>four", None, None),

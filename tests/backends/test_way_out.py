@@ -16,7 +16,7 @@ import certifi
 import pytest
 
 from harness.backends import load
-from harness.backends.servers import dispatch
+from harness.backends.servers import hold
 from harness.config.model import ModelConfig, model_of
 from harness.errors import BackendError, ConfigError, PolicyError
 from harness.runs.planned_model import find_model
@@ -32,7 +32,7 @@ ANSWER = {
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.002)
 
 
 class Listening:

@@ -13,7 +13,7 @@ import pytest
 
 from harness.api import folder_for
 from harness.api import score as finish
-from harness.backends.servers import dispatch
+from harness.backends.servers import hold
 from harness.cli import app
 from harness.config.base import validate
 from harness.config.run import RunConfig
@@ -42,7 +42,7 @@ MOST = (2 + 512 + 5 * 10.0) / 1e6  # of one request of two bytes: what a chat te
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.005)
+    monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.005)
 
 
 class Answers:

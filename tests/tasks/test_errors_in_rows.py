@@ -12,7 +12,7 @@ import pytest
 from harness.api import folder_for
 from harness.api import score as finish
 from harness.api import verify as verified
-from harness.backends.servers import dispatch
+from harness.backends.servers import hold
 from harness.config.base import validate
 from harness.config.run import RunConfig
 from harness.reports import tables
@@ -35,7 +35,7 @@ PRICE = {"input": 1.0, "output": 10.0}
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch):
-    monkeypatch.setattr(dispatch, "FIRST_WAIT_S", 0.002)
+    monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.002)
 
 
 class Server:

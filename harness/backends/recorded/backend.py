@@ -20,9 +20,19 @@ from harness.backends.recorded.logs import Recorded, read_answers
 from harness.backends.recorded.matching import Found, Matcher, examples
 from harness.config.base import Strict, validate
 from harness.config.model import RecordedModel
+from harness.engine.text.thinking import Markers, split_text
 from harness.errors import BackendError, ConfigError
 from harness.security.egress import FILE, Place
-from harness.values import Billing, Counted, GenerateRequest, LoglikelihoodRequest, Provider, Request, Response
+from harness.values import (
+    Billing,
+    Counted,
+    GenerateRequest,
+    LoglikelihoodRequest,
+    Provider,
+    Request,
+    Response,
+    Thinking,
+)
 
 
 class Script(Strict):
@@ -128,10 +138,11 @@ class RecordedBackend:
             told = Provider(origin=self.answers.origin, missing=absent)
             return Response(request.key, None, finish_reason="error", error=error, provider=told)
         unknown = answer.input_tokens is None or answer.output_tokens is None
+        text, thinking = _parted(request, answer)
         return Response(
             key=request.key,
             prompt=answer.prompt,
-            text=answer.text if wanted == "text" else None,
+            text=text if wanted == "text" else None,
             logprobs=answer.logprobs if wanted == "logprobs" else None,
             input_tokens=answer.input_tokens,
             output_tokens=answer.output_tokens,
@@ -140,7 +151,7 @@ class RecordedBackend:
             e2e_s=answer.e2e_s if alone else None,
             billing=None if answer.usd is None else Billing(answer.usd, answer.usd),
             counted=Counted("not recorded") if unknown else None,
-            thinking=answer.thinking,
+            thinking=thinking,
             elapsed=answer.elapsed,
             provider=self._told(answer, found.id if found.id != request.sample_id else None),
         )
@@ -165,6 +176,17 @@ def shifted(requests: Sequence[Request], recorded: Sequence[Recorded | None]) ->
         return sum(len(a & b) / max(1, len(a | b)) for a, b in pairs) / len(pairs)
 
     return max(shared(-1), shared(1)) > shared(0)
+
+
+def _parted(request: Request, answer: Recorded) -> tuple[str | None, Thinking | None]:
+    """Returns the text of a recorded answer without the thought that stands in it, and that thought."""
+    known, named = answer.thinking, request.writing.markers if isinstance(request, GenerateRequest) else None
+    if answer.text is None or (known is not None and known.text is not None):
+        return answer.text, known
+    text, thought, cut = split_text(answer.text, Markers(*named) if named else None)
+    if thought is None:
+        return answer.text, known
+    return text, Thinking(thought, None if known is None else known.tokens, cut)
 
 
 def _fault(request: Request, answer: Recorded | None, found: Found, wanted: str) -> str | None:

@@ -12,8 +12,9 @@ import anthropic
 from harness.backends.servers.about import AnthropicAbout
 from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.batch import RETRIES, Result
+from harness.backends.servers.event_stream import Dialect
 from harness.backends.servers.reading import Reading
-from harness.backends.servers.replies import JSON, anthropic_events, anthropic_piece
+from harness.backends.servers.replies import JSON, anthropic_piece, anthropic_whole
 from harness.config.model import RemoteModel
 from harness.values import GenerateRequest
 
@@ -25,6 +26,7 @@ class AnthropicBackend(AnthropicAbout, ApiBackend):
     most_stops = 8191
     sdk_error = anthropic.APIError
     required = frozenset({"model", "messages", "max_tokens", "stream", "extra_body"})
+    dialect = Dialect(anthropic_piece, anthropic_whole)
     wordless = frozenset({"seed", "min_p", "repetition_penalty"})
 
     def __init__(self, config: RemoteModel) -> None:
@@ -36,7 +38,7 @@ class AnthropicBackend(AnthropicAbout, ApiBackend):
             http_client=self.http,
             timeout=self.http.timeout,
         )
-        self.known = self.probe(lambda: (model.id for model in self.client.models.list(limit=1000).data))
+        self.probe(lambda: (model.id for model in self.client.models.list(limit=1000).data))
 
     def params(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the arguments of `messages.create`. Sampling goes by `extra_body`: newer models take none."""
@@ -82,13 +84,7 @@ class AnthropicBackend(AnthropicAbout, ApiBackend):
     def ask(self, params: Mapping[str, object], reading: Reading, check: Callable[[], None]) -> None:
         create: Any = self.client.messages.create
         with create(**params) as reply:
-            for event in reply:
-                check()
-                reading.take(anthropic_piece(event.to_dict(warnings=False)))
-
-    def read_whole(self, reading: Reading, body: Mapping[str, object]) -> None:
-        for event in anthropic_events(body):
-            reading.take(anthropic_piece(event))
+            self.receive(reply.response.iter_bytes(), reading, check)
 
     def batches(self) -> AnthropicBatches:
         return AnthropicBatches(self.client)

@@ -1,39 +1,41 @@
 """What the backends of servers share: one model behind an SDK, asked by `dispatch.run`, read piece by piece.
 
-A backend of a provider says how a request is put (`params`) and how it is sent and read (`ask`). All else is here:
-what an exception leads to, what a refused parameter does, how an answer becomes a response. What a server's words mean
-stands in the tables of `meanings`.
+A backend of a provider says how a request is put (`params`) and how it is sent and read (`ask`). All else is here: how
+an answer becomes a response, and what is said of it. What an exception leads to stands in `failures`, what a server's
+words mean in the tables of `meanings` and `endings`.
 
 A stop string is also looked for here, since servers differ in whether they return it and some take none. A parameter
-that the server refuses is left out from then on, and every response names it in `provider.refused`. Where an error does
-not say in a field of its own which parameter it is about, one that its message mentions is left out of that request on
-trial, and from then on only if the server then answers.
+that the server refuses is left out, see `parameters`, and every response names it in `provider.refused`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from importlib.metadata import version
-from typing import Any, ClassVar
+from itertools import islice
+from typing import ClassVar
 
 import httpx2
 
 from harness.backends.base import ModelCard, by_mode
+from harness.backends.servers.attempt import Answer, Attempt, AttemptFailed
 from harness.backends.servers.batch import Batches, Result, collect, handed_over
 from harness.backends.servers.ceiling import limit_set_by
-from harness.backends.servers.dispatch import Answer, Attempt, AttemptFailed, Purse, bill, run
-from harness.backends.servers.meanings import Ending, Meaning, Refused, ending, refusal
+from harness.backends.servers.dispatch import Ask, Asked, Purse, bill, run
+from harness.backends.servers.endings import Ending
+from harness.backends.servers.event_stream import Dialect, read_stream
+from harness.backends.servers.failures import FILTERED, Failures
 from harness.backends.servers.parameters import Taken, flat
 from harness.backends.servers.reading import Reading, beyond, doubt
-from harness.backends.servers.replies import NEVER_SENT, BadReply, reached, transport_failure
+from harness.backends.servers.replies import LONGEST_NAME, NEVER_SENT, BadReply
 from harness.backends.servers.tariff import Tariff, price_of, unpriced
-from harness.config.model import RemoteModel
+from harness.config.model import LimitsConfig, RemoteModel
 from harness.cost.prices import frozen
 from harness.engine.text.stop_strings import cut
 from harness.engine.text.token_counts import counter_of
-from harness.errors import BackendError, HarnessError, nearest
+from harness.errors import BackendError
 from harness.security.egress import place_of, server
 from harness.security.secrets import redact
 from harness.values import (
@@ -49,7 +51,7 @@ from harness.values import (
     Thinking,
 )
 
-FILTERED = "content filter"  # of the provider, on a prompt: its way to refuse, and no error
+MOST_MODELS = 10_000  # of a server's list that are read
 
 
 class ApiBackend:
@@ -61,6 +63,7 @@ class ApiBackend:
     limit_name = "max_tokens"
     required: ClassVar[frozenset[str]]  # arguments that cannot be left out
     wordless: ClassVar[frozenset[str]] = frozenset()  # parts of Sampling that the interface does not take
+    dialect: ClassVar[Dialect]
 
     def __init__(self, config: RemoteModel) -> None:
         self.config = config
@@ -77,7 +80,7 @@ class ApiBackend:
         self.http = self.server.client(
             httpx2.Client, silence_s=config.limits.silence_s, connections=config.limits.concurrency
         )
-        self.known: tuple[str, ...] = ()  # models the server lists
+        self.failures = Failures(config, self.server, self.taken, self.sdk_error)
 
     def params(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the arguments of the SDK's call, `extra_body` among them. What was refused is taken out later."""
@@ -113,9 +116,12 @@ class ApiBackend:
         """Returns the parameters that switch thinking on or off, or bound it; none where the interface has none."""
         return {}
 
-    def read_whole(self, reading: Reading, body: Mapping[str, object]) -> None:
-        """Takes in an answer that came in one piece, as a batch brings it."""
-        raise NotImplementedError
+    def receive(self, chunks: Iterable[bytes], reading: Reading, check: Callable[[], None]) -> None:
+        """Takes in an answer as its bytes come, streamed or in one piece; calls `check` for each piece."""
+        reading.opened = True
+        for piece in read_stream(chunks, self.dialect):
+            check()
+            reading.take(piece)
 
     def batches(self) -> Batches:
         """Returns the provider's batch interface; asked only where the settings have `batch`."""
@@ -135,11 +141,18 @@ class ApiBackend:
         """Yields texts as they finish. A single request is never a batch: it is asked for its time, or is the last."""
         if self.config.batch and len(requests) > 1:
             return self._batched(requests)
-        return run(requests, self._generate, limits=self.config.limits, tariff=self.tariff, purse=self.purse)
+        return self._run(requests, self._generate)
 
     def _loglikelihoods(self, requests: Sequence[LoglikelihoodRequest]) -> Iterator[Response]:
         """Raises BackendError: this interface does not tell the log-probability of given text."""
         raise self.cannot_tell_loglikelihoods()
+
+    def _run(
+        self, requests: Sequence[Asked], ask: Ask[Asked], limits: LimitsConfig | None = None
+    ) -> Iterator[Response]:
+        """Yields a response to each request, asked by `ask` as often as it takes."""
+        where, limits = f"{self.config.name} at {self.server.host}", limits or self.config.limits
+        return run(requests, ask, limits=limits, tariff=self.tariff, purse=self.purse, where=where)
 
     def describe(self) -> ModelCard:
         """Returns what is known of the model and its server."""
@@ -174,25 +187,25 @@ class ApiBackend:
         if not isinstance(request, GenerateRequest):
             return []
         try:
-            return [flat(self.taken.kept(self.params(request), request.key))]
+            return [flat(self.taken.sent(self.params(request), request.key)[0])]
         except AttemptFailed:
             return []
 
     def _generate(self, request: GenerateRequest, attempt: Attempt) -> Answer:
-        params = self.taken.kept(self.params(request), request.key)
+        params, left_out = self.taken.sent(self.params(request), request.key)
         reading = Reading(began=time.perf_counter())
         try:
             self.ask(params, reading, attempt.check)
             reading.close()
         except Exception as error:
-            failure = self.failure(error, params, reading)
+            failure = self.failures.of(error, params, reading, request.key)
             if failure.kind != FILTERED:
-                raise self.taken.on_trial(request.key, params, failure) from error
+                raise failure from error
             reading = Reading(reading.began)
             reading.refusal, reading.finish = f"{FILTERED}: the prompt", "content_filter"
         self.taken.answered(request.key)
-        doubted = doubt(request, reading) is not None
-        return Answer(self._response(request, attempt, reading), reading.used, doubted)
+        doubted = doubt(request, reading, self._counts(reading)) is not None
+        return Answer(self._response(request, attempt, reading, left_out), reading.used, doubted)
 
     def _batched(self, requests: Sequence[GenerateRequest]) -> Iterator[Response]:
         waiting = handed_over(self.server.host)
@@ -200,20 +213,21 @@ class ApiBackend:
         if self.purse.limit is not None:
             self.purse.check(sum(self.tariff.bound(request, "batch") or 0.0 for request in fresh), "the batch")
         by_key = {request.key: request for request in requests}
-        lines = {request.key: flat(self.taken.kept(self.params(request), request.key)) for request in requests}
+        lines = {request.key: flat(self.taken.sent(self.params(request), request.key)[0]) for request in requests}
         try:
             most = max((request.sensitivity for request in requests), key=SENSITIVITIES.index)
             for result in collect(self.batches(), self.server.host, lines, sensitivity=most):
                 yield self._from_batch(by_key[result.key], result)
         except self.sdk_error as error:
-            failure = self.failure(error, {}, Reading(time.perf_counter()))
+            failure = self.failures.of(error, {}, Reading(time.perf_counter()), "")
             raise failure.fatal or BackendError(f"the batch failed: {failure}", where=self.server.url) from error
 
     def _from_batch(self, request: GenerateRequest, result: Result) -> Response:
         reading, error = Reading(time.perf_counter()), result.error
         if result.body is not None:
             try:
-                self.read_whole(reading, result.body)
+                for piece in self.dialect.whole(result.body):
+                    reading.take(replace(piece, done=True))
                 reading.close()
             except BadReply as fault:
                 error = f"invalid: {fault}"
@@ -232,23 +246,23 @@ class ApiBackend:
         if error is not None:
             failed = Response(request.key, None, finish_reason="error", error=redact(error), billing=paid)
             return replace(failed, provisional=result.transient)
-        whole = self._response(request, Attempt(1, 0, 0.0, 0.0, alone=False), reading)
+        whole = self._response(request, Attempt(1, 0, 0.0, 0.0, alone=False), reading, {})
         told = reading.provider(None, whole.provider.refused if whole.provider else {})
         return replace(whole, billing=paid, elapsed=None, provider=told)
 
-    def _response(self, request: GenerateRequest, attempt: Attempt, reading: Reading) -> Response:
+    def _response(
+        self, request: GenerateRequest, attempt: Attempt, reading: Reading, left_out: Mapping[str, str]
+    ) -> Response:
         answer, thought, unclosed = reading.parts(request.writing.markers)
         text, stop_string = cut(answer, request.stop)
-        finish: Finish = "length" if stop_string is None and reading.ending is Ending.LENGTH else "stop"
+        untold = reading.finish is None and reading.used is not None and reading.used.output >= request.max_tokens
+        length = stop_string is None and (reading.ending is Ending.LENGTH or untold)
+        finish: Finish = "length" if length else "stop"
         input_tokens, output_tokens, counted = self._counted(request, reading)
-        times = reading.times()
+        times = reading.times(self._counts(reading))
         sure = request.writing.logprobs and reading.logprobs and thought is None
-        confidence = _confidence(reading.logprobs) if sure else None
-        refused = self.unsent(request) | self.taken.refused
-        if len(request.stop) > self.most_stops:
-            refused.setdefault("stop", f"only {self.most_stops} are taken; all are cut here")
-        if reading.finish and ending(reading.finish) is None and not reading.refusal:
-            refused.setdefault("finish_reason", f"'{reading.finish}' is not known here: taken for a stop")
+        confidence = _confidence(reading.logprobs or ()) if sure else None
+        refused = self.unsent(request) | dict(left_out) | self._unheeded(request, reading)
         if beyond(request, reading) and counted is None:
             refused.setdefault("max_tokens", f"ignored: {output_tokens} tokens came, {request.max_tokens} were allowed")
         if request.writing.logprobs and confidence is None:
@@ -267,7 +281,7 @@ class ApiBackend:
             stop_string=stop_string if stop_string is not None else reading.stop_string,
             batch_size=attempt.in_flight,
             counted=counted,
-            thinking=self._thinking(reading, thought, cut=finish == "length" and (unclosed or not text.strip())),
+            thinking=self._thinking(reading, thought, cut=unclosed or (finish == "length" and not text.strip())),
             confidence=confidence,
             elapsed=times,
             provider=reading.provider(attempt.in_flight, refused),
@@ -275,6 +289,21 @@ class ApiBackend:
             last_token_s=alone(times.last_token_s),
             e2e_s=alone(times.e2e_s),
         )
+
+    def _unheeded(self, request: GenerateRequest, reading: Reading) -> dict[str, str]:
+        """Returns what the server did otherwise, or did not tell, of an answer."""
+        found: dict[str, str] = {}
+        if len(request.stop) > self.most_stops:
+            found["stop"] = f"only {self.most_stops} are taken; all are cut here"
+        if reading.finish is None:
+            found["finish_reason"] = "not told by the server: taken for a stop, or for its limit where that is reached"
+        if reading.others:
+            found["n"] = "the server sent several answers to a request: the first is read, all are paid"
+        return found
+
+    def _counts(self, reading: Reading) -> int | None:
+        """Returns the tokens of what has come, by our own count; None without a tokenizer."""
+        return None if self.count is None else self.count("".join((*reading.thinking, *reading.text)))
 
     def _thinking(self, reading: Reading, thought: str | None, *, cut: bool) -> Thinking | None:
         """Returns what was thought; None if nothing tells that anything was."""
@@ -290,108 +319,33 @@ class ApiBackend:
 
         Ours are of the text alone: without special tokens, a chat template, or thinking that was not sent.
         """
-        doubted = doubt(request, reading)
+        written = self._counts(reading)
+        doubted = doubt(request, reading, written)
+        if reading.used is not None and reading.others and doubted is None:
+            doubted = "it is of all answers to the request"
         if reading.used is not None and doubted is None:
             return reading.used.input, reading.used.output, None
         why = "not told by the server" if reading.used is None else "not believed: what the server tells cannot be true"
         told = None if reading.used is None else asdict(reading.used)
         if self.count is None:
             return None, None, Counted(why, told, doubted)
-        written = self.count("".join((*reading.thinking, *reading.text)))
         asked = self.count(request.prompt.content)
         return asked, written, Counted(f"counted here, {why}", told, doubted)
 
     # --- what goes wrong
 
-    def probe(self, list_models: Callable[[], Iterator[str]]) -> tuple[str, ...]:
-        """Returns the models the server lists; nothing where it lists none. Raises BackendError if nobody answers."""
+    def probe(self, list_models: Callable[[], Iterator[str]]) -> None:
+        """Notes the models the server lists, for messages: some list none. Raises BackendError if nobody answers."""
         try:
-            return tuple(list_models())
+            self.failures.known = tuple(name[:LONGEST_NAME] for name in islice(list_models(), MOST_MODELS))
         except Exception as error:
-            failure = self.failure(error, {}, Reading(time.perf_counter()))
+            failure = self.failures.of(error, {}, Reading(time.perf_counter()), "")
             if failure.fatal is not None:
                 raise failure.fatal from None
             if failure.kind in NEVER_SENT | {"timeout"}:
                 named = failure.kind == "dns"
                 fix = "mend the host name in `base_url`" if named else "check that the server runs at `base_url`"
                 raise BackendError(f"no answer: {failure}", where=self.server.url, fix=fix) from None
-            return ()
-
-    def failure(self, error: Exception, params: Mapping[str, object], reading: Reading) -> AttemptFailed:
-        """Returns what an exception of the SDK means."""
-        if isinstance(error, AttemptFailed):
-            return error
-        both = (error, error.__cause__ or error.__context__)
-        for inner in both:
-            if isinstance(inner, HarnessError):
-                return AttemptFailed("stopped", str(inner), retry=False, billed=False, fatal=inner)
-        if isinstance(error, BadReply):
-            if error.refused is not None:
-                return self._in_stream(error.refused, reading)
-            return AttemptFailed(error.kind, error.detail, used=reading.used)
-        reply = getattr(error, "response", None)
-        if isinstance(error, self.sdk_error) and reply is not None and reply.status_code >= 300:
-            found = refusal(reply.status_code, reply.headers, error_body(error), str(error))
-            return self._refusal(found, params, reply.headers.get("location", "nowhere"))
-        if any(isinstance(inner, httpx2.TimeoutException) for inner in both):
-            return AttemptFailed("timeout", f"nothing for {self.config.limits.silence_s:g} s", used=reading.used)
-        if transport := next((inner for inner in both if isinstance(inner, httpx2.TransportError)), None):
-            answering = bool(reading.chunks) or not isinstance(transport, httpx2.ConnectError | httpx2.ProxyError)
-            kind = transport_failure(transport, answering=answering)
-            return AttemptFailed(kind, str(transport), billed=reached(kind), used=reading.used)
-        if isinstance(error, self.sdk_error):
-            return self._in_stream(refusal(None, {}, error_body(error), str(error)), reading)
-        if isinstance(error, ValueError | TypeError | KeyError | AttributeError | IndexError | httpx2.HTTPError):
-            return AttemptFailed("invalid", f"{type(error).__name__}: {error}", used=reading.used)
-        raise error
-
-    def _in_stream(self, found: Refused, reading: Reading) -> AttemptFailed:
-        """Returns what an error event means, in a stream that had begun: the server may have worked."""
-        final = found.meaning in {Meaning.TOO_LONG, Meaning.WITHHELD}
-        busy = found.meaning is Meaning.BUSY
-        return AttemptFailed(found.kind, found.said, retry=not final, busy=busy, used=reading.used)
-
-    def _refusal(self, found: Refused, params: Mapping[str, object], location: str) -> AttemptFailed:
-        """Returns what an answer other than 200 leads to."""
-        kind, said, meaning = found.kind, found.said, found.meaning
-        if (fatal := self._fatal(found, asked=bool(params))) is not None:
-            return AttemptFailed(kind, said, retry=False, billed=False, fatal=fatal)
-        if meaning is Meaning.BUSY:
-            return AttemptFailed(kind, said, wait_s=found.wait_s, busy=True, billed=False)
-        if meaning is Meaning.WITHHELD:
-            return AttemptFailed(FILTERED, said, retry=False)
-        if meaning is Meaning.TOO_LONG:
-            return AttemptFailed("context too long", said, retry=False, billed=False)
-        if meaning is Meaning.PARAMETER and self.taken.leave_out(found, params):
-            return AttemptFailed("refused parameter", found.parameter, billed=False, wait_s=0.0)
-        if meaning is Meaning.REDIRECT:
-            return AttemptFailed("redirect", f"to {location}: not followed", retry=False, billed=False)
-        return AttemptFailed(kind, said, retry=meaning is Meaning.TRANSIENT, billed=False, wait_s=found.wait_s)
-
-    def _fatal(self, found: Refused, *, asked: bool) -> BackendError | None:
-        """Returns what ends the run, for what concerns every request; `asked`: for an answer, not for a list."""
-        said, place = redact(found.said)[:200], self.server.url
-        if found.meaning is Meaning.NO_CREDIT:
-            return BackendError(f"the account has no credit left: {said}", where=place)
-        if found.meaning is Meaning.NOT_HERE:
-            what = f"the server does not offer {self.model} from here ({found.status}): {said}"
-            return BackendError(what, where=place, fix="name an address of a region that has it in `base_url`")
-        if found.meaning is Meaning.KEY:
-            name = self.server.key_name
-            key = f"the key in {name}" if name else "a request without a key"
-            fix = "check the key and what it may do" if name else "name its variable in `api_key_env`"
-            return BackendError(f"the server refuses {key} ({found.status}): {said}", where=place, fix=fix)
-        if found.meaning is Meaning.NO_MODEL and asked:
-            near = nearest(self.model, self.known) if self.known else "check `model` and `base_url`"
-            return BackendError(f"the server has no {self.model} ({found.status}): {said}", where=place, fix=near)
-        return None
-
-
-def error_body(error: Any) -> Mapping[str, object]:
-    """Returns what an SDK's exception holds of the server's error: message, code, param; {} for anything else."""
-    body = next((b for b in (getattr(error, "body", None), getattr(error, "details", None)) if isinstance(b, dict)), {})
-    inner = body.get("error")
-    return inner if isinstance(inner, dict) else body
 
 
 def _confidence(logprobs: Sequence[float]) -> Confidence:

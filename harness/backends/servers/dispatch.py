@@ -1,94 +1,48 @@
 """Many requests to one server: how many at once, when to try again, when to give up, and what it all cost.
 
-    run(requests, ask, limits=..., price=...)  ->  one response a request, as they finish
+    run(requests, ask, limits=..., tariff=...)  ->  one response a request, as they finish
 
 `ask(request, attempt)` runs in a thread of its own and returns a response or raises `AttemptFailed`. Everything else
 happens in the thread that iterates: it starts attempts, collects what they bring, and is the only one that decides.
 
-- A refusal for rate (429) halves the number of requests in flight and holds all of them back for as long as the server
-  asks; each success adds a little.
+- Where a server takes no more requests, or nobody can answer, all requests wait: see `hold`. That is no failure of a
+  sample: it is tried again as long as its clock runs. If nothing was answered until then, or the server asks for a
+  longer wait, the work stops, and what is left is owed.
 - Other failures are tried again after a wait that doubles, with jitter. The same failure three times in a row is the
-  server's considered answer: the sample fails.
+  server's considered answer: the sample fails. So it does if again and again nobody can answer it, and others are
+  answered meanwhile.
 - A sample has a number of attempts and a wall clock. An attempt that outlives the clock is abandoned, whatever it
   hangs in, and what it may bring later is not read.
 - No request is sent that could exceed what the purse holds, by the tariff of its body. Under a spend limit the first
   goes alone: it shows whether the server keeps to the limits that it is sent.
-- What concerns every request alike, such as a wrong key, stops the run before anything is recorded.
+- What concerns every request alike, such as a wrong key, stops the run before anything is recorded; an account without
+  credit stops it whenever it comes. What is left is owed.
 """
 
 from __future__ import annotations
 
 import heapq
 import queue
-import random
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Generic, TypeVar
 
+from harness.backends.servers.attempt import Answer, Attempt, AttemptFailed
+from harness.backends.servers.hold import Hold, backoff, moment_in
+from harness.backends.servers.replies import reached
 from harness.backends.servers.tariff import Tariff
 from harness.config.model import LimitsConfig
 from harness.cost.prices import TokenCount
-from harness.errors import HarnessError, LimitReached
+from harness.errors import HarnessError, LimitReached, WorkStopped
 from harness.security.egress import carrying
 from harness.security.secrets import redact
 from harness.stats.totals import total
 from harness.values import Billing, PaidAttempt, Request, Response
 
-FIRST_WAIT_S = 0.5  # before the second attempt; doubled for each later one
-LONGEST_WAIT_S = 60.0
 SAME = 3  # identical failures in a row that fail a sample
-
-
-@dataclass(eq=False)
-class AttemptFailed(Exception):
-    """An attempt without an answer. `kind` is short and fixed, so that failures can be counted by it."""
-
-    kind: str
-    detail: str = ""  # without secrets, and not long
-    _: KW_ONLY
-    retry: bool = True
-    wait_s: float | None = None  # as the server asks
-    busy: bool = False  # refused for rate
-    billed: bool = True  # the server may have worked: without `used`, what it charges is unknown
-    used: TokenCount | None = None
-    fatal: HarnessError | None = None  # concerns every request: raised, unless some were answered already
-
-    def __post_init__(self) -> None:
-        self.detail = redact(self.detail).strip()[:500]
-        super().__init__(str(self))
-
-    def __str__(self) -> str:
-        return f"{self.kind}: {self.detail}" if self.detail else self.kind
-
-
-@dataclass(eq=False, slots=True)
-class Attempt:
-    """One try of one request. `abandoned` is set when nobody waits for it any more."""
-
-    number: int
-    in_flight: int  # with this one, when it began
-    waited_s: float  # since the attempt before ended
-    handed_s: float  # from the first attempt's begin to this one's
-    alone: bool  # the only request of its call: its times may be told
-    began: float = field(default_factory=time.perf_counter)
-    abandoned: threading.Event = field(default_factory=threading.Event)
-
-    def check(self) -> None:
-        """Raises AttemptFailed if the answer is no longer wanted. To be called for each piece that arrives."""
-        if self.abandoned.is_set():
-            raise AttemptFailed("abandoned")
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an attempt brought, and the tokens it used; None: the server did not say."""
-
-    response: Response
-    used: TokenCount | None
-    doubted: bool = False  # `used` cannot be of this answer: what it cost is unknown
 
 
 Asked = TypeVar("Asked", bound=Request)
@@ -122,6 +76,8 @@ class _Job(Generic[Asked]):
     tries: list[PaidAttempt] = field(default_factory=list)
     last: str = ""
     same: int = 0
+    own: int = 0  # failures that were not the server's towards all
+    seen: int = 0  # answers to all requests when it last failed, or began
     attempt: Attempt | None = None
 
 
@@ -132,31 +88,33 @@ def run(
     limits: LimitsConfig,
     tariff: Tariff | None = None,
     purse: Purse | None = None,
+    where: str = "the server",
 ) -> Iterator[Response]:
-    """Yields one response a request, with what it cost in all its attempts.
+    """Yields one response a request, with what it cost in all its attempts. `where` is what messages call the server.
 
     A failure that another day may mend is `provisional`. Raises BackendError for what concerns every request,
-    and LimitReached when `purse` (default: one without a limit) does not pay for the next one, after all answers that
-    were under way: the requests left are still owed, and nothing was recorded for them.
+    LimitReached when `purse` (default: one without a limit) does not pay for the next one, and WorkStopped when nobody
+    answers any more, after all answers that were under way: the requests left are still owed, and nothing was recorded
+    for them but what they may have cost.
     """
-    yield from _Run(ask, limits, tariff, purse or Purse(), alone=len(requests) == 1).go(requests)
+    alone = len(requests) == 1
+    yield from _Run(ask, limits, tariff, purse or Purse(), Hold(limits.concurrency, where), alone=alone).go(requests)
 
 
 class _Run(Generic[Asked]):
     """The state of one call. Only the iterating thread touches it; attempts speak through `results`."""
 
     def __init__(
-        self, ask: Ask[Asked], limits: LimitsConfig, tariff: Tariff | None, purse: Purse, *, alone: bool
+        self, ask: Ask[Asked], limits: LimitsConfig, tariff: Tariff | None, purse: Purse, hold: Hold, *, alone: bool
     ) -> None:
         self.ask, self.limits, self.tariff, self.purse, self.alone = ask, limits, tariff, purse, alone
+        self.hold = hold
         self.results: queue.SimpleQueue[tuple[_Job[Asked], Attempt, Answer | BaseException]] = queue.SimpleQueue()
         self.fresh: deque[_Job[Asked]] = deque()
         self.later: list[tuple[float, int, _Job[Asked]]] = []  # heap by the moment a job may go on
         self.flying: set[_Job[Asked]] = set()
-        self.width = float(limits.concurrency)  # requests that may be in flight
-        self.narrowed = 0.0  # when it was last halved
-        self.held_until = 0.0  # no attempt begins before
         self.answered = 0
+        self.last_answer = 0.0  # when it came
         self.stop: HarnessError | None = None
 
     def go(self, requests: Sequence[Asked]) -> Iterator[Response]:
@@ -172,6 +130,8 @@ class _Run(Generic[Asked]):
                 if job.attempt is not None:
                     job.attempt.abandoned.set()
         if self.stop is not None:
+            paid = (job for _, _, job in self.later if any(one.usd != 0.0 for one in job.tries))
+            yield from (self._given_up(job, f"{job.last} (then {self.stop.what})") for job in paid)
             raise self.stop
 
     # --- starting
@@ -179,9 +139,10 @@ class _Run(Generic[Asked]):
     def _start(self) -> None:
         while self.stop is None and len(self.flying) < self._most_in_flight():
             now = time.perf_counter()
-            if now < self.held_until:
+            if now < self.hold.until:
                 return
-            if self.later and self.later[0][0] <= now:
+            fresh_first = self.hold.absent and self.fresh  # nobody knows yet that it is not the request's own fault
+            if self.later and self.later[0][0] <= now and not fresh_first:
                 job = heapq.heappop(self.later)[2]
             elif self.fresh:
                 job = self.fresh.popleft()
@@ -200,13 +161,14 @@ class _Run(Generic[Asked]):
     def _most_in_flight(self) -> int:
         """Returns how many requests may be out now: one, until an answer has shown what a limited purse has to pay."""
         unproven = self.purse.limit is not None and self.tariff is not None and not self.tariff.proven
-        return 1 if unproven else max(1, int(self.width))
+        return 1 if unproven else self.hold.width
 
     def _put_back(self, job: _Job[Asked]) -> None:
         heapq.heappush(self.later, (time.perf_counter(), job.number, job))
 
     def _fly(self, job: _Job[Asked], now: float) -> None:
-        job.began = now if job.began is None else job.began
+        if job.began is None:
+            job.began, job.seen = now, self.answered
         job.attempt = Attempt(
             number=len(job.tries) + 1,
             in_flight=len(self.flying) + 1,
@@ -234,8 +196,8 @@ class _Run(Generic[Asked]):
         ends = [self._deadline(job) for job in self.flying]
         if (self.fresh or self.later) and len(self.flying) < self._most_in_flight() and self.stop is None:
             ready = self.later[0][0] if self.later and not self.fresh else now
-            if not self.flying or ready > now or self.held_until > now:
-                ends.append(max(ready, self.held_until))
+            if not self.flying or ready > now or self.hold.until > now:
+                ends.append(max(ready, self.hold.until))
         try:
             job, attempt, outcome = self.results.get(timeout=max(0.0, min(ends, default=now) - now))
         except queue.Empty:
@@ -254,33 +216,54 @@ class _Run(Generic[Asked]):
 
     def _answered(self, job: _Job[Asked], attempt: Attempt, answer: Answer) -> Response:
         self.answered += 1
-        self.width = min(float(self.limits.concurrency), self.width + 1 / self.width)
+        self.last_answer = time.perf_counter()
+        self.hold.answered()
         self._record(job, attempt, "answered", used=answer.used, billed=True, doubted=answer.doubted)
         response = answer.response
         return replace(response, billing=bill(job.tries))
 
     def _failed(self, job: _Job[Asked], attempt: Attempt, failed: AttemptFailed) -> Iterator[Response]:
         self._record(job, attempt, failed.kind, used=failed.used, billed=failed.billed, detail=failed.detail)
-        if failed.fatal is not None and not self.answered:
-            self.stop = self.stop or failed.fatal
-            return
-        now = time.perf_counter()
-        wait = FIRST_WAIT_S * 2 ** (len(job.tries) - 1) * random.uniform(0.5, 1.0)
-        wait = min(wait, LONGEST_WAIT_S) if failed.wait_s is None else failed.wait_s
-        if failed.busy:
-            if attempt.began >= self.narrowed:
-                self.width, self.narrowed = max(1.0, self.width / 2), now
-            self.held_until = max(self.held_until, now + min(wait, self.limits.sample_s))
         job.same = job.same + 1 if str(failed) == job.last else 1
         job.last = str(failed)
-        if not failed.retry:
+        if failed.fatal is not None and (not self.answered or isinstance(failed.fatal, WorkStopped)):
+            self.stop = self.stop or failed.fatal
+            self._put_back(job)
+        elif failed.busy or failed.absent:
+            yield from self._held(job, attempt, failed)
+        elif not failed.retry:
             yield self._given_up(job, str(failed), transient=failed.fatal is not None)  # a new key may mend it
-        elif job.same >= SAME and not failed.busy:
-            yield self._given_up(job, f"{failed} ({job.same} times)")
-        elif len(job.tries) >= self.limits.attempts:
-            yield self._given_up(job, f"{failed} (the last of {len(job.tries)} attempts)")
+        else:
+            wait = backoff(len(job.tries)) if failed.wait_s is None else failed.wait_s
+            yield from self._again(job, wait, own=not failed.free, same=job.same)
+
+    def _held(self, job: _Job[Asked], attempt: Attempt, failed: AttemptFailed) -> Iterator[Response]:
+        """Holds all requests back for one that the server could not take."""
+        wait = self.hold.refused(str(failed), began=attempt.began, wait_s=failed.wait_s, absent=failed.absent)
+        others, job.seen = self.answered > job.seen, self.answered
+        if failed.busy and not failed.wait_s:
+            wait = max(wait, backoff(len(job.tries)))  # one that is unlucky gets out of the way of others
+        asked = failed.wait_s or 0.0
+        if asked >= self.limits.sample_s:
+            what = f"the server takes no more requests until {moment_in(asked)}: {failed}"
+        elif time.perf_counter() + wait < self._deadline(job) or self.last_answer > (job.began or 0.0):
+            yield from self._again(job, wait, own=failed.absent and others and reached(failed.kind))
+            return
+        else:
+            what = f"nothing was answered for {self.limits.sample_s:g} s: {failed}"
+        self.stop = self.stop or WorkStopped(what, fix="run the same command again then: it goes on where it stopped")
+        self._put_back(job)
+
+    def _again(self, job: _Job[Asked], wait: float, *, own: bool, same: int = 0) -> Iterator[Response]:
+        """Tries a job again after a wait, or gives it up."""
+        now = time.perf_counter()
+        job.own += own
+        if same >= SAME:
+            yield self._given_up(job, f"{job.last} ({same} times)")
+        elif job.own >= self.limits.attempts:
+            yield self._given_up(job, f"{job.last} (the last of {len(job.tries)} attempts)")
         elif now + wait >= self._deadline(job):
-            yield self._given_up(job, f"{failed} (the next attempt would be after {self.limits.sample_s:g} s)")
+            yield self._given_up(job, f"{job.last} (the next attempt would be after {self.limits.sample_s:g} s)")
         else:
             heapq.heappush(self.later, (now + wait, job.number, job))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -37,9 +38,7 @@ class GoogleBackend(GoogleAbout, ApiBackend):
                 base_url=self.server.url, api_version="v1beta", httpx_client=self.http, headers={}
             ),
         )
-        self.known = self.probe(
-            lambda: ((model.name or "").removeprefix("models/") for model in self.client.models.list())
-        )
+        self.probe(lambda: ((model.name or "").removeprefix("models/") for model in self.client.models.list()))
 
     def params(self, request: GenerateRequest) -> dict[str, object]:
         """Returns the content and settings, flat, so that a refused setting can be left out by its name."""
@@ -88,5 +87,6 @@ class GoogleBackend(GoogleAbout, ApiBackend):
         stream = generate(model=self.model, contents=params["contents"], config=settings)
         for chunk in stream:
             check()
+            reading.opened = True
             body = chunk.model_dump(mode="json", exclude_none=True, exclude={"sdk_http_response"})
-            reading.take(google_piece(body))
+            reading.take(google_piece(body, time.perf_counter()))

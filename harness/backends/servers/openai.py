@@ -16,14 +16,16 @@ import httpx2
 import openai
 
 from harness.backends.servers.about import OpenAIAbout
+from harness.backends.servers.attempt import Answer, Attempt, AttemptFailed
 from harness.backends.servers.base import ApiBackend
 from harness.backends.servers.batch import RETRIES, Result
-from harness.backends.servers.dispatch import Answer, Attempt, AttemptFailed, bill, run
+from harness.backends.servers.dispatch import bill
 from harness.backends.servers.echoed_logprobs import WAYS, Misspelt, NotTold, given_logprob
 from harness.backends.servers.meanings import ABOUT_THE_REQUEST
-from harness.backends.servers.openai_protocol import MOST_STOPS, Wire
+from harness.backends.servers.openai_protocol import MOST_STOPS, OPENAI, Wire
+from harness.backends.servers.parameters import in_one_body
 from harness.backends.servers.reading import Reading
-from harness.backends.servers.replies import JSON, openai_piece, openai_usage
+from harness.backends.servers.replies import JSON, openai_usage
 from harness.config.model import RemoteModel
 from harness.cost.prices import TokenCount
 from harness.errors import BackendError
@@ -50,6 +52,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
     most_stops = MOST_STOPS
     sdk_error = openai.APIError
     required = frozenset({"model", "messages", "prompt", "stream", "extra_body"})
+    dialect = OPENAI
 
     def __init__(self, config: RemoteModel) -> None:
         super().__init__(config)
@@ -66,7 +69,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         self.way = 0  # of WAYS
         self.proven = False  # it has told what was asked
         probe = self.client.with_options(timeout=httpx2.Timeout(min(PROBE_S, config.limits.silence_s)))
-        self.known = self.probe(lambda: (model.id for model in probe.models.list().data))
+        self.probe(lambda: (model.id for model in probe.models.list().data))
 
     def params(self, request: GenerateRequest) -> dict[str, object]:
         if self.config.api != "chat":
@@ -80,24 +83,18 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         return asked | {"extra_body": self.wire.extra(request) | dict(self.config.extra)}
 
     def ask(self, params: Mapping[str, object], reading: Reading, check: Callable[[], None]) -> None:
-        create: Any = (self.client.chat if self.config.api == "chat" else self.client).completions.create
-        reply = create(**params)
-        if not self.config.stream:
-            reading.take(openai_piece(reply.to_dict(warnings=False)))
-            return
-        with reply:
-            for chunk in reply:
-                check()
-                reading.take(openai_piece(chunk.to_dict(warnings=False)))
+        stream_cls = openai.Stream[
+            Any
+        ]  # whatever comes is read as bytes: the SDK's reader passes over what is no event
+        body = in_one_body(params)
+        with self.client.post(self.wire.path, cast_to=object, body=body, stream=True, stream_cls=stream_cls) as reply:
+            self.receive(reply.response.iter_bytes(), reading, check)
 
     def form(self, request: GenerateRequest) -> dict[str, object]:
         return self.wire.form(request)
 
     def thinking(self, request: GenerateRequest) -> dict[str, object]:
         return self.wire.thinking(request)
-
-    def read_whole(self, reading: Reading, body: Mapping[str, object]) -> None:
-        reading.take(openai_piece(body))
 
     def batches(self) -> OpenAIBatches:
         return OpenAIBatches(self.client, "/v1/chat/completions" if self.config.api == "chat" else "/v1/completions")
@@ -110,9 +107,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         if requests and not self.order_checked:
             tried = self._check_order(requests)
             self.order_checked = True
-        for response in run(
-            requests, self._loglikelihood, limits=self.config.limits, tariff=self.tariff, purse=self.purse
-        ):
+        for response in self._run(requests, self._loglikelihood):
             yield _also_paid(response, tried) if tried else response
             tried = []
 
@@ -146,7 +141,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         except Misspelt as error:
             raise AttemptFailed("unsupported", str(error), retry=False, used=total) from None
         except Exception as error:
-            failure = self.failure(error, {"model": self.model}, Reading(began))
+            failure = self.failures.of(error, {"model": self.model, "prompt": prompt}, Reading(began), request.key)
             if failure.kind in {f"http {status}" for status in ABOUT_THE_REQUEST} and not self.proven:
                 failure = self._refused_way(way, failure, total)
             raise failure from error
@@ -184,7 +179,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         """Returns the failure of one way to ask for given text: the next one is tried, or there is none."""
         self.way = max(self.way, min(way + 1, len(WAYS) - 1))
         if way + 1 < len(WAYS):
-            return AttemptFailed(f"not told by {next(iter(WAYS[way]))}", why, used=used, wait_s=0.0)
+            return AttemptFailed(f"not told by {next(iter(WAYS[way]))}", why, free=True, used=used, wait_s=0.0)
         return AttemptFailed("unsupported", why, retry=False, used=used, fatal=self.cannot_tell_loglikelihoods(why))
 
     def _refused_way(self, way: int, failure: AttemptFailed, used: TokenCount) -> AttemptFailed:
@@ -223,7 +218,7 @@ class OpenAIBackend(OpenAIAbout, ApiBackend):
         seen: dict[str, tuple[float, ...]] = {}
         tried: list[PaidAttempt] = []
         for order in (pair, pair[::-1]):
-            for response in run(order, self._loglikelihood, limits=limits, tariff=self.tariff, purse=self.purse):
+            for response in self._run(order, self._loglikelihood, limits):
                 tried += [replace(one, outcome=f"order check: {one.outcome}") for one in response.attempts]
                 if response.logprobs is None:
                     return tried  # the pass itself tells why
@@ -272,15 +267,19 @@ class OpenAIBatches:
     def results(self, id: str) -> Iterator[Result]:
         found = self._batch(id)
         for file in filter(None, (found.get("output_file_id"), found.get("error_file_id"))):
-            for line in self.client.with_options(max_retries=RETRIES).files.content(file).text.splitlines():
-                told = json.loads(line)
-                reply = told.get("response") or {}
-                if reply.get("status_code") == 200:
-                    yield Result(told["custom_id"], reply["body"])
-                else:
-                    fault = told.get("error") or (reply.get("body") or {}).get("error") or {}
-                    final = reply.get("status_code") in {400, 404, 413, 422}
-                    yield Result(told["custom_id"], None, str(fault.get("message") or "no answer"), not final)
+            for line in self.client.with_options(max_retries=RETRIES).files.content(file).content.split(b"\n"):
+                if line.strip():  # a line ends in LF alone: U+2028 is text
+                    yield _result(json.loads(line))
+
+
+def _result(told: Any) -> Result:
+    """Returns what a line of a batch's file says."""
+    reply = told.get("response") or {}
+    if reply.get("status_code") == 200:
+        return Result(told["custom_id"], reply["body"])
+    fault = told.get("error") or (reply.get("body") or {}).get("error") or {}
+    final = reply.get("status_code") in {400, 404, 413, 422}
+    return Result(told["custom_id"], None, str(fault.get("message") or "no answer"), not final)
 
 
 def _text(request: GenerateRequest) -> str:

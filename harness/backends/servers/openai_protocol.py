@@ -11,8 +11,11 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.backends.servers.event_stream import Dialect
+from harness.backends.servers.replies import openai_piece, openai_whole
 from harness.values import GenerateRequest
 
+OPENAI = Dialect(openai_piece, openai_whole)
 MOST_STOPS = 4  # stop strings the interface takes
 
 
@@ -23,6 +26,11 @@ class Wire:
     model: str
     api: Literal["chat", "completions"] = "chat"
     own: bool = False  # OpenAI's own address, which refuses what open servers take
+
+    @property
+    def path(self) -> str:
+        """Returns where requests for texts go, below the server's address."""
+        return "/chat/completions" if self.api == "chat" else "/completions"
 
     @property
     def limit_name(self) -> str:

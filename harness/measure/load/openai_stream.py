@@ -16,10 +16,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
+from harness.backends.servers.event_stream import EventStream
 from harness.backends.servers.meanings import refusal
-from harness.backends.servers.openai_protocol import Wire
-from harness.backends.servers.reading import complete
-from harness.backends.servers.replies import BadReply, Piece, openai_piece, transport_failure
+from harness.backends.servers.openai_protocol import OPENAI, Wire
+from harness.backends.servers.reading import complete, telling
+from harness.backends.servers.replies import BadReply, Piece, transport_failure
 from harness.errors import BackendError
 from harness.measure.load.target import RequestFailed
 from harness.security.egress import server
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from harness.config.model import RemoteModel
 
 CONNECT_S = 10.0  # a server that takes no connection for this long is not there
-LINE_BYTES = 1 << 20  # the longest event read: a server that sends a longer line is not speaking this protocol
 ERROR_BYTES = 1 << 16  # of the body of a refusal that are read
 
 
@@ -49,7 +49,6 @@ class OpenAIStream:
         self.place.key()  # raises if it is needed and not there
         self.config, self.url = config, self.place.url
         self._wire = Wire(config.served_as, config.api, self.place.own)
-        self._path = "/chat/completions" if config.api == "chat" else "/completions"
         first_hop = urlsplit(self.place.proxy) if self.place.proxy is not None else None
         self._hop = (self.place.host, self.place.port) if first_hop is None else (first_hop.hostname, first_hop.port)
 
@@ -83,17 +82,17 @@ class OpenAIStream:
         self.place.refuse(request.sensitivity)
         if self.config.api != "chat" and request.prompt.text is None:
             raise BackendError("the completions interface takes text, not messages", fix="use api: chat")
-        to, proxy = self.url + self._path, self.place.proxy
-        answering, finish = False, None
+        to, proxy = self.url + self._wire.path, self.place.proxy
+        answering, finish, done = False, None, False
         try:
             async with self._session.post(to, json=self.body(request), allow_redirects=False, proxy=proxy) as reply:
                 answering = True
                 if reply.status != 200:
                     raise await _refused(reply)
                 async for piece in _pieces(reply.content):
-                    finish = finish or piece.finish
+                    finish, done = telling(finish, piece.finish), done or piece.done
                     yield piece
-            complete(finish)
+            complete(finish, done=done)
         except BadReply as bad:
             raise RequestFailed(bad.kind, bad.detail, bad.refused) from bad
         except TimeoutError as error:
@@ -134,24 +133,13 @@ async def _refused(reply: aiohttp.ClientResponse) -> RequestFailed:
     return RequestFailed(found.kind, found.said, found)
 
 
-async def _pieces(stream: aiohttp.StreamReader) -> AsyncIterator[Piece]:
-    """Yields the pieces of a server-sent event stream, each stamped when its bytes were read."""
-    loop = asyncio.get_running_loop()
-    rest = b""
-    async for data in stream.iter_any():
-        now = loop.time()
-        rest += data
-        *lines, rest = rest.split(b"\n")
-        if len(rest) > LINE_BYTES:
-            raise BadReply("invalid", f"a line of more than {LINE_BYTES} bytes")
-        for line in lines:
-            if not line.startswith(b"data:"):
-                continue
-            event = line[5:].strip()
-            if event == b"[DONE]":
-                return
-            try:
-                body = json.loads(str(event, "utf-8"))
-            except (ValueError, RecursionError) as error:
-                raise BadReply("invalid", f"{error}: {event[:200]!r}") from error
-            yield openai_piece(body, now)
+async def _pieces(body: aiohttp.StreamReader) -> AsyncIterator[Piece]:
+    """Yields the pieces of an answer, each stamped when its bytes were read."""
+    loop, stream = asyncio.get_running_loop(), EventStream(OPENAI)
+    async for data in body.iter_any():
+        for piece in stream.feed(data, loop.time()):
+            yield piece
+        if stream.done:
+            return
+    for piece in stream.end():
+        yield piece

@@ -27,6 +27,7 @@ class NoteCode(StrEnum):
     ROWS_LEFT_OUT = "rows_left_out"  # n, columns
     PARTS_OF_DATA = "parts_of_data"  # n, of
     ANSWERS_RESPELLED = "answers_respelled"  # n
+    NEVER_FIRST = "never_first"  # n
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"
     MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation, age_days, old
