@@ -251,13 +251,11 @@ def _token_counts(note: Note) -> str:
 
 
 def _no_answer_found(note: Note) -> str:
-    kind = "label" if note.flag("labels") else "answer that the task's `extract` finds"
     texts = "; ".join(f'"{_short(text)}" ({count})' for text, count in note.counts.items())
-    remedy = "a better prompt" if note.flag("labels") else "a better prompt, or another `extract`"
-    if note.flag("labels") and not note.flag("held"):
-        remedy = "`constrain: {labels: true}` in the task file, which holds answers to the labels, or a better prompt"
+    held = "`constrain: {labels: true}` in the task file, which holds answers to the labels, or a better prompt"
+    remedy = "a better prompt" if note.flag("held") else held
     of = f"{note.known('n')} of {note.known('answers')} answers"
-    return f"WARNING: {_subject(note)}: {of} hold no {kind}; commonest: {texts}. What helps: {remedy}."
+    return f"WARNING: {_subject(note)}: {of} hold no label; commonest: {texts}. What helps: {remedy}."
 
 
 def _counts(found: Mapping[str, int], n: float | None) -> str:

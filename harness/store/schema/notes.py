@@ -52,7 +52,7 @@ class NoteCode(StrEnum):
     PLAIN_METHOD = "plain_method"  # n, answers, why
     REFUSALS = "refusals"  # n, answers; counts: kinds
     TOKEN_COUNTS = "token_counts"  # label, n, answers
-    NO_ANSWER_FOUND = "no_answer_found"  # n, answers, labels, held; counts: the commonest of the texts
+    NO_ANSWER_FOUND = "no_answer_found"  # n, answers, held; counts: the commonest of the texts
     # a judge model
     JUDGED_BY = "judged_by"  # judge, where, pairs
     AGREEMENT = "agreement"  # n, unreadable; estimates: raw, kappa
