@@ -85,6 +85,8 @@ def of_data(plan: PlanFile) -> Iterator[Note]:
             yield Note(NoteCode.PARTS_OF_DATA, subject=about, figures={"n": used.sets, "of": len(several)})
         if used.respelled:
             yield Note(NoteCode.ANSWERS_RESPELLED, subject=about, figures={"n": used.respelled})
+        if used.never_first:
+            yield Note(NoteCode.NEVER_FIRST, subject=about, figures={"n": used.never_first})
 
 
 def _days_before(plan: PlanFile, day: str) -> int | None:
@@ -256,15 +258,16 @@ def _of_cell(model: str, told: CellUsage) -> Iterator[Note]:
 
 
 def without_answer(facts: RunFacts) -> Iterator[Note]:
-    """Yields, of each row of which many texts hold no answer, how many, and the commonest of them."""
+    """Yields, of each row of which many texts hold none of the task's labels, how many, and the commonest of them."""
     for cell in facts.plan.cells:
         task, records = facts.plan.tasks[cell.task], facts.records.get(cell.name, ())
         told = [" ".join(record.text.split()) for record in records if record.failure in UNFOUND and record.text]
         if not task.writes or len(told) < FEWEST_UNFOUND or len(told) < MANY_UNFOUND * len(records):
             continue
-        labels = bool(facts.samples[cell.task, records[0].sample_id].labels)
+        if not facts.samples[cell.task, records[0].sample_id].labels:
+            continue
         held = isinstance(task, Writing) and task.constrain is not None
-        figures: dict[str, Figure] = {"n": len(told), "answers": len(records), "labels": labels, "held": held}
+        figures: dict[str, Figure] = {"n": len(told), "answers": len(records), "held": held}
         commonest = dict(Counter(told).most_common(SHOWN))
         yield Note(NoteCode.NO_ANSWER_FOUND, "warning", Subject(cell.model, (cell.task,)), figures, commonest)
 

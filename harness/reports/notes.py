@@ -171,6 +171,11 @@ def _rows_left_out(note: Note) -> str:
     return f"{_subject(note)}: {_times(note.number('n'), 'row')} left out for what stands in {named} (`without`)."
 
 
+def _never_first(note: Note) -> str:
+    fix = "if they count from 1, write `answer_is: index_from_1`, if from 0 `answer_is: index`"
+    return f"{_subject(note)}: none of {note.number('n'):,.0f} answers is place 0: {fix}."
+
+
 def _parts_of_data(note: Note) -> str:
     return f"{_subject(note)}: {note.known('n')} of the {note.known('of')} sets of rows that it is made of, not all."
 
@@ -246,13 +251,11 @@ def _token_counts(note: Note) -> str:
 
 
 def _no_answer_found(note: Note) -> str:
-    kind = "label" if note.flag("labels") else "answer that the task's `extract` finds"
     texts = "; ".join(f'"{_short(text)}" ({count})' for text, count in note.counts.items())
-    remedy = "a better prompt" if note.flag("labels") else "a better prompt, or another `extract`"
-    if note.flag("labels") and not note.flag("held"):
-        remedy = "`constrain: {labels: true}` in the task file, which holds answers to the labels, or a better prompt"
+    held = "`constrain: {labels: true}` in the task file, which holds answers to the labels, or a better prompt"
+    remedy = "a better prompt" if note.flag("held") else held
     of = f"{note.known('n')} of {note.known('answers')} answers"
-    return f"WARNING: {_subject(note)}: {of} hold no {kind}; commonest: {texts}. What helps: {remedy}."
+    return f"WARNING: {_subject(note)}: {of} hold no label; commonest: {texts}. What helps: {remedy}."
 
 
 def _counts(found: Mapping[str, int], n: float | None) -> str:
@@ -367,6 +370,7 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.ROWS_LEFT_OUT: _rows_left_out,
     NoteCode.PARTS_OF_DATA: _parts_of_data,
     NoteCode.ANSWERS_RESPELLED: _answers_respelled,
+    NoteCode.NEVER_FIRST: _never_first,
     NoteCode.ANSWERS_MISSING: _answers_missing,
     NoteCode.ANSWERS_MATCHED: _answers_matched,
     NoteCode.NOT_AS_ASKED: _not_as_asked,

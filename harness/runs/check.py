@@ -29,7 +29,7 @@ from harness.tasks.prompts import ANSWER
 from harness.tasks.rubric import texts_of
 from harness.tasks.score_answer import right_answers
 from harness.tasks.self_test import SelfTest, messy, self_test
-from harness.tasks.task import Task, respelled
+from harness.tasks.task import Task, never_first, respelled
 from harness.values import Prompt, Request, Sample
 
 NO_MODEL = ScriptedModel(name="none")  # stands in a plan that only shows its tasks
@@ -105,8 +105,7 @@ class Report:
             counted = "; its ids are positions from 0: row 1 is sample 0" if by_place else ""
             left_out = f"; `without` leaves out {task.left_out} rows" if task.left_out else ""
             yield f"  data: {task.data_origin}{counted}{left_out}"
-            if other := respelled(task.config, samples):
-                yield f"  {other} right answers are written in another case or with other blanks than the choice"
+            yield from _readings(task, samples)
             scripts = cell.scripts(kind_of(task.config).replied(task.config, ANSWER, cell.chat))
             yield from _first_prompt(cell, scripts[0])
             yield from (f"  {line}" for line in right_answers(task.config, samples[0]))
@@ -169,6 +168,14 @@ class Report:
             yield f"judge {told['model']}: runs on {told['runs_on']}; {sent}; {told['asked']} verdicts at most"
         elif any(task.config.judged_by is not None for task in self.plan.tasks):
             yield "judge: none named; a run needs one: `judge: MODEL` in the run file, or --judge MODEL"
+
+
+def _readings(task: Task, samples: Sequence[Sample]) -> Iterator[str]:
+    """Yields how answers are read that are not written as the choices are."""
+    if n := never_first(task.config, samples):
+        yield f"  warning: none of {n} answers is place 0: from 1? then write `answer_is: index_from_1`"
+    if other := respelled(task.config, samples):
+        yield f"  {other} right answers are written in another case or with other blanks than the choice"
 
 
 def _first_prompt(cell: Cell, request: Request) -> Iterator[str]:

@@ -29,7 +29,7 @@ from harness.tasks.load import load_tasks
 from harness.tasks.prompt_layouts import formats
 from harness.tasks.rows import digest
 from harness.tasks.rubric import Judge, rubric_of, with_prompt
-from harness.tasks.task import Task, respelled
+from harness.tasks.task import Task, never_first, respelled
 from harness.values import GenerateRequest, Sample
 
 
@@ -213,6 +213,7 @@ def plan_file(plan: Plan) -> PlanFile:
 
 def _data_used(task: Task, samples: Sequence[Sample]) -> DataUsed:
     told = {"left_out": task.left_out, "sets": task.sets, "respelled": respelled(task.config, samples)}
+    told["never_first"] = never_first(task.config, samples)
     return DataUsed(task.data_digest, task.data_origin, **told)
 
 

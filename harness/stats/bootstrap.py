@@ -13,6 +13,7 @@ import numpy as np
 from scipy import special
 
 from harness.stats.arrays import Clusters, Codes, Floats, Values, as_codes, as_values, check_confidence
+from harness.stats.bounded import Ends, ratio_bounds
 from harness.stats.mean import ALIKE, ONE_CLUSTER
 from harness.values import Estimate
 
@@ -169,43 +170,33 @@ def interval_of(
 
 
 def ratio_of_sums(
-    top: Sequence[float],
-    bottom: Sequence[float],
-    clusters: Clusters | None = None,
-    confidence: float = 0.95,
-    seed: int = 0,
+    top: Sequence[float], bottom: Sequence[float], clusters: Clusters | None = None, confidence: float = 0.95
 ) -> Estimate:
-    """Returns sum(top) / sum(bottom), such as dollars spent per correct answer; both per sample and never negative.
+    """Returns sum(top) / sum(bottom), such as dollars spent per correct answer: `bottom` holds scores in [0, 1].
 
-    The interval is that of bottom / top turned over, which exists also where a resample holds nothing correct. Then
-    `high` is None, since the data set no upper bound, and the reason says so. Nothing correct at all: no value.
+    The interval is that of bottom / top turned over, by `bounded.ratio_bounds`: one sample more is all right or all
+    wrong, at the mean cost. Nothing correct at all: no value.
     """
     over, under = as_values(top, "top"), as_values(bottom, "bottom")
     if over.size != under.size:
         raise ValueError(f"top has {over.size} values and bottom {under.size}")
-    if min(over.min(), under.min()) < 0:
-        raise ValueError("a sum of negative values makes no ratio of shares")
-    n, method = over.size, "bca bootstrap of the ratio"
+    if min(over.min(), under.min()) < 0 or under.max() > 1:
+        raise ValueError("what is divided is negative, or a score lies outside 0 to 1")
+    n, method = over.size, "gaffke of a ratio"
     if under.sum() == 0:
         return Estimate(None, n=n, method=method, reason="nothing to divide by: the sum below is 0")
     value = float(over.sum() / under.sum())
     if over.sum() == 0:
         return Estimate(value, n=n, method=method, reason=ALIKE)
-    table = np.stack([under, over], axis=1)
-    turned = bootstrap_sums(table, _ratio, clusters, confidence=confidence, seed=seed)
-    if turned.low is None or turned.high is None or turned.high <= 0:
-        return Estimate(value, n=n, method=method, reason=turned.reason)
-    # The delta method: a relative error is the same for a number and its inverse.
-    stderr = value * turned.stderr * value if turned.stderr is not None else None
-    if turned.low <= 0:
-        reason = "no upper bound: a resample may hold nothing to divide by"
-        return Estimate(value, 1 / turned.high, None, stderr, n, method, reason)
-    return Estimate(value, 1 / turned.high, 1 / turned.low, stderr, n, method)
-
-
-def _ratio(sums: Floats) -> Floats:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return sums[:, 0] / sums[:, 1]
+    pairs = _sums(np.stack([over, under], axis=1), clusters)
+    if len(pairs) == 1 < n:
+        return Estimate(value, n=n, method=method, reason=ONE_CLUSTER)
+    low, high = ratio_bounds(pairs[:, 1], pairs[:, 0], Ends(0.0, n / float(over.sum())), confidence)
+    gaps = (pairs[:, 0] - value * pairs[:, 1]) / under.sum()
+    error = float(np.sqrt(np.square(gaps).sum() * len(pairs) / max(1, len(pairs) - 1)))  # delta method
+    known = error > 1e-12 * value
+    ends = min(value, 1 / high), max(value, 1 / low)
+    return Estimate(value, *ends, error if known else None, n, method, None if known else ALIKE)
 
 
 def _sums(table: Floats, clusters: Clusters | None) -> Floats:

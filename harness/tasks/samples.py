@@ -192,15 +192,20 @@ def listed(text: Any, column: str, of: str, where: str) -> Sequence[Any]:
     return found
 
 
-def cluster_of(config: TaskConfig, row: Row) -> str | None:
-    """Returns what a row shares with those that are not independent of it; None where the task names no column."""
-    return str(row[config.cluster]) if config.cluster is not None else None
+def cluster_of(config: TaskConfig, row: Row, id: str) -> str | None:
+    """Returns what a row shares with those that are not independent of it; None where the task names no column.
+
+    A row without a value shares nothing with the others that have none: it stands for itself.
+    """
+    if config.cluster is None:
+        return None
+    return text_of(row[config.cluster]).strip() or f"(row {id})"
 
 
 def plain_sample(config: TaskConfig, id: str, row: Row) -> Sample:
     """Returns the sample of a row whose answer is expected as it stands there."""
     expected = None if config.answer is None else row[config.answer]
-    return Sample(id=id, task=config.task, row=row, expected=expected, cluster=cluster_of(config, row))
+    return Sample(id=id, task=config.task, row=row, expected=expected, cluster=cluster_of(config, row, id))
 
 
 def plain_samples(config: TaskConfig, table: Table) -> Samples:

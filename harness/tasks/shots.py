@@ -9,10 +9,12 @@ from pathlib import Path
 
 from harness.config.task import Question, ShotsConfig, TaskConfig
 from harness.errors import TaskError, nearest
+from harness.scoring.plain_text import fold
 from harness.tasks.data.formats import DataSource
 from harness.tasks.data.lazy import picked
 from harness.tasks.data.read import load_rows
 from harness.tasks.kinds import samples_of
+from harness.tasks.prompts import question
 from harness.tasks.rows import _rows, _same_split
 from harness.tasks.samples import rows_of
 from harness.tasks.task import Task
@@ -35,9 +37,29 @@ def shots_for(task: Task, sample: Sample, seed: int) -> tuple[Sample, ...]:
             where=task.where,
             fix="lower `shots: n`, or name a larger split in `shots: from`",
         )
+    drawn = _drawn(task, shots, pool, sample, seed)
+    if any(_asks_the_same(task.config, shot, sample) for shot in drawn):  # under another id, or in another split
+        pool = picked(pool, lambda shot: not _asks_the_same(task.config, shot, sample))
+        if len(pool) < shots.n:
+            raise TaskError(
+                f"sample {sample.id} needs {shots.n} shots, and only {len(pool)} of its data ask another question",
+                where=task.where,
+                fix="lower `shots: n`, or take the repeated rows out",
+            )
+        drawn = _drawn(task, shots, pool, sample, seed)
+    return drawn
+
+
+def _drawn(task: Task, shots: ShotsConfig, pool: Sequence[Sample], sample: Sample, seed: int) -> tuple[Sample, ...]:
     if shots.pick == "random":
         return tuple(random.Random(f"{seed}|{task.family}|{sample.id}").sample(pool, shots.n))
     return tuple(pool[: shots.n])
+
+
+def _asks_the_same(config: TaskConfig, shot: Sample, sample: Sample) -> bool:
+    """Tells if two samples show the same question, so that the one would give away the other's answer."""
+    assert isinstance(config, Question)
+    return fold(question(config, shot)) == fold(question(config, sample))
 
 
 def _shots(config: TaskConfig) -> ShotsConfig | None:

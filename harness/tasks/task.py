@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.config.task import TaskConfig
+from harness.scoring.value_text import text_of
 from harness.tasks.samples import alike
 from harness.values import Sample
 
@@ -41,6 +42,18 @@ class Task:
     def where(self) -> str:
         """Returns what messages name: the task file and the data really read."""
         return f"{self.path} ({self.data_origin})"
+
+
+def never_first(task: TaskConfig, samples: Sequence[Sample]) -> int:
+    """Returns how many answers are read as places from 0, where none is 0 and the task does not say so; else 0."""
+    if getattr(task, "answer_is", "") != "auto":
+        return 0
+    return len(samples) if all(_place_but_first(one, one.row.get(task.answer or "")) for one in samples) else 0
+
+
+def _place_but_first(sample: Sample, answer: object) -> bool:
+    place = text_of(answer).strip()
+    return place.isdecimal() and int(place) > 0 and place not in sample.choices and bool(sample.choices)
 
 
 def respelled(task: TaskConfig, samples: Sequence[Sample]) -> int:

@@ -207,6 +207,7 @@ def test_on_the_command_line_a_stop_ends_with_code_3_and_names_what_is_owed(caps
             Path("bench.yaml").write_text(json.dumps(given))
             code, out, err = command(capsys, "bench", "bench.yaml", "--out", "out", "--max-cost", f"{limit:.9f}")
             assert code == wanted, err
+            assert "cost of m: $" in err and ("it stops before" in err) == (wanted == 3)  # told before anything is sent
             told = " ".join(out.split())
             owed = "INCOMPLETE: loads that are owed: concurrency 2, rate 200; the spend limit is reached"
             assert (owed in told) == (code == 3)

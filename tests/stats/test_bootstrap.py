@@ -3,7 +3,7 @@ import pytest
 from pytest import approx
 from scipy import stats
 
-from harness.stats import Ends, bootstrap_sums, bounded_mean, ratio_of_sums
+from harness.stats import Ends, bootstrap_sums, bounded_mean, clopper_pearson, ratio_of_sums
 from harness.stats.bootstrap import bootstrap
 
 # Efron and Tibshirani 1993, table 14.1: a spatial test of 26 children
@@ -81,7 +81,7 @@ def test_intervals_of_many_resamples_do_not_depend_on_how_they_are_batched(monke
 
 def test_cost_per_correct_answer_is_all_cost_over_all_correct():
     rng = np.random.default_rng(8)
-    cost, right = rng.uniform(0.5, 1.5, size=200), rng.binomial(1, 0.6, size=200).astype(float)
+    cost, right = rng.uniform(0.5, 1.5, size=400), rng.binomial(1, 0.6, size=400).astype(float)
     found = ratio_of_sums(cost, right)
     assert found.value == approx(cost.sum() / right.sum())
     by_scipy = stats.bootstrap(
@@ -92,18 +92,28 @@ def test_cost_per_correct_answer_is_all_cost_over_all_correct():
         rng=np.random.default_rng(9),
     )
     low, high = by_scipy.confidence_interval
-    assert (found.low, found.high, found.stderr) == approx((low, high, by_scipy.standard_error), rel=0.02)
+    assert (found.low, found.high, found.stderr) == approx((low, high, by_scipy.standard_error), rel=0.03)
 
 
-def test_a_ratio_without_a_bound_or_a_value_says_so():
+def test_the_cost_of_a_correct_answer_at_one_price_is_that_price_over_the_share():
+    found, share = ratio_of_sums([0.02] * 40, [1.0] * 30 + [0.0] * 10), clopper_pearson(30, 40)
+    assert (found.low, found.high) == approx((0.02 / share.high, 0.02 / share.low), rel=0.005)
+    copies = ratio_of_sums([0.02] * 80, ([1.0] * 30 + [0.0] * 10) * 2, list(range(40)) * 2)
+    assert (copies.low, copies.high) == approx((found.low, found.high))
+
+
+def test_a_ratio_without_a_spread_or_a_value_says_so():
     rare = ratio_of_sums([1.0] * 30, [0.0] * 29 + [1.0])
-    assert rare.value == 30 and rare.low > 1 and rare.high is None and "no upper bound" in rare.reason
+    assert rare.value == 30 and rare.low > 5 and 500 < rare.high < 2000
     none = ratio_of_sums([1.0] * 30, [0.0] * 30)
     assert none.value is None and none.low is None and "nothing to divide by" in none.reason
     free = ratio_of_sums([0.0] * 30, [1.0] * 30)
     assert (free.value, free.low) == (0.0, None) and "alike" in free.reason
     alike = ratio_of_sums([2.0] * 30, [1.0] * 30)
-    assert (alike.value, alike.low, alike.stderr) == (2.0, None, None) and "alike" in alike.reason
+    assert (alike.value, alike.low, alike.stderr) == (2.0, 2.0, None) and "alike" in alike.reason
+    assert alike.high == approx(2 / clopper_pearson(30, 30).low, rel=0.01)
+    lone = ratio_of_sums([1.0, 2.0], [1.0, 0.0], ["a", "a"])
+    assert lone.value == 3.0 and lone.high is None and "one cluster" in lone.reason
 
 
 def test_what_cannot_be_resampled_has_no_interval_and_a_reason():

@@ -27,6 +27,7 @@ class NoteCode(StrEnum):
     ROWS_LEFT_OUT = "rows_left_out"  # n, columns
     PARTS_OF_DATA = "parts_of_data"  # n, of
     ANSWERS_RESPELLED = "answers_respelled"  # n
+    NEVER_FIRST = "never_first"  # n
     # what it cost
     MACHINE_UNKNOWN = "machine_unknown"
     MACHINE_PRICE = "machine_price"  # machine, usd_per_hour, assumed, source, date, utilisation, age_days, old
@@ -51,7 +52,7 @@ class NoteCode(StrEnum):
     PLAIN_METHOD = "plain_method"  # n, answers, why
     REFUSALS = "refusals"  # n, answers; counts: kinds
     TOKEN_COUNTS = "token_counts"  # label, n, answers
-    NO_ANSWER_FOUND = "no_answer_found"  # n, answers, labels, held; counts: the commonest of the texts
+    NO_ANSWER_FOUND = "no_answer_found"  # n, answers, held; counts: the commonest of the texts
     # a judge model
     JUDGED_BY = "judged_by"  # judge, where, pairs
     AGREEMENT = "agreement"  # n, unreadable; estimates: raw, kappa

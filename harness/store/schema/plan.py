@@ -28,6 +28,7 @@ class DataUsed:
     left_out: int = 0  # rows that `without` leaves out
     sets: int = 0  # of a task that reads several configurations: how many were there; 0: it reads none
     respelled: int = 0  # answers that are a choice but for case or blanks
+    never_first: int = 0  # answers read as places from 0, of which none is 0
 
 
 @dataclass(frozen=True, slots=True)

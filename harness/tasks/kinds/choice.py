@@ -2,6 +2,8 @@
 
 The two are different measurements and have different names (`task` and `task[generated]`): two rows, never one
 comparison. For a fair one, every model of the comparison is asked as text.
+
+long because a kind is one module: samples, asking, judging, and its form as text.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from harness.config.base import _by_shape
 from harness.config.task import Columns, Labels, OneAnswer, Question, TaskConfig, need_answer
 from harness.errors import TaskError, nearest
 from harness.scoring.scorers import score_answer
-from harness.scoring.value_text import text_of
+from harness.scoring.value_text import as_seen, text_of
 from harness.tasks.data.lazy import made
 from harness.tasks.kinds import generate
 from harness.tasks.kinds.base import Example, Manner, as_it_is, failed, led_by, loglikelihood, no_more, preferring
@@ -48,7 +50,9 @@ class ChoiceTask(OneAnswer):
     rotate: Annotated[int, Field(ge=0, le=1000)] = 0  # places by which the choices of each row are turned round
     continuation: Literal["text", "letter"] = "text"  # what is scored for each choice; letter: its label
     ending: str = ""  # scored instead: this text, the same after each choice, which is then part of the prompt
-    answer_is: Literal["auto", "text", "letter", "index", "flags"] = "auto"  # flags: a list with 1 for each right one
+    answer_is: Literal["auto", "text", "letter", "index", "index_from_1", "flags"] = (
+        "auto"  # index: from 0; flags: a list with 1 for each right one
+    )
 
     @field_validator("choices", mode="before")
     @classmethod
@@ -113,7 +117,7 @@ def relaid(config: ChoiceTask, sample: Sample, before: TaskConfig) -> Sample:
 
 def _sample(config: ChoiceTask, id: str, row: Row, choices: tuple[str, ...], gold: int) -> Sample:
     right = _flagged(row[str(config.answer)]) if config.answer_is == "flags" else ()
-    read = Sample(id, config.task, row, None, choices, (), gold, right, cluster_of(config, row))
+    read = Sample(id, config.task, row, None, choices, (), gold, right, cluster_of(config, row, id))
     return _laid_out(config, read, config.rotate)
 
 
@@ -181,9 +185,9 @@ def _golds(config: ChoiceTask, pairs: Sequence[Answered], at: Callable[[int], st
     """
     ways: tuple[str, ...] = ("text", "letter", "index") if config.answer_is == "auto" else (config.answer_is,)
     if config.answer_is == "auto" and all(
-        isinstance(answer, int) and not isinstance(answer, bool) for answer, _ in pairs
+        isinstance(answer, int | float) and not isinstance(answer, bool) for answer, _ in pairs
     ):
-        ways = ("index",)
+        ways = ("index", "index_from_1", "text")
     furthest = -1
     for way in ways:
         golds = [_gold(way, answer, options) for answer, options in pairs]
@@ -209,7 +213,8 @@ def _gold(way: str, answer: Any, choices: tuple[str, ...]) -> int | None:
     if way == "letter":
         index = LETTERS.find(text.upper()) if len(text) == 1 and text.isalpha() else -1
         return index if 0 <= index < len(choices) else None
-    return int(text) if text.isdecimal() and int(text) < len(choices) else None
+    index = int(text) - (way == "index_from_1") if text.isdecimal() else -1
+    return index if 0 <= index < len(choices) else None
 
 
 def _folded(text: str, choices: tuple[str, ...]) -> int | None:
@@ -272,14 +277,15 @@ def score(config: ChoiceTask, sample: Sample, response: Response, told: Told) ->
         return led_by(config.metric, score, "probability")
     chosen = {LIKELIEST: best, **_by_length(config, sample, logprobs)}
     answer = chosen.get(config.metric or LIKELIEST, best)
-    metrics = {name: float(found == sample.gold) for name, found in chosen.items() if name != LIKELIEST}
+    same = _same_as_right(sample)
+    metrics = {name: float(found in same) for name, found in chosen.items() if name != LIKELIEST}
     if config.score is not None:
         right_text, text = sample.choices[sample.gold or 0], sample.choices[answer]
         try:
             metrics |= score_answer(config.score, right_text, text, sample.row)[1]
         except Exception as error:  # a scorer's fault is one sample's failure, not the run's
             return failed(error)
-    score = Score(float(best == sample.gold), sample.labels[answer], None, metrics)
+    score = Score(float(best in same), sample.labels[answer], None, metrics)
     return led_by(config.metric, score, LIKELIEST)
 
 
@@ -295,11 +301,18 @@ def _by_length(config: ChoiceTask, sample: Sample, logprobs: NDArray[np.float64]
     }
 
 
+def _same_as_right(sample: Sample) -> frozenset[int]:
+    """Returns the places of the right choice: of several in rows that offer the same text twice."""
+    right = as_seen(sample.choices[sample.gold or 0]).strip()
+    return frozenset(i for i, choice in enumerate(sample.choices) if as_seen(choice).strip() == right)
+
+
 def examples(config: ChoiceTask, samples: Sequence[Sample]) -> Iterator[Example]:
     """Yields each sample with a model that prefers what is right, and one that prefers the first wrong choice."""
     for sample in samples:
         right = sample.right or (sample.gold or 0,)
-        wrong = next((i for i in range(len(sample.labels)) if i not in (sample.gold or 0, *right)), None)
+        right_too = _same_as_right(sample) | set(right)
+        wrong = next((i for i in range(len(sample.labels)) if i not in right_too), None)
         wrongly = None if wrong is None else preferring(sample, wrong)
         yield Example(config, sample, preferring(sample, *right), None, wrongly)
 
