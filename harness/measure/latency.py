@@ -2,6 +2,9 @@
 
     TTFT = t_first − t_send        TPOT = (t_last − t_first)/(O − 1), O ≥ 2        E2E = t_end − t_send
 
+Of a stream, O − 1 are the tokens that came after the first moment: the first chunk may hold several, and a thought that
+the server keeps to itself is billed and never comes.
+
 Seconds. A percentile q of n values is given only where n(1−q) ≥ 10, with an order-statistic interval: the values
 between two ranks that hold the true percentile with 95 % confidence, whatever the distribution. Definitions:
 reference/latency_and_cost.md §1.
@@ -61,11 +64,13 @@ class Times(Protocol):
     def ttft_s(self) -> float | None: ...
     @property
     def last_token_s(self) -> float | None: ...
+    @property
+    def after_first(self) -> int | None: ...
 
 
 def tpot(timed: Times) -> float | None:
-    """Returns seconds per output token after the first; None for fewer than two tokens or without times."""
-    tokens = timed.output_tokens or 0
-    if tokens < 2 or timed.ttft_s is None or timed.last_token_s is None:
+    """Returns seconds per output token after the first; None where none came later, or without times."""
+    later = (timed.output_tokens or 0) - 1 if timed.after_first is None else timed.after_first
+    if later < 1 or timed.ttft_s is None or timed.last_token_s is None:
         return None
-    return (timed.last_token_s - timed.ttft_s) / (tokens - 1)
+    return (timed.last_token_s - timed.ttft_s) / later

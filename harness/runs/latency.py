@@ -137,4 +137,5 @@ def _times(response: Response) -> TimedAlone:
         last_token_s=response.last_token_s,
         e2e_s=response.e2e_s,
         error=response.error,
+        after_first=None if response.elapsed is None else response.elapsed.after_first,
     )

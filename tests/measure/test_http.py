@@ -403,3 +403,12 @@ def test_a_first_answer_that_ends_badly_is_an_answer_and_one_that_is_cut_off_is_
         assert greet(stream_to(server.url), REQUEST).seconds > 0
     with SyntheticServer(Reply(cut_after=1)) as server, pytest.raises(RequestFailed):
         greet(stream_to(server.url), REQUEST)
+
+
+def test_the_time_of_a_token_is_of_those_that_came_after_the_first_moment():
+    hidden = Reply(tokens=4, hidden_thinking=900, gap_s=0.02)
+    several = Reply(tokens=10, per_chunk=5, gap_s=0.1)
+    for reply, least, later in ((hidden, 0.02, 3), (several, 0.02, 5)):
+        with SyntheticServer(reply) as server:
+            timed = one(server)
+        assert timed.after_first == later and least <= timed.tpot_s < 3 * least

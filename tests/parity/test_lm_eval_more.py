@@ -47,6 +47,7 @@ from tests.support.public_rows import (
     DROP,
     KEYED,
     MMLU_PRO,
+    MMLU_PRO_SHOTS,
     NQ,
     NUMBERED,
     PIQA,
@@ -133,7 +134,7 @@ def _cases(shared: Path) -> dict[str, Case]:
         "drop": Case("drop/default.yaml", {"validation": DROP}, first=("em", "f1")),
         "mmlu-pro": Case(
             "mmlu_pro/_default_template_yaml",
-            {"test": MMLU_PRO, "validation": MMLU_PRO},
+            {"test": MMLU_PRO, "validation": MMLU_PRO_SHOTS[:2]},
             changes={"num_fewshot": 2},
             ours={"shots": {"n": 2, "from": "validation", "match": "category"}},
             first=("exact_match",),

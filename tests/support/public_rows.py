@@ -59,16 +59,17 @@ SCIQ: Rows = [
     }
     for support in ("", " A plant dies without water. ")
 ]
-MMLU_PRO: Rows = [
+SUMS: Rows = [
     {
         "question": f"What is {n} and one?",
         "options": ["two ", "three", "four", "a dog"][: 3 + n % 2],
-        "answer": "AB"[n - 1],
-        "cot_content": f"A: Let's think step by step. We add one. The answer is ({'AB'[n - 1]}).",
+        "answer": "AB"[(n - 1) % 2],
+        "cot_content": f"A: Let's think step by step. We add one. The answer is ({'AB'[(n - 1) % 2]}).",
         "category": "math",
     }
-    for n in (1, 2)
+    for n in range(1, 8)
 ]
+MMLU_PRO, MMLU_PRO_SHOTS = SUMS[:2], SUMS[2:]
 TRIVIA: Rows = [
     {"question": "Who sat on the mat", "answer": {"value": "The cat", "aliases": ["The Cat", "Cat", "she"]}},
     {
@@ -219,6 +220,7 @@ MMLU: Rows = [
     {"question": f"What is {n} and one?", "subject": "plain_sums", "choices": ["1", "2", "3", "4"], "answer": n}
     for n in range(4)
 ]
+MMLU_SHOTS: Rows = [row | {"question": f"What is {n} and two?"} for n, row in enumerate(MMLU + MMLU[:1])]
 HELLASWAG: Rows = [
     {
         "ind": n,
@@ -259,8 +261,8 @@ ROWS: dict[str, dict[str, Rows]] = {
     "lambada": {"test": LAMBADA},
     "math-500": {"test": MATH},
     "mbpp": {"test": MBPP[4:], "prompt": MBPP[:4]},
-    "mmlu": {"test": MMLU, "dev": MMLU + MMLU[:1]},
-    "mmlu-pro": {"test": MMLU_PRO, "validation": (MMLU_PRO * 3)[:5]},
+    "mmlu": {"test": MMLU, "dev": MMLU_SHOTS},
+    "mmlu-pro": {"test": MMLU_PRO, "validation": MMLU_PRO_SHOTS},
     "mt-bench": {"train": MT_BENCH},
     "nq-open": {"validation": NQ[:1], "train": NQ[1:] * 3},
     "openbookqa": {"test": STEMS},

@@ -56,7 +56,7 @@ USED = {
 
 
 def made(folder: Path, keys: str, **more: Any) -> Path:
-    rows = [{**ROW, "ref": f"T{i}", **more} for i in range(4)]
+    rows = [{**ROW, "ref": f"T{i}", "question": f"Who pays {i}?", **more} for i in range(4)]
     (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     (folder / "t.yaml").write_text(HEAD + keys)
     return folder / "t.yaml"

@@ -367,4 +367,5 @@ async def _timed(
         retry_after_s=retry_after,
         correct=value,
         billed=billed,
+        after_first=reading.after_first(counted) if target.streams else None,
     )

@@ -54,6 +54,7 @@ class Timed:
     retry_after_s: float | None = None
     correct: float | None = None  # in [0, 1]; None: not judged
     billed: bool = True  # False: it was refused, or never sent, and costs nothing
+    after_first: int | None = None  # output tokens that came after t_first, of a stream; 0: none is known
 
     @property
     def ttft_s(self) -> float | None:
@@ -100,10 +101,10 @@ class Timed:
 
     @property
     def tpot_s(self) -> float | None:
-        tokens = self.streamed
-        if tokens is None or tokens < 2 or self.t_first is None or self.t_last is None or self.at_once:
+        later = (self.streamed or 0) - 1 if self.after_first is None else self.after_first
+        if later < 1 or self.t_first is None or self.t_last is None or self.at_once:
             return None
-        return (self.t_last - self.t_first) / (tokens - 1)
+        return (self.t_last - self.t_first) / later
 
     @property
     def at_once(self) -> bool:

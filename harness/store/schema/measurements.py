@@ -149,6 +149,7 @@ class TimedAlone:
     last_token_s: float | None
     e2e_s: float | None
     error: str | None
+    after_first: int | None = None  # output tokens that came after the first moment, of a stream; 0: none is known
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
