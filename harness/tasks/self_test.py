@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from harness.config.task import RubricConfig
+from harness.errors import TaskError
+from harness.scoring.scorers.own_python import functions
 from harness.tasks.kinds import kind_of
 from harness.tasks.kinds.base import Example, text_response
 from harness.tasks.rubric import NOT_ASKED, Told, best_reply, worst_reply
@@ -18,6 +20,8 @@ DRESSES: Mapping[str, str] = {
     "in a fence": "```\n{}\n```",
     "in bold": "**{}**",
     "in a sentence": "The answer is {}.",
+    "in quotes": '"{}"',
+    "with a full stop": "{}.",
     "with words before": "Sure, here it is:\n{}",
 }
 
@@ -95,6 +99,20 @@ def self_test(task: Task) -> SelfTest:
         wrong_tried=wrong_tried,
         unfit=tuple(unfit),
     )
+
+
+def refuse_failing(task: Task) -> None:
+    """Raises TaskError for a task that judges an answer wrongly whose verdict is known.
+
+    What a scorer in Python makes of the right answer is its own affair: `harness check` only shows it.
+    """
+    if any(functions(spec) for spec in task.config.scores):
+        return
+    found = self_test(task)
+    if not found.passed:
+        failed = "; ".join(line for line in found.lines() if "FAILS" in line)
+        what = f"the self-test of task '{task.name}' fails: {failed}"
+        raise TaskError(what, where=task.where, fix="mend the task (`harness check` shows it), or --despite-self-test")
 
 
 def messy(task: Task) -> dict[str, float]:
