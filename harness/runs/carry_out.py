@@ -36,9 +36,9 @@ def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None 
     check_templates(plan.cells)
     if not plan.config.responses_only:
         check_judge(plan)
-        if not plan.config.despite_self_test:
-            for task in plan.tasks:
-                refuse_failing(task)
+    if not (plan.config.responses_only or plan.config.despite_self_test):
+        for task in (task for task in plan.tasks if not task.format_of):
+            refuse_failing(task)
     private = any(task.config.sensitivity != "public" for task in plan.tasks)
     with RunFolder.create_or_resume(path, plan_content(plan_file(plan)), private=private) as folder:
         if not (path / SAMPLES).exists():

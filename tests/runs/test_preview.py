@@ -40,6 +40,8 @@ def test_messy_dress_is_reported_and_fails_nothing(tmp_path: Path):
         "in a fence": 0.0,
         "in bold": 0.0,
         "in a sentence": 0.0,
+        "in quotes": 0.0,
+        "with a full stop": 0.0,
         "with words before": 0.0,
         "in other case": 1.0,
     }
