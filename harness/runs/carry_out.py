@@ -10,10 +10,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from harness.backends import Backend, Load, load
+from harness.backends.servers.presence import refuse_absent
 from harness.runs.answers import Answers
 from harness.runs.events import Event
 from harness.runs.latency import Latencies
@@ -45,18 +47,23 @@ def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None 
             write_samples(path, _samples(plan))
         if folder.responses().note:
             logging.getLogger("harness").info(folder.responses().note)
-        yield from loop(stages(plan, folder, load, None if sealed is None else str(sealed)))
+        seal = None if sealed is None else str(sealed)
+        models = list(stages(plan, folder, load, seal))
+        waiting = [stage for stage in models if any(phase.owed() for phase in stage.phases)]
+        if len(waiting) > 1:  # one alone says so itself
+            for stage in waiting:
+                refuse_absent(stage.model.config)
+        yield from loop(chain(models, judging(plan, folder, load, seal)))
 
 
 def stages(plan: Plan, folder: RunFolder, load: Load, sealed: str | None) -> Iterator[Stage[Backend]]:
-    """Yields the models at work one after the other, and then, when there are answers, their judge."""
+    """Yields the models at work one after the other. Their judge comes when there are answers."""
     idle: dict[str, float | None] = {}
     for model in plan.models:
         phases: list[Phase[Backend]] = []
         for cell in (cell for cell in plan.cells if cell.model is model):
             phases += [Answers(cell, folder, idle), Latencies(cell, folder, plan.config.latency)]
         yield Stage(model, phases, load, plan.config, folder, sealed)
-    yield from judging(plan, folder, load, sealed)
 
 
 def _samples(plan: Plan) -> Iterator[dict[str, Any]]:

@@ -116,12 +116,14 @@ def test_a_finished_run_tells_nothing():
     assert seen == []
 
 
-def test_progress_without_a_terminal_is_a_line_for_what_is_done(capsys: pytest.CaptureFixture[str]):
+def test_progress_without_a_terminal_is_a_line_for_what_begins_and_one_for_what_is_done(capsys: pytest.CaptureFixture[str]):
     with bar.shown() as listen:
         ran(listen, latency=2)
     err = capsys.readouterr().err
     assert [line.split(" (")[0] for line in err.splitlines()] == [
+        f"m · sums · answers: 0/{N}",
         f"m · sums · answers: {N}/{N}",
+        "m · sums · latency: 0/2",
         "m · sums · latency: 2/2",
     ]
 

@@ -25,7 +25,8 @@ REWRITES = tuple(
         (r"\\(?:cdot|times)(?![a-zA-Z])", "*"),
         (r"\\(?:leq?|geq?|neq?)(?![a-zA-Z])", lambda m: m[0].rstrip("q") if m[0] != r"\neq" else r"\ne"),
         (
-            r"(?<=[\d}])\s*(?:square|cubic)?\s*(?:units?|degrees?|cm|mm|km|inches|feet|dollars|cents|hours?|minutes?)\b.*$",
+            r"(?<=[\d}])\s*(?:square|cubic)?\s*(?:units?|degrees?|cm|mm|km|inches|feet|dollars|cents|hours?|minutes?)"
+            r"(?:\s*\^\s*(?:[23]|\{[23]\}))?\s*\.?$",  # at the end alone: what follows a unit says something
             "",
         ),
         (r"\s+", ""),
