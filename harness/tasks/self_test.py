@@ -13,6 +13,7 @@ from harness.scoring.scorers.text import aliases
 from harness.tasks.kinds import kind_of
 from harness.tasks.kinds.base import Example, text_response
 from harness.tasks.kinds.choice import ChoiceTask
+from harness.tasks.kinds.conversation import ConversationTask
 from harness.tasks.kinds.generate import GenerateTask
 from harness.tasks.rubric import NOT_ASKED, Told, best_reply, worst_reply
 from harness.tasks.score_answer import judge
@@ -125,12 +126,14 @@ def self_test(task: Task) -> SelfTest:
 def refuse_failing(task: Task) -> None:
     """Raises TaskError for a task that judges an answer wrongly whose verdict is certain: see SelfTest.passed.
 
-    Neither an answer that `constrain` forbids stops a run, nor nothing said where a scorer may be content with that.
+    Neither an answer that `constrain` forbids stops a run, nor nothing said where a scorer may be content with that,
+    nor what Python of one's own makes of a conversation: it may judge by what was said before.
     """
-    found = self_test(task)
-    if any(name in LENIENT for name in _scorers(task.config.scores)):
+    found, names = replace(self_test(task), unfit=()), _scorers(task.config.scores)
+    if any(name in LENIENT for name in names):
         found = replace(found, empty_passes=())
-    found = replace(found, unfit=())
+    if "python" in names and isinstance(task.config, ConversationTask):
+        found = replace(found, gold_fails=())
     if not found.passed:
         failed = "; ".join(line for line in found.lines() if "FAILS" in line)
         what = f"the self-test of task '{task.name}' fails: {failed}"

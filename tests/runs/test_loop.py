@@ -116,7 +116,9 @@ def test_a_finished_run_tells_nothing():
     assert seen == []
 
 
-def test_progress_without_a_terminal_is_a_line_for_what_begins_and_one_for_what_is_done(capsys: pytest.CaptureFixture[str]):
+def test_progress_without_a_terminal_is_a_line_for_what_begins_and_one_for_what_is_done(
+    capsys: pytest.CaptureFixture[str],
+):
     with bar.shown() as listen:
         ran(listen, latency=2)
     err = capsys.readouterr().err
