@@ -220,10 +220,11 @@ def run(
 
     What may be added are the fields of `Additions`; models, tasks and the judge may also be objects: a task of
     `make_task`, a backend of one's own. In full: models, tasks, data, limit, first, formats, seed, machine,
-    baseline, judge, latency, max_cost, policy, responses_only, deterministic. `out` is the run folder; default:
-    `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished one of the same plan. `seal` keeps
-    this process off the network, for good; whether it did is in `summary.sealed`. `on_event` is called with each
-    thing that is done, once it is on disk. Raises a HarnessError for what the user can mend.
+    baseline, judge, latency, max_cost, policy, responses_only, despite_self_test, deterministic. `out` is the run
+    folder; default: `results/<UTC>-<name>-<digest8>` in the working folder, or the newest unfinished one of
+    the same plan. `seal` keeps this process off the network, for good; whether it did is in `summary.sealed`.
+    `on_event` is called with each thing that is done, once it is on disk. Raises a HarnessError for what the user can
+    mend.
     """
     more, given = taken_out(added)
     wanted = assemble(source, more)

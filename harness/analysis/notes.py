@@ -59,6 +59,8 @@ def of_run(plan: PlanFile, sealed: Sealed | None) -> Iterator[Note]:
         stated: dict[str, Figure] = {"licence": model.licence, "provenance": model.provenance}
         if any(stated.values()) or model.accepted_by:
             yield Note(NoteCode.STATED, subject=Subject(model.name), figures={**stated, "by": model.accepted_by})
+    if plan.config.despite_self_test:
+        yield Note(NoteCode.DESPITE_SELF_TEST)
     if (kept := plan.policy) is not None:
         rules: dict[str, Figure] = {"name": kept.name, "digest": kept.digest, "verdicts": kept.verdicts}
         yield Note(NoteCode.POLICY, figures=rules)

@@ -39,6 +39,7 @@ class ToRun(given.Chosen):
     latency: given.Latency = None
     deterministic: Deterministic = False
     responses_only: given.ResponsesOnly = False
+    despite_self_test: Annotated[bool, typer.Option(help="run tasks that judge known answers wrongly too")] = False
     max_cost: given.MaxCost = None
     policy: given.Policy = None
     seal: Sealed = True
@@ -60,6 +61,7 @@ class ToRun(given.Chosen):
             latency=self.latency,
             deterministic=self.deterministic,
             responses_only=self.responses_only or None,
+            despite_self_test=self.despite_self_test or None,
             max_cost=self.max_cost,
             policy=self.policy,
         )

@@ -48,6 +48,7 @@ class Additions:
     max_cost: float | None = None  # USD
     policy: str | None = None  # a policy file or bundled name that the run must keep
     responses_only: bool | None = None
+    despite_self_test: bool | None = None
     deterministic: bool = False  # of every model that can compose its batches alike
     stand_in: ModelConfig | None = None  # the model where neither names one
 
@@ -67,7 +68,17 @@ def assemble(source: Source = None, added: Additions | None = None) -> RunConfig
         values["tasks"] = _with_data(values["tasks"], added.data)
     if added.limit is not None or added.first is not None:  # one of them: they exclude each other
         values |= {"limit": added.limit, "first": added.first}
-    over = ("formats", "seed", "machine", "baseline", "judge", "max_cost", "responses_only", "policy")
+    over = (
+        "formats",
+        "seed",
+        "machine",
+        "baseline",
+        "judge",
+        "max_cost",
+        "responses_only",
+        "policy",
+        "despite_self_test",
+    )
     values |= {key: value for key in over if (value := getattr(added, key)) is not None}
     if added.latency is not None:
         values["latency"] = _with_requests(values.get("latency"), added.latency)

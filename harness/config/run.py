@@ -47,6 +47,7 @@ class RunConfig(Strict):
     seed: int = 0  # of the subset, the shots and the draws
     latency: LatencyConfig = LatencyConfig()  # the phase that times single requests
     bench: BenchConfig = BenchConfig()  # read by `harness bench` alone
+    despite_self_test: bool = False  # run tasks too that judge right, empty or wrong answers wrongly (harness check)
     responses_only: bool = False  # write down unjudged what only a sandbox, or a judge not named, could judge
     allow_egress: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.:-]+$")], ...] = ()  # hosts internal data may go to
     accept_unsealed: tuple[Name, ...] = ()  # restricted tasks that engines on this machine are asked without a seal

@@ -353,6 +353,9 @@ _SENTENCES: Mapping[NoteCode, Callable[[Note], str]] = {
     NoteCode.LICENCE: licence,
     NoteCode.STATED: stated,
     NoteCode.POLICY: policy,
+    NoteCode.DESPITE_SELF_TEST: lambda note: (
+        "Run despite the self-test of its tasks (--despite-self-test): a task that fails it judges answers wrongly."
+    ),
     NoteCode.MACHINE_UNKNOWN: _machine_unknown,
     NoteCode.MACHINE_PRICE: _machine_price,
     NoteCode.LIST_PRICE: _list_price,

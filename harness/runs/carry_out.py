@@ -29,6 +29,7 @@ from harness.store.files import SAMPLES
 from harness.store.folder import RunFolder
 from harness.store.lines import plan_content, write_samples
 from harness.store.schema import SAMPLE_LINES
+from harness.tasks.self_test import refuse_failing
 from harness.tasks.used_columns import columns_used, of_row
 
 
@@ -37,6 +38,9 @@ def carry_out(plan: Plan, path: Path, load: Load = load, *, sealed: Seal | None 
     check_templates(plan.cells)
     if not plan.config.responses_only:
         check_judge(plan)
+    if not (plan.config.responses_only or plan.config.despite_self_test):
+        for task in (task for task in plan.tasks if not task.format_of):
+            refuse_failing(task)
     private = any(task.config.sensitivity != "public" for task in plan.tasks)
     with RunFolder.create_or_resume(path, plan_content(plan_file(plan)), private=private) as folder:
         if not (path / SAMPLES).exists():

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.config.task import RubricConfig
+from harness.errors import TaskError
+from harness.scoring.scorers.text import aliases
 from harness.tasks.kinds import kind_of
 from harness.tasks.kinds.base import Example, text_response
+from harness.tasks.kinds.choice import ChoiceTask
+from harness.tasks.kinds.conversation import ConversationTask
+from harness.tasks.kinds.generate import GenerateTask
 from harness.tasks.rubric import NOT_ASKED, Told, best_reply, worst_reply
 from harness.tasks.score_answer import judge
 from harness.tasks.task import Task
@@ -18,6 +25,8 @@ DRESSES: Mapping[str, str] = {
     "in a fence": "```\n{}\n```",
     "in bold": "**{}**",
     "in a sentence": "The answer is {}.",
+    "in quotes": '"{}"',
+    "with a full stop": "{}.",
     "with words before": "Sure, here it is:\n{}",
 }
 
@@ -26,10 +35,16 @@ def dressed(answer: str) -> Iterator[tuple[str, str]]:
     """Yields the right answer as models tend to write it, each with the name of its dress."""
     yield from ((name, form.replace("{}", answer)) for name, form in DRESSES.items())
     yield "in other case", answer.upper() if answer != answer.upper() else answer.lower()
+    if re.fullmatch(r"-?\d+(\.0)?", answer):
+        yield "as another type", answer.removesuffix(".0") if answer.endswith(".0") else f"{answer}.0"
+    if answer.casefold() in ("true", "false"):
+        yield "as another type", answer.lower() if answer != answer.lower() else answer.capitalize()
 
 
 TRIED = 500  # samples of each task that the self-test goes through
 DRESSED = 100  # of them whose right answer is also judged in messy dress
+EXACT = ("exact_match", "text", "label", "choice")  # scorers by which another answer is never right
+LENIENT = ("instructions", "promptfoo", "regex")  # scorers that an answer may meet by saying nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +59,13 @@ class SelfTest:
     wrong_passes: tuple[str, ...]  # ids where another sample's answer scores 1
     wrong_tried: int
     unfit: tuple[str, ...] = ()  # ids whose right answer is none of those that `constrain` lets a model write
+    may_pass: tuple[str, ...] = ()  # as wrong_passes, where the task's scorer may find another's answer right too
+    labels_fail: tuple[str, ...] = ()  # labels of a choice asked as text that are not judged as themselves
 
     @property
     def passed(self) -> bool:
         """Returns whether every verdict was as it must be."""
-        return not (self.gold_fails or self.empty_passes or self.wrong_passes or self.unfit)
+        return not (self.gold_fails or self.empty_passes or self.wrong_passes or self.unfit or self.labels_fail)
 
     def lines(self) -> Iterator[str]:
         """Yields what to tell a person."""
@@ -62,6 +79,11 @@ class SelfTest:
                 continue
             verdict = "ok" if not ids else f"FAILS for {len(ids)}: sample {', '.join(ids[:5])}"
             yield f"{name}: {verdict} ({tried} tried)"
+        if self.may_pass:
+            where = f"sample {', '.join(self.may_pass[:5])}"
+            yield f"warning: another sample's answer scores 1 for {len(self.may_pass)}: is it right too? ({where})"
+        if self.labels_fail:
+            yield f"each label is judged as itself: FAILS for {', '.join(self.labels_fail[:5])}"
         if self.unfit:
             where = f"sample {', '.join(self.unfit[:5])}"
             yield f"right answer may be written: FAILS for {len(self.unfit)}: `constrain` does not allow it ({where})"
@@ -69,7 +91,8 @@ class SelfTest:
 
 def self_test(task: Task) -> SelfTest:
     """Returns how the task judges gold, empty and wrong answers of its first samples, and turns of them."""
-    gold_fails, empty_passes, wrong_passes, unfit = list[str](), list[str](), list[str](), list[str]()
+    gold_fails, empty_passes, wrong_passes = list[str](), list[str](), list[str]()
+    unfit, may_pass, labels = list[str](), list[str](), dict[str, bool]()
     tried = gold_tried = wrong_tried = 0
     for one in _examples(task, TRIED):
         tried += 1
@@ -84,7 +107,8 @@ def self_test(task: Task) -> SelfTest:
         if one.wrong is not None:
             wrong_tried += 1
             if _value(one, one.wrong, _told(task, worst_reply)) == 1.0:
-                wrong_passes.append(one.sample.id)
+                (wrong_passes if _surely_wrong(one, one.wrong) else may_pass).append(one.sample.id)
+        _try_labels(one, labels)
     return SelfTest(
         task=task.name,
         tried=tried,
@@ -94,7 +118,68 @@ def self_test(task: Task) -> SelfTest:
         wrong_passes=tuple(wrong_passes),
         wrong_tried=wrong_tried,
         unfit=tuple(unfit),
+        may_pass=tuple(may_pass),
+        labels_fail=tuple(label for label, right in labels.items() if not right),
     )
+
+
+def refuse_failing(task: Task) -> None:
+    """Raises TaskError for a task that judges an answer wrongly whose verdict is certain: see SelfTest.passed.
+
+    Neither an answer that `constrain` forbids stops a run, nor nothing said where a scorer may be content with that,
+    nor what Python of one's own makes of a conversation: it may judge by what was said before.
+    """
+    found, names = replace(self_test(task), unfit=()), _scorers(task.config.scores)
+    if any(name in LENIENT for name in names):
+        found = replace(found, empty_passes=())
+    if "python" in names and isinstance(task.config, ConversationTask):
+        found = replace(found, gold_fails=())
+    if not found.passed:
+        failed = "; ".join(line for line in found.lines() if "FAILS" in line)
+        what = f"the self-test of task '{task.name}' fails: {failed}"
+        fix = (
+            "mend the task (`harness check` shows it), or --despite-self-test (in a run file: despite_self_test: true)"
+        )
+        raise TaskError(what, where=task.where, fix=fix)
+
+
+def _scorers(specs: tuple[object, ...]) -> list[str]:
+    """Returns the names of the scorers in `score:` keys, which may be lists, and may have options."""
+    steps = [step for spec in specs for step in (spec if isinstance(spec, list | tuple) else [spec])]
+    return [str(next(iter(step), "")) if isinstance(step, Mapping) else str(step) for step in steps]
+
+
+def _surely_wrong(one: Example, wrong: Response) -> bool:
+    """Returns whether a response cannot be right: it says other words than any right answer, to a scorer that compares.
+
+    `contains`, a tolerance, Python of one's own, a judge or a pattern to ignore may find two answers right.
+    """
+    config = one.config
+    if isinstance(config, ChoiceTask):
+        return True
+    if not isinstance(config, GenerateTask) or config.judged_by is not None:
+        return False
+    if "ignore" in str(config.score) or not all(name in EXACT for name in _scorers(config.scores)):
+        return False
+    right = {_words(text) for text in aliases(one.sample.expected)}
+    return _words(wrong.text or "") not in right
+
+
+def _words(text: str) -> str:
+    """Returns a text without case, accents, punctuation, English articles and blanks."""
+    plain = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(word for word in re.findall(r"\w+", plain) if word not in ("a", "an", "the")) or plain
+
+
+def _try_labels(one: Example, judged: dict[str, bool]) -> None:
+    """Notes of each label of a choice asked as text, once, whether it is judged as itself."""
+    sample = one.sample
+    if not isinstance(one.config, GenerateTask) or sample.gold is None or sample.expected not in sample.labels:
+        return
+    for place, label in enumerate(sample.labels):
+        if label not in judged:
+            of_it = replace(one, sample=replace(sample, gold=place, expected=label))
+            judged[label] = _value(of_it, text_response(label.removeprefix(one.config.prefill))) == 1.0
 
 
 def messy(task: Task) -> dict[str, float]:

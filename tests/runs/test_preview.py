@@ -40,8 +40,11 @@ def test_messy_dress_is_reported_and_fails_nothing(tmp_path: Path):
         "in a fence": 0.0,
         "in bold": 0.0,
         "in a sentence": 0.0,
+        "in quotes": 0.0,
+        "with a full stop": 0.0,
         "with words before": 0.0,
         "in other case": 1.0,
+        "as another type": 0.0,
     }
     found = checked(make(tmp_path, extract="number", score="number"))
     assert found.messy["t"] == dict.fromkeys(found.messy["t"], 1.0)

@@ -94,7 +94,7 @@ def test_a_column_to_be_kept_that_is_not_there_is_told(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="rights are of another kind there")
-@pytest.mark.parametrize(("sensitivity", "private"), [("public", False), ("internal", True), ("restricted", True)])
+@pytest.mark.parametrize(("sensitivity", "private"), [("public", False), ("internal", True)])
 def test_a_folder_with_data_that_are_not_public_is_its_owners(tmp_path: Path, sensitivity: str, private: bool):
     (tmp_path / "there").mkdir(mode=0o755)
     task = made(tmp_path, ASKED + f"sensitivity: {sensitivity}\n")

@@ -23,6 +23,7 @@ class NoteCode(StrEnum):
     LICENCE = "licence"  # licence, commercial, reason
     STATED = "stated"  # licence, provenance, by: of a model's entry, not read from its files
     POLICY = "policy"  # name, digest, verdicts
+    DESPITE_SELF_TEST = "despite_self_test"
     # what was asked
     ROWS_LEFT_OUT = "rows_left_out"  # n, columns
     PARTS_OF_DATA = "parts_of_data"  # n, of

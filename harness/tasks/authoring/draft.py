@@ -178,7 +178,8 @@ def _passes(task: Mapping[str, object], columns: Sequence[Column], rows: Sequenc
             fix = "take these rows out, or write a task file of your own: see `harness tasks`"
             raise DataError(str(error), where=f"{path}, row {number}", fix=fix) from None
     samples = tuple(Sample(str(i), "draft", row, row[str(config.answer)]) for i, row in enumerate(tried))
-    return self_test(Task(config, path, samples, (), "", "")).passed
+    found = self_test(Task(config, path, samples, (), "", ""))
+    return found.passed and not found.may_pass
 
 
 def _field_types(values: Sequence[Any]) -> dict[str, str]:
