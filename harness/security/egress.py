@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import ssl
 import subprocess
 import time
@@ -23,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from harness.errors import BackendError, ConfigError, PolicyError
-from harness.security.secrets import is_secret, keep_out, redact
+from harness.security.secrets import bare, is_secret, keep_out, redact
 from harness.values import Sensitivity
 
 if TYPE_CHECKING:
@@ -79,6 +80,9 @@ def carrying(sensitivity: Sensitivity) -> Iterator[None]:
         yield
     finally:
         _CARRIED.reset(token)
+
+
+_IN_A_HEADER = re.compile(r"[!-~]+")  # a blank, a line break or an umlaut never is
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +148,16 @@ class Server:
             return None
         if missing := self.missing_key():
             raise BackendError(missing, where=self.url, fix=f"export {self.key_env}=...")
-        return os.environ[self.key_env].strip()
+        return bare(os.environ[self.key_env])
 
     def missing_key(self) -> str:
         """Returns what to say of an environment variable that should hold the key and does not; else nothing."""
-        if self.key_env is None or self.key_command is not None or os.environ.get(self.key_env, "").strip():
+        if self.key_env is None or self.key_command is not None:
             return ""
-        return f"environment variable {self.key_env} {'is empty' if self.key_env in os.environ else 'is not set'}"
+        key = bare(os.environ.get(self.key_env, ""))
+        if not key:
+            return f"environment variable {self.key_env} {'is empty' if self.key_env in os.environ else 'is not set'}"
+        return "" if _IN_A_HEADER.fullmatch(key) else f"environment variable {self.key_env} holds what no key can hold"
 
     def refuse(self, sensitivity: Sensitivity) -> None:
         """Raises PolicyError for data that never leave this machine, on their way to another."""
@@ -277,8 +284,8 @@ def _printed(command: tuple[str, ...], moment: int) -> str:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError, UnicodeError) as error:
         raise BackendError(f"{command[0]} could not be run: {type(error).__name__}", where=where, fix=fix) from None
-    key = done.stdout.strip()
-    if done.returncode != 0 or not key:
+    key = bare(done.stdout)
+    if done.returncode != 0 or not _IN_A_HEADER.fullmatch(key):
         state = f"ended with code {done.returncode}" if done.returncode else "printed no key"
         raise BackendError(f"{command[0]} {state}", where=where, fix=fix)
     keep_out(key)

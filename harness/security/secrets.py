@@ -46,6 +46,16 @@ def keep_out(value: str) -> None:
     _KEPT_OUT.add(value)
 
 
+_AROUND = " \t\r\n\f\v\u00a0\u200b\u200c\u200d\u2060\ufeff"  # what is copied along with a key, and is not of it
+
+
+def bare(value: str) -> str:
+    """Returns a key as it was pasted without what stands around it: blanks, unseen characters, a pair of quotes."""
+    value = value.strip(_AROUND)
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'`"
+    return value[1:-1].strip(_AROUND) if quoted else value
+
+
 @lru_cache(maxsize=4096)
 def is_secret(name: str) -> bool:
     """Returns whether an environment variable of this name holds a secret."""
@@ -90,7 +100,8 @@ def _redacted(value: object, secrets: tuple[str, ...]) -> object:
 def _values(environment: Mapping[str, str] | None, shortest: int) -> tuple[str, ...]:
     """Returns the secrets that are known by value, the longest first: one may hold another."""
     environment = os.environ if environment is None else environment
-    named = {environment[name].strip() for name in tuple(environment) if is_secret(name)} | _KEPT_OUT
+    given = [environment[name] for name in tuple(environment) if is_secret(name)]
+    named = {value.strip() for value in given} | {bare(value) for value in given} | _KEPT_OUT
     return tuple(sorted((value for value in named if len(value) >= shortest), key=len, reverse=True))
 
 
