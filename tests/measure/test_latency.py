@@ -5,12 +5,11 @@ import pytest
 from pytest import approx
 
 from harness.measure.latency import percentile, tpot
-from harness.values import Response
+from harness.store.schema.measurements import TimedAlone
 
 
-def answer(i: int = 0, *, tokens: int = 11, ttft: float = 0.1, last: float = 1.1, e2e: float = 1.2, **rest) -> Response:
-    times = {"ttft_s": ttft, "last_token_s": last, "e2e_s": e2e, **rest}
-    return Response(key=str(i), prompt="p", text="t", input_tokens=7, output_tokens=tokens, **times)
+def answer(*, tokens: int = 11, after_first: int | None = None) -> TimedAlone:
+    return TimedAlone("k", 7, tokens, ttft_s=0.1, last_token_s=1.1, e2e_s=1.2, error=None, after_first=after_first)
 
 
 @pytest.mark.parametrize("q", [0.5, 0.9, 0.95, 0.99])
@@ -55,3 +54,8 @@ def test_tpot_starts_after_the_first_token():
 def test_one_token_has_no_tpot():
     assert tpot(answer(tokens=1)) is None
     assert tpot(answer(tokens=0)) is None
+
+
+def test_tpot_of_a_stream_is_of_the_tokens_that_came_later():
+    assert tpot(answer(tokens=911, after_first=20)) == approx(0.05)
+    assert tpot(answer(after_first=0)) is None
