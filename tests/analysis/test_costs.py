@@ -322,6 +322,7 @@ def test_answers_retries_failures_timed_requests_and_verdicts_add_up_to_the_serv
     assert f"Paid ${sum(ledger):.4f} to providers in all" in harness(capsys, "cost", "paid")[1]
 
 
+@pytest.mark.slow
 def test_an_api_without_a_price_has_an_unknown_bill(capsys, monkeypatch):
     as_if_elsewhere(monkeypatch)
     with SyntheticServer() as server:

@@ -163,6 +163,7 @@ def test_a_run_of_another_version_is_intact_and_says_so_until_somebody_touches_i
     assert "accuracy.low" in harness.verify(folder).says  # this very version would not have come to it
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [*RUNS.values(), BENCH], ids=[*RUNS, "bench"])
 def test_runs_of_earlier_versions_are_intact(source: Path):
     found = harness.verify(source)
@@ -199,6 +200,7 @@ def test_weights_and_data_are_compared_with_the_plan(folder: Path, tmp_path: Pat
         harness.verify(folder, models=[str(tmp_path)])
 
 
+@pytest.mark.slow
 def test_the_weights_of_a_run_are_told_from_others(tmp_path: Path):
     models = Path(harness.__file__).parent / "demo" / "models"
     quickstart = RUNS["quickstart"]

@@ -34,7 +34,8 @@ def generate_requests(prompts=PROMPTS, **changes):
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 STORIES = pytest.param("stories260K", marks=pytest.mark.shared)  # real weights, and a tokenizer that drops spaces
-REAL = ["llama", "llama-plain", "gpt2", "mamba", "rwkv", "openai-gpt", "bloom", STORIES]
+MORE = [pytest.param(name, marks=pytest.mark.slow) for name in ("mamba", "openai-gpt", "bloom")]
+REAL = ["llama", "llama-plain", "gpt2", "rwkv", *MORE, STORIES]
 
 
 def build(kind, models, **changes):
@@ -206,6 +207,7 @@ def test_shares_of_a_batch_add_up_to_no_more_than_the_clock(real):
     assert 0 < total <= elapsed
 
 
+@pytest.mark.slow
 def test_sampling_follows_its_seed_and_not_its_neighbours(real):
     hot = Sampling(temperature=1.0, top_p=0.95, seed=3)
     together = answers(real.answer(generate_requests(sampling=hot)))

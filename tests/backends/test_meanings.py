@@ -279,6 +279,7 @@ WAYS_TO_SAY_BILLING = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reply", WAYS_TO_SAY_BILLING.values(), ids=WAYS_TO_SAY_BILLING)
 def test_an_answer_is_read_however_a_server_puts_it(reply):
     response, timed = answered(reply)
@@ -286,6 +287,7 @@ def test_an_answer_is_read_however_a_server_puts_it(reply):
     assert len(response.attempts) == 1
 
 
+@pytest.mark.slow
 def test_line_separators_that_are_text_end_no_line():
     text = "a\u2028b\u2029c\x85d"
     body = json.dumps(whole_text(text, "stop"), ensure_ascii=False)
@@ -293,18 +295,21 @@ def test_line_separators_that_are_text_end_no_line():
     assert (response.text, timed.error) == (text, None)
 
 
+@pytest.mark.slow
 def test_an_answer_that_ends_at_its_limit_without_saying_so_is_cut_off():
     full = {"choices": [], "usage": {"prompt_tokens": 7, "completion_tokens": 9}}
     response, _ = answered(sse(whole_text("one two three four five six"), full))
     assert response.finish_reason == "length" and "not told" in response.provider.refused["finish_reason"]
 
 
+@pytest.mark.slow
 def test_several_answers_are_told_and_their_tokens_are_not_those_of_the_first():
     response, timed = answered(WAYS_TO_SAY_BILLING["several answers"])
     assert "the first is read" in response.provider.refused["n"] and response.output_tokens is None
     assert timed.tpot_s is None
 
 
+@pytest.mark.slow
 def test_an_ending_that_nobody_knows_is_a_failure_that_is_paid_once():
     response, timed = answered(sse(whole_text("hi", "tired"), USED))
     assert response.error == "unknown ending: 'tired' is not known here: the answer may be whole or not"
@@ -331,6 +336,7 @@ def test_what_is_no_answer_says_in_the_servers_words_what_it_is(reply, error, mo
     assert timed.error == error.partition(":")[0]
 
 
+@pytest.mark.slow
 def test_an_answer_that_the_server_gave_up_is_no_answer(monkeypatch):
     monkeypatch.setattr(hold, "FIRST_WAIT_S", 0.01)
     response, timed = answered(events({"choices": [{"delta": {"content": "hi"}, "finish_reason": "abort"}]}))

@@ -55,6 +55,7 @@ def test_a_short_answer_beside_a_long_one_is_charged_its_own_tokens(llama):
     assert found["1"].output_tokens == 1
 
 
+@pytest.mark.slow
 def test_the_time_of_a_batch_is_shared_and_never_shown_as_the_time_of_a_row(llama):
     before = time.perf_counter()
     found = answers(llama, *(ask(f"{SHORT} {n}", str(n), 4 * n) for n in range(1, 5))).values()

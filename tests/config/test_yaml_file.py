@@ -50,6 +50,7 @@ def test_what_is_not_plain_is_refused_with_its_line(text: str, what: str):
     assert caught.value.fix
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "text", ["a:\n" + "- b\n" * 30_000, "a: [" + "b," * 30_000 + "]", "a: {" + "b: ," * 20_000 + "}"]
 )

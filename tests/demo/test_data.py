@@ -65,6 +65,7 @@ def test_no_test_template_is_seen_in_training(both):
     assert all(example.templates for example in committed)
 
 
+@pytest.mark.slow
 def test_no_test_slot_value_is_seen_in_training(both):
     _, committed, streamed = both
     assert not set().union(*(e.slots for e in committed)) & set().union(*(e.slots for e in streamed))

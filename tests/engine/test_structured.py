@@ -63,6 +63,7 @@ def test_whatever_is_drawn_under_a_schema_is_valid(grammars: Grammars):
         assert value["team"] in ("billing", "shipping") and 0 <= value["amount"] <= 999 and len(value["note"]) <= 8
 
 
+@pytest.mark.slow
 def test_a_schema_lets_valid_texts_through_and_no_others(grammars: Grammars):
     constraint = grammars.constraint(Form(schema=json.dumps(SCHEMA)))
     assert accepts(constraint, '{"team": "billing", "amount": 12, "note": "ok"}')

@@ -74,6 +74,7 @@ def test_a_task_that_the_run_raises_to_restricted_is_held_to_it_too(place: Path)
         prepare(config(tasks=[{"task": "public.yaml", "sensitivity": "restricted"}]), NONE, "out")
 
 
+@pytest.mark.slow
 def test_engines_on_this_machine_may_be_asked_without_one_if_the_run_names_the_task(place: Path):
     with pytest.raises(PolicyError) as said:
         prepare(config(NEAR), NONE, "out")
