@@ -69,6 +69,9 @@ def test_a_kind_that_is_missing_or_unknown_is_named(tmp_path: Path):
     with pytest.raises(TaskError, match="key 'kind' is missing") as caught:
         read_task(written(tmp_path, values))
     assert "choice, cloze, generate" in caught.value.fix
+    with pytest.raises(TaskError, match="unknown key 'knd'") as caught:
+        read_task(written(tmp_path, values | {"knd": "cloze"}))
+    assert caught.value.fix == "did you mean 'kind'?"
 
 
 @pytest.mark.parametrize("kind", KINDS)

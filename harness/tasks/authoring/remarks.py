@@ -230,5 +230,5 @@ def scale(
             parts.append(f"always '{short(name, 30)}' scores {100 * most / n:.1f} %")
         parts.append(f"guessing {100 * sum(1 / size for size in sizes) / n:.1f} %")
     gap = 100 * detectable_gap(n)
-    parts.append(f"{n:,} rows show a difference between two models of about {gap:.2g} points")
+    parts.append(f"{n:,} rows show a difference between two models of about {gap:.{0 if gap >= 10 else 1}f} points")
     yield "; ".join(parts)

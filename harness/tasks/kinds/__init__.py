@@ -6,6 +6,7 @@ To add one: write the module, and name it in `KINDS`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -79,6 +80,8 @@ def keys_of(config: type[TaskConfig]) -> frozenset[str]:
 def _read(file: YamlFile, error: type[HarnessError], unwritten: bool) -> TaskConfig:
     kind = file.data.get("kind")
     if kind is None:
+        if misspelt := get_close_matches("kind", map(str, file.data), n=1, cutoff=0.7):
+            raise error(f"unknown key '{misspelt[0]}'", where=file.where((misspelt[0],)), fix="did you mean 'kind'?")
         raise error("key 'kind' is missing", where=file.where(("kind",)), fix=f"add `kind: ...`: {', '.join(KINDS)}")
     if not isinstance(kind, str) or kind not in KINDS:
         what = f"kind: '{kind!s:.60}' is no kind of task"
